@@ -1,3 +1,70 @@
-"""Micro-gesture classification by contrasting pictures with the names of the gestures."""
+"""Micro-gesture classification by contrasting pictures with the names of the gestures.
+
+After `import mg_vtc` transformers' Auto classes and pipelines open a saved folder or Hub repository of this model
+without `trust_remote_code`. Public names are imported when they are first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .auto_registration import register_when_imported
+
+if TYPE_CHECKING:
+    from .configuration_alexnet import AlexNetConfig
+    from .configuration_mg_vtc import MgVtcConfig
+    from .data import load_demo_dataset, load_hub_dataset, load_image_folder, split_stratified
+    from .losses import contrastive_loss, soft_target_loss
+    from .modeling_alexnet import AlexNetModel
+    from .modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
+    from .processing import build_processor
+    from .trainer import MgVtcTrainer
+    from .training_args import MgVtcTrainingArguments
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "AlexNetConfig": "configuration_alexnet",
+    "AlexNetModel": "modeling_alexnet",
+    "MgVtcConfig": "configuration_mg_vtc",
+    "MgVtcForImageClassification": "modeling_mg_vtc",
+    "MgVtcModel": "modeling_mg_vtc",
+    "MgVtcTrainer": "trainer",
+    "MgVtcTrainingArguments": "training_args",
+    "build_processor": "processing",
+    "contrastive_loss": "losses",
+    "load_demo_dataset": "data",
+    "load_hub_dataset": "data",
+    "load_image_folder": "data",
+    "soft_target_loss": "losses",
+    "split_stratified": "data",
+}
+
+__all__ = [
+    "AlexNetConfig",
+    "AlexNetModel",
+    "MgVtcConfig",
+    "MgVtcForImageClassification",
+    "MgVtcModel",
+    "MgVtcTrainer",
+    "MgVtcTrainingArguments",
+    "build_processor",
+    "contrastive_loss",
+    "load_demo_dataset",
+    "load_hub_dataset",
+    "load_image_folder",
+    "soft_target_loss",
+    "split_stratified",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])
+
+
+register_when_imported()

@@ -1,0 +1,43 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PYTHON3 ?= python3
+
+help:  ## Show the targets
+	@grep -E '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | column -t -s ':'
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON3) -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+install: $(VENV)/installed  ## Make .venv with the package and what its tests need
+
+demo: install  ## Train small towers on the drawn demo, about two minutes on two cores
+	$(VENV)/bin/accelerate launch train.py configs/demo.yaml
+
+test: install  ## Run the tests, offline
+	$(PYTHON) -m pytest
+
+check: install  ## Lint, check the format and the types
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+format: install  ## Format the code and mend what the linter can
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+conformance: install  ## Run transformers' own common tests over our classes (fetches them from the package index)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[conformance]'
+	$(PYTHON) conformance/fetch.py
+	$(PYTHON) -m pytest -c conformance/pytest.ini conformance
+
+bench: install  ## Measure the speed of a train step, as ratios in one run
+	$(PYTHON) benchmarks/train_step.py
+
+clean:  ## Remove what the other targets made, but the runs
+	rm -rf $(VENV) .conformance .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: help install demo test check format conformance bench clean

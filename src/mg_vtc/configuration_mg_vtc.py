@@ -1,0 +1,120 @@
+"""Configuration of the micro-gesture vision-text contrastive model."""
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PretrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from .configuration_alexnet import AlexNetConfig
+
+# A saved folder opens through these classes, with or without the package (`trust_remote_code=True`).
+AUTO_MAP = {
+    "AutoConfig": "configuration_mg_vtc.MgVtcConfig",
+    "AutoModel": "modeling_mg_vtc.MgVtcModel",
+    "AutoModelForZeroShotImageClassification": "modeling_mg_vtc.MgVtcModel",
+    "AutoModelForImageClassification": "modeling_mg_vtc.MgVtcForImageClassification",
+}
+
+
+def pooled_dim(tower_config: PretrainedConfig) -> int:
+    """Width of the one vector a tower gives for a picture or a text.
+
+    Args:
+        tower_config: Configuration of any `AutoModel` vision or text encoder.
+
+    Raises:
+        ValueError: The configuration states no width, as that of a whole dual encoder does not.
+    """
+    # BERT, ViT and most others state `hidden_size`; convolutional encoders state one width a stage.
+    width = getattr(tower_config, "hidden_size", None) or getattr(tower_config, "hidden_sizes", [None])[-1]
+    if width is None:
+        raise ValueError(
+            f"A {tower_config.model_type!r} model can not be a tower: its configuration has neither hidden_size nor "
+            "hidden_sizes, so the width of its pooled state is unknown. Choose one encoder with a pooled state, "
+            "such as resnet, vit or convnext for pictures, distilbert or bert for texts."
+        )
+    return int(width)
+
+
+@strict
+class MgVtcConfig(PretrainedConfig):
+    r"""Settings of [`MgVtcModel`] and [`MgVtcForImageClassification`].
+
+    Args:
+        vision_config: Vision tower: any `AutoModel` encoder with a pooled state, or `alexnet`; default ResNet50.
+        text_config: Text tower, any `AutoModel` text encoder; default DistilBERT.
+        vision_only: No text tower; the class embeddings are a table that is learned (a vision-only baseline).
+        projection_dim: Width of the joint space, D.
+        projection_dropout: Dropout of the projection heads, in [0, 1).
+        normalize: Divide embeddings by their L2 norm. `False`, with `logit_scale_init_value=0` and
+            `learn_logit_scale=False`, is the method's setting as published (tau = 1); from random weights the
+            Jensen-Shannon objective does not train in it, because its gradient vanishes at large logits.
+        logit_scale_init_value: Natural logarithm of the initial scale of the logits; the default is ln(1 / 0.07).
+        learn_logit_scale: Whether the scale is a parameter; otherwise it stays as it is set.
+        max_logit_scale: Upper bound of the scale itself (not of its logarithm), 100 as in CLIP.
+        prompt_template: Text of a class, with `{}` where its name goes.
+
+    The class names are `id2label`, in the order of their ids.
+    """
+
+    model_type = "mg_vtc"
+    sub_configs_defaults = {  # noqa: RUF012 (transformers declares it so, and reads it from the class)
+        "vision_config": SubConfigSpec(config_class=AutoConfig, model_type="resnet"),
+        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="distilbert", optional=True),
+    }
+
+    vision_config: PretrainedConfig | dict | None = None
+    text_config: PretrainedConfig | dict | None = None
+    vision_only: bool = False
+    projection_dim: int = 256
+    projection_dropout: float | int = 0.1
+    normalize: bool = True
+    logit_scale_init_value: float | int = 2.6592
+    learn_logit_scale: bool = True
+    max_logit_scale: float | int = 100.0
+    prompt_template: str = "{}"
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if isinstance(self.vision_config, dict) and self.vision_config.get("model_type") == "alexnet":
+            self.vision_config = AlexNetConfig.from_dict(self.vision_config)
+        if self.id2label is not None and self.label2id is None:
+            self.label2id = {name: int(i) for i, name in self.id2label.items()}
+        if self.text_config is None and not self.vision_only:
+            self.text_config = {"model_type": "distilbert"}
+        kwargs["auto_map"] = dict(AUTO_MAP)
+        super().__post_init__(**kwargs)
+
+    def validate_towers(self) -> None:
+        """Check that a text tower is named exactly when there is one."""
+        if self.vision_only and self.text_config is not None:
+            raise ValueError("vision_only=True has no text tower, but text_config is set; leave one of the two out.")
+
+    def validate_ranges(self) -> None:
+        """Check numbers against the ranges of the class documentation."""
+        if self.projection_dim < 1:
+            raise ValueError(f"projection_dim must be at least 1, got {self.projection_dim}.")
+        if not 0 <= self.projection_dropout < 1:
+            raise ValueError(f"projection_dropout must be in [0, 1), got {self.projection_dropout}.")
+        if self.max_logit_scale <= 0:
+            raise ValueError(f"max_logit_scale must be positive, got {self.max_logit_scale}.")
+
+    def validate_prompt_template(self) -> None:
+        """Check that the class name has a place in the prompt."""
+        if self.prompt_template.count("{}") != 1:
+            raise ValueError(f"prompt_template needs one '{{}}' for the class name, got {self.prompt_template!r}.")
+
+    @property
+    def class_prompts(self) -> list[str]:
+        """Texts of the classes, in the order of their ids."""
+        return [self.prompt_template.replace("{}", self.id2label[i]) for i in range(self.num_labels)]
+
+    @classmethod
+    def from_vision_text_configs(
+        cls, vision_config: PretrainedConfig, text_config: PretrainedConfig | None, **kwargs: Any
+    ) -> "MgVtcConfig":
+        """Join the configurations of two towers; `text_config=None` goes with `vision_only=True`."""
+        return cls(vision_config=vision_config, text_config=text_config, **kwargs)
+
+
+__all__ = ["MgVtcConfig"]

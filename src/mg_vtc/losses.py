@@ -1,0 +1,236 @@
+"""Training objectives that contrast images with texts: pure functions of tensors.
+
+Shapes are written as suffixes: B images, U texts, D embedding width. Functions that serve both directions,
+image->text and text->image, call the rows of a comparison R and its columns C.
+
+Every objective works on logarithms of probabilities, in float32 at least (float64 stays float64) and with autocast
+off, so that value and gradient stay finite where a softmax underflows. All values are in nats.
+"""
+
+import difflib
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LOSS_TYPES = ("js", "kl", "ce", "ce_identity")  # of `contrastive_loss`; ce_soft is `soft_target_loss`
+SATURATED_JS = 0.68  # nats, close below the bound ln 2 = 0.693, where hardly any gradient is left
+
+
+def contrastive_loss(
+    logits: Tensor,
+    positives: Tensor,
+    *,
+    loss_type: str = "js",
+    js_weight: float = 0.5,
+    text_counts: Tensor | None = None,
+    symmetric: bool = True,
+) -> Tensor:
+    """Mean of the image->text and the text->image objective, each the mean over its rows that have a positive.
+
+    A row compares P = softmax(row of `logits`) with Q = (row of `positives`) / (its sum); text->image takes columns:
+
+    - `js`: Jensen-Shannon divergence of P and Q, in [0, ln 2]; see `_skewed_js` for `js_weight` other than 1/2.
+    - `kl`: KL(Q||P) = sum of q (ln q - ln p).
+    - `ce`: cross-entropy -(sum of q ln p), with several positives a row. Has the gradient of `kl`.
+    - `ce_identity`: cross-entropy where text i alone belongs to image i, as in CLIP (Radford et al., ICML 2021): equal
+      labels are negatives. Has the gradient of `ce` if the texts of one class share one embedding.
+
+    Args:
+        logits: similarities of images and texts times the scale, (B, U), floating point.
+        positives: True where the text describes the image, (B, U), bool.
+        loss_type: one of `LOSS_TYPES`.
+        js_weight: weight of the target in the mixture of `js`, in (0, 1).
+        text_counts: how often each text occurs in the batch, (U,), positive integers; None: once. Value and gradient
+            are those of the batch with its texts repeated, except that `ce_identity` needs the repeated texts.
+        symmetric: False leaves image->text alone, for classifiers without a text tower.
+
+    Returns:
+        The loss, a scalar. `soft_target_loss` is the objective that needs the embeddings.
+
+    Raises:
+        ValueError: if an argument is not as described, or no image has a positive text.
+    """
+    _check_comparison(logits, positives, text_counts)
+    _check_objective(loss_type, js_weight)
+    if loss_type == "ce_identity":
+        _check_pairs(positives, text_counts)
+        positives = torch.eye(len(positives), dtype=torch.bool, device=positives.device)
+    logits_BU = _to_full_precision(logits)
+    counts_B, counts_U = _counts(logits_BU, text_counts)
+    image_to_text = _direction_loss(logits_BU, positives, counts_B, counts_U, loss_type, js_weight)
+    if not symmetric:
+        return image_to_text
+    text_to_image = _direction_loss(logits_BU.T, positives.T, counts_U, counts_B, loss_type, js_weight)
+    return (image_to_text + text_to_image) / 2
+
+
+def soft_target_loss(image_embeds: Tensor, text_embeds: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
+    """Cross-entropy with targets from the embeddings' own similarities, as in the simple CLIP implementation.
+
+    With images I and texts T as rows, the logits are T I^T / temperature and the targets are
+    softmax((I I^T + T T^T) / 2 x temperature) over the last dimension. The loss is the mean of the cross-entropies of
+    (logits, targets) and of their transposes. The targets are not detached, and the columns of the transposed ones
+    need not sum to one: both are so in the original. Labels play no part, unlike in `contrastive_loss`; while the
+    similarity of each embedding to itself dominates, this is `ce_identity`.
+
+    Source: M. Shariatnia, "Simple CLIP" (https://github.com/moein-shariatnia/OpenAI-CLIP).
+
+    Args:
+        image_embeds: (B, D), not normalised in the original.
+        text_embeds: (B, D), row i belongs to image i.
+        temperature: positive number or 0-d tensor.
+
+    Returns:
+        The loss, a scalar.
+
+    Raises:
+        ValueError: if the shapes are not equal and 2-dimensional, or the temperature is not positive and finite.
+    """
+    if image_embeds.ndim != 2 or image_embeds.shape != text_embeds.shape:
+        raise ValueError(
+            "image_embeds and text_embeds must have one shape (B, D), a text an image, "
+            f"got {tuple(image_embeds.shape)} and {tuple(text_embeds.shape)}"
+        )
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be positive and finite, got {temperature}")
+    with torch.autocast(image_embeds.device.type, enabled=False):
+        images_BD, texts_BD = _to_full_precision(image_embeds), _to_full_precision(text_embeds)
+        logits_BB = texts_BD @ images_BD.T / temperature
+        similarity_BB = (images_BD @ images_BD.T + texts_BD @ texts_BD.T) / 2
+        targets_BB = F.softmax(similarity_BB * temperature, dim=-1)
+        return (F.cross_entropy(logits_BB, targets_BB) + F.cross_entropy(logits_BB.T, targets_BB.T)) / 2
+
+
+def saturated_share(logits: Tensor, positives: Tensor, *, text_counts: Tensor | None = None) -> Tensor:
+    """Share of the image->text rows with a positive whose Jensen-Shannon divergence exceeds `SATURATED_JS`.
+
+    A row that is confidently wrong lies at the bound ln 2, where its gradient vanishes: a share that stays near one
+    is the sign of a stalled run.
+
+    Args:
+        logits: as for `contrastive_loss`, (B, U).
+        positives: as for `contrastive_loss`, (B, U), bool.
+        text_counts: as for `contrastive_loss`, (U,).
+
+    Returns:
+        A number in [0, 1] as a 0-d tensor, without gradient.
+
+    Raises:
+        ValueError: if an argument is not as described, or no image has a positive text.
+    """
+    _check_comparison(logits, positives, text_counts)
+    rows = positives.any(dim=-1)
+    logits_BU = _to_full_precision(logits)
+    _, counts_U = _counts(logits_BU, text_counts)
+    js_R = _row_losses(logits_BU[rows], positives[rows], counts_U, "js", 0.5)
+    return (js_R > SATURATED_JS).to(js_R.dtype).mean()
+
+
+def _direction_loss(
+    logits_RC: Tensor, positives_RC: Tensor, counts_R: Tensor, counts_C: Tensor, loss_type: str, js_weight: float
+) -> Tensor:
+    """Mean over the rows that have a positive, of which there is at least one; row r counts counts_R[r] times."""
+    rows = positives_RC.any(dim=-1)
+    loss_R = _row_losses(logits_RC[rows], positives_RC[rows], counts_C, loss_type, js_weight)
+    return (loss_R * counts_R[rows]).sum() / counts_R[rows].sum()
+
+
+def _row_losses(logits_RC: Tensor, positives_RC: Tensor, counts_C: Tensor, loss_type: str, js_weight: float) -> Tensor:
+    """Objective of each row, (R,), where every row has a positive and column c stands for counts_C[c] equal ones."""
+    with torch.autocast(logits_RC.device.type, enabled=False):  # full precision, whichever operations autocast lowers
+        num_positives_R1 = (positives_RC * counts_C).sum(dim=-1, keepdim=True)
+        log_p_RC = F.log_softmax(logits_RC + counts_C.log(), dim=-1)
+        log_q_RC = torch.where(positives_RC, counts_C.log() - num_positives_R1.log(), -math.inf)
+        if loss_type == "js":
+            return _skewed_js(log_p_RC, log_q_RC, js_weight)
+        kl_R = torch.where(positives_RC, log_q_RC.exp() * (log_q_RC - log_p_RC), 0.0).sum(dim=-1)
+        if loss_type == "kl":
+            return kl_R
+        return kl_R + num_positives_R1.squeeze(-1).log()  # the entropy of Q, which is uniform over its positives
+
+
+def _skewed_js(log_p_RC: Tensor, log_q_RC: Tensor, weight: float) -> Tensor:
+    """Skewed Jensen-Shannon divergence of each row, (R,), scaled so that weight 1/2 gives the plain divergence.
+
+    With pi = `weight` and M = pi Q + (1 - pi) P it is [pi KL(Q||M) + (1 - pi) KL(P||M)] / Z x (ln 2) / 2 for
+    Z = -(1 - pi) ln(1 - pi). As pi -> 0 it tends to (ln 2)/2 KL(Q||P); as pi -> 1, slowly as 1/ln(1/(1 - pi)), to
+    (ln 2)/2 times the part of P off the support of Q: for a single positive (ln 2)/4 of the L1 distance of P and Q.
+
+    Source: E. Englesson and H. Azizpour, "Generalized Jensen-Shannon Divergence Loss for Learning with Noisy Labels",
+    NeurIPS 2021, which divides by Z alone.
+    """
+    log_weight, log_rest = math.log(weight), math.log1p(-weight)
+    # The odds that a text drawn from M came from Q turn both divergences into logistic losses, which keep their digits
+    # where ln p - ln m would cancel. They are ln(0) off the support of Q, where M is (1 - pi) P.
+    log_odds_RC = log_q_RC - log_p_RC + (log_weight - log_rest)
+    log_q_over_m_RC = torch.where(log_q_RC > -math.inf, F.logsigmoid(log_odds_RC) - log_weight, 0.0)
+    log_p_over_m_RC = F.logsigmoid(-log_odds_RC) - log_rest
+    kl_q_R = (log_q_RC.exp() * log_q_over_m_RC).sum(dim=-1)
+    kl_p_R = (log_p_RC.exp() * log_p_over_m_RC).sum(dim=-1)
+    z = -(1 - weight) * log_rest
+    return (weight * kl_q_R + (1 - weight) * kl_p_R) * (math.log(2) / 2 / z)
+
+
+def _to_full_precision(x: Tensor) -> Tensor:
+    """The same values in float32, or in float64 if they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _counts(logits_BU: Tensor, text_counts: Tensor | None) -> tuple[Tensor, Tensor]:
+    """How often each image, (B,), and each text, (U,), occurs, in the dtype of the logits."""
+    num_images, num_texts = logits_BU.shape
+    counts_U = logits_BU.new_ones(num_texts) if text_counts is None else text_counts.to(logits_BU)
+    return logits_BU.new_ones(num_images), counts_U
+
+
+def _check_comparison(logits: Tensor, positives: Tensor, text_counts: Tensor | None) -> None:
+    """Raise ValueError unless the three belong together and some image has a positive text."""
+    if logits.ndim != 2 or not logits.is_floating_point():
+        raise ValueError(f"logits must be a floating point (B, U) tensor, got {tuple(logits.shape)} {logits.dtype}")
+    if positives.shape != logits.shape or positives.dtype != torch.bool:
+        raise ValueError(
+            f"positives must be bool and have the shape of the logits, {tuple(logits.shape)}, "
+            f"got {tuple(positives.shape)} {positives.dtype}"
+        )
+    if not positives.any():
+        raise ValueError(
+            "positives is False everywhere, so neither image->text nor text->image has a row to learn from; "
+            "compare the images with the texts of their own classes"
+        )
+    if text_counts is None:
+        return
+    if text_counts.shape != logits.shape[1:] or text_counts.is_floating_point():
+        raise ValueError(
+            f"text_counts must hold one integer a text, shape {tuple(logits.shape[1:])}, "
+            f"got {tuple(text_counts.shape)} {text_counts.dtype}"
+        )
+    if text_counts.min() < 1:
+        raise ValueError(f"text_counts must be positive, got {text_counts.min()}; leave out texts that do not occur")
+
+
+def _check_objective(loss_type: str, js_weight: float) -> None:
+    """Raise ValueError for an unknown objective or a weight outside (0, 1)."""
+    if loss_type not in LOSS_TYPES:
+        nearest = difflib.get_close_matches(loss_type, LOSS_TYPES, n=1, cutoff=0.0)[0]
+        raise ValueError(
+            f"loss_type {loss_type!r} is not one of {', '.join(LOSS_TYPES)}; the nearest is {nearest!r} "
+            "(ce_soft is computed from the embeddings by soft_target_loss)"
+        )
+    if not 0 < js_weight < 1:
+        raise ValueError(f"js_weight must lie strictly between 0 and 1, got {js_weight}; 0.5 is the plain divergence")
+
+
+def _check_pairs(positives: Tensor, text_counts: Tensor | None) -> None:
+    """Raise ValueError unless text i is a positive of image i, as the identity target supposes."""
+    num_images, num_texts = positives.shape
+    if num_images != num_texts:
+        seen = f"{num_images} images and {num_texts} texts"
+    elif text_counts is not None:
+        seen = "text_counts"
+    elif not positives.diagonal().all():
+        seen = f"image {int(positives.diagonal().int().argmin())}, whose own text is not a positive"
+    else:
+        return
+    raise ValueError(f"loss_type 'ce_identity' compares with a text an image (text_batch='pairs'), got {seen}")

@@ -1,0 +1,346 @@
+"""The micro-gesture vision-text contrastive model: two towers, two projection heads, one matrix of similarities.
+
+* Towers are any `AutoModel` encoders (default ResNet50 and DistilBERT), each followed by a projection head to D.
+* `MgVtcModel` compares pictures with texts (zero-shot), `MgVtcForImageClassification` with `class_embeds`, the
+  embeddings of the class prompts that are saved with the weights. Both have the same parameters: one checkpoint.
+* The model has no contrastive objective; a trainer computes it from the outputs.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AutoModel, PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
+from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_mg_vtc import MgVtcConfig, pooled_dim
+from .modeling_alexnet import AlexNetModel
+
+
+@dataclass
+class MgVtcOutput(ModelOutput):
+    r"""Output of [`MgVtcModel`], for `image_batch_size` pictures and `text_batch_size` texts.
+
+    Args:
+        logits_per_image (`torch.Tensor` of shape `(image_batch_size, text_batch_size)`):
+            Scaled similarities of pictures and texts.
+        logits_per_text (`torch.Tensor` of shape `(text_batch_size, image_batch_size)`): Their transpose.
+        text_embeds (`torch.Tensor` of shape `(text_batch_size, projection_dim)`): Embeddings of the texts, of the class
+            prompts where no text was given; of L2 norm 1 if `config.normalize`.
+        image_embeds (`torch.Tensor` of shape `(image_batch_size, projection_dim)`): Embeddings of the pictures, likewise.
+        text_model_output (`BaseModelOutputWithPooling`, *optional*): What [`MgVtcModel.get_text_features`] returns.
+        vision_model_output (`BaseModelOutputWithPooling`): What [`MgVtcModel.get_image_features`] returns.
+    """
+
+    logits_per_image: torch.Tensor | None = None
+    logits_per_text: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
+    image_embeds: torch.Tensor | None = None
+    text_model_output: BaseModelOutputWithPooling | None = None
+    vision_model_output: BaseModelOutputWithPooling | None = None
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        return tuple(value.to_tuple() if isinstance(value, ModelOutput) else value for value in self.values())
+
+
+class MgVtcProjectionHead(nn.Module):
+    """Linear -> GELU -> Linear -> Dropout, plus the first Linear's output, then LayerNorm: the method's head."""
+
+    def __init__(self, input_dim: int, config: MgVtcConfig):
+        super().__init__()
+        self.projection = nn.Linear(input_dim, config.projection_dim)
+        self.activation = nn.GELU()
+        self.linear = nn.Linear(config.projection_dim, config.projection_dim)
+        self.dropout = nn.Dropout(config.projection_dropout)
+        self.layer_norm = nn.LayerNorm(config.projection_dim)
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        projected = self.projection(pooled)  # (batch_size, projection_dim)
+        residual = self.dropout(self.linear(self.activation(projected)))
+        return self.layer_norm(projected + residual)
+
+
+class MgVtcPreTrainedModel(PreTrainedModel):
+    config: MgVtcConfig
+    base_model_prefix = "mg_vtc"
+    main_input_name = "pixel_values"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # a loss of this model is a mean over a batch, not a sum over `num_items_in_batch`
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialise what is ours; each tower initialises itself."""
+        if isinstance(module, nn.Linear):  # as torch does by default, and so the method
+            init.kaiming_uniform_(module.weight, a=math.sqrt(5))
+            bound = 1 / math.sqrt(module.in_features)
+            init.uniform_(module.bias, -bound, bound)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, MgVtcModel):
+            init.constant_(module.logit_scale, self.config.logit_scale_init_value)
+            init.normal_(module.class_embeds)
+
+
+class MgVtcModel(MgVtcPreTrainedModel):
+    """Compares pictures with texts, in a joint space of width `projection_dim`.
+
+    Attributes:
+        class_embeds: Embeddings of the class prompts, `(num_labels, projection_dim)`: random until
+            [`~MgVtcModel.set_class_embeds`] fills them; a learned table if `config.vision_only`.
+        logit_scale: Natural logarithm of the scale of the logits, 0-d.
+    """
+
+    def __init__(self, config: MgVtcConfig):
+        super().__init__(config)
+        if config.vision_config.model_type == "alexnet":  # ours, so unknown to `AutoModel` where the package is absent
+            self.vision_model = AlexNetModel._from_config(config.vision_config)
+        else:
+            self.vision_model = AutoModel.from_config(config.vision_config)
+        self._check_tower(self.vision_model, "pixel_values")
+        self.vision_projection = MgVtcProjectionHead(pooled_dim(config.vision_config), config)
+
+        class_embeds = torch.empty(config.num_labels, config.projection_dim)
+        if config.vision_only:
+            self.class_embeds = nn.Parameter(class_embeds)
+        else:
+            self.text_model = AutoModel.from_config(config.text_config)
+            self._check_tower(self.text_model, "input_ids")
+            self.text_projection = MgVtcProjectionHead(pooled_dim(config.text_config), config)
+            self.register_buffer("class_embeds", class_embeds)
+
+        logit_scale = torch.tensor(float(config.logit_scale_init_value))
+        if config.learn_logit_scale:
+            self.logit_scale = nn.Parameter(logit_scale)
+        else:
+            self.register_buffer("logit_scale", logit_scale)
+
+        self.post_init()
+
+    @staticmethod
+    def _check_tower(tower: PreTrainedModel, input_name: str) -> None:
+        if tower.main_input_name != input_name:
+            raise ValueError(
+                f"{type(tower).__name__} reads {tower.main_input_name!r}, this tower must read {input_name!r}: "
+                "the first tower is for pictures, the second for texts."
+            )
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.text_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.text_model.set_input_embeddings(value)
+
+    @can_return_tuple
+    def get_image_features(self, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """Encode pictures.
+
+        Args:
+            pixel_values: Normalised pictures, `(batch_size, num_channels, height, width)`.
+            kwargs: Passed to the vision tower, such as `output_hidden_states=True`.
+
+        Returns:
+            The tower's output, with `pooler_output` projected: `(batch_size, projection_dim)`, not yet of norm 1.
+
+        Raises:
+            ValueError: The tower gives no pooled state.
+        """
+        outputs = self.vision_model(pixel_values=pixel_values, return_dict=True, **kwargs)
+        pooled = outputs.get("pooler_output")
+        if pooled is None:
+            raise ValueError(
+                f"{type(self.vision_model).__name__} gives no pooled state of a picture, so it can not be the vision "
+                "tower. Choose an encoder with one, such as resnet, vit or convnext."
+            )
+        return BaseModelOutputWithPooling(
+            last_hidden_state=outputs.last_hidden_state,
+            pooler_output=self.vision_projection(pooled.flatten(1)),  # (batch_size, projection_dim)
+            hidden_states=outputs.get("hidden_states"),
+            attentions=outputs.get("attentions"),
+        )
+
+    @can_return_tuple
+    def get_text_features(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPooling:
+        """Encode texts.
+
+        Args:
+            input_ids: Token ids, `(batch_size, sequence_length)`.
+            attention_mask: 1 for tokens, 0 for padding, `(batch_size, sequence_length)`.
+            position_ids: Positions, `(batch_size, sequence_length)`.
+            token_type_ids: Segments, `(batch_size, sequence_length)`, for towers that have them.
+            kwargs: Passed to the text tower, such as `output_hidden_states=True`.
+
+        Returns:
+            The tower's output, with `pooler_output` projected: `(batch_size, projection_dim)`, not yet of norm 1.
+            What is projected is the tower's pooled state or, where it has none (DistilBERT), that of its first token.
+
+        Raises:
+            ValueError: The model is vision-only.
+        """
+        if self.config.vision_only:
+            raise ValueError("This model is vision-only: it has no text tower and knows its own classes alone.")
+        optional = {"attention_mask": attention_mask, "position_ids": position_ids, "token_type_ids": token_type_ids}
+        kwargs |= {name: value for name, value in optional.items() if value is not None}
+        outputs = self.text_model(input_ids=input_ids, return_dict=True, **kwargs)
+        pooled = outputs.get("pooler_output")
+        if pooled is None:
+            pooled = outputs.last_hidden_state[:, 0]  # (batch_size, hidden_size)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=outputs.last_hidden_state,
+            pooler_output=self.text_projection(pooled),  # (batch_size, projection_dim)
+            hidden_states=outputs.get("hidden_states"),
+            attentions=outputs.get("attentions"),
+        )
+
+    def _embed(self, features: torch.Tensor) -> torch.Tensor:
+        return F.normalize(features, dim=-1) if self.config.normalize else features
+
+    def _logits(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+        scale = self.logit_scale.clamp(max=math.log(self.config.max_logit_scale)).exp()
+        return scale * image_embeds @ text_embeds.T  # (image_batch_size, text_batch_size)
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> MgVtcOutput:
+        """Compare every picture with every text or, where no text is given, with every class.
+
+        Args:
+            pixel_values: Normalised pictures, `(image_batch_size, num_channels, height, width)`.
+            input_ids: Token ids, `(text_batch_size, sequence_length)`; without them `class_embeds` are the texts.
+            attention_mask: 1 for tokens, 0 for padding, `(text_batch_size, sequence_length)`.
+            position_ids: Positions, `(text_batch_size, sequence_length)`.
+            token_type_ids: Segments, `(text_batch_size, sequence_length)`, for towers that have them.
+            kwargs: Passed to both towers, such as `output_hidden_states=True`.
+
+        Returns:
+            [`MgVtcOutput`], or a tuple of its fields with `return_dict=False`.
+        """
+        vision_outputs = self.get_image_features(pixel_values, return_dict=True, **kwargs)
+        image_embeds = self._embed(vision_outputs.pooler_output)  # (image_batch_size, projection_dim)
+        text_outputs = None
+        if input_ids is None:
+            text_embeds = self._embed(self.class_embeds)  # (num_labels, projection_dim)
+        else:
+            text_outputs = self.get_text_features(
+                input_ids, attention_mask, position_ids, token_type_ids, return_dict=True, **kwargs
+            )
+            text_embeds = self._embed(text_outputs.pooler_output)  # (text_batch_size, projection_dim)
+        logits_per_image = self._logits(image_embeds, text_embeds)
+        return MgVtcOutput(
+            logits_per_image=logits_per_image,
+            logits_per_text=logits_per_image.T,
+            text_embeds=text_embeds,
+            image_embeds=image_embeds,
+            text_model_output=text_outputs,
+            vision_model_output=vision_outputs,
+        )
+
+    @torch.no_grad()
+    def clamp_logit_scale(self) -> None:
+        """Bring the parameter back into its range. `forward` never exceeds it, but a parameter outside gets no
+        gradient; so call this after each step of the optimiser, as CLIP does (Radford et al., 2021, section 2.5).
+        """
+        self.logit_scale.clamp_(max=math.log(self.config.max_logit_scale))
+
+    @torch.no_grad()
+    def set_class_embeds(self, input_ids: torch.Tensor, **text_inputs: torch.Tensor) -> None:
+        """Store the embeddings of the class prompts, computed without dropout, in `class_embeds`.
+
+        Args:
+            input_ids: Token ids of `config.class_prompts`, `(num_labels, sequence_length)`.
+            text_inputs: What else the tokenizer gives for them, such as `attention_mask`.
+
+        Raises:
+            ValueError: There are more or fewer texts than classes, or the model is vision-only.
+        """
+        if len(input_ids) != self.config.num_labels:
+            raise ValueError(f"got {len(input_ids)} texts for {self.config.num_labels} classes; give one a class.")
+        was_training = self.training
+        self.eval()
+        features = self.get_text_features(input_ids, return_dict=True, **text_inputs).pooler_output
+        self.class_embeds.copy_(self._embed(features))
+        self.train(was_training)
+
+    @classmethod
+    def from_vision_text_pretrained(
+        cls, vision: str | PreTrainedModel, text: str | PreTrainedModel | None = None, **config: Any
+    ) -> "MgVtcModel":
+        """Join two towers; the projection heads, the scale and the class embeddings are new, so the whole needs training.
+
+        Args:
+            vision: Vision encoder, or the Hub id or folder of one.
+            text: Text encoder, or the Hub id or folder of one; `None` with `vision_only=True`.
+            config: Fields of [`MgVtcConfig`], such as `id2label=...`.
+
+        Raises:
+            ValueError: A tower has no pooled state, or reads the wrong kind of input.
+            OSError: A tower can not be found.
+        """
+        # float32 whatever the checkpoint's type: these are the weights an optimiser will update
+        vision, text = (
+            AutoModel.from_pretrained(tower, dtype=torch.float32) if isinstance(tower, str) else tower
+            for tower in (vision, text)
+        )
+        text_config = None if text is None else text.config
+        model = cls(MgVtcConfig.from_vision_text_configs(vision.config, text_config, **config))
+        model.vision_model = vision
+        if text is not None:
+            model.text_model = text
+        return model
+
+
+class MgVtcForImageClassification(MgVtcModel):
+    """Classifies pictures by `class_embeds`, without running the text tower; parameters are those of [`MgVtcModel`]."""
+
+    input_modalities = ("image",)
+
+    @can_return_tuple
+    def forward(  # type: ignore[override]
+        self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, **kwargs: Any
+    ) -> ImageClassifierOutput:
+        """Score every picture against every class.
+
+        Args:
+            pixel_values: Normalised pictures, `(batch_size, num_channels, height, width)`.
+            labels: Class ids, `(batch_size,)`; with them `loss` is the cross-entropy.
+            kwargs: Passed to the vision tower, such as `output_hidden_states=True`.
+
+        Returns:
+            `ImageClassifierOutput` with `logits` `(batch_size, num_labels)`.
+        """
+        outputs = self.get_image_features(pixel_values, return_dict=True, **kwargs)
+        logits = self._logits(self._embed(outputs.pooler_output), self._embed(self.class_embeds))
+        return ImageClassifierOutput(
+            loss=None if labels is None else F.cross_entropy(logits.float(), labels),
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+
+__all__ = ["MgVtcForImageClassification", "MgVtcModel", "MgVtcPreTrainedModel"]

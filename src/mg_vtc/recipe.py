@@ -1,0 +1,182 @@
+"""A recipe: a YAML file, then the flags of the command line that override it."""
+
+import difflib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import yaml
+from transformers import HfArgumentParser
+
+from .configuration_mg_vtc import MgVtcConfig
+from .training_args import MgVtcTrainingArguments
+
+DEFAULT_VISION_MODEL = "microsoft/resnet-50"
+DEFAULT_TEXT_MODEL = "distilbert/distilbert-base-uncased"
+
+
+@dataclass
+class ModelArguments:
+    """The two towers, and the fields of `MgVtcConfig` that a recipe may set."""
+
+    vision_model_name_or_path: str | None = field(
+        default=None, metadata={"help": f"Hub id or folder of the vision tower. Default: {DEFAULT_VISION_MODEL}."}
+    )
+    text_model_name_or_path: str | None = field(
+        default=None, metadata={"help": f"Hub id or folder of the text tower. Default: {DEFAULT_TEXT_MODEL}."}
+    )
+    vision_config: dict | str | None = field(
+        default=None,
+        metadata={"help": 'Vision tower from random weights instead, as JSON, such as {"model_type": "resnet"}.'},
+    )
+    text_config: dict | str | None = field(
+        default=None,
+        metadata={"help": 'Text tower from random weights instead, as JSON, such as {"model_type": "distilbert"}.'},
+    )
+    vision_only: bool = field(default=False, metadata={"help": "No text tower: learn a table of class embeddings."})
+    projection_dim: int = field(default=MgVtcConfig.projection_dim, metadata={"help": "Width of the joint space."})
+    projection_dropout: float = field(
+        default=MgVtcConfig.projection_dropout, metadata={"help": "Dropout of the projection heads."}
+    )
+    normalize: bool = field(default=MgVtcConfig.normalize, metadata={"help": "Divide embeddings by their L2 norm."})
+    logit_scale_init_value: float = field(
+        default=MgVtcConfig.logit_scale_init_value, metadata={"help": "Logarithm of the initial scale of the logits."}
+    )
+    learn_logit_scale: bool = field(
+        default=MgVtcConfig.learn_logit_scale, metadata={"help": "Learn the scale, up to 100."}
+    )
+    prompt_template: str = field(
+        default=MgVtcConfig.prompt_template, metadata={"help": "Text of a class, with {} for its name."}
+    )
+
+    def __post_init__(self) -> None:
+        for tower, default in (("vision", DEFAULT_VISION_MODEL), ("text", DEFAULT_TEXT_MODEL)):
+            name, config = getattr(self, f"{tower}_model_name_or_path"), getattr(self, f"{tower}_config")
+            if name is not None and config is not None:
+                raise ValueError(
+                    f"{tower}_model_name_or_path ({name}) and {tower}_config both name the {tower} tower; give one."
+                )
+            if isinstance(config, str):
+                setattr(self, f"{tower}_config", _parse_tower(config, tower))
+            elif name is None and config is None and not (tower == "text" and self.vision_only):
+                setattr(self, f"{tower}_model_name_or_path", default)
+        if self.vision_only and (self.text_model_name_or_path or self.text_config):
+            raise ValueError("vision_only is set, and so is a text tower; leave one of them out.")
+
+    @property
+    def config_fields(self) -> dict[str, Any]:
+        """Settings that go into `MgVtcConfig` as they are."""
+        names = {field.name for field in fields(MgVtcConfig)} - {"vision_config", "text_config"}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name in names}
+
+
+@dataclass
+class DataArguments:
+    """The pictures, their class names, and how they are split."""
+
+    train_dir: str | None = field(
+        default=None,
+        metadata={"help": "Folder with a sub-folder of pictures a class, or with train/ and validation/."},
+    )
+    validation_dir: str | None = field(default=None, metadata={"help": "Such a folder to evaluate on."})
+    dataset_name: str | None = field(
+        default=None, metadata={"help": 'Hub data set, or "demo" for the figures that the package draws.'}
+    )
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the Hub data set."})
+    image_column_name: str = field(default="image", metadata={"help": "Column of the pictures in a Hub data set."})
+    label_column_name: str = field(default="label", metadata={"help": "Column of the classes in a Hub data set."})
+    labels_file: str | None = field(
+        default=None,
+        metadata={"help": 'CSV id,name that names the class folders, or "imigue". Default: labels.csv in train_dir.'},
+    )
+    train_val_split: float = field(
+        default=0.2, metadata={"help": "Share of the pictures to evaluate on, where there is no validation split."}
+    )
+    skip_bad_images: bool = field(default=False, metadata={"help": "Leave out files that can not be read."})
+    image_size: int = field(default=224, metadata={"help": "Side of the square picture, in pixels."})
+    max_shift: int = field(default=0, metadata={"help": "Augmentation: largest random shift, in pixels."})
+
+    def __post_init__(self) -> None:
+        if (self.train_dir is None) == (self.dataset_name is None):
+            raise ValueError(
+                "Say what to train on: train_dir (a folder) or dataset_name (a Hub data set), one of them."
+            )
+        if self.validation_dir is not None and self.train_dir is None:
+            raise ValueError("validation_dir goes with train_dir; a Hub data set brings its own validation split.")
+        if not 0 < self.train_val_split < 1:
+            raise ValueError(f"train_val_split must lie between 0 and 1, got {self.train_val_split}.")
+        if self.image_size < 1 or self.max_shift < 0:
+            raise ValueError(
+                f"image_size {self.image_size} must be positive, max_shift {self.max_shift} not negative."
+            )
+
+
+class _RecipeParser(HfArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see --help)")
+
+
+class Recipe(NamedTuple):
+    """A recipe as it was read."""
+
+    model: ModelArguments
+    data: DataArguments
+    training: MgVtcTrainingArguments
+    settings: dict[str, Any]  # what file and flags set, other than to the default
+
+
+def parse_recipe(arguments: list[str]) -> Recipe:
+    """Read `[recipe.yaml] [--flag value ...]`; a flag overrides the recipe, the recipe the defaults.
+
+    Raises:
+        FileNotFoundError: There is no such recipe.
+        ValueError: A key or flag is unknown (the nearest known one is named), or a value is out of range.
+    """
+    parts = (ModelArguments, DataArguments, MgVtcTrainingArguments)
+    parser = _RecipeParser(parts, allow_abbrev=False)
+    defaults = {action.dest: action.default for action in parser._actions if action.dest != "help"}
+    if arguments and arguments[0].endswith((".yaml", ".yml")):
+        recipe = _read_recipe(Path(arguments[0]))
+        for key in recipe:
+            if key not in defaults:
+                raise ValueError(f"{arguments[0]}: unknown key {key!r}.{_nearest(str(key), defaults)}")
+        parser.set_defaults(**recipe)
+        arguments = arguments[1:]
+    namespace, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        raise ValueError(f"unknown argument {flag!r}.{_nearest(flag.removeprefix('--'), defaults)}")
+    values = vars(namespace)
+    model, data, training = (
+        part(**{field.name: values[field.name] for field in fields(part) if field.init}) for part in parts
+    )
+    return Recipe(model, data, training, {key: value for key, value in values.items() if value != defaults.get(key)})
+
+
+def _read_recipe(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no recipe {path}; those of the project are in configs/.")
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
+    if not isinstance(recipe, dict):
+        raise ValueError(f"{path} must hold 'key: value' lines, got {type(recipe).__name__}.")
+    return recipe
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _parse_tower(text: str, tower: str) -> dict[str, Any]:
+    try:
+        config = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{tower}_config is not JSON: {error}; got {text!r}.") from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise ValueError(f'{tower}_config needs a "model_type", such as {{"model_type": "resnet"}}; got {text!r}.')
+    return config

@@ -1,0 +1,90 @@
+"""Settings of a training run, beyond those of transformers."""
+
+import difflib
+from dataclasses import dataclass, field
+
+import torch
+from transformers import TrainingArguments
+
+from .losses import LOSS_TYPES
+
+TRAINING_LOSS_TYPES = (*LOSS_TYPES, "ce_soft")
+PAIRED_LOSS_TYPES = ("ce_identity", "ce_soft")  # image i is compared with text i, so there is a text an image
+TEXT_BATCHES = ("unique", "classes", "pairs")
+
+
+@dataclass
+class MgVtcTrainingArguments(TrainingArguments):
+    """`TrainingArguments` with the objective and the learning rates of the towers.
+
+    Defaults that differ from transformers': `learning_rate` 1e-3, `lr_scheduler_type` cosine, evaluation, saving and
+    logging every epoch, the best checkpoint by `top1_accuracy` kept and loaded at the end, `save_total_limit` 1 (the
+    best and the last), `remove_unused_columns` False.
+
+    Gradient accumulation sums gradients, it does not enlarge the comparison: with `text_batch` unique or pairs each
+    micro-batch is contrasted with its own texts, and text -> image with its own pictures. It equals the larger batch
+    for objectives that are a mean over pictures, which is that of a vision-only model (without batch norm).
+    """
+
+    loss_type: str = field(
+        default="js",
+        metadata={"help": f"Objective: {', '.join(TRAINING_LOSS_TYPES)}. js is the method's, ce_identity CLIP's."},
+    )
+    js_weight: float = field(
+        default=0.5, metadata={"help": "Weight pi of the skewed Jensen-Shannon divergence, in (0, 1)."}
+    )
+    text_batch: str | None = field(
+        default=None,
+        metadata={
+            "help": "Texts a batch is compared with: unique (its distinct labels), classes (all class prompts), pairs "
+            "(a text an image). Default: pairs for ce_identity and ce_soft, which need it, unique for the others."
+        },
+    )
+    vision_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of the vision tower. Default: learning_rate."}
+    )
+    text_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of the text tower. Default: learning_rate."}
+    )
+    tower_weight_decay: float | None = field(
+        default=None, metadata={"help": "Weight decay of the towers. Default: weight_decay."}
+    )
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Stop after so many evaluations without a better top-1. Default: never."}
+    )
+    overwrite_output_dir: bool = field(
+        default=False, metadata={"help": "Replace the run that output_dir holds: its checkpoints are deleted."}
+    )
+
+    learning_rate: float = field(default=1e-3, metadata={"help": "Peak learning rate of the projection heads."})
+    lr_scheduler_type: str = field(default="cosine", metadata={"help": "Schedule; it steps at every batch."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save: no, steps, epoch or best."})
+    logging_strategy: str = field(default="epoch", metadata={"help": "When to log: no, steps or epoch."})
+    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep beside the best one."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint."})
+    metric_for_best_model: str | None = field(default="top1_accuracy", metadata={"help": "What the best is best in."})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay False: rows are made on access."})
+
+    def __post_init__(self) -> None:
+        if self.loss_type not in TRAINING_LOSS_TYPES:
+            near = difflib.get_close_matches(self.loss_type, TRAINING_LOSS_TYPES, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"loss_type {self.loss_type!r} is none of {', '.join(TRAINING_LOSS_TYPES)}.{hint}")
+        if not 0 < self.js_weight < 1:
+            raise ValueError(f"js_weight must lie between 0 and 1, got {self.js_weight}.")
+        if self.text_batch is None:
+            self.text_batch = "pairs" if self.loss_type in PAIRED_LOSS_TYPES else "unique"
+        if self.text_batch not in TEXT_BATCHES:
+            raise ValueError(f"text_batch {self.text_batch!r} is none of {', '.join(TEXT_BATCHES)}.")
+        if self.loss_type in PAIRED_LOSS_TYPES and self.text_batch != "pairs":
+            raise ValueError(
+                f"loss_type {self.loss_type!r} compares image i with text i: it needs text_batch 'pairs'."
+            )
+        if self.per_device_train_batch_size == 1 and self.text_batch != "classes":
+            raise ValueError(
+                "per_device_train_batch_size 1 leaves a picture nothing to be contrasted with: choose 2 or more, or "
+                "compare with all class prompts (text_batch 'classes')."
+            )
+        self.dataloader_pin_memory &= torch.accelerator.is_available()  # torch warns where there is nothing to pin for
+        super().__post_init__()
