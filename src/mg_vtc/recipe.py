@@ -15,6 +15,13 @@ from .training_args import MgVtcTrainingArguments
 
 DEFAULT_VISION_MODEL = "microsoft/resnet-50"
 DEFAULT_TEXT_MODEL = "distilbert/distilbert-base-uncased"
+# A tower is pretrained or from random weights, so a flag of the one overrides a recipe's key of the other.
+TOWER_ALTERNATIVES = {
+    "vision_config": "vision_model_name_or_path",
+    "vision_model_name_or_path": "vision_config",
+    "text_config": "text_model_name_or_path",
+    "text_model_name_or_path": "text_config",
+}
 
 
 @dataclass
@@ -142,8 +149,11 @@ def parse_recipe(arguments: list[str]) -> Recipe:
         for key in recipe:
             if key not in defaults:
                 raise ValueError(f"{arguments[0]}: unknown key {key!r}.{_nearest(str(key), defaults)}")
-        parser.set_defaults(**recipe)
         arguments = arguments[1:]
+        for flag, other in TOWER_ALTERNATIVES.items():
+            if any(argument.split("=")[0] == f"--{flag}" for argument in arguments):
+                recipe.pop(other, None)
+        parser.set_defaults(**recipe)
     namespace, unknown = parser.parse_known_args(arguments)
     if unknown:
         flag = unknown[0].split("=")[0]

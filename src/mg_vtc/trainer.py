@@ -63,9 +63,9 @@ class MgVtcTrainer(Trainer):
         loss = self._objective(outputs, labels, text_labels)
         if not torch.isfinite(loss):
             raise FloatingPointError(
-                f"The loss is {loss.item()} at step {self.state.global_step + 1} (epoch {self.state.epoch:.2f}), in the "
-                f"batch of training rows {inputs['index'].tolist()}, numbered as in split.json. The step was not taken, "
-                f"and the checkpoints in {self.args.output_dir} are as they were. Look at these pictures; a lower "
+                f"The loss is {loss.item()} at step {self.state.global_step + 1} (epoch {self.state.epoch:.2f}), in "
+                f"the batch of training rows {inputs['index'].tolist()}, numbered as in split.json. The step was not "
+                f"taken, and the checkpoints in {self.args.output_dir} are as they were. Look at these pictures; a lower "
                 "learning rate helps where nothing is wrong with them."
             )
         return (loss, outputs) if return_outputs else loss

@@ -1,0 +1,141 @@
+"""Class ids and class names: the built-in lists of two micro-gesture sets and the `id,name` CSV of any other set."""
+
+import csv
+import io
+from pathlib import Path
+
+# X. Liu et al., "iMiGUE: An Identity-free Video Dataset for Micro-Gesture Understanding and Emotion Analysis",
+# CVPR 2021. Ids are 1 to 32 in this order; the last class (99 in the raw annotation) is not a micro-gesture.
+IMIGUE_CLASS_NAMES: tuple[str, ...] = (
+    "Turtle neck",
+    "Bulging face or deep breath",
+    "Touching hat",
+    "Touching or scratching head",
+    "Touching or scratching forehead",
+    "Covering face",
+    "Rubbing eyes",
+    "Touching or scratching facial parts",
+    "Touching ears",
+    "Biting nails",
+    "Touching jaw",
+    "Touching or scratching neck",
+    "Playing or adjusting hair",
+    "Buckle button, pulling shirt collar, adjusting tie",
+    "Touching or covering suprasternal notch",
+    "Scratching back",
+    "Folding arms",
+    "Dusting off clothes",
+    "Putting arms behind body",
+    "Moving torso",
+    "Sitting straightly",
+    "Scratching or touching arms",
+    "Rubbing or holding hands",
+    "Crossing fingers",
+    "Minaret gesture",
+    "Playing or manipulating objects",
+    "Hold back arms",
+    "Head up",
+    "Pressing lips",
+    "Arms akimbo",
+    "Shaking shoulders",
+    "Illustrative hand gestures",
+)
+
+# H. Chen et al., "SMG: A Micro-gesture Dataset Towards Spontaneous Body Gestures for Emotional Stress State
+# Analysis", IJCV 2023. Ids are 0 to 16 in this order; the last class is not a micro-gesture.
+SMG_CLASS_NAMES: tuple[str, ...] = (
+    "Turtling neck and shoulder",
+    "Rubbing eyes and forehead",
+    "Folding arms",
+    "Touching or covering suprasternal notch",
+    "Moving legs",
+    "Touching or scratching neck",
+    "Folding arms behind body",
+    "Rubbing hands and crossing finger",
+    "Arms akimbo",
+    "Crossing legs",
+    "Scratching some part of body",
+    "Scratching or touching facial parts other than eyes",
+    "Playing or adjusting hair",
+    "Holding arms",
+    "Pulling shirt collar",
+    "Playing with jewelry, and manipulating other objects",
+    "Illustrative hand gestures",
+)
+
+
+def canonical_id(class_id: str) -> int | str:
+    """Return the number that `class_id` spells ("01" is 1), or `class_id` itself where it is not a whole number."""
+    return int(class_id) if class_id.isascii() and class_id.isdigit() else class_id
+
+
+def sort_ids(class_ids: list[str]) -> list[str]:
+    """Sort ids: numbers first and as numbers ("10" after "9"), then the others as text."""
+
+    def key(class_id: str) -> tuple[bool, int, str]:
+        number = canonical_id(class_id)
+        return (False, number, class_id) if isinstance(number, int) else (True, 0, class_id)
+
+    return sorted(class_ids, key=key)
+
+
+def read_labels(path: str | Path) -> dict[str, str]:
+    """Read the names of the classes.
+
+    Args:
+        path: A UTF-8 CSV file with the header `id,name` and a row a class, or the word "imigue" for the built-in
+            names of that set with ids "1" to "32".
+
+    Returns:
+        Class id, as written, to class name, in id order (numbers as numbers).
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not UTF-8, has another header or no rows, or an id or a name is empty or given twice
+            ("1" and "01" are one id; names are compared without regard to case, as uncased text models read them).
+    """
+    if str(path) == "imigue":
+        return {str(number): name for number, name in enumerate(IMIGUE_CLASS_NAMES, start=1)}
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no labels file {path}: give a CSV with the header 'id,name', or 'imigue'.")
+    try:
+        # utf-8-sig: spreadsheets put a byte order mark before the header.
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"The labels file {path} is not UTF-8 ({error}): save it as 'CSV UTF-8'.") from error
+    labels = _parse_labels(text, path)
+    return {class_id: labels[class_id] for class_id in sort_ids(list(labels))}
+
+
+def _parse_labels(text: str, path: Path) -> dict[str, str]:
+    """Return id to name in the order of the CSV `text`; `path` is for the messages of a ValueError."""
+    reader = csv.reader(io.StringIO(text), skipinitialspace=True)
+    header = [cell.strip() for cell in next(reader, [])]
+    if header != ["id", "name"]:
+        seen = repr(",".join(header)) if header else "nothing"
+        raise ValueError(f"The first line of the labels file {path} must be 'id,name', but it holds {seen}.")
+    labels: dict[str, str] = {}
+    seen_ids: set[int | str] = set()
+    seen_names: set[str] = set()
+    for row in reader:
+        if not row:
+            continue
+        where = f"Line {reader.line_num} of the labels file {path}"
+        if len(row) != 2:
+            raise ValueError(f"{where} has {len(row)} cells, not 2: put a name that holds a comma in double quotes.")
+        class_id, name = (cell.strip() for cell in row)
+        if not class_id or not name:
+            raise ValueError(
+                f"{where} has an empty {'name' if class_id else 'id'}: each class needs an id and a name."
+            )
+        if canonical_id(class_id) in seen_ids:
+            raise ValueError(f"{where} gives the id {class_id!r} again: each class has one row.")
+        if name.casefold() in seen_names:
+            raise ValueError(f"{where} gives the name {name!r} again: classes with one name cannot be told apart.")
+        labels[class_id] = name
+        seen_ids.add(canonical_id(class_id))
+        seen_names.add(name.casefold())
+    if not labels:
+        raise ValueError(f"The labels file {path} has a header but no rows: write a row 'id,name' for each class.")
+    return labels

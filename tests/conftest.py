@@ -1,0 +1,71 @@
+"""What the tests share: no network, small towers, and folders of small pictures."""
+
+import os
+
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mg_vtc import MgVtcConfig, MgVtcModel
+from mg_vtc.processing import build_processor, train_tokenizer
+
+
+CLASS_NAMES = ("Covering face", "Folding arms", "Rubbing eyes", "Head up", "Pressing lips", "Arms akimbo")
+TINY_RESNET = {
+    "model_type": "resnet",
+    "layer_type": "basic",
+    "depths": [1, 1],
+    "hidden_sizes": [8, 16],
+    "embedding_size": 8,
+}
+TINY_DISTILBERT = {"model_type": "distilbert", "n_layers": 1, "dim": 16, "n_heads": 2, "hidden_dim": 32}
+
+
+@pytest.fixture(scope="session")
+def processor():
+    return build_processor(32, train_tokenizer(CLASS_NAMES))
+
+
+@pytest.fixture
+def config(processor):
+    """Six classes, a ResNet of width 16 and a DistilBERT of width 16."""
+    text_config = TINY_DISTILBERT | {"vocab_size": len(processor.tokenizer)}
+    return MgVtcConfig(
+        vision_config=dict(TINY_RESNET),
+        text_config=text_config,
+        projection_dim=12,
+        id2label=dict(enumerate(CLASS_NAMES)),
+    )
+
+
+@pytest.fixture
+def model(config):
+    torch.manual_seed(0)
+    return MgVtcModel(config).eval()
+
+
+@pytest.fixture
+def class_texts(processor):
+    return processor.tokenizer(list(CLASS_NAMES), padding=True, return_tensors="pt")
+
+
+@pytest.fixture(scope="session")
+def picture_folder(tmp_path_factory) -> Path:
+    """Four classes of eight pictures of 32 px; a class is a colour, so that it can be learned in seconds."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for label, colour in enumerate([(220, 40, 40), (40, 200, 60), (50, 60, 220), (230, 220, 60)]):
+        (folder / CLASS_NAMES[label]).mkdir()
+        for clip in range(4):
+            for frame in range(2):
+                noise = rng.integers(-30, 30, (32, 32, 3))
+                pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / CLASS_NAMES[label] / f"{clip:04d}.{frame}.png")
+    return folder
