@@ -2,7 +2,6 @@
 
 import os
 
-
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
@@ -15,7 +14,6 @@ from PIL import Image
 
 from mg_vtc import MgVtcConfig, MgVtcModel
 from mg_vtc.processing import build_processor, train_tokenizer
-
 
 CLASS_NAMES = ("Covering face", "Folding arms", "Rubbing eyes", "Head up", "Pressing lips", "Arms akimbo")
 TINY_RESNET = {

@@ -71,6 +71,6 @@ class _AfterImport:
 
 def register_when_imported() -> None:
     """Register now what transformers has imported already, and the rest when it is imported."""
-    sys.meta_path.insert(0, _AfterImport)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _AfterImport)
     for name in [name for name in _AFTER_IMPORT if name in sys.modules]:
         _AFTER_IMPORT.pop(name)()

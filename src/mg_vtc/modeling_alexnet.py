@@ -65,13 +65,13 @@ class AlexNetModel(PreTrainedModel):
 
         Args:
             pixel_values: Normalised pictures of shape `(batch_size, num_channels, height, width)`.
-            kwargs: `output_hidden_states=True` adds the feature maps: the input, then one after each convolution.
+            kwargs: `output_hidden_states=True` adds the feature maps after each of the five convolutions.
 
         Returns:
             `last_hidden_state` `(batch_size, hidden_sizes[-1], h, w)` and `pooler_output` `(batch_size, hidden_size)`.
         """
         keep_all = kwargs.get("output_hidden_states") or self.config.output_hidden_states
-        hidden_state, hidden_states = pixel_values, [pixel_values]
+        hidden_state, hidden_states = pixel_values, []
         for layer in self.features:
             hidden_state = layer(hidden_state)  # (batch_size, channels, h, w)
             if isinstance(layer, nn.ReLU):

@@ -104,7 +104,8 @@ class MgVtcModel(MgVtcPreTrainedModel):
 
     def __init__(self, config: MgVtcConfig):
         super().__init__(config)
-        if config.vision_config.model_type == "alexnet":  # ours, so unknown to `AutoModel` where the package is absent
+        vision_config: Any = config.vision_config
+        if vision_config.model_type == "alexnet":  # ours, so unknown to `AutoModel` where the package is absent
             self.vision_model = AlexNetModel._from_config(config.vision_config)
         else:
             self.vision_model = AutoModel.from_config(config.vision_config)
@@ -137,10 +138,12 @@ class MgVtcModel(MgVtcPreTrainedModel):
             )
 
     def get_input_embeddings(self) -> nn.Module:
-        return self.text_model.get_input_embeddings()
+        tower = self.vision_model if self.config.vision_only else self.text_model
+        return tower.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        self.text_model.set_input_embeddings(value)
+        tower = self.vision_model if self.config.vision_only else self.text_model
+        tower.set_input_embeddings(value)
 
     @can_return_tuple
     def get_image_features(self, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:

@@ -143,7 +143,7 @@ def parse_recipe(arguments: list[str]) -> Recipe:
     """
     parts = (ModelArguments, DataArguments, MgVtcTrainingArguments)
     parser = _RecipeParser(parts, allow_abbrev=False)
-    defaults = {action.dest: action.default for action in parser._actions if action.dest != "help"}
+    defaults = vars(parser.parse_args([]))
     if arguments and arguments[0].endswith((".yaml", ".yml")):
         recipe = _read_recipe(Path(arguments[0]))
         for key in recipe:
@@ -159,10 +159,10 @@ def parse_recipe(arguments: list[str]) -> Recipe:
         flag = unknown[0].split("=")[0]
         raise ValueError(f"unknown argument {flag!r}.{_nearest(flag.removeprefix('--'), defaults)}")
     values = vars(namespace)
-    model, data, training = (
-        part(**{field.name: values[field.name] for field in fields(part) if field.init}) for part in parts
+    return Recipe(
+        *(part(**{field.name: values[field.name] for field in fields(part) if field.init}) for part in parts),
+        settings={key: value for key, value in values.items() if value != defaults[key]},
     )
-    return Recipe(model, data, training, {key: value for key, value in values.items() if value != defaults.get(key)})
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class MgVtcTrainer(Trainer):
     """
 
     args: MgVtcTrainingArguments
+    optimizer: torch.optim.Optimizer | None
     loss_is_scaled_for_ga = False  # `compute_loss` returns a mean, so the Trainer divides by the accumulation steps
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -65,8 +66,8 @@ class MgVtcTrainer(Trainer):
             raise FloatingPointError(
                 f"The loss is {loss.item()} at step {self.state.global_step + 1} (epoch {self.state.epoch:.2f}), in "
                 f"the batch of training rows {inputs['index'].tolist()}, numbered as in split.json. The step was not "
-                f"taken, and the checkpoints in {self.args.output_dir} are as they were. Look at these pictures; a lower "
-                "learning rate helps where nothing is wrong with them."
+                f"taken, and the checkpoints in {self.args.output_dir} are as they were. Look at these pictures; a "
+                "lower learning rate helps where nothing is wrong with them."
             )
         return (loss, outputs) if return_outputs else loss
 
@@ -75,7 +76,10 @@ class MgVtcTrainer(Trainer):
         classes = torch.arange(self._config.num_labels, device=labels.device)
         if self._config.vision_only:
             return classes, {}
-        text_labels = {"unique": labels.unique(), "classes": classes, "pairs": labels}[self.args.text_batch]
+        if self.args.text_batch == "classes":
+            text_labels = classes
+        else:
+            text_labels = labels.unique() if self.args.text_batch == "unique" else labels
         mask = self._class_texts["attention_mask"][text_labels].any(dim=0)  # (length,), False where all is padding
         return text_labels, {name: tensor[text_labels][:, mask] for name, tensor in self._class_texts.items()}
 

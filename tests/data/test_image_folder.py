@@ -1,0 +1,403 @@
+"""Folders and Parquet files as data sets: splits, ids, names, and what is refused or warned of."""
+
+import os
+import warnings
+from pathlib import Path
+
+import datasets
+import numpy as np
+import PIL.Image
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
+
+from mg_vtc.data.image_folder import load_hub_dataset, load_image_folder, load_image_folders
+
+FEATURES_WITHOUT_LABEL = {"image": Image(), "file_name": Value("string")}
+
+
+def make_picture(shade: int = 0) -> PIL.Image.Image:
+    return PIL.Image.new("RGB", (6, 4), (shade, 0, 0))
+
+
+def write_pictures(parent: Path, *file_names: str) -> Path:
+    for file_name in file_names:
+        path = parent / file_name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_picture().save(path)
+    return parent
+
+
+def write_labels(path: Path, *class_ids: str) -> Path:
+    path.write_text("id,name\n" + "".join(f"{class_id},name {class_id}\n" for class_id in class_ids))
+    return path
+
+
+def class_names(splits: DatasetDict) -> list[str]:
+    names = [split.features["label"].names for split in splits.values()]
+    assert all(names[0] == other for other in names)
+    return names[0]
+
+
+# Splits and rows
+
+
+def test_class_folders_alone_are_the_train_split(tmp_path: Path):
+    splits = load_image_folder(write_pictures(tmp_path, "nod/b.png", "nod/a.jpg", "bow/c.gif"))
+    assert list(splits) == ["train"]
+    assert splits["train"]["file_name"][:] == ["bow/c.gif", "nod/a.jpg", "nod/b.png"]
+    assert splits["train"]["label"][:] == [0, 1, 1]
+    assert class_names(splits) == ["bow", "nod"]
+    features = splits["train"].features
+    assert features == Features(FEATURES_WITHOUT_LABEL | {"label": ClassLabel(names=["bow", "nod"])})
+
+
+def test_rows_give_the_pictures_of_their_files(tmp_path: Path):
+    for shade, file_name in enumerate(["nod/a.png", "bow/b.png"]):
+        write_pictures(tmp_path, file_name)
+        make_picture(shade).save(tmp_path / file_name)
+    rows = load_image_folder(tmp_path)["train"]
+    assert [(row["file_name"], row["image"].getpixel((0, 0))[0]) for row in rows] == [
+        ("bow/b.png", 1),
+        ("nod/a.png", 0),
+    ]
+
+
+def test_pictures_are_paths_until_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_pictures(tmp_path, "nod/a.png", "bow/b.png")
+    monkeypatch.chdir(tmp_path.parent)
+    rows = load_image_folder(tmp_path.name)["train"].cast_column("image", Image(decode=False))
+    assert rows[0]["image"] == {"bytes": None, "path": str(tmp_path / "bow/b.png")}
+
+
+@pytest.mark.parametrize(
+    ("folder", "split"),
+    [
+        ("train", "train"),
+        ("Training", "train"),
+        ("val", "validation"),
+        ("VALID", "validation"),
+        ("validation", "validation"),
+        ("dev", "validation"),
+        ("test", "test"),
+        ("testing", "test"),
+    ],
+)
+def test_split_folders_are_known_in_any_case(tmp_path: Path, folder: str, split: str):
+    splits = load_image_folder(write_pictures(tmp_path, f"{folder}/nod/a.png", f"{folder}/bow/a.png"))
+    assert list(splits) == [split]
+    assert splits[split]["file_name"][:] == ["bow/a.png", "nod/a.png"]
+
+
+def test_all_splits_share_the_class_names(tmp_path: Path):
+    write_pictures(tmp_path, "train/nod/a.png", "train/bow/a.png", "val/wave/a.png", "val/nod/a.png")
+    splits = load_image_folder(tmp_path)
+    assert class_names(splits) == ["bow", "nod", "wave"]
+    assert splits["validation"]["label"][:] == [1, 2]
+
+
+def test_separate_split_folders_share_the_class_names(tmp_path: Path):
+    write_pictures(tmp_path, "here/nod/a.png", "there/bow/a.png")
+    splits = load_image_folders({"train": tmp_path / "here", "validation": tmp_path / "there"})
+    assert class_names(splits) == ["bow", "nod"]
+    assert [splits["train"]["label"][:], splits["validation"]["label"][:]] == [[1], [0]]
+
+
+def test_two_folders_of_one_split_are_refused(tmp_path: Path):
+    write_pictures(tmp_path, "val/nod/a.png", "dev/nod/a.png")
+    with pytest.raises(ValueError, match="two validation splits, 'dev' and 'val'"):
+        load_image_folder(tmp_path)
+
+
+def test_other_folders_beside_splits_are_ignored_with_a_warning(tmp_path: Path):
+    write_pictures(tmp_path, "train/nod/a.png", "train/bow/a.png", "notes/nod/a.png")
+    with pytest.warns(UserWarning, match="its other folders are ignored: 'notes'"):
+        splits = load_image_folder(tmp_path)
+    assert list(splits) == ["train"]
+
+
+def test_sub_folders_of_a_class_count_and_system_files_do_not(tmp_path: Path):
+    write_pictures(tmp_path, "nod/deep/er/a.png", "bow/b.png", ".hidden/c.png", "nod/.cache/d.png", "beside.png")
+    for name in ("nod/.DS_Store", "nod/Thumbs.db", "bow/desktop.ini", "notes.txt"):
+        (tmp_path / name).write_text("not a picture")
+    splits = load_image_folder(tmp_path)
+    assert splits["train"]["file_name"][:] == ["bow/b.png", "nod/deep/er/a.png"]
+
+
+# Class names
+
+
+def test_numbered_folders_sort_as_numbers(tmp_path: Path):
+    write_pictures(tmp_path, *(f"{number}/a.png" for number in (9, 10, 1, 2)))
+    write_labels(tmp_path / "labels.csv", "10", "9", "2", "1")
+    splits = load_image_folder(tmp_path)
+    assert class_names(splits) == ["name 1", "name 2", "name 9", "name 10"]
+    assert splits["train"]["file_name"][:] == ["1/a.png", "2/a.png", "9/a.png", "10/a.png"]
+    assert splits["train"]["label"][:] == [0, 1, 2, 3]
+
+
+def test_numbered_folders_without_names_are_warned_of(tmp_path: Path):
+    write_pictures(tmp_path, "10/a.png", "9/a.png")
+    with pytest.warns(
+        UserWarning, match=r"called '9', '10', so .* bare numbers.*labels_file .* 'id,name', or 'imigue'"
+    ):
+        splits = load_image_folder(tmp_path)
+    assert class_names(splits) == ["9", "10"]
+
+
+def test_folder_01_is_id_1(tmp_path: Path):
+    write_pictures(tmp_path, "train/01/a.png", "train/02/a.png", "val/1/a.png", "val/2/a.png")
+    splits = load_image_folder(tmp_path, write_labels(tmp_path / "names.csv", "1", "002"))
+    assert class_names(splits) == ["name 1", "name 002"]
+    assert splits["train"]["label"][:] == splits["validation"]["label"][:] == [0, 1]
+
+
+def test_word_imigue_names_the_folders(tmp_path: Path):
+    with pytest.warns(
+        UserWarning, match="Classes of the labels file without a picture: 'Turtle neck', .* and 20 more"
+    ):
+        splits = load_image_folder(write_pictures(tmp_path, "12/a.png", "6/a.png"), "imigue")
+    rows = splits["train"]
+    assert len(class_names(splits)) == 32
+    assert [rows.features["label"].int2str(label) for label in rows["label"]] == [
+        "Covering face",
+        "Touching or scratching neck",
+    ]
+
+
+def test_given_labels_file_wins_over_that_of_the_folder(tmp_path: Path):
+    write_labels(tmp_path / "labels.csv", "1", "2")
+    (tmp_path / "other.csv").write_text("id,name\n1,nodding\n2,bowing\n")
+    splits = load_image_folder(write_pictures(tmp_path, "1/a.png", "2/a.png"), tmp_path / "other.csv")
+    assert class_names(splits) == ["nodding", "bowing"]
+
+
+def test_folder_without_a_row_in_the_labels_file_is_refused(tmp_path: Path):
+    write_labels(tmp_path / "labels.csv", *(str(number) for number in range(1, 13)))
+    with pytest.raises(ValueError, match=r"without a row in the labels file: '13', 'nod'; .* '9', '10' and 2 more"):
+        load_image_folder(write_pictures(tmp_path, "1/a.png", "13/a.png", "nod/a.png"))
+
+
+def test_row_of_the_labels_file_without_a_folder_stays_a_class(tmp_path: Path):
+    write_labels(tmp_path / "labels.csv", "1", "2", "3")
+    (tmp_path / "3").mkdir()
+    with pytest.warns(UserWarning, match="without a picture: 'name 2', 'name 3'"):
+        splits = load_image_folder(write_pictures(tmp_path, "1/a.png"))
+    assert class_names(splits) == ["name 1", "name 2", "name 3"]
+
+
+def test_empty_class_folder_is_left_out_with_a_warning(tmp_path: Path):
+    (tmp_path / "wave").mkdir()
+    with pytest.warns(UserWarning, match="without a picture are left out: 'wave'"):
+        splits = load_image_folder(write_pictures(tmp_path, "nod/a.png", "bow/a.png"))
+    assert class_names(splits) == ["bow", "nod"]
+
+
+def test_one_class_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"two classes or more .* not 1: \['nod'\]"):
+        load_image_folder(write_pictures(tmp_path, "nod/a.png", "nod/b.png"))
+
+
+# Folders that are none
+
+
+def test_missing_folder_is_named(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
+        load_image_folder(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
+        load_image_folders({"train": write_pictures(tmp_path, "nod/a.png"), "validation": tmp_path / "nowhere"})
+
+
+def test_file_for_a_folder_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"picture\.png is a file: give the folder"):
+        load_image_folder(write_pictures(tmp_path, "picture.png") / "picture.png")
+
+
+def test_empty_folder_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="is empty: each class needs a folder"):
+        load_image_folder(tmp_path)
+
+
+def test_pictures_without_class_folders_are_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="has files but no class folders: each class needs a folder"):
+        load_image_folder(write_pictures(tmp_path, "a.png", "b.png"))
+
+
+def test_split_without_pictures_is_refused(tmp_path: Path):
+    write_pictures(tmp_path, "train/nod/a.png", "train/bow/a.png")
+    (tmp_path / "val/nod").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"class folders of .*val hold no readable pictures"):
+        load_image_folder(tmp_path)
+
+
+# Unreadable files
+
+
+@pytest.fixture
+def damaged_dir(tmp_path: Path) -> Path:
+    """Two classes with a good picture each; an empty, a truncated and a foreign file, and a link to nowhere."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    write_pictures(tmp_path, "nod/good.png", "bow/good.png")
+    PIL.Image.fromarray(noise).save(tmp_path / "nod/cut.jpg")
+    (tmp_path / "nod/cut.jpg").write_bytes((tmp_path / "nod/cut.jpg").read_bytes()[:-500])
+    (tmp_path / "nod/empty.png").touch()
+    (tmp_path / "bow/notes.txt").write_text("words")
+    (tmp_path / "bow/broken.png").symlink_to(tmp_path / "nowhere.png")
+    return tmp_path
+
+
+def test_unreadable_files_are_refused_with_their_faults(damaged_dir: Path):
+    with pytest.raises(ValueError, match="4 of 6 files are not readable pictures") as error:
+        load_image_folder(damaged_dir)
+    message = str(error.value)
+    assert f"{damaged_dir / 'nod/empty.png'}: not an image (0 bytes)" in message
+    assert f"{damaged_dir / 'bow/notes.txt'}: not an image (5 bytes)" in message
+    assert f"{damaged_dir / 'nod/cut.jpg'}: OSError: image file is truncated" in message
+    assert f"{damaged_dir / 'bow/broken.png'}: FileNotFoundError" in message
+    assert "--skip_bad_images" in message
+
+
+def test_unreadable_files_are_left_out_on_demand_with_a_warning(damaged_dir: Path):
+    with pytest.warns(UserWarning, match=r"4 of 6 files .* are left out:\n(.*\n)*.*cut\.jpg"):
+        splits = load_image_folder(damaged_dir, skip_bad_images=True)
+    assert splits["train"]["file_name"][:] == ["bow/good.png", "nod/good.png"]
+
+
+def test_many_unreadable_files_are_counted(tmp_path: Path):
+    write_pictures(tmp_path, "nod/good.png", "bow/good.png")
+    for number in range(13):
+        (tmp_path / f"nod/{number:02}.png").touch()
+    with pytest.raises(ValueError, match=r"13 of 15 files .*\n(.*\n)*  .*09\.png.*\n  and 3 more\n"):
+        load_image_folder(tmp_path)
+
+
+def test_class_of_unreadable_files_alone_is_left_out(damaged_dir: Path):
+    (damaged_dir / "wave").mkdir()
+    (damaged_dir / "wave/a.png").touch()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        splits = load_image_folder(damaged_dir, skip_bad_images=True)
+    assert [str(warning.message) for warning in caught][-1] == "Class folders without a picture are left out: 'wave'."
+    assert class_names(splits) == ["bow", "nod"]
+
+
+@pytest.mark.parametrize("limit", [20, 5])  # 24 pixels are above the limit of a warning, then above that of an error
+def test_decompression_bombs_are_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int):
+    write_pictures(tmp_path, "nod/a.png", "bow/a.png")
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(ValueError, match=r"DecompressionBomb(Warning|Error): Image size \(24 pixels\) exceeds limit"):
+        load_image_folder(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
+def test_no_file_stays_open(damaged_dir: Path):
+    num_open = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(ValueError, match="not readable"):
+        load_image_folder(damaged_dir)
+    assert len(os.listdir("/proc/self/fd")) <= num_open
+
+
+# Parquet folders and the Hub
+
+
+@pytest.fixture
+def parquet_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def write_parquet(path: Path, labels: list, label_feature: ClassLabel | Value, **names: str) -> None:
+    image, label = names.get("image", "image"), names.get("label", "label")
+    features = Features({image: Image(), label: label_feature, "extra": Value("int64")})
+    columns = {
+        image: [make_picture(shade) for shade in range(len(labels))],
+        label: labels,
+        "extra": list(range(len(labels))),
+    }
+    Dataset.from_dict(columns, features=features).to_parquet(path)
+
+
+def test_parquet_rows_have_the_same_columns_as_folders(parquet_dir: Path):
+    label_feature = ClassLabel(names=["wave", "bow"])
+    write_parquet(parquet_dir / "train.parquet", [0, 1, 1], label_feature)
+    write_parquet(parquet_dir / "validation.parquet", [1], label_feature)
+    splits = load_hub_dataset(str(parquet_dir))
+    assert splits["train"].features == Features(FEATURES_WITHOUT_LABEL | {"label": label_feature})
+    assert splits["train"]["file_name"][:] == ["train/0", "train/1", "train/2"]
+    assert splits["train"]["label"][:] == [0, 1, 1]
+    assert splits["train"][2]["image"].getpixel((0, 0)) == (2, 0, 0)
+    assert splits["validation"]["file_name"][:] == ["validation/0"]
+
+
+def test_split_names_are_normalised(parquet_dir: Path):
+    files = "".join(f"  - {{split: {split}, path: {split}.parquet}}\n" for split in ("train", "dev", "extra"))
+    (parquet_dir / "README.md").write_text(f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n")
+    for split in ("train", "dev", "extra"):
+        write_parquet(parquet_dir / f"{split}.parquet", [0, 1], ClassLabel(names=["wave", "bow"]))
+    splits = load_hub_dataset(str(parquet_dir))
+    assert list(splits) == ["train", "validation", "extra"]
+    assert splits["validation"]["file_name"][:] == ["validation/0", "validation/1"]
+
+
+def test_text_labels_become_one_class_label_for_all_splits(parquet_dir: Path):
+    write_parquet(parquet_dir / "train.parquet", ["wave", "bow"], Value("string"))
+    write_parquet(parquet_dir / "test.parquet", ["nod", "wave"], Value("string"))
+    splits = load_hub_dataset(str(parquet_dir))
+    assert class_names(splits) == ["bow", "nod", "wave"]
+    assert splits["train"]["label"][:] == [2, 0]
+    assert splits["test"]["label"][:] == [1, 2]
+
+
+def test_number_labels_become_classes_in_the_order_of_numbers(parquet_dir: Path):
+    write_parquet(parquet_dir / "train.parquet", [10, 9, 10], Value("int64"))
+    with pytest.warns(UserWarning, match="bare numbers"):
+        splits = load_hub_dataset(str(parquet_dir))
+    assert class_names(splits) == ["9", "10"]
+    assert splits["train"]["label"][:] == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("label_feature", "labels"),
+    [(ClassLabel(names=["bow", "nod"]), [0, -1, 1, None]), (Value("string"), ["bow", None, "nod", None])],
+)
+def test_rows_without_a_label_are_left_out_with_a_warning(parquet_dir: Path, label_feature, labels: list):
+    write_parquet(parquet_dir / "train.parquet", labels, label_feature)
+    with pytest.warns(UserWarning, match="2 of 4 rows of the split train have no label and are left out"):
+        splits = load_hub_dataset(str(parquet_dir))
+    assert splits["train"]["file_name"][:] == ["train/0", "train/2"]
+    assert splits["train"]["label"][:] == [0, 1]
+
+
+def test_split_without_any_label_is_left_out(parquet_dir: Path):
+    label_feature = ClassLabel(names=["bow", "nod"])
+    write_parquet(parquet_dir / "train.parquet", [0, 1], label_feature)
+    write_parquet(parquet_dir / "test.parquet", [-1, -1], label_feature)
+    with pytest.warns(UserWarning, match="2 of 2 rows of the split test have no label"):
+        assert list(load_hub_dataset(str(parquet_dir))) == ["train"]
+
+
+def test_other_column_names_can_be_given(parquet_dir: Path):
+    write_parquet(
+        parquet_dir / "train.parquet", [0, 1], ClassLabel(names=["bow", "nod"]), image="img", label="gesture"
+    )
+    splits = load_hub_dataset(str(parquet_dir), image_column="img", label_column="gesture")
+    assert splits["train"]["label"][:] == [0, 1]
+
+
+def test_missing_columns_are_named_with_those_there_are(parquet_dir: Path):
+    write_parquet(parquet_dir / "train.parquet", [0, 1], ClassLabel(names=["bow", "nod"]), label="gesture")
+    with pytest.raises(ValueError, match="no column 'label'; its columns are 'image', 'gesture', 'extra'"):
+        load_hub_dataset(str(parquet_dir))
+
+
+def test_labels_that_are_lists_are_refused(parquet_dir: Path):
+    write_parquet(parquet_dir / "train.parquet", [[0], [1]], datasets.List(Value("int64")))
+    with pytest.raises(ValueError, match="one text or number a row, but they are List"):
+        load_hub_dataset(str(parquet_dir))
+
+
+def test_data_set_out_of_reach_points_to_local_folders(parquet_dir: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(FileNotFoundError, match=r"no data set 'nobody/nothing' .* within reach .*--train_dir"):
+        load_hub_dataset("nobody/nothing")

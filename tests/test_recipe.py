@@ -1,0 +1,117 @@
+"""Recipes: the file first, then the flags; nothing unknown passes."""
+
+import pytest
+import yaml
+
+from mg_vtc.recipe import DEFAULT_TEXT_MODEL, DEFAULT_VISION_MODEL, parse_recipe
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(**settings):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump({"dataset_name": "demo", "output_dir": str(tmp_path / "run")} | settings))
+        return str(path)
+
+    return write
+
+
+def test_flags_override_the_file_and_the_file_the_defaults(write):
+    recipe = parse_recipe([write(learning_rate=0.5, image_size=96), "--image_size", "32"])
+    assert recipe.training.learning_rate == 0.5
+    assert recipe.data.image_size == 32
+    assert recipe.data.train_val_split == 0.2
+
+
+def test_settings_are_what_differs_from_the_defaults(write, tmp_path):
+    recipe = parse_recipe([write(image_size=96, seed=42), "--loss_type", "kl"])
+    assert recipe.settings == {
+        "dataset_name": "demo",
+        "output_dir": str(tmp_path / "run"),
+        "image_size": 96,
+        "loss_type": "kl",
+    }
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers(write):
+    assert parse_recipe([write(learning_rate="1e-4")]).training.learning_rate == 1e-4
+
+
+def test_unknown_key_is_refused_with_the_nearest_name(write):
+    with pytest.raises(ValueError, match=r"unknown key 'js_wieght'\. Did you mean 'js_weight'\?"):
+        parse_recipe([write(js_wieght=0.3)])
+
+
+def test_unknown_flag_is_refused_with_the_nearest_name(write):
+    with pytest.raises(ValueError, match=r"unknown argument '--los_type'\. Did you mean 'loss_type'\?"):
+        parse_recipe([write(), "--los_type", "js"])
+
+
+def test_abbreviated_flag_is_refused(write):
+    with pytest.raises(ValueError, match="unknown argument '--learning_rat'"):
+        parse_recipe([write(), "--learning_rat", "1"])
+
+
+def test_value_of_the_wrong_type_is_refused(write):
+    with pytest.raises(ValueError, match="invalid int value: 'big'"):
+        parse_recipe([write(image_size="big")])
+
+
+def test_missing_recipe_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no recipe nowhere.yaml"):
+        parse_recipe(["nowhere.yaml"])
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n"])
+def test_file_that_is_no_recipe_is_refused(tmp_path, text):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"bad\.yaml"):
+        parse_recipe([str(path)])
+
+
+def test_default_towers_are_the_methods(write):
+    model = parse_recipe([write()]).model
+    assert (model.vision_model_name_or_path, model.text_model_name_or_path) == (
+        DEFAULT_VISION_MODEL,
+        DEFAULT_TEXT_MODEL,
+    )
+
+
+def test_vision_only_has_no_text_tower(write):
+    assert parse_recipe([write(vision_only=True)]).model.text_model_name_or_path is None
+    with pytest.raises(ValueError, match="so is a text tower"):
+        parse_recipe([write(vision_only=True, text_model_name_or_path="bert")])
+
+
+def test_a_tower_has_one_origin(write):
+    with pytest.raises(ValueError, match="both name the vision tower"):
+        parse_recipe([write(vision_model_name_or_path="a", vision_config={"model_type": "resnet"})])
+
+
+def test_flag_of_a_random_tower_overrides_the_recipes_pretrained_one(write):
+    recipe = parse_recipe([write(vision_model_name_or_path="a"), "--vision_config", '{"model_type": "vit"}'])
+    assert recipe.model.vision_model_name_or_path is None
+    assert recipe.model.vision_config == {"model_type": "vit"}
+
+
+@pytest.mark.parametrize("text", ["resnet", "[1]", '{"depth": 3}'])
+def test_tower_that_is_not_json_with_a_model_type_is_refused(write, text):
+    with pytest.raises(ValueError, match="vision_config"):
+        parse_recipe([write(), "--vision_config", text])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dataset_name": None}, "Say what to train on"),
+        ({"train_dir": "x"}, "Say what to train on"),
+        ({"validation_dir": "x"}, "goes with train_dir"),
+        ({"train_val_split": 1.0}, "train_val_split must lie between 0 and 1, got 1.0"),
+        ({"image_size": 0}, "image_size 0 must be positive"),
+        ({"max_shift": -1}, "max_shift -1 not negative"),
+    ],
+)
+def test_data_settings_out_of_range_are_refused(write, settings, message):
+    with pytest.raises(ValueError, match=message):
+        parse_recipe([write(**settings)])

@@ -1,0 +1,103 @@
+"""The folder of a run: nothing is lost, nothing is taken for what it is not."""
+
+import json
+
+import pytest
+import yaml
+from datasets import Dataset, DatasetDict
+
+from mg_vtc.run_folder import check_run_folder, clear_run_folder, find_checkpoint, write_recipe, write_split
+
+
+def make_checkpoint(folder, step, complete=True):
+    checkpoint = folder / f"checkpoint-{step}"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "model.safetensors").write_bytes(b"weights")
+    if complete:
+        (checkpoint / "trainer_state.json").write_text("{}")
+    return checkpoint
+
+
+def test_empty_and_missing_folders_are_open_to_a_run(tmp_path):
+    check_run_folder(tmp_path, overwrite=False, resume=False)
+    check_run_folder(tmp_path / "new", overwrite=False, resume=False)
+
+
+def test_folder_with_a_finished_run_is_refused(tmp_path):
+    (tmp_path / "all_results.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds a finished run"):
+        check_run_folder(tmp_path, overwrite=False, resume=False)
+
+
+def test_folder_with_anything_is_refused_unless_told(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(ValueError, match="is not empty"):
+        check_run_folder(tmp_path, overwrite=False, resume=False)
+    check_run_folder(tmp_path, overwrite=True, resume=False)
+    check_run_folder(tmp_path, overwrite=False, resume=True)
+
+
+def test_overwriting_and_resuming_exclude_each_other(tmp_path):
+    with pytest.raises(ValueError, match="exclude each other"):
+        check_run_folder(tmp_path, overwrite=True, resume=True)
+
+
+def test_clearing_deletes_checkpoints_and_results_and_nothing_else(tmp_path):
+    make_checkpoint(tmp_path, 3)
+    (tmp_path / "all_results.json").write_text("{}")
+    (tmp_path / "thesis.tex").write_text("")
+    clear_run_folder(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_last_checkpoint_is_that_of_the_highest_step(tmp_path):
+    for step in (9, 100, 20):
+        make_checkpoint(tmp_path, step)
+    assert find_checkpoint(tmp_path, "true") == str(tmp_path / "checkpoint-100")
+
+
+def test_checkpoint_that_was_not_finished_is_passed_over(tmp_path):
+    make_checkpoint(tmp_path, 20)
+    make_checkpoint(tmp_path, 40, complete=False)
+    assert find_checkpoint(tmp_path, "true") == str(tmp_path / "checkpoint-20")
+
+
+def test_named_checkpoint_must_be_complete(tmp_path):
+    complete, incomplete = make_checkpoint(tmp_path, 20), make_checkpoint(tmp_path, 40, complete=False)
+    assert find_checkpoint(tmp_path, str(complete)) == str(complete)
+    with pytest.raises(FileNotFoundError, match="no complete checkpoint"):
+        find_checkpoint(tmp_path, str(incomplete))
+
+
+def test_folder_without_checkpoints_can_not_be_resumed(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no complete checkpoint"):
+        find_checkpoint(tmp_path, "true")
+
+
+def make_splits(train, validation):
+    return DatasetDict(
+        train=Dataset.from_dict({"file_name": train}), validation=Dataset.from_dict({"file_name": validation})
+    )
+
+
+def test_split_names_the_rows_of_both_parts_in_their_order(tmp_path):
+    write_split(tmp_path, make_splits(["b", "a"], ["c"]), kind="frame", seed=3, resume=False)
+    split = json.loads((tmp_path / "split.json").read_text())
+    assert split == {"split_by": "frame", "seed": 3, "train": ["b", "a"], "validation": ["c"]}
+
+
+def test_given_split_has_no_seed(tmp_path):
+    write_split(tmp_path, make_splits(["a"], ["c"]), kind="given", seed=3, resume=False)
+    assert "seed" not in json.loads((tmp_path / "split.json").read_text())
+
+
+def test_resuming_with_other_rows_is_refused(tmp_path):
+    write_split(tmp_path, make_splits(["a", "b"], ["c"]), kind="frame", seed=3, resume=False)
+    write_split(tmp_path, make_splits(["a", "b"], ["c"]), kind="frame", seed=3, resume=True)
+    with pytest.raises(ValueError, match="mix validation and training rows"):
+        write_split(tmp_path, make_splits(["a", "c"], ["b"]), kind="frame", seed=3, resume=True)
+
+
+def test_recipe_keeps_what_repeats_the_run_and_no_token(tmp_path):
+    write_recipe(tmp_path, {"loss_type": "kl", "hub_token": "secret", "overwrite_output_dir": True})
+    assert yaml.safe_load((tmp_path / "recipe.yaml").read_text()) == {"loss_type": "kl"}
