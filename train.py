@@ -32,7 +32,7 @@ from mg_vtc import MgVtcModel, MgVtcTrainer
 from mg_vtc.data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders, split_stratified
 from mg_vtc.data.pixels import PictureCollator, PictureTransform
 from mg_vtc.evaluation.metrics import constant_answer_baselines, top_k_accuracy
-from mg_vtc.processing import build_processor, train_tokenizer
+from mg_vtc.processing import build_processor, build_tokenizer
 from mg_vtc.progress import EpochLineCallback
 from mg_vtc.recipe import DataArguments, ModelArguments, Recipe, parse_recipe
 from mg_vtc.run_folder import check_run_folder, clear_run_folder, find_checkpoint, write_recipe, write_split
@@ -99,7 +99,7 @@ def build_model(
         tokenizer = AutoTokenizer.from_pretrained(arguments.text_model_name_or_path)
     else:
         prompts = [arguments.prompt_template.replace("{}", name) for name in class_names]
-        tokenizer = train_tokenizer(prompts)
+        tokenizer = build_tokenizer(prompts)
         vocabulary = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
         text_tower = load_tower(None, arguments.text_config | vocabulary, "text")
     tokenizer.model_max_length = min(tokenizer.model_max_length, text_tower.config.max_position_embeddings)

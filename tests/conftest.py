@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from mg_vtc import MgVtcConfig, MgVtcModel
-from mg_vtc.processing import build_processor, train_tokenizer
+from mg_vtc.processing import build_processor, build_tokenizer
 
 CLASS_NAMES = ("Covering face", "Folding arms", "Rubbing eyes", "Head up", "Pressing lips", "Arms akimbo")
 TINY_RESNET = {
@@ -28,7 +28,7 @@ TINY_DISTILBERT = {"model_type": "distilbert", "n_layers": 1, "dim": 16, "n_head
 
 @pytest.fixture(scope="session")
 def processor():
-    return build_processor(32, train_tokenizer(CLASS_NAMES))
+    return build_processor(32, build_tokenizer(CLASS_NAMES))
 
 
 @pytest.fixture

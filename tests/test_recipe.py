@@ -58,7 +58,7 @@ def test_value_of_the_wrong_type_is_refused(write):
 
 
 def test_missing_recipe_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no recipe nowhere.yaml"):
+    with pytest.raises(FileNotFoundError, match=r"no recipe nowhere\.yaml"):
         parse_recipe(["nowhere.yaml"])
 
 

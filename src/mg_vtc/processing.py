@@ -3,7 +3,8 @@
 import string
 from collections.abc import Sequence
 
-from tokenizers import BertWordPieceTokenizer
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 from transformers import CLIPProcessor, DistilBertTokenizer, PreTrainedTokenizerBase, ViTImageProcessorPil
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, PILImageResampling
 
@@ -30,22 +31,20 @@ def build_processor(
     return image_processor if tokenizer is None else CLIPProcessor(image_processor, tokenizer)
 
 
-def train_tokenizer(texts: Sequence[str]) -> DistilBertTokenizer:
-    """Learn a lower-case WordPiece vocabulary from the class prompts, for a text tower from random weights.
+def build_tokenizer(texts: Sequence[str]) -> DistilBertTokenizer:
+    """Make a lower-case WordPiece tokenizer of the class prompts, for a text tower from random weights.
 
-    Every letter and digit is in it, so that names which were not among the texts can be written with it too.
+    Its tokens are the words of the texts and, so that other names can be written too, single characters. It is a
+    function of the texts alone: the trainer of the `tokenizers` library gives equally frequent pieces other ids in
+    each process, and a run could not be repeated or resumed.
 
     Args:
-        texts: Texts to learn from.
+        texts: Texts whose words become tokens.
     """
-    trainer = BertWordPieceTokenizer(lowercase=True)
-    trainer.train_from_iterator(
-        texts,
-        vocab_size=30_522,
-        min_frequency=1,
-        # in this order their ids are those that BERT's and DistilBERT's configurations expect, [PAD] = 0 first
-        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
-        initial_alphabet=[*string.ascii_lowercase, *string.digits],
-        show_progress=False,
-    )
-    return DistilBertTokenizer(vocab=trainer.get_vocab(with_added_tokens=True))
+    normalizer, pre_tokenizer = BertNormalizer(lowercase=True), BertPreTokenizer()
+    words = {word for text in texts for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))}
+    characters = sorted({*string.ascii_lowercase, *string.digits, *"".join(words)})
+    # in this order the special tokens have the ids that BERT's and DistilBERT's configurations expect, [PAD] = 0 first
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{letter}" for letter in characters)]
+    tokens += sorted(words - set(characters))
+    return DistilBertTokenizer(vocab={token: index for index, token in enumerate(tokens)})

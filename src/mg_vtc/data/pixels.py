@@ -67,11 +67,12 @@ def normalize(pixel_values: Tensor, mean: Sequence[float], std: Sequence[float])
         std: A value a channel, of pixels in 0..1.
 
     Returns:
-        float32 (batch_size, 3, height, width).
+        float32 (batch_size, 3, height, width), with the channels last in memory, as convolutions like them.
     """
     mean_C11 = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1)
     std_C11 = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1)
-    return (pixel_values.float() / 255 - mean_C11) / std_C11
+    normalized = (pixel_values.float() / 255 - mean_C11) / std_C11
+    return normalized.contiguous(memory_format=torch.channels_last)
 
 
 def shift(pixel_values: Tensor, *, max_shift: int, seed: int, epoch: int, indices: Tensor) -> Tensor:

@@ -1,0 +1,264 @@
+"""The trainer: what a batch is compared with, who learns at which rate, and what an evaluation says."""
+
+import stat
+
+import pytest
+import torch
+from torch import nn
+from transformers import ViTConfig, ViTModel
+
+from mg_vtc import MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments, contrastive_loss, soft_target_loss
+from mg_vtc.evaluation.metrics import top_k_accuracy
+
+
+def make_rows(num_rows, num_labels=6, size=32):
+    """Noise pictures, and labels of which some repeat."""
+    generator = torch.Generator().manual_seed(1)
+    return [
+        {
+            "pixel_values": torch.randn(3, size, size, generator=generator),
+            "labels": torch.randint(num_labels, (), generator=generator),
+            "index": torch.tensor(row),
+        }
+        for row in range(num_rows)
+    ]
+
+
+def score(prediction):
+    return {f"top{k}_accuracy": top_k_accuracy(prediction.predictions, prediction.label_ids, k) for k in (1, 5)}
+
+
+@pytest.fixture
+def make_trainer(model, processor, tmp_path):
+    def make(model=model, train=None, evaluation=None, **settings):
+        settings = {"per_device_train_batch_size": 8, "num_train_epochs": 1, "max_steps": 1} | settings
+        arguments = MgVtcTrainingArguments(
+            output_dir=str(tmp_path), use_cpu=True, disable_tqdm=True, seed=0, report_to="none", **settings
+        )
+        return MgVtcTrainer(
+            model,
+            arguments,
+            train_dataset=train or make_rows(8),
+            eval_dataset=evaluation or make_rows(12),
+            processing_class=processor,
+            compute_metrics=score,
+        )
+
+    return make
+
+
+def batch_of(rows):
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def gradients_of(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+@pytest.mark.parametrize("loss_type", ["js", "kl", "ce"])
+def test_unique_texts_equal_a_text_an_image_in_value_and_gradient(make_trainer, model, loss_type):
+    batch = batch_of(make_rows(10, num_labels=3))
+    model.eval()  # dropout and batch statistics would make the two calls differ
+    results = []
+    for text_batch in ("unique", "pairs"):
+        loss = make_trainer(loss_type=loss_type, text_batch=text_batch).compute_loss(model, batch)
+        results.append((loss.detach(), gradients_of(model, loss)))
+    (unique, unique_gradients), (pairs, pairs_gradients) = results
+    torch.testing.assert_close(unique, pairs)
+    for name in pairs_gradients:
+        torch.testing.assert_close(unique_gradients[name], pairs_gradients[name], rtol=1e-4, atol=1e-6)
+
+
+def test_text_tower_sees_the_batchs_unique_labels_and_no_needless_padding(make_trainer, model, processor):
+    seen = []
+    model.text_model.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs), with_kwargs=True)
+    batch = batch_of(make_rows(8))
+    batch["labels"] = torch.tensor([3, 3, 1, 3, 1, 1, 3, 1])
+    make_trainer().compute_loss(model, batch)
+    names = [model.config.id2label[1], model.config.id2label[3]]
+    expected = processor.tokenizer(names, padding=True, return_tensors="pt")
+    assert torch.equal(seen[0]["input_ids"], expected["input_ids"])
+    assert torch.equal(seen[0]["attention_mask"], expected["attention_mask"])
+
+
+def test_classes_compare_with_every_prompt(make_trainer, model):
+    batch = batch_of(make_rows(8, num_labels=2))
+    loss, outputs = make_trainer(text_batch="classes").compute_loss(model, batch, return_outputs=True)
+    assert outputs.logits_per_image.shape == (8, 6)
+    positives = batch["labels"][:, None] == torch.arange(6)
+    torch.testing.assert_close(loss, contrastive_loss(outputs.logits_per_image, positives))
+
+
+def test_identity_takes_other_pictures_of_the_class_for_negatives(make_trainer, model):
+    batch = batch_of(make_rows(8, num_labels=2))
+    loss, outputs = make_trainer(loss_type="ce_identity").compute_loss(model, batch, return_outputs=True)
+    target = torch.arange(8)
+    expected = (
+        nn.functional.cross_entropy(outputs.logits_per_image, target)
+        + nn.functional.cross_entropy(outputs.logits_per_text, target)
+    ) / 2
+    torch.testing.assert_close(loss, expected)
+
+
+def test_soft_targets_come_from_the_embeddings_at_the_models_temperature(make_trainer, model):
+    batch = batch_of(make_rows(8))
+    loss, outputs = make_trainer(loss_type="ce_soft").compute_loss(model, batch, return_outputs=True)
+    expected = soft_target_loss(outputs.image_embeds, outputs.text_embeds, 1 / model.logit_scale.exp())
+    torch.testing.assert_close(loss, expected)
+
+
+def make_vision_only(dropout=0.0):
+    """A model whose objective is a mean over pictures: no texts, no batch norm, no dropout."""
+    torch.manual_seed(0)
+    tower = ViTModel(
+        ViTConfig(
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            image_size=32,
+            patch_size=16,
+        )
+    )
+    return MgVtcModel.from_vision_text_pretrained(
+        tower, vision_only=True, projection_dropout=dropout, id2label={i: str(i) for i in range(6)}
+    )
+
+
+def test_vision_only_cross_entropy_is_that_of_a_classifier(make_trainer):
+    model, batch = make_vision_only(), batch_of(make_rows(8))
+    loss, outputs = make_trainer(model, loss_type="ce").compute_loss(model, batch, return_outputs=True)
+    torch.testing.assert_close(loss, nn.functional.cross_entropy(outputs.logits_per_image, batch["labels"]))
+
+
+def test_vision_only_refuses_objectives_that_pair_texts(make_trainer):
+    with pytest.raises(ValueError, match="'ce_identity' needs texts"):
+        make_trainer(make_vision_only(), loss_type="ce_identity")
+
+
+def test_accumulated_gradient_is_that_of_the_larger_batch_for_a_mean_over_pictures(make_trainer):
+    weights = []
+    for batch_size, steps in ((8, 1), (2, 4)):
+        trainer = make_trainer(
+            make_vision_only(),
+            loss_type="ce",
+            per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=steps,
+            optim="sgd",
+            max_grad_norm=0.0,
+            learning_rate=1.0,
+            lr_scheduler_type="constant",
+            eval_strategy="no",
+            save_strategy="no",
+            load_best_model_at_end=False,
+        )
+        trainer.train()
+        weights.append(trainer.model.state_dict())
+    assert not torch.equal(weights[0]["class_embeds"], make_vision_only().class_embeds)
+    for name in weights[0]:
+        torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-5, atol=1e-6)
+
+
+def test_one_step_changes_every_trainable_parameter_and_no_frozen_one(make_trainer, model):
+    for parameter in model.text_model.embeddings.parameters():
+        parameter.requires_grad_(False)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    trainer = make_trainer(weight_decay=0.0, load_best_model_at_end=False, save_strategy="no", eval_strategy="no")
+    trainer.train()
+    for name, parameter in trainer.model.named_parameters():
+        assert torch.equal(parameter, before[name]) == (not parameter.requires_grad), name
+
+
+def test_each_part_has_its_rate_and_norms_biases_and_scale_do_not_decay(make_trainer, model):
+    trainer = make_trainer(
+        learning_rate=1e-3,
+        vision_learning_rate=1e-4,
+        text_learning_rate=1e-5,
+        weight_decay=1e-3,
+        tower_weight_decay=1e-2,
+    )
+    name_of = {parameter: name for name, parameter in model.named_parameters()}
+    seen = {}
+    for group in trainer.create_optimizer().param_groups:
+        for parameter in group["params"]:
+            seen[name_of[parameter]] = (group["lr"], group["weight_decay"])
+    assert set(seen) == set(name_of.values())
+    normed = {
+        f"{module_name}.{name}"
+        for module_name, module in model.named_modules()
+        if isinstance(module, nn.LayerNorm | nn.BatchNorm2d)
+        for name, _ in module.named_parameters()
+    }
+    for name, (rate, decay) in seen.items():
+        tower = name.split(".")[0]
+        assert rate == {"vision_model": 1e-4, "text_model": 1e-5}.get(tower, 1e-3), name
+        if name in normed or name.endswith("bias") or name == "logit_scale":
+            assert decay == 0, name
+        else:
+            assert decay == (1e-2 if tower.endswith("model") else 1e-3), name
+    assert trainer.optimizer.param_groups[0]["lr"] == 1e-3  # whose rate is logged
+
+
+def test_scale_is_brought_back_into_its_range_before_each_step(make_trainer, model):
+    with torch.no_grad():
+        model.logit_scale.fill_(7.0)
+    make_trainer(learning_rate=0.0, load_best_model_at_end=False, save_strategy="no", eval_strategy="no").train()
+    assert model.logit_scale.exp().item() == pytest.approx(100)
+
+
+@pytest.mark.parametrize("batch_size", [5, 12])
+def test_validation_loss_is_the_objective_over_the_whole_set_whatever_the_batch(
+    make_trainer, model, class_texts, batch_size
+):
+    rows = make_rows(12)
+    metrics = make_trainer(evaluation=rows, per_device_eval_batch_size=batch_size).evaluate()
+    batch = batch_of(rows)
+    model.set_class_embeds(**class_texts)
+    with torch.no_grad():
+        logits = model.eval()(batch["pixel_values"]).logits_per_image
+    expected = contrastive_loss(logits, batch["labels"][:, None] == torch.arange(6))
+    assert metrics["eval_loss"] == pytest.approx(expected.item(), rel=1e-4)
+    assert metrics["eval_top5_accuracy"] == pytest.approx(
+        (logits.topk(5).indices == batch["labels"][:, None]).any(dim=1).float().mean().item()
+    )
+
+
+def test_evaluation_encodes_the_prompts_anew(make_trainer, model, class_texts):
+    trainer = make_trainer()
+    trainer.evaluate()
+    first = model.class_embeds.clone()
+    with torch.no_grad():
+        model.text_projection.projection.weight.mul_(-1)
+    trainer.evaluate()
+    assert not torch.equal(model.class_embeds, first)
+
+
+def test_loss_that_is_not_finite_stops_before_the_step_and_names_the_rows(make_trainer, model):
+    rows = make_rows(8)
+    rows[5]["pixel_values"][:] = float("nan")
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    trainer = make_trainer(train=rows, per_device_train_batch_size=8)
+    with pytest.raises(FloatingPointError, match=r"The loss is nan at step 1 .*training rows \[.*5.*\], numbered as"):
+        trainer.train()
+    assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
+
+
+def test_saturated_share_is_logged_with_the_loss(make_trainer):
+    trainer = make_trainer(max_steps=2, train=make_rows(16))
+    trainer.train()
+    logs = [log for log in trainer.state.log_history if "loss" in log]
+    assert logs
+    assert all(0 <= log["saturated_share"] <= 1 for log in logs)
+
+
+def test_checkpoints_are_filled_and_readable_by_others(make_trainer, model, class_texts, tmp_path):
+    make_trainer(load_best_model_at_end=False, eval_strategy="no").train()
+    checkpoint = MgVtcModel.from_pretrained(tmp_path / "checkpoint-1")
+    stored = checkpoint.class_embeds.clone()
+    checkpoint.set_class_embeds(**class_texts)
+    torch.testing.assert_close(stored, checkpoint.class_embeds)
+    mode = (tmp_path / "checkpoint-1" / "model.safetensors").stat().st_mode
+    assert mode & stat.S_IRGRP
+    assert mode & stat.S_IROTH
