@@ -32,12 +32,14 @@ from mg_vtc import MgVtcModel, MgVtcTrainer
 from mg_vtc.data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders, split_stratified
 from mg_vtc.data.pixels import PictureCollator, PictureTransform
 from mg_vtc.evaluation.metrics import constant_answer_baselines, top_k_accuracy
+from mg_vtc.hub.card import write_model_card
 from mg_vtc.processing import build_processor, build_tokenizer
 from mg_vtc.progress import EpochLineCallback
 from mg_vtc.recipe import DataArguments, ModelArguments, Recipe, parse_recipe
 from mg_vtc.run_folder import check_run_folder, clear_run_folder, find_checkpoint, write_recipe, write_split
 
 DEMO_RECIPE = Path(__file__).parent / "configs" / "demo.yaml"
+CARD_TEMPLATE = Path(__file__).parent / "model_card.md"
 
 
 def load_data(arguments: DataArguments, seed: int) -> tuple[DatasetDict, str]:
@@ -163,6 +165,8 @@ def run(trainer: MgVtcTrainer) -> dict[str, float]:
     results = training.metrics | trainer.evaluate() | constant_answer_baselines(train_labels, labels)
     results["eval_samples"] = len(trainer.eval_dataset)
     trainer.save_metrics("all", results)
+    if trainer.is_world_process_zero():
+        write_model_card(CARD_TEMPLATE, Path(trainer.args.output_dir))
     return results
 
 

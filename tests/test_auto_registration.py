@@ -12,8 +12,8 @@ CHECK = """
 from transformers import AutoConfig, AutoModel, AutoModelForImageClassification
 from transformers import AutoModelForZeroShotImageClassification
 import mg_vtc
-config = AutoConfig.for_model("mg_vtc", vision_config={"model_type": "alexnet", "hidden_sizes": [2] * 5, "hidden_size": 4},
-                              vision_only=True)
+tower = {"model_type": "alexnet", "hidden_sizes": [2] * 5, "hidden_size": 4}
+config = AutoConfig.for_model("mg_vtc", vision_config=tower, vision_only=True)
 assert type(config) is mg_vtc.MgVtcConfig
 assert type(AutoModel.from_config(config)) is mg_vtc.MgVtcModel
 assert type(AutoModelForZeroShotImageClassification.from_config(config)) is mg_vtc.MgVtcModel

@@ -13,7 +13,7 @@ import mg_vtc
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src" / "mg_vtc").rglob("*.py"))
-HUB_FILES = ("configuration_alexnet", "configuration_mg_vtc", "modeling_alexnet", "modeling_mg_vtc")
+HUB_FILES = ("configuration_alexnet", "configuration_mg_vtc", "modeling_alexnet", "modeling_mg_vtc", "modeling_tower")
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
 
 

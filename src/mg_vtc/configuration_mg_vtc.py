@@ -79,7 +79,7 @@ class MgVtcConfig(PretrainedConfig):
         if isinstance(self.vision_config, dict) and self.vision_config.get("model_type") == "alexnet":
             self.vision_config = AlexNetConfig.from_dict(self.vision_config)
         if self.id2label is not None and self.label2id is None:
-            self.label2id = {name: int(i) for i, name in self.id2label.items()}
+            self.label2id: dict[str, int] | None = {name: int(i) for i, name in self.id2label.items()}
         if self.text_config is None and not self.vision_only:
             self.text_config = {"model_type": "distilbert"}
         kwargs["auto_map"] = dict(AUTO_MAP)

@@ -16,26 +16,25 @@ from torch import nn
 from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
-from transformers.utils import ModelOutput
+from transformers.processing_utils import Unpack
+from transformers.utils import ModelOutput, TransformersKwargs
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_mg_vtc import MgVtcConfig, pooled_dim
-from .modeling_alexnet import AlexNetModel
+from .modeling_tower import MgVtcProjectionHead, build_tower, project
 
 
 @dataclass
 class MgVtcOutput(ModelOutput):
-    r"""Output of [`MgVtcModel`], for `image_batch_size` pictures and `text_batch_size` texts.
+    """Output of [`MgVtcModel`] for B pictures and T texts, or the T classes where no text was given.
 
     Args:
-        logits_per_image (`torch.Tensor` of shape `(image_batch_size, text_batch_size)`):
-            Scaled similarities of pictures and texts.
-        logits_per_text (`torch.Tensor` of shape `(text_batch_size, image_batch_size)`): Their transpose.
-        text_embeds (`torch.Tensor` of shape `(text_batch_size, projection_dim)`): Embeddings of the texts, of the class
-            prompts where no text was given; of L2 norm 1 if `config.normalize`.
-        image_embeds (`torch.Tensor` of shape `(image_batch_size, projection_dim)`): Embeddings of the pictures, likewise.
-        text_model_output (`BaseModelOutputWithPooling`, *optional*): What [`MgVtcModel.get_text_features`] returns.
-        vision_model_output (`BaseModelOutputWithPooling`): What [`MgVtcModel.get_image_features`] returns.
+        logits_per_image: Scaled similarities of pictures and texts, `(B, T)`.
+        logits_per_text: Their transpose, `(T, B)`.
+        text_embeds: Embeddings of the texts, `(T, projection_dim)`, of L2 norm 1 if `config.normalize`.
+        image_embeds: Embeddings of the pictures, `(B, projection_dim)`, likewise.
+        text_model_output: What [`MgVtcModel.get_text_features`] returns, if there was a text.
+        vision_model_output: What [`MgVtcModel.get_image_features`] returns.
     """
 
     logits_per_image: torch.Tensor | None = None
@@ -49,28 +48,11 @@ class MgVtcOutput(ModelOutput):
         return tuple(value.to_tuple() if isinstance(value, ModelOutput) else value for value in self.values())
 
 
-class MgVtcProjectionHead(nn.Module):
-    """Linear -> GELU -> Linear -> Dropout, plus the first Linear's output, then LayerNorm: the method's head."""
-
-    def __init__(self, input_dim: int, config: MgVtcConfig):
-        super().__init__()
-        self.projection = nn.Linear(input_dim, config.projection_dim)
-        self.activation = nn.GELU()
-        self.linear = nn.Linear(config.projection_dim, config.projection_dim)
-        self.dropout = nn.Dropout(config.projection_dropout)
-        self.layer_norm = nn.LayerNorm(config.projection_dim)
-
-    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
-        projected = self.projection(pooled)  # (batch_size, projection_dim)
-        residual = self.dropout(self.linear(self.activation(projected)))
-        return self.layer_norm(projected + residual)
-
-
 class MgVtcPreTrainedModel(PreTrainedModel):
     config: MgVtcConfig
     base_model_prefix = "mg_vtc"
     main_input_name = "pixel_values"
-    input_modalities = ("image", "text")
+    input_modalities: tuple[str, ...] = ("image", "text")
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False  # a loss of this model is a mean over a batch, not a sum over `num_items_in_batch`
     _supports_sdpa = True
@@ -102,22 +84,18 @@ class MgVtcModel(MgVtcPreTrainedModel):
         logit_scale: Natural logarithm of the scale of the logits, 0-d.
     """
 
+    class_embeds: torch.Tensor
+
     def __init__(self, config: MgVtcConfig):
         super().__init__(config)
-        vision_config: Any = config.vision_config
-        if vision_config.model_type == "alexnet":  # ours, so unknown to `AutoModel` where the package is absent
-            self.vision_model = AlexNetModel._from_config(config.vision_config)
-        else:
-            self.vision_model = AutoModel.from_config(config.vision_config)
-        self._check_tower(self.vision_model, "pixel_values")
+        self.vision_model = build_tower(config.vision_config, "pixel_values")
         self.vision_projection = MgVtcProjectionHead(pooled_dim(config.vision_config), config)
 
         class_embeds = torch.empty(config.num_labels, config.projection_dim)
         if config.vision_only:
             self.class_embeds = nn.Parameter(class_embeds)
         else:
-            self.text_model = AutoModel.from_config(config.text_config)
-            self._check_tower(self.text_model, "input_ids")
+            self.text_model = build_tower(config.text_config, "input_ids")
             self.text_projection = MgVtcProjectionHead(pooled_dim(config.text_config), config)
             self.register_buffer("class_embeds", class_embeds)
 
@@ -129,14 +107,6 @@ class MgVtcModel(MgVtcPreTrainedModel):
 
         self.post_init()
 
-    @staticmethod
-    def _check_tower(tower: PreTrainedModel, input_name: str) -> None:
-        if tower.main_input_name != input_name:
-            raise ValueError(
-                f"{type(tower).__name__} reads {tower.main_input_name!r}, this tower must read {input_name!r}: "
-                "the first tower is for pictures, the second for texts."
-            )
-
     def get_input_embeddings(self) -> nn.Module:
         tower = self.vision_model if self.config.vision_only else self.text_model
         return tower.get_input_embeddings()
@@ -146,7 +116,9 @@ class MgVtcModel(MgVtcPreTrainedModel):
         tower.set_input_embeddings(value)
 
     @can_return_tuple
-    def get_image_features(self, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
+    def get_image_features(
+        self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
+    ) -> BaseModelOutputWithPooling:
         """Encode pictures.
 
         Args:
@@ -160,36 +132,23 @@ class MgVtcModel(MgVtcPreTrainedModel):
             ValueError: The tower gives no pooled state.
         """
         outputs = self.vision_model(pixel_values=pixel_values, return_dict=True, **kwargs)
-        pooled = outputs.get("pooler_output")
-        if pooled is None:
+        if outputs.get("pooler_output") is None:
             raise ValueError(
                 f"{type(self.vision_model).__name__} gives no pooled state of a picture, so it can not be the vision "
                 "tower. Choose an encoder with one, such as resnet, vit or convnext."
             )
-        return BaseModelOutputWithPooling(
-            last_hidden_state=outputs.last_hidden_state,
-            pooler_output=self.vision_projection(pooled.flatten(1)),  # (batch_size, projection_dim)
-            hidden_states=outputs.get("hidden_states"),
-            attentions=outputs.get("attentions"),
-        )
+        return project(outputs, outputs.pooler_output.flatten(1), self.vision_projection)
 
     @can_return_tuple
     def get_text_features(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        position_ids: torch.Tensor | None = None,
-        token_type_ids: torch.Tensor | None = None,
-        **kwargs: Any,
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
     ) -> BaseModelOutputWithPooling:
         """Encode texts.
 
         Args:
             input_ids: Token ids, `(batch_size, sequence_length)`.
             attention_mask: 1 for tokens, 0 for padding, `(batch_size, sequence_length)`.
-            position_ids: Positions, `(batch_size, sequence_length)`.
-            token_type_ids: Segments, `(batch_size, sequence_length)`, for towers that have them.
-            kwargs: Passed to the text tower, such as `output_hidden_states=True`.
+            kwargs: Passed to the text tower, such as `token_type_ids` or `output_hidden_states=True`.
 
         Returns:
             The tower's output, with `pooler_output` projected: `(batch_size, projection_dim)`, not yet of norm 1.
@@ -200,18 +159,11 @@ class MgVtcModel(MgVtcPreTrainedModel):
         """
         if self.config.vision_only:
             raise ValueError("This model is vision-only: it has no text tower and knows its own classes alone.")
-        optional = {"attention_mask": attention_mask, "position_ids": position_ids, "token_type_ids": token_type_ids}
-        kwargs |= {name: value for name, value in optional.items() if value is not None}
-        outputs = self.text_model(input_ids=input_ids, return_dict=True, **kwargs)
+        outputs = self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
         pooled = outputs.get("pooler_output")
         if pooled is None:
             pooled = outputs.last_hidden_state[:, 0]  # (batch_size, hidden_size)
-        return BaseModelOutputWithPooling(
-            last_hidden_state=outputs.last_hidden_state,
-            pooler_output=self.text_projection(pooled),  # (batch_size, projection_dim)
-            hidden_states=outputs.get("hidden_states"),
-            attentions=outputs.get("attentions"),
-        )
+        return project(outputs, pooled, self.text_projection)
 
     def _embed(self, features: torch.Tensor) -> torch.Tensor:
         return F.normalize(features, dim=-1) if self.config.normalize else features
@@ -228,16 +180,16 @@ class MgVtcModel(MgVtcPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
         token_type_ids: torch.Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> MgVtcOutput:
         """Compare every picture with every text or, where no text is given, with every class.
 
         Args:
-            pixel_values: Normalised pictures, `(image_batch_size, num_channels, height, width)`.
-            input_ids: Token ids, `(text_batch_size, sequence_length)`; without them `class_embeds` are the texts.
-            attention_mask: 1 for tokens, 0 for padding, `(text_batch_size, sequence_length)`.
+            pixel_values: As for [`~MgVtcModel.get_image_features`].
+            input_ids: As for [`~MgVtcModel.get_text_features`]; without them `class_embeds` are the texts.
+            attention_mask: As for [`~MgVtcModel.get_text_features`].
             position_ids: Positions, `(text_batch_size, sequence_length)`.
-            token_type_ids: Segments, `(text_batch_size, sequence_length)`, for towers that have them.
+            token_type_ids: Segments, `(text_batch_size, sequence_length)`, for towers that have any.
             kwargs: Passed to both towers, such as `output_hidden_states=True`.
 
         Returns:
@@ -245,14 +197,13 @@ class MgVtcModel(MgVtcPreTrainedModel):
         """
         vision_outputs = self.get_image_features(pixel_values, return_dict=True, **kwargs)
         image_embeds = self._embed(vision_outputs.pooler_output)  # (image_batch_size, projection_dim)
-        text_outputs = None
-        if input_ids is None:
-            text_embeds = self._embed(self.class_embeds)  # (num_labels, projection_dim)
-        else:
-            text_outputs = self.get_text_features(
-                input_ids, attention_mask, position_ids, token_type_ids, return_dict=True, **kwargs
-            )
-            text_embeds = self._embed(text_outputs.pooler_output)  # (text_batch_size, projection_dim)
+        text_outputs, text_embeds = None, self.class_embeds  # (num_labels, projection_dim)
+        if input_ids is not None:
+            text_inputs = {"position_ids": position_ids, "token_type_ids": token_type_ids}
+            kwargs |= {name: value for name, value in text_inputs.items() if value is not None}
+            text_outputs = self.get_text_features(input_ids, attention_mask, return_dict=True, **kwargs)
+            text_embeds = text_outputs.pooler_output  # (text_batch_size, projection_dim)
+        text_embeds = self._embed(text_embeds)
         logits_per_image = self._logits(image_embeds, text_embeds)
         return MgVtcOutput(
             logits_per_image=logits_per_image,
@@ -265,8 +216,9 @@ class MgVtcModel(MgVtcPreTrainedModel):
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:
-        """Bring the parameter back into its range. `forward` never exceeds it, but a parameter outside gets no
-        gradient; so call this after each step of the optimiser, as CLIP does (Radford et al., 2021, section 2.5).
+        """Bring the parameter back into its range; to be called before or after each step, as CLIP does.
+
+        `forward` never exceeds the range, but a parameter outside gets no gradient.
         """
         self.logit_scale.clamp_(max=math.log(self.config.max_logit_scale))
 
@@ -293,7 +245,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
     def from_vision_text_pretrained(
         cls, vision: str | PreTrainedModel, text: str | PreTrainedModel | None = None, **config: Any
     ) -> "MgVtcModel":
-        """Join two towers; the projection heads, the scale and the class embeddings are new, so the whole needs training.
+        """Join two towers; projection heads, scale and class embeddings are new, so the whole needs training.
 
         Args:
             vision: Vision encoder, or the Hub id or folder of one.
@@ -304,27 +256,27 @@ class MgVtcModel(MgVtcPreTrainedModel):
             ValueError: A tower has no pooled state, or reads the wrong kind of input.
             OSError: A tower can not be found.
         """
-        # float32 whatever the checkpoint's type: these are the weights an optimiser will update
-        vision, text = (
-            AutoModel.from_pretrained(tower, dtype=torch.float32) if isinstance(tower, str) else tower
-            for tower in (vision, text)
-        )
-        text_config = None if text is None else text.config
-        model = cls(MgVtcConfig.from_vision_text_configs(vision.config, text_config, **config))
-        model.vision_model = vision
-        if text is not None:
-            model.text_model = text
+
+        def load(tower: Any) -> Any:  # in float32 whatever the checkpoint's type, for an optimiser to update
+            return AutoModel.from_pretrained(tower, dtype=torch.float32) if isinstance(tower, str) else tower
+
+        vision_model, text_model = load(vision), load(text)
+        text_config = text_model.config if text_model else None
+        model = cls(MgVtcConfig.from_vision_text_configs(vision_model.config, text_config, **config))
+        model.vision_model = vision_model
+        if text_model:
+            model.text_model = text_model
         return model
 
 
 class MgVtcForImageClassification(MgVtcModel):
-    """Classifies pictures by `class_embeds`, without running the text tower; parameters are those of [`MgVtcModel`]."""
+    """Classifies pictures by `class_embeds`, without running the text tower; has the parameters of [`MgVtcModel`]."""
 
-    input_modalities = ("image",)
+    input_modalities: tuple[str, ...] = ("image",)
 
     @can_return_tuple
-    def forward(  # type: ignore[override]
-        self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, **kwargs: Any
+    def forward(
+        self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
     ) -> ImageClassifierOutput:
         """Score every picture against every class.
 
@@ -333,8 +285,7 @@ class MgVtcForImageClassification(MgVtcModel):
             labels: Class ids, `(batch_size,)`; with them `loss` is the cross-entropy.
             kwargs: Passed to the vision tower, such as `output_hidden_states=True`.
 
-        Returns:
-            `ImageClassifierOutput` with `logits` `(batch_size, num_labels)`.
+        Returns: `logits` of shape `(batch_size, num_labels)`.
         """
         outputs = self.get_image_features(pixel_values, return_dict=True, **kwargs)
         logits = self._logits(self._embed(outputs.pooler_output), self._embed(self.class_embeds))

@@ -159,10 +159,11 @@ def parse_recipe(arguments: list[str]) -> Recipe:
         flag = unknown[0].split("=")[0]
         raise ValueError(f"unknown argument {flag!r}.{_nearest(flag.removeprefix('--'), defaults)}")
     values = vars(namespace)
-    return Recipe(
-        *(part(**{field.name: values[field.name] for field in fields(part) if field.init}) for part in parts),
-        settings={key: value for key, value in values.items() if value != defaults[key]},
+    model, data, training = (
+        {field.name: values[field.name] for field in fields(part) if field.init} for part in parts
     )
+    settings = {key: value for key, value in values.items() if value != defaults[key]}
+    return Recipe(ModelArguments(**model), DataArguments(**data), MgVtcTrainingArguments(**training), settings)
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""The README as a newcomer reads it: every command in it is run, in its order, in a folder of its own."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mg_vtc.data.demo import render_contact_sheet, render_frame
+from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", README, flags=re.DOTALL)
+MADE_BY_MAKE = ("make demo\n", "make test\n")
+
+
+def run(command, folder):
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory, picture_folder):
+    """A checkout with its demo trained by the command without arguments, pictures and a picture."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("train.py", "configs", "model_card.md"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "my_pictures").symlink_to(picture_folder)
+    render_frame(IMIGUE_CLASS_NAMES.index("Folding arms"), clip=0, frame=0, image_size=200).save(
+        folder / "picture.jpg"
+    )
+    (folder / "demo.log").write_text(run(["accelerate", "launch", "train.py"], folder))
+    return folder
+
+
+def test_command_without_arguments_is_the_demo_and_says_so(checkout):
+    log = (checkout / "demo.log").read_text()
+    assert log.startswith("No recipe was given, so this is the demo: configs/demo.yaml")
+    assert len(re.findall(r"^epoch ", log, flags=re.MULTILINE)) == 40
+
+
+def test_demo_ends_with_scores_far_above_a_constant_answer_the_folder_and_what_to_do_next(checkout):
+    end = (checkout / "demo.log").read_text().split("\n\n")[-3:]
+    results = json.loads((checkout / "runs" / "demo" / "all_results.json").read_text())
+    assert results["eval_top1_accuracy"] > 0.6
+    assert results["baseline_majority_class_top1_accuracy"] < 0.05
+    for text in ("top-1", "top-5", "runs/demo", "pipeline('image-classification'"):
+        assert any(text in part for part in end), text
+
+
+@pytest.mark.parametrize(
+    ("target", "command"), [("demo", "accelerate launch train.py configs/demo.yaml"), ("test", "pytest")]
+)
+def test_make_runs_what_it_says(target, command):
+    steps = subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert command in steps.splitlines()[-1]
+
+
+def test_every_command_works(checkout):
+    assert len(BLOCKS) >= 9
+    for language, code in BLOCKS:
+        if code not in MADE_BY_MAKE:  # `make test` runs this test; what `make demo` runs is the fixture
+            run(["bash", "-euc", code] if language == "bash" else [sys.executable, "-c", code], checkout)
+
+
+def test_the_picture_is_what_the_package_draws():
+    with Image.open(ROOT / "docs" / "demo.png") as picture:
+        shown = np.asarray(picture.convert("RGB"), dtype=float)
+    drawn = np.asarray(render_contact_sheet(), dtype=float)
+    assert shown.shape == drawn.shape
+    assert np.abs(shown - drawn).mean() < 1  # grey levels of 255: fonts and smoothing differ between Pillow versions
+
+
+def test_layout_names_what_exists():
+    for names in re.findall(r"^\| (`.*?`) \|", README[README.index("## Layout") :], flags=re.MULTILINE):
+        for name in re.findall(r"`([^`]+)`", names):
+            parts = [ROOT / name, ROOT / "src" / "mg_vtc" / name]
+            assert any(part.exists() or list(part.parent.glob(part.name)) for part in parts), name
