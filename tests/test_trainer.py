@@ -102,10 +102,14 @@ def test_identity_takes_other_pictures_of_the_class_for_negatives(make_trainer, 
     torch.testing.assert_close(loss, expected)
 
 
-def test_soft_targets_come_from_the_embeddings_at_the_models_temperature(make_trainer, model):
+def test_soft_targets_are_the_published_ones_for_embeddings_as_long_as_the_scale_says(make_trainer, model):
     batch = batch_of(make_rows(8))
     loss, outputs = make_trainer(loss_type="ce_soft").compute_loss(model, batch, return_outputs=True)
-    expected = soft_target_loss(outputs.image_embeds, outputs.text_embeds, 1 / model.logit_scale.exp())
+    images, texts = (model.logit_scale.exp().sqrt() * embeds for embeds in (outputs.image_embeds, outputs.text_embeds))
+    torch.testing.assert_close(loss, soft_target_loss(images, texts, temperature=1.0))
+    targets = ((images @ images.T + texts @ texts.T) / 2).softmax(dim=-1)
+    expected = nn.functional.cross_entropy(outputs.logits_per_text, targets)
+    expected = (expected + nn.functional.cross_entropy(outputs.logits_per_image, targets.T)) / 2
     torch.testing.assert_close(loss, expected)
 
 

@@ -90,8 +90,10 @@ class MgVtcTrainer(Trainer):
         counts = positives.sum(dim=0) if self.args.text_batch == "unique" and not self._config.vision_only else None
         self._saturated_shares.append(saturated_share(logits.detach(), positives, text_counts=counts))
         if self.args.loss_type == "ce_soft":
-            temperature = self.accelerator.unwrap_model(self.model_wrapped).logit_scale.neg().exp()
-            return soft_target_loss(outputs.image_embeds, outputs.text_embeds, temperature)
+            # As published, the temperature is 1 and the embeddings have the length that training gives them: the scale
+            # of the logits is that length squared, and so enters the targets too.
+            length = (self.accelerator.unwrap_model(self.model_wrapped).logit_scale / 2).exp()
+            return soft_target_loss(length * outputs.image_embeds, length * outputs.text_embeds)
         return contrastive_loss(
             logits,
             positives,
