@@ -44,7 +44,7 @@ def checkout(tmp_path_factory, picture_folder):
 def test_command_without_arguments_is_the_demo_and_says_so(checkout):
     log = (checkout / "demo.log").read_text()
     assert log.startswith("No recipe was given, so this is the demo: configs/demo.yaml")
-    assert len(re.findall(r"^epoch ", log, flags=re.MULTILINE)) == 40
+    assert len(re.findall(r"^epoch ", log, flags=re.MULTILINE)) == 80
 
 
 def test_demo_ends_with_scores_far_above_a_constant_answer_the_folder_and_what_to_do_next(checkout):

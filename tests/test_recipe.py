@@ -95,6 +95,24 @@ def test_flag_of_a_random_tower_overrides_the_recipes_pretrained_one(write):
     assert recipe.model.vision_config == {"model_type": "vit"}
 
 
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_type": "resnett"}, r"no model_type 'resnett'\. Did you mean 'resnet'\?"),
+        ({"model_type": "resnet", "deppths": [1]}, r"resnet has no setting 'deppths'\. Did you mean 'depths'\?"),
+        ({"depths": [1]}, 'needs a "model_type"'),
+    ],
+)
+def test_towers_that_transformers_does_not_know_are_refused(write, config, message):
+    with pytest.raises(ValueError, match=message):
+        parse_recipe([write(vision_config=config)])
+
+
+def test_towers_may_be_set_in_the_words_of_every_model(write):
+    recipe = parse_recipe([write(text_config={"model_type": "distilbert", "hidden_size": 8, "n_heads": 2})])
+    assert recipe.model.text_config["hidden_size"] == 8
+
+
 @pytest.mark.parametrize("text", ["resnet", "[1]", '{"depth": 3}'])
 def test_tower_that_is_not_json_with_a_model_type_is_refused(write, text):
     with pytest.raises(ValueError, match="vision_config"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import yaml
-from transformers import HfArgumentParser
+from transformers import CONFIG_MAPPING, HfArgumentParser
 
 from .configuration_mg_vtc import MgVtcConfig
 from .training_args import MgVtcTrainingArguments
@@ -65,9 +65,9 @@ class ModelArguments:
                 raise ValueError(
                     f"{tower}_model_name_or_path ({name}) and {tower}_config both name the {tower} tower; give one."
                 )
-            if isinstance(config, str):
-                setattr(self, f"{tower}_config", _parse_tower(config, tower))
-            elif name is None and config is None and not (tower == "text" and self.vision_only):
+            if config is not None:
+                setattr(self, f"{tower}_config", _read_tower(config, f"{tower}_config"))
+            elif name is None and not (tower == "text" and self.vision_only):
                 setattr(self, f"{tower}_model_name_or_path", default)
         if self.vision_only and (self.text_model_name_or_path or self.text_config):
             raise ValueError("vision_only is set, and so is a text tower; leave one of them out.")
@@ -183,11 +183,23 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def _parse_tower(text: str, tower: str) -> dict[str, Any]:
-    try:
-        config = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{tower}_config is not JSON: {error}; got {text!r}.") from error
+def _read_tower(config: dict[str, Any] | str, flag: str) -> dict[str, Any]:
+    """The configuration of a tower, whose keys must be those of its model type."""
+    if isinstance(config, str):
+        try:
+            config = json.loads(config)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{flag} is not JSON: {error}; got {config!r}.") from error
     if not isinstance(config, dict) or "model_type" not in config:
-        raise ValueError(f'{tower}_config needs a "model_type", such as {{"model_type": "resnet"}}; got {text!r}.')
+        raise ValueError(f'{flag} needs a "model_type", such as {{"model_type": "resnet"}}; got {config!r}.')
+    model_type = config["model_type"]
+    if model_type not in CONFIG_MAPPING:
+        raise ValueError(
+            f"{flag}: transformers has no model_type {model_type!r}.{_nearest(model_type, CONFIG_MAPPING)}"
+        )
+    config_class = CONFIG_MAPPING[model_type]
+    known = {"model_type", *config_class.attribute_map, *(field.name for field in fields(config_class))}
+    for key in config:
+        if key not in known:
+            raise ValueError(f"{flag}: {model_type} has no setting {key!r}.{_nearest(key, known)}")
     return config
