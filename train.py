@@ -121,13 +121,6 @@ def build_trainer(recipe: Recipe) -> MgVtcTrainer:
     class_names = splits["train"].features["label"].names
     model, processor = build_model(recipe.model, recipe.data.image_size, class_names)
 
-    if arguments.process_index == 0:
-        if arguments.overwrite_output_dir:
-            clear_run_folder(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_split(folder, splits, kind=split_kind, seed=arguments.seed, resume=resume)
-        write_recipe(folder, recipe.settings)
-
     parts = {name: rows.add_column("index", range(len(rows))) for name, rows in splits.items()}
     transform = PictureTransform(recipe.data.image_size, max_shift=recipe.data.max_shift, seed=arguments.seed)
     image_processor = getattr(processor, "image_processor", processor)
@@ -146,6 +139,13 @@ def build_trainer(recipe: Recipe) -> MgVtcTrainer:
     trainer.add_callback(EpochLineCallback)
     if arguments.early_stopping_patience is not None:
         trainer.add_callback(EarlyStoppingCallback(arguments.early_stopping_patience))
+
+    if arguments.process_index == 0:
+        if arguments.overwrite_output_dir:
+            clear_run_folder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_split(folder, splits, kind=split_kind, seed=arguments.seed, resume=resume)
+        write_recipe(folder, recipe.settings)
     return trainer
 
 
@@ -201,8 +201,12 @@ def main() -> None:
     try:
         trainer = build_trainer(parse_recipe(arguments))
         results = run(trainer)
-    except (ValueError, OSError, FloatingPointError, StrictDataclassError) as error:
+    except StrictDataclassError as error:  # a check of a configuration, wrapped in the name of the check
+        sys.exit(f"train.py: {error.__cause__ or error}")
+    except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(f"train.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("train.py: interrupted; to go on from the last checkpoint, add --resume_from_checkpoint true")
     if trainer.is_world_process_zero():
         print(summary(results, trainer.args.output_dir))
 

@@ -15,6 +15,8 @@ from PIL import Image
 from mg_vtc import MgVtcConfig, MgVtcModel
 from mg_vtc.processing import build_processor, build_tokenizer
 
+torch.set_num_threads(1)  # more would only wait for each other over tensors so small
+
 CLASS_NAMES = ("Covering face", "Folding arms", "Rubbing eyes", "Head up", "Pressing lips", "Arms akimbo")
 TINY_RESNET = {
     "model_type": "resnet",

@@ -1,5 +1,6 @@
 """AlexNet: the sizes in common use, and the Auto classes."""
 
+import pytest
 import torch
 from transformers import AutoModel
 
@@ -24,6 +25,8 @@ def test_last_feature_map_of_224_pixels_is_6_x_6():
 def test_smallest_picture_is_63_pixels():
     model = AlexNetModel(AlexNetConfig(hidden_size=8)).eval()
     assert model(torch.zeros(1, 3, 63, 63)).pooler_output.shape == (1, 8)
+    with pytest.raises(ValueError, match=r"63 x 63 pixels or more, got \(62, 63\)"):
+        model(torch.zeros(1, 3, 62, 63))
 
 
 def test_it_opens_through_auto_model(tmp_path):

@@ -23,18 +23,23 @@ def test_empty_and_missing_folders_are_open_to_a_run(tmp_path):
     check_run_folder(tmp_path / "new", overwrite=False, resume=False)
 
 
-def test_folder_with_a_finished_run_is_refused(tmp_path):
-    (tmp_path / "all_results.json").write_text("{}")
-    with pytest.raises(ValueError, match="holds a finished run"):
-        check_run_folder(tmp_path, overwrite=False, resume=False)
-
-
-def test_folder_with_anything_is_refused_unless_told(tmp_path):
-    (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(ValueError, match="is not empty"):
+@pytest.mark.parametrize(
+    ("files", "state"), [(["recipe.yaml"], "not finished"), (["recipe.yaml", "all_results.json"], "a finished run")]
+)
+def test_folder_with_a_run_is_refused_unless_told(tmp_path, files, state):
+    for name in files:
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(ValueError, match=state):
         check_run_folder(tmp_path, overwrite=False, resume=False)
     check_run_folder(tmp_path, overwrite=True, resume=False)
     check_run_folder(tmp_path, overwrite=False, resume=True)
+
+
+@pytest.mark.parametrize("told", [{"overwrite": True, "resume": False}, {"overwrite": False, "resume": False}])
+def test_folder_of_something_else_is_refused_always(tmp_path, told):
+    (tmp_path / "checkpoint-of-my-thesis").mkdir()
+    with pytest.raises(ValueError, match="not the folder of a run"):
+        check_run_folder(tmp_path, **told)
 
 
 def test_overwriting_and_resuming_exclude_each_other(tmp_path):
@@ -42,12 +47,21 @@ def test_overwriting_and_resuming_exclude_each_other(tmp_path):
         check_run_folder(tmp_path, overwrite=True, resume=True)
 
 
-def test_clearing_deletes_checkpoints_and_results_and_nothing_else(tmp_path):
+def test_clearing_deletes_what_a_run_writes_and_nothing_else(tmp_path):
     make_checkpoint(tmp_path, 3)
-    (tmp_path / "all_results.json").write_text("{}")
-    (tmp_path / "thesis.tex").write_text("")
+    for name in (
+        "all_results.json",
+        "split.json",
+        "recipe.yaml",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+    ):
+        (tmp_path / name).write_text("{}")
+    for name in ("thesis.tex", "notes.json"):
+        (tmp_path / name).write_text("")
     clear_run_folder(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.json", "thesis.tex"]
 
 
 def test_last_checkpoint_is_that_of_the_highest_step(tmp_path):

@@ -69,7 +69,14 @@ class AlexNetModel(PreTrainedModel):
 
         Returns:
             `last_hidden_state` `(batch_size, hidden_sizes[-1], h, w)` and `pooler_output` `(batch_size, hidden_size)`.
+
+        Raises:
+            ValueError: The pictures are smaller than 63 x 63 pixels.
         """
+        if min(pixel_values.shape[-2:]) < 63:
+            raise ValueError(
+                f"AlexNet needs pictures of 63 x 63 pixels or more, got {tuple(pixel_values.shape[-2:])}."
+            )
         keep_all = kwargs.get("output_hidden_states") or self.config.output_hidden_states
         hidden_state, hidden_states = pixel_values, []
         for layer in self.features:

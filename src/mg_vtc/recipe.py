@@ -153,7 +153,10 @@ def parse_recipe(arguments: list[str]) -> Recipe:
         for flag, other in TOWER_ALTERNATIVES.items():
             if any(argument.split("=")[0] == f"--{flag}" for argument in arguments):
                 recipe.pop(other, None)
-        parser.set_defaults(**recipe)
+        # as text, a scalar is read and checked like the value of a flag
+        parser.set_defaults(
+            **{key: str(value) if isinstance(value, int | float) else value for key, value in recipe.items()}
+        )
     namespace, unknown = parser.parse_known_args(arguments)
     if unknown:
         flag = unknown[0].split("=")[0]

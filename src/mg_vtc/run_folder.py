@@ -9,6 +9,9 @@ import yaml
 from datasets import DatasetDict
 from transformers.trainer import TRAINER_STATE_NAME
 
+RECIPE, SPLIT, RESULTS = "recipe.yaml", "split.json", "all_results.json"
+MODEL_FILES = ("*config.json", "tokenizer.json", "trainer_state.json", "model*.safetensors*", "training_args.bin")
+
 
 def check_run_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
     """Make sure that a run in this folder would lose nothing; to be called before anything slow.
@@ -23,19 +26,25 @@ def check_run_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
     """
     if overwrite and resume:
         raise ValueError("overwrite_output_dir and resume_from_checkpoint exclude each other; give one.")
-    if folder.is_dir() and any(folder.iterdir()) and not (overwrite or resume):
-        state = "holds a finished run" if (folder / "all_results.json").exists() else "is not empty"
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not (folder / RECIPE).exists():
+        raise ValueError(f"output_dir {folder} is not empty, and not the folder of a run: choose another folder.")
+    if not (overwrite or resume):
+        state = "a finished run" if (folder / RESULTS).exists() else "a run that was not finished"
         raise ValueError(
-            f"output_dir {folder} {state}: choose another folder, go on with its run "
+            f"output_dir {folder} holds {state}: choose another folder, go on with its run "
             "(--resume_from_checkpoint true) or replace it (--overwrite_output_dir)."
         )
 
 
 def clear_run_folder(folder: Path) -> None:
-    """Delete checkpoints and results of an earlier run, which would be taken for those of the new one."""
+    """Delete what an earlier run left in its folder: some of it would be taken for the new run's."""
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
-    (folder / "all_results.json").unlink(missing_ok=True)
+    for pattern in (RESULTS, RECIPE, SPLIT, *MODEL_FILES):
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def find_checkpoint(folder: Path, resume_from: str) -> str:
@@ -47,12 +56,14 @@ def find_checkpoint(folder: Path, resume_from: str) -> str:
         FileNotFoundError: There is no such checkpoint.
     """
     if resume_from.lower() != "true":
-        if not (Path(resume_from) / TRAINER_STATE_NAME).is_file():
+        if not _is_complete(Path(resume_from)):
             raise FileNotFoundError(f"resume_from_checkpoint {resume_from} is no complete checkpoint of a run.")
         return resume_from
-    complete = [state.parent for state in folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")]
+    complete = [checkpoint for checkpoint in folder.glob("checkpoint-*") if _is_complete(checkpoint)]
     if not complete:
-        raise FileNotFoundError(f"There is no complete checkpoint in {folder} to go on from; start without resuming.")
+        raise FileNotFoundError(
+            f"There is no complete checkpoint in {folder} to go on from: start anew (--overwrite_output_dir)."
+        )
     return str(max(complete, key=lambda checkpoint: int(checkpoint.name.removeprefix("checkpoint-"))))
 
 
@@ -69,7 +80,7 @@ def write_split(folder: Path, splits: DatasetDict, *, kind: str, seed: int, resu
     Raises:
         ValueError: The rows of a resumed run are other ones.
     """
-    path = folder / "split.json"
+    path = folder / SPLIT
     split = {"split_by": kind} | ({"seed": seed} if kind == "frame" else {})
     split |= {part: splits[part]["file_name"][:] for part in ("train", "validation")}
     if resume and path.exists() and json.loads(path.read_text(encoding="utf-8")) != split:
@@ -87,4 +98,13 @@ def write_recipe(folder: Path, settings: dict[str, Any]) -> None:
     """
     left_out = ("overwrite_output_dir", "resume_from_checkpoint", "hub_token")
     kept = {key: value for key, value in settings.items() if key not in left_out}
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(kept, sort_keys=True, allow_unicode=True), encoding="utf-8")
+    (folder / RECIPE).write_text(yaml.safe_dump(kept, sort_keys=True, allow_unicode=True), encoding="utf-8")
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    """Whether the file that is written last is there, and whole."""
+    try:
+        json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return True

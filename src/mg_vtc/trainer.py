@@ -1,5 +1,6 @@
 """Training by contrast: the texts a batch is compared with, the objective, the evaluation against all classes."""
 
+import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,9 @@ class MgVtcTrainer(Trainer):
                     f"loss_type {self.args.loss_type!r} needs texts: a vision-only model takes js, kl or ce."
                 )
             return
-        texts = self.processing_class.tokenizer(
-            self._config.class_prompts, padding=True, truncation=True, return_tensors="pt"
-        )
-        self._class_texts = {
-            name: tensor.to(self.args.device) for name, tensor in texts.items()
-        }  # (num_labels, length)
+        tokenizer = copy.deepcopy(self.processing_class.tokenizer)  # a call sets its truncation, which would be saved
+        texts = tokenizer(self._config.class_prompts, padding=True, truncation=True, return_tensors="pt")
+        self._class_texts = texts.to(self.args.device).data  # each (num_labels, length)
 
     def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
         self.accelerator.unwrap_model(model).clamp_logit_scale()
@@ -169,6 +167,19 @@ class MgVtcTrainer(Trainer):
                 **optimizer_settings,
             )
         return self.optimizer
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        self._load_weights(resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        self._load_weights(self.state.best_model_checkpoint)
+
+    def _load_weights(self, checkpoint: str) -> None:
+        """Load weights as `from_pretrained` does: in a file those of some towers (ViT) have other names than here, and
+        the Trainer's own loading passes over them (https://github.com/huggingface/transformers/issues/43701).
+        """
+        model = self.accelerator.unwrap_model(self.model)
+        model.load_state_dict(type(model).from_pretrained(checkpoint, dtype=torch.float32).state_dict())
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         self.refresh_class_embeds()

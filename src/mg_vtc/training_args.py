@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 from transformers import TrainingArguments
+from transformers.integrations import get_available_reporting_integrations
 
 from .losses import LOSS_TYPES
 
@@ -88,3 +89,7 @@ class MgVtcTrainingArguments(TrainingArguments):
             )
         self.dataloader_pin_memory &= torch.accelerator.is_available()  # torch warns where there is nothing to pin for
         super().__post_init__()
+        if missing := set(self.report_to) - set(get_available_reporting_integrations()):
+            raise ValueError(
+                f"report_to {', '.join(missing)}: no such package is installed, or known to transformers."
+            )

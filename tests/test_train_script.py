@@ -1,0 +1,496 @@
+"""The real command: what a run leaves behind, what a kill may not change, what is refused and with which words.
+
+Runs that must start or die like a user's are processes of their own; the others run the same script in this one.
+"""
+
+import json
+import math
+import os
+import re
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_RESNET
+from PIL import Image
+from safetensors.torch import load_file
+from scipy.spatial.distance import jensenshannon
+from transformers import AutoModelForImageClassification, AutoModelForZeroShotImageClassification, AutoProcessor
+from transformers.utils import logging
+
+from mg_vtc.recipe import parse_recipe
+from mg_vtc.training_args import TRAINING_LOSS_TYPES
+
+ROOT = Path(__file__).parents[1]
+TEXT_TOWER = ("--text_config", json.dumps(TINY_DISTILBERT))
+SETTINGS = ("--projection_dim", "12", "--image_size", "32", "--seed", "0", "--num_train_epochs", "3")
+TRAINING = (*SETTINGS, "--max_shift", "4", "--per_device_train_batch_size", "4", "--learning_rate", "0.01")
+TINY = ("--vision_config", json.dumps(TINY_RESNET), *TEXT_TOWER, *TRAINING)
+TINY_ALEXNET = {"model_type": "alexnet", "hidden_sizes": [4, 8, 8, 8, 8], "hidden_size": 16}
+TINY_VIT = {
+    "model_type": "vit",
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "image_size": 32,
+    "patch_size": 8,
+}
+
+
+def start(*arguments, launcher=()):
+    """Start the command in a group of its own, so that a kill takes all of it."""
+    return subprocess.Popen(
+        [sys.executable, *launcher, "train.py", *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process):
+    screen, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, screen
+    return screen
+
+
+def is_complete(checkpoint):
+    state = checkpoint / "trainer_state.json"  # written last
+    return state.is_file() and state.read_text().endswith("\n}\n")
+
+
+def kill_after(process, checkpoint):
+    """Kill the command, `kill -9`, as soon as a checkpoint is complete."""
+    while not is_complete(checkpoint):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.fixture
+def train(monkeypatch, tmp_path):
+    """The script in this process; it returns the folder of the run, `tmp_path / "run"` unless told otherwise."""
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+
+    def run(*arguments, output_dir=tmp_path / "run"):
+        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments), "--output_dir", str(output_dir)])
+        runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
+        return output_dir
+
+    yield run
+    logging.enable_progress_bar()
+    datasets.enable_progress_bars()
+
+
+@pytest.fixture
+def refusal(train):
+    """The words with which the script refuses arguments; a text as exit code is printed, and 1 is returned."""
+
+    def run(*arguments, **options):
+        with pytest.raises(SystemExit) as stop:
+            train(*arguments, **options)
+        assert isinstance(stop.value.code, str)
+        return stop.value.code
+
+    return run
+
+
+@pytest.fixture
+def pictures(picture_folder, tmp_path):
+    """A copy of the pictures, to be spoiled."""
+    return shutil.copytree(picture_folder, tmp_path / "pictures")
+
+
+@pytest.fixture(scope="module")
+def launched(picture_folder, tmp_path_factory):
+    """A finished run of `accelerate launch`: six classes, two of them without pictures, and a default turned off."""
+    folder = tmp_path_factory.mktemp("launched")
+    (folder / "labels.csv").write_text("\n".join(["id,name", *(f"{name},{name}" for name in CLASS_NAMES)]))
+    flags = ("--train_dir", picture_folder, "--labels_file", folder / "labels.csv", "--learn_logit_scale", "false")
+    process = start(*TINY, *flags, "--output_dir", folder / "run", launcher=("-m", "accelerate.commands.launch"))
+    (folder / "screen.txt").write_text(finish(process))
+    return folder / "run"
+
+
+def read_json(path):
+    return json.loads(path.read_text())
+
+
+def read_weights(folder):
+    return (folder / "model.safetensors").read_bytes()
+
+
+def read_folder(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# What a run leaves behind
+
+
+def test_run_ends_with_all_that_a_model_folder_needs(launched):
+    names = {path.name for path in launched.iterdir()}
+    code = {path.name for part in ("configuration", "modeling") for path in (ROOT / "src/mg_vtc").glob(f"{part}_*.py")}
+    assert names >= code | {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json"}
+    assert names >= {"all_results.json", "split.json", "recipe.yaml"}
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (launched / "model.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_split_names_every_picture_once(launched, picture_folder):
+    split = read_json(launched / "split.json")
+    ids = sorted(path.relative_to(picture_folder).as_posix() for path in picture_folder.rglob("*.png"))
+    assert sorted(split["train"] + split["validation"]) == ids
+    assert len(split["validation"]) == round(0.2 * len(ids))
+
+
+def score_split(folder, pictures):
+    """Logits `(rows, classes)` and class ids `(rows,)` of the validation rows, by the saved model."""
+    names = read_json(folder / "split.json")["validation"]
+    model = AutoModelForImageClassification.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder)
+    inputs = processor(images=[Image.open(pictures / name) for name in names], return_tensors="pt")
+    with torch.no_grad():
+        logits = model(**inputs).logits.double().numpy()
+    return logits, np.array([model.config.label2id[Path(name).parent.name] for name in names])
+
+
+def test_results_are_those_of_the_saved_model_on_the_rows_of_the_split(launched, picture_folder):
+    results = read_json(launched / "all_results.json")
+    logits, labels = score_split(launched, picture_folder)
+    ranks = (logits > logits[np.arange(len(labels)), labels][:, None]).sum(axis=1)  # 0 = highest
+    assert results["eval_top1_accuracy"] == pytest.approx((ranks < 1).mean())
+    assert results["eval_top5_accuracy"] == pytest.approx((ranks < 5).mean())
+
+    positives = labels[:, None] == np.arange(len(CLASS_NAMES))
+    directions = []
+    for scores, targets in ((logits, positives), (logits.T, positives.T)):
+        rows = targets.any(axis=1)
+        probabilities = torch.tensor(scores[rows]).softmax(dim=1).numpy()
+        directions.append((jensenshannon(probabilities, targets[rows], axis=1) ** 2).mean())
+    assert results["eval_loss"] == pytest.approx(np.mean(directions), abs=1e-5)
+    assert results["eval_samples"] == len(labels)
+
+
+def test_baselines_are_those_of_constant_answers(launched):
+    results, split = (read_json(launched / name) for name in ("all_results.json", "split.json"))
+    train, validation = ([Path(name).parent.name for name in split[part]] for part in ("train", "validation"))
+    commonest = max(CLASS_NAMES, key=train.count)  # the first of equals
+    assert results["baseline_majority_class_top1_accuracy"] == validation.count(commonest) / len(validation)
+    assert results["baseline_five_commonest_top5_accuracy"] == 1  # pictures are of four classes
+
+
+def test_screen_tells_of_empty_classes_of_each_epoch_and_of_the_result(launched):
+    screen = (launched.parent / "screen.txt").read_text()
+    assert "Classes of the labels file without a picture: 'Arms akimbo', 'Pressing lips'" in screen
+    assert len(re.findall(r"^epoch +[123]/3 +loss .* top-1 +[\d.]+ %", screen, flags=re.MULTILINE)) == 3
+    assert screen.index("epoch") < screen.index("\ntop-1") < screen.index(f"The model is in {launched}")
+
+
+def test_model_of_a_run_is_its_best_checkpoint(launched):
+    state = read_json(launched / "trainer_state.json")
+    scores = {log["step"]: log["eval_top1_accuracy"] for log in state["log_history"] if "eval_top1_accuracy" in log}
+    best = next(step for step, value in scores.items() if value == max(scores.values()))
+    assert read_weights(launched) == read_weights(launched / f"checkpoint-{best}")
+
+
+def test_checkpoints_open_like_the_final_folder(launched, picture_folder):
+    checkpoints = list(launched.glob("checkpoint-*"))
+    assert checkpoints
+    for checkpoint in checkpoints:
+        assert (checkpoint / "modeling_mg_vtc.py").is_file()
+        processor = AutoProcessor.from_pretrained(checkpoint)
+        classifier = AutoModelForImageClassification.from_pretrained(checkpoint).eval()
+        zero_shot = AutoModelForZeroShotImageClassification.from_pretrained(checkpoint).eval()
+        image = Image.open(next(picture_folder.rglob("*.png")))
+        inputs = processor(images=image, text=classifier.config.class_prompts, padding=True, return_tensors="pt")
+        with torch.no_grad():
+            logits = classifier(inputs["pixel_values"]).logits
+            torch.testing.assert_close(logits, zero_shot(**inputs).logits_per_image)
+
+
+def test_recipe_of_a_run_repeats_it_bit_for_bit(launched, tmp_path):
+    finish(start(launched / "recipe.yaml", "--output_dir", tmp_path / "again"))
+    assert read_weights(tmp_path / "again") == read_weights(launched)
+
+
+# Kill and resume
+
+STEPS = ("--eval_strategy", "steps", "--save_strategy", "steps", "--eval_steps", "10", "--save_steps", "10")
+ACCUMULATED = ("--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "2")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "first_checkpoint"), [((), 7), ((*STEPS, *ACCUMULATED), 10)], ids=["between_epochs", "in_mid_epoch"]
+)
+def test_killed_and_resumed_run_ends_bit_for_bit_like_one_that_was_not_killed(
+    schedule, first_checkpoint, picture_folder, tmp_path
+):
+    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", "14", *schedule)
+    flags += ("--load_best_model_at_end", "false")  # the weights compared are those of the last step
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    processes = start(*flags, "--output_dir", whole), start(*flags, "--output_dir", killed)
+    kill_after(processes[1], killed / f"checkpoint-{first_checkpoint}")
+    finish(processes[0])
+    assert not (killed / "all_results.json").exists()
+    last = max(int(path.name.removeprefix("checkpoint-")) for path in filter(is_complete, killed.iterdir()))
+    assert last < 98  # 14 epochs of 7 steps
+    assert (last % 7 == 0) == (first_checkpoint == 7)
+
+    torn = killed / f"checkpoint-{last + first_checkpoint}"
+    torn.mkdir(exist_ok=True)
+    (torn / "model.safetensors").write_bytes(b"half of the wei")
+    screen = finish(start(*flags, "--output_dir", killed, "--resume_from_checkpoint", "true"))
+    assert float(re.search(r"^epoch +([\d.]+)/14", screen, flags=re.MULTILINE)[1]) > last / 7
+    assert read_weights(killed) == read_weights(whole)
+    for key in ("eval_loss", "eval_top1_accuracy", "eval_top5_accuracy"):
+        assert read_json(killed / "all_results.json")[key] == read_json(whole / "all_results.json")[key]
+
+
+@pytest.mark.parametrize("tower", [TINY_RESNET, TINY_VIT], ids=["resnet", "vit"])
+def test_resumed_run_goes_on_from_the_named_checkpoint(tower, train, picture_folder, tmp_path):
+    flags = (*TINY, "--vision_config", json.dumps(tower), "--train_dir", picture_folder, "--save_total_limit", 3)
+    whole = train(*flags, output_dir=tmp_path / "whole")
+    resumed = train(*flags, "--resume_from_checkpoint", whole / "checkpoint-7")
+    for name in ("checkpoint-14", "checkpoint-21"):
+        assert read_weights(resumed / name) == read_weights(whole / name)
+
+
+@pytest.mark.parametrize("state", ["", '{"best_global_step": 7,'], ids=["empty", "torn"])
+def test_checkpoint_whose_last_file_was_torn_is_passed_over(state, train, picture_folder):
+    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 2)
+    weights = read_weights(folder := train(*flags))
+    torn = shutil.copytree(next(folder.glob("checkpoint-*")), folder / "checkpoint-99")
+    (torn / "trainer_state.json").write_text(state)
+    train(*flags, "--resume_from_checkpoint", "true")
+    assert read_weights(folder) == weights
+
+
+def test_resuming_with_other_pictures_is_refused(train, refusal, pictures):
+    flags = (*TINY, "--train_dir", pictures, "--num_train_epochs", 1)
+    before = read_folder(train(*flags))
+    (pictures / "Head up" / "0000.0.png").rename(pictures / "Head up" / "9999.0.png")
+    assert "The rows differ from those in" in refusal(*flags, "--resume_from_checkpoint", "true")
+    assert before == read_folder(pictures.parent / "run")
+
+
+def test_resuming_where_nothing_was_saved_is_refused(refusal, picture_folder):
+    message = refusal(*TINY, "--train_dir", picture_folder, "--resume_from_checkpoint", "true")
+    assert "There is no complete checkpoint in" in message
+
+
+# Objectives, towers, settings
+
+
+@pytest.mark.parametrize("loss_type", TRAINING_LOSS_TYPES)
+def test_every_objective_learns_the_colours(loss_type, train, picture_folder):
+    folder = train(*TINY, "--train_dir", picture_folder, "--loss_type", loss_type, "--num_train_epochs", 8)
+    results = read_json(folder / "all_results.json")
+    assert results["eval_top1_accuracy"] > 2 * results["baseline_majority_class_top1_accuracy"]
+    assert math.isfinite(results["eval_loss"])
+
+
+@pytest.mark.parametrize(("tower", "size"), [(TINY_ALEXNET, 64), (TINY_RESNET, 32)], ids=["alexnet", "resnet"])
+def test_vision_only_model_trains_and_opens(tower, size, train, picture_folder):
+    towers = ("--vision_config", json.dumps(tower), "--vision_only", "--loss_type", "ce", "--image_size", size)
+    folder = train(*TRAINING, *towers, "--train_dir", picture_folder)
+    logits, labels = score_split(folder, picture_folder)
+    assert read_json(folder / "all_results.json")["eval_top1_accuracy"] == (logits.argmax(1) == labels).mean()
+
+
+def test_model_is_the_best_checkpoint_whatever_the_tower(train, picture_folder):
+    folder = train(*TINY, "--vision_config", json.dumps(TINY_VIT), "--train_dir", picture_folder)
+    best = read_json(folder / "trainer_state.json")["best_model_checkpoint"]
+    assert read_weights(folder) == read_weights(Path(best))
+
+
+def test_flags_override_the_file(train, picture_folder, tmp_path):
+    recipe = {"vision_config": TINY_RESNET, "text_config": TINY_DISTILBERT, "num_train_epochs": 5, "image_size": 32}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"loss_type": "kl", "projection_dim": 12}))
+    flags = ("--train_dir", picture_folder, "--num_train_epochs", 1, "--loss_type", "ce")
+    merged = yaml.safe_load((train(tmp_path / "recipe.yaml", *flags) / "recipe.yaml").read_text())
+    assert (merged["num_train_epochs"], merged["loss_type"], merged["projection_dim"]) == (1, "ce", 12)
+    assert read_json(tmp_path / "run" / "trainer_state.json")["epoch"] == 1
+
+
+def test_early_stopping_stops_when_patience_ends(train, picture_folder):
+    patience = ("--early_stopping_patience", 2, "--num_train_epochs", 30)
+    state = read_json(train(*TINY, "--train_dir", picture_folder, *patience) / "trainer_state.json")
+    assert state["global_step"] == state["best_global_step"] + 2 * 7 < 30 * 7
+
+
+def test_tensorboard_gets_the_scores(train, picture_folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 2, "--report_to", "tensorboard")
+    (log,) = {path.parent for path in train(*flags).rglob("events.out.tfevents.*")}
+    events = EventAccumulator(str(log)).Reload()
+    assert [event.step for event in events.Scalars("eval/top1_accuracy")][:2] == [7, 14]
+
+
+# What is refused, and with which words
+
+
+def test_refusal_is_all_that_the_screen_shows_and_the_exit_code_is_1(tmp_path):
+    process = start(*TINY, "--train_dir", tmp_path / "nowhere", "--output_dir", tmp_path / "run")
+    screen, _ = process.communicate(timeout=60)
+    assert (process.returncode, screen) == (1, f"train.py: There is no folder {tmp_path / 'nowhere'}.\n")
+    assert not (tmp_path / "run").exists()
+
+
+def test_empty_folder_is_refused(refusal, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    assert "pictures is empty: each class needs a folder" in refusal(*TINY, "--train_dir", tmp_path / "pictures")
+
+
+def test_single_class_is_refused(refusal, pictures):
+    for folder in CLASS_NAMES[1:4]:
+        shutil.rmtree(pictures / folder)
+    assert "two classes or more to tell apart, not 1: ['Covering face']" in refusal(*TINY, "--train_dir", pictures)
+
+
+@pytest.fixture
+def bad_pictures(pictures):
+    """Three files that are no pictures among 32 that are."""
+    whole = (pictures / "Head up" / "0000.0.png").read_bytes()
+    for name, content in {"note.txt": b"hello", "torn.png": whole[: len(whole) // 2], "empty.jpg": b""}.items():
+        (pictures / "Head up" / name).write_bytes(content)
+    return pictures
+
+
+def test_files_that_are_no_pictures_are_refused_and_listed(refusal, bad_pictures):
+    message = refusal(*TINY, "--train_dir", bad_pictures)
+    assert "3 of 35 files are not readable pictures" in message
+    assert all(f"{bad_pictures}/Head up/{name}: " in message for name in ("note.txt", "torn.png", "empty.jpg"))
+    assert "--skip_bad_images" in message
+
+
+def test_files_that_are_no_pictures_are_counted_and_left_out_if_told(train, bad_pictures):
+    with pytest.warns(UserWarning, match="3 of 35 files are not readable pictures and are left out"):
+        folder = train(*TINY, "--train_dir", bad_pictures, "--skip_bad_images", "--num_train_epochs", 1)
+    split = read_json(folder / "split.json")
+    assert len(split["train"] + split["validation"]) == 32
+    assert not {"Head up/note.txt", "Head up/torn.png", "Head up/empty.jpg"} & {*split["train"], *split["validation"]}
+
+
+def test_labels_file_of_other_ids_is_refused(refusal, picture_folder, tmp_path):
+    (tmp_path / "names.csv").write_text("id,name\n1,Head up\n2,Arms akimbo\n")
+    message = refusal(*TINY, "--train_dir", picture_folder, "--labels_file", tmp_path / "names.csv")
+    assert "'Covering face', 'Folding arms', 'Head up', 'Rubbing eyes'; the file's ids: '1', '2'" in message
+
+
+def test_class_of_one_picture_goes_to_training_with_a_warning(train, pictures):
+    for picture in sorted((pictures / "Head up").iterdir())[1:]:
+        picture.unlink()
+    with pytest.warns(UserWarning, match="in training only: Head up"):
+        folder = train(*TINY, "--train_dir", pictures, "--num_train_epochs", 1)
+    assert "Head up/0000.0.png" in read_json(folder / "split.json")["train"]
+
+
+def test_folder_of_a_finished_run_is_refused_and_stays_as_it_is(refusal, launched, picture_folder):
+    before = read_folder(launched)
+    message = refusal(*TINY, "--train_dir", picture_folder, output_dir=launched)
+    assert f"{launched} holds a finished run" in message
+    assert "--overwrite_output_dir" in message
+    assert read_folder(launched) == before
+
+
+def test_run_that_can_not_begin_overwrites_nothing(refusal, launched, picture_folder, tmp_path):
+    folder = shutil.copytree(launched, tmp_path / "run")
+    before = read_folder(folder)
+    towers = ("--vision_config", json.dumps(TINY_RESNET), "--vision_only", "--loss_type", "ce_identity")
+    message = refusal(*TRAINING, *towers, "--train_dir", picture_folder, "--overwrite_output_dir")
+    assert "'ce_identity' needs texts" in message
+    assert read_folder(folder) == before
+
+
+def test_overwriting_leaves_nothing_of_the_earlier_run(train, launched, picture_folder, tmp_path):
+    shutil.copytree(launched, tmp_path / "run")
+    towers = ("--vision_config", json.dumps(TINY_RESNET), "--vision_only", "--loss_type", "ce")
+    folder = train(*TRAINING, *towers, "--train_dir", picture_folder, "--overwrite_output_dir")
+    names = {path.name for path in folder.iterdir()}
+    assert not names & {"processor_config.json", "tokenizer.json", "tokenizer_config.json"}
+    assert type(AutoProcessor.from_pretrained(folder)).__name__ == "ViTImageProcessorPil"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--loss_type", "jss"), ["loss_type 'jss'", "js, kl, ce, ce_identity, ce_soft", "Did you mean 'js'?"]),
+        (("--lerning_rate", "1"), ["unknown argument '--lerning_rate'", "learning_rate'?"]),
+        (("--per_device_train_batch_size", "1"), ["per_device_train_batch_size 1", "choose 2 or more", "'classes'"]),
+        (("--report_to", "wandb"), ["pip install wandb"]),
+    ],
+    ids=["unknown_objective", "unknown_flag", "batch_of_one", "reporter_that_is_not_installed"],
+)
+def test_settings_that_can_not_be_are_refused(flags, words, refusal, picture_folder):
+    message = refusal(*TINY, "--train_dir", picture_folder, *flags)
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"loss_typ": "js"}, "unknown key 'loss_typ'. Did you mean 'loss_type'?"),
+        ({"max_shift": 2.5}, "max_shift"),
+        ({"learning_rate": "fast"}, "learning_rate"),
+        ({"vision_config": TINY_RESNET | {"hiden_sizes": [8]}}, "hiden_sizes"),
+    ],
+    ids=["unknown_key", "half_a_pixel", "no_number", "unknown_key_of_a_tower"],
+)
+def test_recipe_with_a_wrong_line_is_refused(wrong, words, refusal, picture_folder, tmp_path):
+    recipe = {"vision_config": TINY_RESNET, "text_config": TINY_DISTILBERT, "image_size": 32, "num_train_epochs": 1}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe | wrong))
+    assert words in refusal(tmp_path / "recipe.yaml", "--train_dir", picture_folder)
+
+
+@pytest.mark.parametrize("part", ["vision", "text"])
+def test_tower_that_can_not_be_reached_is_refused_with_the_flag_that_takes_a_folder(part, refusal, picture_folder):
+    towers = ("--vision_config", json.dumps(TINY_RESNET)) if part == "text" else TEXT_TOWER
+    message = refusal(*TRAINING, *towers, f"--{part}_model_name_or_path", "some/tower", "--train_dir", picture_folder)
+    assert "'some/tower' can not be loaded" in message
+    assert f"--{part}_model_name_or_path takes a local folder" in message
+
+
+def test_loss_that_is_not_finite_stops_the_run_and_names_the_batch(refusal, picture_folder, tmp_path):
+    message = refusal(*TINY, "--train_dir", picture_folder, "--learning_rate", "1e30")
+    rows = json.loads(re.search(r"training rows (\[.*?\])", message)[1])
+    assert 1 <= len(rows) <= 4
+    assert max(rows) < len(read_json(tmp_path / "run" / "split.json")["train"])
+    assert not (tmp_path / "run" / "all_results.json").exists()
+
+
+def test_last_checkpoint_before_a_loss_that_is_not_finite_is_kept(picture_folder, tmp_path):
+    script = runpy.run_path(str(ROOT / "train.py"))
+    flags = (*TINY, "--train_dir", str(picture_folder), "--output_dir", str(tmp_path))
+    trainer = script["build_trainer"](parse_recipe(list(flags)))
+    collate = trainer.data_collator
+
+    def collate_and_spoil(rows):
+        batch = collate(rows)
+        if trainer.state.global_step >= 7:  # after the first epoch
+            batch["pixel_values"][batch["index"] == 5] = math.nan
+        return batch
+
+    trainer.data_collator = collate_and_spoil
+    with pytest.raises(FloatingPointError, match=r"training rows \[(.*, )?5(, .*)?\]"):
+        script["run"](trainer)
+    AutoModelForZeroShotImageClassification.from_pretrained(tmp_path / "checkpoint-7")
+    weights = load_file(tmp_path / "checkpoint-7" / "model.safetensors")
+    assert all(tensor.isfinite().all() for tensor in weights.values())
