@@ -10,7 +10,8 @@ from pathlib import Path
 
 import datasets
 import numpy as np
-from datasets import DatasetDict
+import torch
+from datasets import Dataset, DatasetDict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
@@ -18,7 +19,6 @@ from transformers import (
     AutoTokenizer,
     CLIPProcessor,
     EarlyStoppingCallback,
-    EvalPrediction,
     PreTrainedModel,
     PrinterCallback,
     ProgressCallback,
@@ -31,7 +31,7 @@ from transformers.utils import logging
 from mg_vtc import MgVtcModel, MgVtcTrainer
 from mg_vtc.data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders, split_stratified
 from mg_vtc.data.pixels import PictureCollator, PictureTransform
-from mg_vtc.evaluation.metrics import constant_answer_baselines, top_k_accuracy
+from mg_vtc.evaluation.metrics import constant_answer_baselines, score_top_k
 from mg_vtc.hub.card import write_model_card
 from mg_vtc.processing import build_processor, build_tokenizer
 from mg_vtc.progress import EpochLineCallback
@@ -43,7 +43,7 @@ CARD_TEMPLATE = Path(__file__).parent / "model_card.md"
 
 
 def load_data(arguments: DataArguments, seed: int) -> tuple[DatasetDict, str]:
-    """Rows with `train` and `validation` splits, and how they were split: "frame" or "given"."""
+    """Rows with `train`, `validation` and, if there is one, `test` splits, and how they came: "frame" or "given"."""
     if arguments.dataset_name == "demo":
         splits = DatasetDict(train=load_demo_dataset(arguments.image_size))
     elif arguments.dataset_name is not None:
@@ -60,9 +60,16 @@ def load_data(arguments: DataArguments, seed: int) -> tuple[DatasetDict, str]:
         splits = load_image_folder(
             arguments.train_dir, arguments.labels_file, skip_bad_images=arguments.skip_bad_images
         )
-    if "validation" in splits:
-        return splits, "given"
-    return split_stratified(splits["train"], arguments.train_val_split, seed), "frame"
+    if "train" not in splits:
+        raise ValueError(f"There is nothing to train on: the only splits are {', '.join(splits)}.")
+    kind = "given" if "validation" in splits else "frame"
+    if kind == "frame":
+        splits.update(split_stratified(splits["train"], arguments.train_val_split, seed))
+    names = splits["train"].features["label"].names
+    if unseen := set(splits["validation"]["label"]) - set(splits["train"]["label"]):
+        listed = ", ".join(names[label] for label in sorted(unseen))
+        warnings.warn(f"Classes to validate on that no training picture shows: {listed}.", stacklevel=1)
+    return splits, kind
 
 
 def load_tower(name: str | None, config: dict | None, part: str) -> PreTrainedModel:
@@ -70,12 +77,38 @@ def load_tower(name: str | None, config: dict | None, part: str) -> PreTrainedMo
     if name is None:
         return AutoModel.from_config(AutoConfig.for_model(**config))
     try:
-        return AutoModel.from_pretrained(name)
-    except OSError as error:
+        tower = AutoModel.from_pretrained(name)
+    except (OSError, ValueError) as error:
         raise OSError(
             f"The {part} tower {name!r} can not be loaded: {str(error).splitlines()[0]} Without a network, "
             f"--{part}_model_name_or_path takes a local folder and --{part}_config a tower from random weights."
         ) from error
+    if Path(name).exists():
+        tower.config.name_or_path = ""  # a path of this machine is no part of the model
+    return tower
+
+
+def build_model(
+    arguments: ModelArguments, image_size: int, class_names: list[str]
+) -> tuple[MgVtcModel, CLIPProcessor | ViTImageProcessorPil]:
+    """The model of a recipe, and its processor."""
+    config = arguments.config_fields | {"id2label": dict(enumerate(class_names))}
+    text_tower, tokenizer = None, None
+    if arguments.text_config is not None:
+        tokenizer = build_tokenizer([arguments.prompt_template.replace("{}", name) for name in class_names])
+        vocabulary = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+        text_tower = load_tower(None, arguments.text_config | vocabulary, "text")
+    elif not arguments.vision_only:
+        text_tower = load_tower(arguments.text_model_name_or_path, None, "text")
+        tokenizer = AutoTokenizer.from_pretrained(arguments.text_model_name_or_path)
+    if tokenizer is not None:
+        longest = getattr(text_tower.config, "max_position_embeddings", tokenizer.model_max_length)
+        tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
+    vision_tower = load_tower(arguments.vision_model_name_or_path, arguments.vision_config, "vision")
+    model = MgVtcModel.from_vision_text_pretrained(vision_tower, text_tower, **config)
+    with torch.no_grad():  # a tower that takes no such picture fails here, before anything is written
+        model.eval().get_image_features(torch.zeros(1, 3, image_size, image_size))
+    return model, build_processor(image_size, tokenizer)
 
 
 class AugmentationEpoch(TrainerCallback):
@@ -88,29 +121,8 @@ class AugmentationEpoch(TrainerCallback):
         self.transform.set_epoch(int(state.epoch))
 
 
-def build_model(
-    arguments: ModelArguments, image_size: int, class_names: list[str]
-) -> tuple[MgVtcModel, CLIPProcessor | ViTImageProcessorPil]:
-    """The model of a recipe, and its processor."""
-    config = arguments.config_fields | {"id2label": dict(enumerate(class_names))}
-    vision_tower = load_tower(arguments.vision_model_name_or_path, arguments.vision_config, "vision")
-    if arguments.vision_only:
-        return MgVtcModel.from_vision_text_pretrained(vision_tower, **config), build_processor(image_size)
-    if arguments.text_model_name_or_path is not None:
-        text_tower = load_tower(arguments.text_model_name_or_path, None, "text")
-        tokenizer = AutoTokenizer.from_pretrained(arguments.text_model_name_or_path)
-    else:
-        prompts = [arguments.prompt_template.replace("{}", name) for name in class_names]
-        tokenizer = build_tokenizer(prompts)
-        vocabulary = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-        text_tower = load_tower(None, arguments.text_config | vocabulary, "text")
-    tokenizer.model_max_length = min(tokenizer.model_max_length, text_tower.config.max_position_embeddings)
-    model = MgVtcModel.from_vision_text_pretrained(vision_tower, text_tower, **config)
-    return model, build_processor(image_size, tokenizer)
-
-
-def build_trainer(recipe: Recipe) -> MgVtcTrainer:
-    """Check the run's folder, load the data and the towers, write what the run is, and join all in a trainer."""
+def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Dataset | None]:
+    """Check the run's folder, load data and towers, join them, write what the run is: its trainer and test rows."""
     arguments, folder = recipe.training, Path(recipe.training.output_dir)
     resume = arguments.resume_from_checkpoint is not None
     check_run_folder(folder, overwrite=arguments.overwrite_output_dir, resume=resume)
@@ -121,18 +133,22 @@ def build_trainer(recipe: Recipe) -> MgVtcTrainer:
     class_names = splits["train"].features["label"].names
     model, processor = build_model(recipe.model, recipe.data.image_size, class_names)
 
-    parts = {name: rows.add_column("index", range(len(rows))) for name, rows in splits.items()}
-    transform = PictureTransform(recipe.data.image_size, max_shift=recipe.data.max_shift, seed=arguments.seed)
+    still = PictureTransform(recipe.data.image_size)
+    moving = PictureTransform(recipe.data.image_size, max_shift=recipe.data.max_shift, seed=arguments.seed)
+    parts = {
+        name: rows.add_column("index", range(len(rows))).with_transform(moving if name == "train" else still)
+        for name, rows in splits.items()
+    }
     image_processor = getattr(processor, "image_processor", processor)
     trainer = MgVtcTrainer(
         model,
         arguments,
-        train_dataset=parts["train"].with_transform(transform),
-        eval_dataset=parts["validation"].with_transform(PictureTransform(recipe.data.image_size)),
+        train_dataset=parts["train"],
+        eval_dataset=parts["validation"],
         processing_class=processor,
         data_collator=PictureCollator(image_processor.image_mean, image_processor.image_std),
-        compute_metrics=score,
-        callbacks=[AugmentationEpoch(transform)],
+        compute_metrics=score_top_k,
+        callbacks=[AugmentationEpoch(moving)],
     )
     for callback in (PrinterCallback, ProgressCallback):  # the epoch lines take their place
         trainer.remove_callback(callback)
@@ -145,65 +161,95 @@ def build_trainer(recipe: Recipe) -> MgVtcTrainer:
             clear_run_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_split(folder, splits, kind=split_kind, seed=arguments.seed, resume=resume)
-        write_recipe(folder, recipe.settings)
-    return trainer
+        write_recipe(folder, recipe.settings, resume=resume)
+    return trainer, parts.get("test")
 
 
-def score(prediction: EvalPrediction) -> dict[str, float]:
-    """Top-1 and top-5 accuracy of a validation set, fractions in [0, 1]."""
-    return {f"top{k}_accuracy": top_k_accuracy(prediction.predictions, prediction.label_ids, k) for k in (1, 5)}
-
-
-def run(trainer: MgVtcTrainer) -> dict[str, float]:
-    """Train, keep the best checkpoint as the run's model, evaluate it and write `all_results.json`."""
+def run(trainer: MgVtcTrainer, test_rows: Dataset | None) -> dict[str, float]:
+    """Train, keep the best checkpoint as the run's model, evaluate it and write `all_results.json` and the card."""
     training = trainer.train(resume_from_checkpoint=trainer.args.resume_from_checkpoint)
     trainer.save_model()
     trainer.save_state()
     train_labels, labels = (
-        np.asarray(rows.data.column("label")) for rows in (trainer.train_dataset, trainer.eval_dataset)
+        np.asarray(rows.with_format(None)["label"][:]) for rows in (trainer.train_dataset, trainer.eval_dataset)
     )
     results = training.metrics | trainer.evaluate() | constant_answer_baselines(train_labels, labels)
     results["eval_samples"] = len(trainer.eval_dataset)
+    if test_rows is not None:
+        results |= trainer.predict(test_rows, metric_key_prefix="test").metrics | {"test_samples": len(test_rows)}
+    for log in trainer.state.log_history:
+        if "eval_loss" in log and log["step"] == trainer.state.best_global_step:
+            results["best_epoch"] = log["epoch"]
+            break
     trainer.save_metrics("all", results)
     if trainer.is_world_process_zero():
         write_model_card(CARD_TEMPLATE, Path(trainer.args.output_dir))
     return results
 
 
+def overview(trainer: MgVtcTrainer) -> str:
+    """The first line of a run: what is about to be trained on what."""
+    config, arguments = trainer.model.config, trainer.args
+    texts = "no texts" if config.vision_only else f"{arguments.text_batch} texts"
+    return (
+        f"{len(trainer.train_dataset)} pictures to train on, {len(trainer.eval_dataset)} to validate, "
+        f"{config.num_labels} classes; {trainer.model.num_parameters() / 1e6:.1f} M parameters; "
+        f"{arguments.loss_type} with {texts}, {arguments.train_batch_size} pictures a batch"
+    )
+
+
 def summary(results: dict[str, float], folder: str) -> str:
     """The last lines of a run: its scores beside those of constant answers, where it is, and what to do next."""
     split = json.loads((Path(folder) / "split.json").read_text(encoding="utf-8"))
     kinds = {
-        "frame": "held out at random, so that a clip of several frames is on both sides and the scores are too high",
+        "frame": "held out at random (frames of one clip are then on both sides, and the scores too high)",
         "given": "the validation pictures that were given",
     }
-    return f"""
-top-1  {100 * results["eval_top1_accuracy"]:5.1f} %   (the commonest class alone: {
-        100 * results["baseline_majority_class_top1_accuracy"]:.1f} %)
-top-5  {100 * results["eval_top5_accuracy"]:5.1f} %   (the five commonest: {
-        100 * results["baseline_five_commonest_top5_accuracy"]:.1f} %)
-on {results["eval_samples"]} pictures; {kinds[split["split_by"]]}
-
-The model is in {folder}. To classify a picture with it:
-  python -c "import mg_vtc; from transformers import pipeline; \\
-             print(pipeline('image-classification', '{folder}')('PICTURE'))"
-"""
+    lines = [
+        "",
+        f"top-1  {results['eval_top1_accuracy']:6.1%}   (the commonest class alone: "
+        f"{results['baseline_majority_class_top1_accuracy']:.1%})",
+        f"top-5  {results['eval_top5_accuracy']:6.1%}   (the five commonest: "
+        f"{results['baseline_five_commonest_top5_accuracy']:.1%})",
+        f"on {results['eval_samples']} pictures, {kinds[split['split_by']]}",
+    ]
+    if "best_epoch" in results:
+        lines.append(f"The best epoch by these same pictures was kept: {results['best_epoch']:g}")
+    if "test_samples" in results:
+        lines.append(
+            f"test: top-1 {results['test_top1_accuracy']:.1%}, top-5 {results['test_top5_accuracy']:.1%} on "
+            f"{results['test_samples']} pictures that chose nothing"
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"The model is in {folder}. To classify a picture with it:",
+            '  python -c "import mg_vtc; from transformers import pipeline; \\',
+            f"             print(pipeline('image-classification', '{folder}')('PICTURE'))\"",
+        ]
+    )
 
 
 def main() -> None:
     arguments = sys.argv[1:]
     if not arguments:
         print(f"No recipe was given, so this is the demo: {DEMO_RECIPE.relative_to(DEMO_RECIPE.parents[1])}")
-        arguments = [str(DEMO_RECIPE)]
+        arguments = [str(DEMO_RECIPE), "--overwrite_output_dir"]  # the demo may be run again
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     logging.disable_progress_bar()  # of loading and saving weights; the bar of the training stays
     datasets.disable_progress_bars()
     try:
-        trainer = build_trainer(parse_recipe(arguments))
-        results = run(trainer)
+        trainer, test_rows = build_trainer(parse_recipe(arguments))
     except StrictDataclassError as error:  # a check of a configuration, wrapped in the name of the check
         sys.exit(f"train.py: {error.__cause__ or error}")
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError) as error:
+        sys.exit(f"train.py: {error}")
+    if trainer.is_world_process_zero():
+        print(overview(trainer), flush=True)
+    try:
+        results = run(trainer, test_rows)
+    except FloatingPointError as error:
         sys.exit(f"train.py: {error}")
     except KeyboardInterrupt:
         sys.exit("train.py: interrupted; to go on from the last checkpoint, add --resume_from_checkpoint true")

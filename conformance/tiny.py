@@ -8,7 +8,7 @@ from transformers import BertConfig, DistilBertConfig, PreTrainedConfig, ResNetC
 
 from mg_vtc import AlexNetConfig, MgVtcConfig
 
-RESNET = ResNetConfig(embeddings_size=10, hidden_sizes=[10, 20], depths=[1, 1])
+RESNET = ResNetConfig(embedding_size=10, hidden_sizes=[10, 20], depths=[1, 1])
 VIT = ViTConfig(
     hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=37, image_size=32, patch_size=8
 )

@@ -4,7 +4,16 @@ import json
 
 import pytest
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, BertConfig, CLIPConfig, ConvNextConfig, ResNetConfig, ViTConfig
+from transformers import (
+    AutoConfig,
+    BertConfig,
+    CLIPConfig,
+    ConvNextConfig,
+    EfficientNetConfig,
+    MobileViTConfig,
+    ResNetConfig,
+    ViTConfig,
+)
 
 from mg_vtc import AlexNetConfig, MgVtcConfig
 from mg_vtc.configuration_mg_vtc import AUTO_MAP, pooled_dim
@@ -25,6 +34,8 @@ def test_default_towers_are_resnet50_and_distilbert():
         (ViTConfig(hidden_size=48), 48),
         (BertConfig(hidden_size=36), 36),
         (AlexNetConfig(hidden_size=20), 20),
+        (EfficientNetConfig(hidden_dim=52), 52),
+        (MobileViTConfig(neck_hidden_sizes=[8, 60]), 60),
     ],
 )
 def test_pooled_width_is_found(tower, width):
@@ -78,6 +89,7 @@ def test_names_with_braces_are_prompts_too():
         ({"prompt_template": "{} {}"}, "needs one '{}'"),
         ({"vision_only": True, "text_config": {"model_type": "bert"}}, "vision_only=True has no text tower"),
         ({"projection_dim": "256"}, "projection_dim"),
+        ({"id2label": {0: "a", 2: "b"}}, r"must number the classes 0, 1, 2, ..., got the ids \[0, 2\]"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

@@ -18,12 +18,12 @@ TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_outp
 
 
 def imports_of(path):
-    """Modules that a file imports: (dots of a relative import, name)."""
+    """What a file imports: (dots of a relative import, module and name)."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from ((0, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.level, node.module or ""
+            yield from ((node.level, f"{node.module or ''}.{alias.name}".lstrip(".")) for alias in node.names)
 
 
 def room(name):
@@ -32,14 +32,14 @@ def room(name):
 
 @pytest.mark.parametrize("name", HUB_FILES)
 def test_files_that_ship_to_the_hub_import_torch_transformers_and_each_other(name):
-    standard = {"math", "collections.abc", "dataclasses", "typing"}
+    standard = {"math", "collections", "dataclasses", "typing"}
     for level, module in imports_of(room(name)):
         if level:
             assert level == 1
-            assert module in HUB_FILES
+            assert module.split(".")[0] in HUB_FILES
         else:
             allowed = {"torch", "transformers", "huggingface_hub"}  # the last for transformers' own `strict`
-            assert module in standard or module.split(".")[0] in allowed, module
+            assert module.split(".")[0] in standard | allowed, module
 
 
 def test_losses_import_torch_alone():
@@ -49,17 +49,17 @@ def test_losses_import_torch_alone():
 def test_data_imports_no_model_and_no_trainer():
     for path in (ROOT / "src" / "mg_vtc" / "data").glob("*.py"):
         for _, module in imports_of(path):
-            assert not re.search("model|trainer|train|recipe", module), (path.name, module)
+            assert not re.search("model|trainer|recipe", module), (path.name, module)
 
 
 def test_trainer_imports_losses_and_settings_never_the_model():
-    own = {module for level, module in imports_of(room("trainer")) if level}
+    own = {module.split(".")[0] for level, module in imports_of(room("trainer")) if level}
     assert own == {"losses", "training_args"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_nothing_imports_the_scripts(path):
-    assert not {"train", "mg_vtc.cli", "cli"} & {module for _, module in imports_of(path)}
+    assert not {"train", "cli"} & {module.removeprefix("mg_vtc.").split(".")[0] for _, module in imports_of(path)}
 
 
 @pytest.mark.parametrize("path", [*SOURCES, ROOT / "train.py"], ids=lambda path: path.name)
@@ -102,6 +102,11 @@ def test_no_file_names_a_path_of_one_machine():
             assert not pattern.search((ROOT / name).read_text()), name
 
 
+def test_nothing_waits_to_be_filled_in():
+    for name in ("README.md", "EXPERIMENTS.md", "CHANGELOG.md", "CONTRIBUTING.md"):
+        assert not re.search(r"RESULTS_TABLE|TBD|TODO|FIXME", (ROOT / name).read_text()), name
+
+
 def test_no_picture_but_the_drawn_one_is_in_the_repository():
     pictures = [name for name in TRACKED if Path(name).suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".gif")]
     assert set(pictures) <= {"docs/demo.png"}
@@ -109,20 +114,13 @@ def test_no_picture_but_the_drawn_one_is_in_the_repository():
 
 def test_version_is_the_same_wherever_it_stands():
     version = mg_vtc.__version__
-    assert (
-        f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
-        or "## Unreleased" in (ROOT / "CHANGELOG.md").read_text()
-    )
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
 
 
 def test_constraints_pin_every_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [
-        *project["dependencies"],
-        *project["optional-dependencies"]["dev"],
-        *project["optional-dependencies"]["tensorboard"],
-    ]
+    wanted = sum(project["optional-dependencies"].values(), start=project["dependencies"])
     names = {re.split(r"[<>=\[]", name)[0].lower().replace("_", "-") for name in wanted} - {"mg-vtc"}
     pinned = {
         line.split("==")[0].lower().replace("_", "-")

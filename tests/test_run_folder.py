@@ -113,5 +113,24 @@ def test_resuming_with_other_rows_is_refused(tmp_path):
 
 
 def test_recipe_keeps_what_repeats_the_run_and_no_token(tmp_path):
-    write_recipe(tmp_path, {"loss_type": "kl", "hub_token": "secret", "overwrite_output_dir": True})
+    settings = {"loss_type": "kl", "hub_token": "secret", "overwrite_output_dir": True, "text_config": None}
+    write_recipe(tmp_path, settings, resume=False)
     assert yaml.safe_load((tmp_path / "recipe.yaml").read_text()) == {"loss_type": "kl"}
+
+
+def test_run_goes_on_longer_but_not_otherwise(tmp_path):
+    write_recipe(tmp_path, {"loss_type": "kl", "num_train_epochs": 2}, resume=False)
+    before = (tmp_path / "recipe.yaml").read_text()
+    with pytest.raises(ValueError, match="began with loss_type 'kl', now it is 'ce'"):
+        write_recipe(tmp_path, {"loss_type": "ce", "num_train_epochs": 2}, resume=True)
+    with pytest.raises(ValueError, match="began with max_shift None, now it is 4"):
+        write_recipe(tmp_path, {"loss_type": "kl", "num_train_epochs": 2, "max_shift": 4}, resume=True)
+    assert (tmp_path / "recipe.yaml").read_text() == before
+    write_recipe(tmp_path, {"loss_type": "kl", "num_train_epochs": 3}, resume=True)
+    assert yaml.safe_load((tmp_path / "recipe.yaml").read_text())["num_train_epochs"] == 3
+
+
+def test_checkpoint_of_another_run_is_refused(tmp_path):
+    other = make_checkpoint(tmp_path / "other", 20)
+    with pytest.raises(FileNotFoundError, match="no complete checkpoint of the run in output_dir"):
+        find_checkpoint(tmp_path / "run", str(other))

@@ -25,7 +25,13 @@ from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_RESNET
 from PIL import Image
 from safetensors.torch import load_file
 from scipy.spatial.distance import jensenshannon
-from transformers import AutoModelForImageClassification, AutoModelForZeroShotImageClassification, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForImageClassification,
+    AutoModelForZeroShotImageClassification,
+    AutoProcessor,
+)
 from transformers.utils import logging
 
 from mg_vtc.recipe import parse_recipe
@@ -93,6 +99,7 @@ def train(monkeypatch, tmp_path):
         runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
         return output_dir
 
+    run.folder = tmp_path / "run"
     yield run
     logging.enable_progress_bar()
     datasets.enable_progress_bars()
@@ -266,10 +273,65 @@ def test_killed_and_resumed_run_ends_bit_for_bit_like_one_that_was_not_killed(
 @pytest.mark.parametrize("tower", [TINY_RESNET, TINY_VIT], ids=["resnet", "vit"])
 def test_resumed_run_goes_on_from_the_named_checkpoint(tower, train, picture_folder, tmp_path):
     flags = (*TINY, "--vision_config", json.dumps(tower), "--train_dir", picture_folder, "--save_total_limit", 3)
-    whole = train(*flags, output_dir=tmp_path / "whole")
-    resumed = train(*flags, "--resume_from_checkpoint", whole / "checkpoint-7")
-    for name in ("checkpoint-14", "checkpoint-21"):
-        assert read_weights(resumed / name) == read_weights(whole / name)
+    folder = train(*flags)
+    expected = {name: read_weights(folder / name) for name in ("checkpoint-14", "checkpoint-21")}
+    for name in expected:
+        shutil.rmtree(folder / name)
+    train(*flags, "--resume_from_checkpoint", folder / "checkpoint-7")
+    assert {name: read_weights(folder / name) for name in expected} == expected
+
+
+def test_resuming_with_other_settings_is_refused_and_nothing_is_written(train, refusal, picture_folder):
+    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1)
+    before = read_folder(train(*flags))
+    message = refusal(*flags, "--loss_type", "ce", "--num_train_epochs", 2, "--resume_from_checkpoint", "true")
+    assert "The run began with loss_type 'js', now it is 'ce'" in message
+    assert read_folder(train.folder) == before
+
+
+def test_test_split_is_scored_once_at_the_end(train, pictures, tmp_path):
+    (tmp_path / "set").mkdir()
+    pictures.rename(tmp_path / "set" / "train")
+    shutil.copytree(tmp_path / "set" / "train", tmp_path / "set" / "test")
+    folder = train(*TINY, "--train_dir", tmp_path / "set", "--num_train_epochs", 1)
+    results = json.loads((folder / "all_results.json").read_text())
+    assert results["test_samples"] == 32
+    assert 0 <= results["test_top1_accuracy"] <= results["test_top5_accuracy"]
+    assert len(json.loads((folder / "split.json").read_text())["test"]) == 32
+
+
+def test_folder_with_nothing_to_train_on_is_refused(refusal, pictures, tmp_path):
+    (tmp_path / "set").mkdir()
+    pictures.rename(tmp_path / "set" / "validation")
+    assert "There is nothing to train on" in refusal(*TINY, "--train_dir", tmp_path / "set")
+
+
+def test_class_that_no_training_picture_shows_is_named(train, pictures, tmp_path):
+    shutil.copytree(pictures, tmp_path / "validation")
+    shutil.rmtree(pictures / CLASS_NAMES[2])
+    with pytest.warns(UserWarning, match=f"no training picture shows: {CLASS_NAMES[2]}"):
+        train(*TINY, "--train_dir", pictures, "--validation_dir", tmp_path / "validation", "--num_train_epochs", 1)
+
+
+def test_tower_that_takes_no_such_picture_is_refused_before_an_earlier_run_is_replaced(train, refusal, picture_folder):
+    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1)
+    before = read_folder(train(*flags))
+    vit = json.dumps(TINY_VIT | {"image_size": 64})
+    assert "doesn't match" in refusal(*flags, "--vision_config", vit, "--overwrite_output_dir")
+    assert read_folder(train.folder) == before
+
+
+def test_towers_in_half_precision_train(train, picture_folder, tmp_path):
+    AutoModel.from_config(AutoConfig.for_model(**TINY_RESNET)).half().save_pretrained(tmp_path / "tower")
+    flags = (*TINY[2:], "--vision_model_name_or_path", tmp_path / "tower", "--train_dir", picture_folder)
+    folder = train(*flags, "--num_train_epochs", 1)
+    assert str(tmp_path / "tower") not in (folder / "config.json").read_text()
+
+
+def test_nothing_pickled_and_no_token_is_written(train, picture_folder):
+    folder = train(*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, "--hub_token", "hf_SECRET")
+    assert not list(folder.rglob("training_args.bin"))
+    assert not [path for path in folder.rglob("*") if path.is_file() and b"hf_SECRET" in path.read_bytes()]
 
 
 @pytest.mark.parametrize("state", ["", '{"best_global_step": 7,'], ids=["empty", "torn"])
@@ -434,7 +496,10 @@ def test_overwriting_leaves_nothing_of_the_earlier_run(train, launched, picture_
     [
         (("--loss_type", "jss"), ["loss_type 'jss'", "js, kl, ce, ce_identity, ce_soft", "Did you mean 'js'?"]),
         (("--lerning_rate", "1"), ["unknown argument '--lerning_rate'", "learning_rate'?"]),
-        (("--per_device_train_batch_size", "1"), ["per_device_train_batch_size 1", "choose 2 or more", "'classes'"]),
+        (
+            ("--per_device_train_batch_size", "1"),
+            ["batches of 1 leave a picture alone", "per_device_train_batch_size", "'classes'"],
+        ),
         (("--report_to", "wandb"), ["pip install wandb"]),
     ],
     ids=["unknown_objective", "unknown_flag", "batch_of_one", "reporter_that_is_not_installed"],
@@ -479,7 +544,7 @@ def test_loss_that_is_not_finite_stops_the_run_and_names_the_batch(refusal, pict
 def test_last_checkpoint_before_a_loss_that_is_not_finite_is_kept(picture_folder, tmp_path):
     script = runpy.run_path(str(ROOT / "train.py"))
     flags = (*TINY, "--train_dir", str(picture_folder), "--output_dir", str(tmp_path))
-    trainer = script["build_trainer"](parse_recipe(list(flags)))
+    trainer, _ = script["build_trainer"](parse_recipe(list(flags)))
     collate = trainer.data_collator
 
     def collate_and_spoil(rows):
@@ -490,7 +555,7 @@ def test_last_checkpoint_before_a_loss_that_is_not_finite_is_kept(picture_folder
 
     trainer.data_collator = collate_and_spoil
     with pytest.raises(FloatingPointError, match=r"training rows \[(.*, )?5(, .*)?\]"):
-        script["run"](trainer)
+        script["run"](trainer, None)
     AutoModelForZeroShotImageClassification.from_pretrained(tmp_path / "checkpoint-7")
     weights = load_file(tmp_path / "checkpoint-7" / "model.safetensors")
     assert all(tensor.isfinite().all() for tensor in weights.values())

@@ -5,10 +5,10 @@ import stat
 import pytest
 import torch
 from torch import nn
-from transformers import ViTConfig, ViTModel
+from transformers import GPT2Config, ViTConfig, ViTModel
 
-from mg_vtc import MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments, contrastive_loss, soft_target_loss
-from mg_vtc.evaluation.metrics import top_k_accuracy
+from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments, contrastive_loss, soft_target_loss
+from mg_vtc.evaluation.metrics import score_top_k
 
 
 def make_rows(num_rows, num_labels=6, size=32):
@@ -24,10 +24,6 @@ def make_rows(num_rows, num_labels=6, size=32):
     ]
 
 
-def score(prediction):
-    return {f"top{k}_accuracy": top_k_accuracy(prediction.predictions, prediction.label_ids, k) for k in (1, 5)}
-
-
 @pytest.fixture
 def make_trainer(model, processor, tmp_path):
     def make(model=model, train=None, evaluation=None, **settings):
@@ -41,7 +37,7 @@ def make_trainer(model, processor, tmp_path):
             train_dataset=train or make_rows(8),
             eval_dataset=evaluation or make_rows(12),
             processing_class=processor,
-            compute_metrics=score,
+            compute_metrics=score_top_k,
         )
 
     return make
@@ -76,7 +72,9 @@ def test_text_tower_sees_the_batchs_unique_labels_and_no_needless_padding(make_t
     model.text_model.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs), with_kwargs=True)
     batch = batch_of(make_rows(8))
     batch["labels"] = torch.tensor([3, 3, 1, 3, 1, 1, 3, 1])
-    make_trainer().compute_loss(model, batch)
+    trainer = make_trainer()
+    seen.clear()
+    trainer.compute_loss(model, batch)
     names = [model.config.id2label[1], model.config.id2label[3]]
     expected = processor.tokenizer(names, padding=True, return_tensors="pt")
     assert torch.equal(seen[0]["input_ids"], expected["input_ids"])
@@ -135,6 +133,28 @@ def test_vision_only_cross_entropy_is_that_of_a_classifier(make_trainer):
     model, batch = make_vision_only(), batch_of(make_rows(8))
     loss, outputs = make_trainer(model, loss_type="ce").compute_loss(model, batch, return_outputs=True)
     torch.testing.assert_close(loss, nn.functional.cross_entropy(outputs.logits_per_image, batch["labels"]))
+
+
+@pytest.mark.parametrize(("num_rows", "batch_size"), [(8, 1), (9, 8)])
+def test_a_picture_alone_in_its_batch_is_refused_unless_compared_with_all_classes(make_trainer, num_rows, batch_size):
+    settings = {"train": make_rows(num_rows), "per_device_train_batch_size": batch_size}
+    with pytest.raises(ValueError, match="leave a picture alone"):
+        make_trainer(**settings)
+    make_trainer(**settings, text_batch="classes")
+    make_trainer(make_vision_only(), **settings, loss_type="ce")
+
+
+def test_texts_that_are_one_to_the_tokenizer_are_refused(make_trainer, processor, config):
+    config.id2label = {**config.id2label, 1: "\u65e5", 4: "\u6708"}  # characters that are not in the vocabulary
+    with pytest.raises(ValueError, match="are one text to this text tower and tokenizer"):
+        make_trainer(MgVtcModel(config))
+
+
+def test_tower_whose_first_token_sees_no_other_is_refused(make_trainer, config):
+    config.id2label = {i: f"touching {name}" for i, name in config.id2label.items()}
+    tower = GPT2Config(vocab_size=200, n_embd=16, n_layer=1, n_head=2)
+    with pytest.raises(ValueError, match="or the tower is a decoder"):
+        make_trainer(MgVtcModel(MgVtcConfig(**config.to_dict() | {"text_config": tower})))
 
 
 def test_vision_only_refuses_objectives_that_pair_texts(make_trainer):

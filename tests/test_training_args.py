@@ -37,10 +37,19 @@ def test_js_weight_outside_the_open_interval_is_refused(tmp_path, weight):
         make(tmp_path, js_weight=weight)
 
 
-def test_a_batch_of_one_is_refused_unless_compared_with_all_classes(tmp_path):
-    with pytest.raises(ValueError, match="nothing to be contrasted with"):
-        make(tmp_path, per_device_train_batch_size=1)
-    assert make(tmp_path, per_device_train_batch_size=1, text_batch="classes").train_batch_size == 1
+def test_early_stopping_needs_evaluations(tmp_path):
+    with pytest.raises(ValueError, match="eval_strategy is 'no'"):
+        make(tmp_path, early_stopping_patience=2, eval_strategy="no", load_best_model_at_end=False)
+
+
+def test_reporter_that_is_not_installed_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="pip install wandb"):
+        make(tmp_path, report_to="wandb")
+
+
+@pytest.mark.parametrize(("given", "kept"), [("false", None), ("true", "true"), (None, None)])
+def test_resuming_can_be_switched_off(tmp_path, given, kept):
+    assert make(tmp_path, resume_from_checkpoint=given).resume_from_checkpoint == kept
 
 
 def test_the_best_checkpoint_by_top_1_is_kept(tmp_path):

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from .configuration_alexnet import AlexNetConfig
     from .configuration_mg_vtc import MgVtcConfig
     from .data import load_demo_dataset, load_hub_dataset, load_image_folder, split_stratified
+    from .evaluation.metrics import TopKAccuracy
     from .losses import contrastive_loss, soft_target_loss
     from .modeling_alexnet import AlexNetModel
     from .modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
-    from .processing import build_processor
+    from .processing import build_processor, build_tokenizer
     from .trainer import MgVtcTrainer
     from .training_args import MgVtcTrainingArguments
 
@@ -30,7 +31,9 @@ _HOME = {
     "MgVtcModel": "modeling_mg_vtc",
     "MgVtcTrainer": "trainer",
     "MgVtcTrainingArguments": "training_args",
+    "TopKAccuracy": "evaluation.metrics",
     "build_processor": "processing",
+    "build_tokenizer": "processing",
     "contrastive_loss": "losses",
     "load_demo_dataset": "data",
     "load_hub_dataset": "data",
@@ -47,7 +50,9 @@ __all__ = [
     "MgVtcModel",
     "MgVtcTrainer",
     "MgVtcTrainingArguments",
+    "TopKAccuracy",
     "build_processor",
+    "build_tokenizer",
     "contrastive_loss",
     "load_demo_dataset",
     "load_hub_dataset",

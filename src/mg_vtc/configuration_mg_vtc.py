@@ -26,15 +26,16 @@ def pooled_dim(tower_config: PretrainedConfig) -> int:
     Raises:
         ValueError: The configuration states no width, as that of a whole dual encoder does not.
     """
-    # BERT, ViT and most others state `hidden_size`; convolutional encoders state one width a stage.
-    width = getattr(tower_config, "hidden_size", None) or getattr(tower_config, "hidden_sizes", [None])[-1]
-    if width is None:
-        raise ValueError(
-            f"A {tower_config.model_type!r} model can not be a tower: its configuration has neither hidden_size nor "
-            "hidden_sizes, so the width of its pooled state is unknown. Choose one encoder with a pooled state, "
-            "such as resnet, vit or convnext for pictures, distilbert or bert for texts."
-        )
-    return int(width)
+    # MobileViT; BERT, ViT and most others; convolutional encoders, a width a stage; EfficientNet
+    for name in ("neck_hidden_sizes", "hidden_size", "hidden_sizes", "hidden_dim"):
+        width = getattr(tower_config, name, None)
+        if width is not None:
+            return int(width[-1] if isinstance(width, list | tuple) else width)
+    raise ValueError(
+        f"A {tower_config.model_type!r} model can not be a tower: its configuration does not state the width of its "
+        "pooled state. Choose an encoder with one, such as resnet, vit or convnext for pictures, distilbert or bert "
+        "for texts."
+    )
 
 
 @strict
@@ -98,6 +99,11 @@ class MgVtcConfig(PretrainedConfig):
             raise ValueError(f"projection_dropout must be in [0, 1), got {self.projection_dropout}.")
         if self.max_logit_scale <= 0:
             raise ValueError(f"max_logit_scale must be positive, got {self.max_logit_scale}.")
+
+    def validate_labels(self) -> None:
+        """Check that the ids of the classes are 0, 1, 2 and so on."""
+        if sorted(self.id2label) != list(range(len(self.id2label))):
+            raise ValueError(f"id2label must number the classes 0, 1, 2, ..., got the ids {sorted(self.id2label)}.")
 
     def validate_prompt_template(self) -> None:
         """Check that the class name has a place in the prompt."""

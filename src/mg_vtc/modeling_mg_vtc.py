@@ -235,11 +235,12 @@ class MgVtcModel(MgVtcPreTrainedModel):
         """
         if len(input_ids) != self.config.num_labels:
             raise ValueError(f"got {len(input_ids)} texts for {self.config.num_labels} classes; give one a class.")
-        was_training = self.training
+        modes = [(module, module.training) for module in self.modules()]
         self.eval()
         features = self.get_text_features(input_ids, return_dict=True, **text_inputs).pooler_output
         self.class_embeds.copy_(self._embed(features))
-        self.train(was_training)
+        for module, mode in modes:
+            module.training = mode
 
     @classmethod
     def from_vision_text_pretrained(
@@ -256,17 +257,14 @@ class MgVtcModel(MgVtcPreTrainedModel):
             ValueError: A tower has no pooled state, or reads the wrong kind of input.
             OSError: A tower can not be found.
         """
-
-        def load(tower: Any) -> Any:  # in float32 whatever the checkpoint's type, for an optimiser to update
-            return AutoModel.from_pretrained(tower, dtype=torch.float32) if isinstance(tower, str) else tower
-
-        vision_model, text_model = load(vision), load(text)
+        vision_model: Any = AutoModel.from_pretrained(vision) if isinstance(vision, str) else vision
+        text_model: Any = AutoModel.from_pretrained(text) if isinstance(text, str) else text
         text_config = text_model.config if text_model else None
         model = cls(MgVtcConfig.from_vision_text_configs(vision_model.config, text_config, **config))
         model.vision_model = vision_model
         if text_model:
             model.text_model = text_model
-        return model
+        return model.float()  # whatever the towers' type was, for an optimiser to update
 
 
 class MgVtcForImageClassification(MgVtcModel):

@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -15,6 +15,11 @@ from .training_args import MgVtcTrainingArguments
 
 DEFAULT_VISION_MODEL = "microsoft/resnet-50"
 DEFAULT_TEXT_MODEL = "distilbert/distilbert-base-uncased"
+# Settings that a repeated run must share even if their defaults change.
+ALWAYS_WRITTEN = (
+    *("loss_type", "js_weight", "learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm", "warmup_steps"),
+    *("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "seed", "optim"),
+)
 # A tower is pretrained or from random weights, so a flag of the one overrides a recipe's key of the other.
 TOWER_ALTERNATIVES = {
     "vision_config": "vision_model_name_or_path",
@@ -112,6 +117,8 @@ class DataArguments:
             )
         if self.validation_dir is not None and self.train_dir is None:
             raise ValueError("validation_dir goes with train_dir; a Hub data set brings its own validation split.")
+        if self.dataset_name is not None and (self.labels_file is not None or self.skip_bad_images):
+            raise ValueError("labels_file and skip_bad_images go with train_dir; a data set brings its names.")
         if not 0 < self.train_val_split < 1:
             raise ValueError(f"train_val_split must lie between 0 and 1, got {self.train_val_split}.")
         if self.image_size < 1 or self.max_shift < 0:
@@ -131,7 +138,7 @@ class Recipe(NamedTuple):
     model: ModelArguments
     data: DataArguments
     training: MgVtcTrainingArguments
-    settings: dict[str, Any]  # what file and flags set, other than to the default
+    settings: dict[str, Any]  # that repeat the run: what file and flags set, and what decides the outcome anyway
 
 
 def parse_recipe(arguments: list[str]) -> Recipe:
@@ -141,35 +148,44 @@ def parse_recipe(arguments: list[str]) -> Recipe:
         FileNotFoundError: There is no such recipe.
         ValueError: A key or flag is unknown (the nearest known one is named), or a value is out of range.
     """
-    parts = (ModelArguments, DataArguments, MgVtcTrainingArguments)
-    parser = _RecipeParser(parts, allow_abbrev=False)
+    parser = _RecipeParser((ModelArguments, DataArguments, MgVtcTrainingArguments), allow_abbrev=False)
     defaults = vars(parser.parse_args([]))
     if arguments and arguments[0].endswith((".yaml", ".yml")):
-        recipe = _read_recipe(Path(arguments[0]))
-        for key in recipe:
-            if key not in defaults:
-                raise ValueError(f"{arguments[0]}: unknown key {key!r}.{_nearest(str(key), defaults)}")
+        lines = _read_recipe(Path(arguments[0]), defaults)
         arguments = arguments[1:]
         for flag, other in TOWER_ALTERNATIVES.items():
             if any(argument.split("=")[0] == f"--{flag}" for argument in arguments):
-                recipe.pop(other, None)
-        # as text, a scalar is read and checked like the value of a flag
-        parser.set_defaults(
-            **{key: str(value) if isinstance(value, int | float) else value for key, value in recipe.items()}
-        )
+                lines.pop(other, None)
+        arguments = [*_as_flags(lines), *arguments]
     namespace, unknown = parser.parse_known_args(arguments)
     if unknown:
         flag = unknown[0].split("=")[0]
         raise ValueError(f"unknown argument {flag!r}.{_nearest(flag.removeprefix('--'), defaults)}")
     values = vars(namespace)
     model, data, training = (
-        {field.name: values[field.name] for field in fields(part) if field.init} for part in parts
+        {field.name: values[field.name] for field in fields(part) if field.init}
+        for part in (ModelArguments, DataArguments, MgVtcTrainingArguments)
     )
-    settings = {key: value for key, value in values.items() if value != defaults[key]}
-    return Recipe(ModelArguments(**model), DataArguments(**data), MgVtcTrainingArguments(**training), settings)
+    recipe = Recipe(ModelArguments(**model), DataArguments(**data), MgVtcTrainingArguments(**training), settings={})
+    recipe.settings.update(asdict(recipe.model) | asdict(recipe.data))
+    recipe.settings.update(
+        {key: training[key] for key in training if training[key] != defaults[key] or key in ALWAYS_WRITTEN},
+        text_batch=recipe.training.text_batch,
+    )
+    return recipe
 
 
-def _read_recipe(path: Path) -> dict[str, Any]:
+def _as_flags(recipe: dict[str, Any]) -> list[str]:
+    """The lines of a recipe as flags, so that both are read and checked alike; an empty value is the default."""
+    flags: list[str] = []
+    for key, value in recipe.items():
+        if value is not None:
+            values = value if isinstance(value, list) else [value]
+            flags += [f"--{key}", *(json.dumps(one) if isinstance(one, dict) else str(one) for one in values)]
+    return flags
+
+
+def _read_recipe(path: Path, known: Iterable[str]) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no recipe {path}; those of the project are in configs/.")
     try:
@@ -178,6 +194,9 @@ def _read_recipe(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(recipe, dict):
         raise ValueError(f"{path} must hold 'key: value' lines, got {type(recipe).__name__}.")
+    for key in recipe:
+        if key not in known:
+            raise ValueError(f"{path}: unknown key {key!r}.{_nearest(str(key), known)}")
     return recipe
 
 

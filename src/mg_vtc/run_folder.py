@@ -10,6 +10,11 @@ from datasets import DatasetDict
 from transformers.trainer import TRAINER_STATE_NAME
 
 RECIPE, SPLIT, RESULTS = "recipe.yaml", "split.json", "all_results.json"
+# Settings with which a run may go on that began with others.
+MAY_CHANGE = (
+    *("num_train_epochs", "max_steps", "early_stopping_patience", "output_dir", "report_to", "save_total_limit"),
+    *("dataloader_num_workers", "disable_tqdm", "push_to_hub", "hub_model_id", "per_device_eval_batch_size"),
+)
 MODEL_FILES = ("*config.json", "tokenizer.json", "trainer_state.json", "model*.safetensors*", "training_args.bin")
 
 
@@ -56,8 +61,10 @@ def find_checkpoint(folder: Path, resume_from: str) -> str:
         FileNotFoundError: There is no such checkpoint.
     """
     if resume_from.lower() != "true":
-        if not _is_complete(Path(resume_from)):
-            raise FileNotFoundError(f"resume_from_checkpoint {resume_from} is no complete checkpoint of a run.")
+        if not _is_complete(Path(resume_from)) or Path(resume_from).resolve().parent != folder.resolve():
+            raise FileNotFoundError(
+                f"resume_from_checkpoint {resume_from} is no complete checkpoint of the run in output_dir {folder}."
+            )
         return resume_from
     complete = [checkpoint for checkpoint in folder.glob("checkpoint-*") if _is_complete(checkpoint)]
     if not complete:
@@ -72,7 +79,7 @@ def write_split(folder: Path, splits: DatasetDict, *, kind: str, seed: int, resu
 
     Args:
         folder: Folder of the run.
-        splits: The parts "train" and "validation", whose rows have a `file_name`.
+        splits: The parts "train", "validation" and, if any, "test", whose rows have a `file_name`.
         kind: "frame" (pictures at random, whatever clip they are of) or "given" (the user's own split).
         seed: Seed of a "frame" split.
         resume: Whether the run goes on: its rows must then be those that it began with.
@@ -82,7 +89,7 @@ def write_split(folder: Path, splits: DatasetDict, *, kind: str, seed: int, resu
     """
     path = folder / SPLIT
     split = {"split_by": kind} | ({"seed": seed} if kind == "frame" else {})
-    split |= {part: splits[part]["file_name"][:] for part in ("train", "validation")}
+    split |= {part: rows["file_name"][:] for part, rows in splits.items()}
     if resume and path.exists() and json.loads(path.read_text(encoding="utf-8")) != split:
         raise ValueError(
             f"The rows differ from those in {path} with which the run began, so going on would mix validation and "
@@ -91,14 +98,31 @@ def write_split(folder: Path, splits: DatasetDict, *, kind: str, seed: int, resu
     path.write_text(json.dumps(split, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_recipe(folder: Path, settings: dict[str, Any]) -> None:
+def write_recipe(folder: Path, settings: dict[str, Any], *, resume: bool) -> None:
     """Write `recipe.yaml`, which repeats the run: what the recipe and the flags set, merged.
 
-    How a run was started (anew, resumed) is no part of it, and a token never reaches a file.
+    How a run was started (anew, resumed) is no part of it, and a token never reaches it.
+
+    Args:
+        folder: Folder of the run.
+        settings: Settings by name.
+        resume: Whether the run goes on: what decides its outcome must then be as it began, but for its length.
+
+    Raises:
+        ValueError: A setting of a resumed run is another one.
     """
+    path = folder / RECIPE
     left_out = ("overwrite_output_dir", "resume_from_checkpoint", "hub_token")
-    kept = {key: value for key, value in settings.items() if key not in left_out}
-    (folder / RECIPE).write_text(yaml.safe_dump(kept, sort_keys=True, allow_unicode=True), encoding="utf-8")
+    kept = {key: value for key, value in settings.items() if key not in left_out and value is not None}
+    if resume:
+        begun = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for key in sorted((begun.keys() | kept.keys()) - set(MAY_CHANGE)):
+            if begun.get(key) != kept.get(key):
+                raise ValueError(
+                    f"The run began with {key} {begun.get(key)!r}, now it is {kept.get(key)!r}: a run goes on with "
+                    f"the settings in {path}; start another one for others."
+                )
+    path.write_text(yaml.safe_dump(kept, sort_keys=True, allow_unicode=True), encoding="utf-8")
 
 
 def _is_complete(checkpoint: Path) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import Trainer
+from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import ModelOutput
 
@@ -19,10 +20,12 @@ class MgVtcTrainer(Trainer):
     """Trains a `MgVtcModel` on rows of `pixel_values` and `labels`, contrasting them with `config.class_prompts`.
 
     `processing_class` is the model's processor. Evaluation scores each picture against all classes; `eval_loss` is the
-    objective over the whole set, so that it does not depend on the batch size.
+    objective over the whole set (for `ce_identity` and `ce_soft`, which pair texts, it is `ce`), so that it does not
+    depend on the batch size. It is no measure of the gap to the training loss, which compares with fewer pictures.
 
     Raises:
-        ValueError: The objective pairs each picture with a text, and the model is vision-only.
+        ValueError: The objective pairs each picture with a text, and the model is vision-only; two classes are one
+            text for the model; or a batch would hold one picture, which has nothing to be contrasted with.
         FloatingPointError: A loss was not finite. The step was not taken; saved checkpoints are as they were.
     """
 
@@ -34,7 +37,7 @@ class MgVtcTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self._config = self.model.config
         self.model.vision_model.to(memory_format=torch.channels_last)  # convolutions are faster so, on CPU and GPU
-        self._saturated_shares: list[torch.Tensor] = []
+        self._saturated_sum, self._num_saturated = torch.zeros((), device=self.args.device), 0
         if self._config.vision_only:
             if self.args.loss_type in PAIRED_LOSS_TYPES:
                 raise ValueError(
@@ -44,6 +47,32 @@ class MgVtcTrainer(Trainer):
         tokenizer = copy.deepcopy(self.processing_class.tokenizer)  # a call sets its truncation, which would be saved
         texts = tokenizer(self._config.class_prompts, padding=True, truncation=True, return_tensors="pt")
         self._class_texts = texts.to(self.args.device).data  # each (num_labels, length)
+        self._check_texts()
+        self._check_batches()
+
+    def _check_texts(self) -> None:
+        """Refuse texts that the model can not tell apart: unknown words, cut ends, a tower that reads one token."""
+        self.refresh_class_embeds()
+        embeds = self.model.class_embeds  # (num_labels, projection_dim)
+        alike = (torch.cdist(embeds, embeds) < 1e-5 * embeds.norm(dim=-1)).triu(diagonal=1).nonzero()
+        if len(alike):
+            first, second = (self._config.class_prompts[i] for i in alike[0].tolist())
+            raise ValueError(
+                f"{first!r} and {second!r} are one text to this text tower and tokenizer. Either the tokenizer does "
+                "not know their words (does the folder of the tower hold its tokenizer?), or they are cut before they "
+                "differ, or the tower is a decoder, whose first token sees no other: choose an encoder such as BERT."
+            )
+
+    def _check_batches(self) -> None:
+        """Refuse a batch of a single picture, unless it is compared with all classes."""
+        if self.train_dataset is None or self.args.text_batch == "classes" or self.args.dataloader_drop_last:
+            return
+        num_rows, batch_size = len(self.train_dataset), self.args.train_batch_size
+        if batch_size == 1 or num_rows % batch_size == 1:
+            raise ValueError(
+                f"{num_rows} training pictures in batches of {batch_size} leave a picture alone, with nothing to be "
+                "contrasted with: choose another per_device_train_batch_size, or text_batch 'classes'."
+            )
 
     def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
         self.accelerator.unwrap_model(model).clamp_logit_scale()
@@ -62,9 +91,10 @@ class MgVtcTrainer(Trainer):
         outputs = model(pixel_values=inputs["pixel_values"], **text_inputs)
         loss = self._objective(outputs, labels, text_labels)
         if not torch.isfinite(loss):
+            rows = inputs["index"].tolist() if "index" in inputs else "unknown"
             raise FloatingPointError(
                 f"The loss is {loss.item()} at step {self.state.global_step + 1} (epoch {self.state.epoch:.2f}), in "
-                f"the batch of training rows {inputs['index'].tolist()}, numbered as in split.json. The step was not "
+                f"the batch of training rows {rows}, numbered as in split.json. The step was not "
                 f"taken, and the checkpoints in {self.args.output_dir} are as they were. Look at these pictures; a "
                 "lower learning rate helps where nothing is wrong with them."
             )
@@ -86,7 +116,8 @@ class MgVtcTrainer(Trainer):
         logits = outputs.logits_per_image  # (batch_size, num_texts)
         positives = labels[:, None] == text_labels[None, :]
         counts = positives.sum(dim=0) if self.args.text_batch == "unique" and not self._config.vision_only else None
-        self._saturated_shares.append(saturated_share(logits.detach(), positives, text_counts=counts))
+        self._saturated_sum += saturated_share(logits.detach(), positives, text_counts=counts)
+        self._num_saturated += 1
         if self.args.loss_type == "ce_soft":
             # As published, the temperature is 1 and the embeddings have the length that training gives them: the scale
             # of the logits is that length squared, and so enters the targets too.
@@ -103,8 +134,9 @@ class MgVtcTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            logs["saturated_share"] = torch.stack(self._saturated_shares).mean().item()
-            self._saturated_shares.clear()
+            logs["saturated_share"] = self._saturated_sum.item() / self._num_saturated
+            self._saturated_sum.zero_()
+            self._num_saturated = 0
         super().log(logs, start_time)
 
     def prediction_step(
@@ -184,8 +216,10 @@ class MgVtcTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         self.refresh_class_embeds()
         super()._save(output_dir, state_dict)
-        if self.args.should_save:  # safetensors writes files that only their owner can read
+        if self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir)
+            (folder / TRAINING_ARGS_NAME).unlink()  # pickled, with a token of the Hub in clear, and read by nobody
             umask = os.umask(0)
             os.umask(umask)
-            for weights in Path(output_dir or self.args.output_dir).glob("*.safetensors"):
+            for weights in folder.glob("*.safetensors"):  # which only their owner could read
                 weights.chmod(0o666 & ~umask)

@@ -24,7 +24,8 @@ class MgVtcTrainingArguments(TrainingArguments):
 
     Gradient accumulation sums gradients, it does not enlarge the comparison: with `text_batch` unique or pairs each
     micro-batch is contrasted with its own texts, and text -> image with its own pictures. It equals the larger batch
-    for objectives that are a mean over pictures, which is that of a vision-only model (without batch norm).
+    for objectives that are a mean over pictures, which is that of a vision-only model (without batch norm). Several
+    processes do not enlarge it either: each contrasts its own pictures, and gradients are averaged.
     """
 
     loss_type: str = field(
@@ -51,7 +52,7 @@ class MgVtcTrainingArguments(TrainingArguments):
         default=None, metadata={"help": "Weight decay of the towers. Default: weight_decay."}
     )
     early_stopping_patience: int | None = field(
-        default=None, metadata={"help": "Stop after so many evaluations without a better top-1. Default: never."}
+        default=None, metadata={"help": "Stop after so many evaluations without a better score. Default: never."}
     )
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "Replace the run that output_dir holds: its checkpoints are deleted."}
@@ -65,6 +66,9 @@ class MgVtcTrainingArguments(TrainingArguments):
     save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep beside the best one."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint."})
     metric_for_best_model: str | None = field(default="top1_accuracy", metadata={"help": "What the best is best in."})
+    resume_from_checkpoint: str | None = field(
+        default=None, metadata={"help": "Go on from this checkpoint of output_dir or, if true, from its last."}
+    )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay False: rows are made on access."})
 
     def __post_init__(self) -> None:
@@ -82,14 +86,11 @@ class MgVtcTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"loss_type {self.loss_type!r} compares image i with text i: it needs text_batch 'pairs'."
             )
-        if self.per_device_train_batch_size == 1 and self.text_batch != "classes":
-            raise ValueError(
-                "per_device_train_batch_size 1 leaves a picture nothing to be contrasted with: choose 2 or more, or "
-                "compare with all class prompts (text_batch 'classes')."
-            )
+        if str(self.resume_from_checkpoint).lower() == "false":
+            self.resume_from_checkpoint = None
+        if self.early_stopping_patience is not None and self.eval_strategy == "no":
+            raise ValueError("early_stopping_patience counts evaluations, and eval_strategy is 'no'.")
         self.dataloader_pin_memory &= torch.accelerator.is_available()  # torch warns where there is nothing to pin for
         super().__post_init__()
         if missing := set(self.report_to) - set(get_available_reporting_integrations()):
-            raise ValueError(
-                f"report_to {', '.join(missing)}: no such package is installed, or known to transformers."
-            )
+            raise ValueError(f"report_to: not installed, so pip install {' '.join(sorted(missing))} or leave it out.")

@@ -9,6 +9,7 @@ from huggingface_hub import ModelCard
 
 from mg_vtc import MgVtcConfig
 from mg_vtc.hub.card import write_model_card
+from mg_vtc.recipe import parse_recipe
 
 TEMPLATE = Path(__file__).parents[2] / "model_card.md"
 RESULTS = {
@@ -59,6 +60,19 @@ def test_metadata_drive_the_page(write_card):
     assert data.pipeline_tag == "zero-shot-image-classification"
     assert "custom_code" in data.tags
     assert data.base_model == ["microsoft/resnet-50"]
+
+
+def test_towers_are_those_of_the_recipe_also_where_it_leaves_them_out(write_card, tmp_path):
+    card = write_card(recipe=parse_recipe(["--train_dir", "x", "--output_dir", str(tmp_path / "run")]).settings)
+    assert card.data.base_model == ["microsoft/resnet-50", "distilbert/distilbert-base-uncased"]
+    assert "from random weights" not in card.text
+
+
+def test_folders_of_this_machine_are_not_named(write_card, tmp_path):
+    card = write_card(recipe={"vision_model_name_or_path": str(tmp_path)})
+    assert str(tmp_path) not in card.content
+    assert "from weights in a local folder" in card.text
+    assert card.data.base_model is None
 
 
 def test_towers_from_random_weights_have_no_base_model(write_card):

@@ -73,7 +73,8 @@ def load_image_folders(
     Args:
         split_dirs: Split name to folder.
         labels_file: The `id,name` CSV, or "imigue" (see `read_labels`). Class folders are then ids ("01" is "1"), and
-            its rows are the classes, with or without pictures. Without it the class folders' names are the classes.
+            its rows are the classes, with or without pictures. By default the first `labels.csv` in a split's folder;
+            where there is none, the class folders' names are the classes.
         skip_bad_images: Whether unreadable files are left out with a warning instead of refused.
 
     Raises:
@@ -81,6 +82,9 @@ def load_image_folders(
         ValueError: A folder is a file, has no class folders or no readable pictures, a class folder has no row in the
             labels file, there are fewer than two classes, or files are unreadable.
     """
+    if labels_file is None:
+        found = [Path(split_dir) / "labels.csv" for split_dir in split_dirs.values()]
+        labels_file = next((path for path in found if path.is_file()), None)
     labels = None if labels_file is None else read_labels(labels_file)
     class_folders = {split: _find_class_folders(Path(split_dir)) for split, split_dir in split_dirs.items()}
     pictures = {

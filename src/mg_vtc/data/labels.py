@@ -83,8 +83,8 @@ def read_labels(path: str | Path) -> dict[str, str]:
     """Read the names of the classes.
 
     Args:
-        path: A UTF-8 CSV file with the header `id,name` and a row a class, or the word "imigue" for the built-in
-            names of that set with ids "1" to "32".
+        path: A UTF-8 CSV file with the header `id,name` and a row a class, or the word "imigue" or "smg" for the
+            built-in names of that set, with ids "1" to "32" or "0" to "16".
 
     Returns:
         Class id, as written, to class name, in id order (numbers as numbers).
@@ -96,6 +96,8 @@ def read_labels(path: str | Path) -> dict[str, str]:
     """
     if str(path) == "imigue":
         return {str(number): name for number, name in enumerate(IMIGUE_CLASS_NAMES, start=1)}
+    if str(path) == "smg":
+        return {str(number): name for number, name in enumerate(SMG_CLASS_NAMES)}
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no labels file {path}: give a CSV with the header 'id,name', or 'imigue'.")

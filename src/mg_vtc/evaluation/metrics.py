@@ -5,6 +5,7 @@ from typing import Any
 import datasets
 import evaluate
 import numpy as np
+from transformers import EvalPrediction
 
 
 class TopKAccuracy(evaluate.Metric):
@@ -33,6 +34,11 @@ def top_k_accuracy(scores_BC: np.ndarray, labels_B: np.ndarray, k: int) -> float
     own_B1 = np.take_along_axis(scores_BC, labels_B[:, None], axis=1)
     rank_B = (scores_BC >= own_B1).sum(axis=1)  # 1 = highest; NaN scores compare as False, so rank 0
     return float(((rank_B >= 1) & (rank_B <= k)).mean())
+
+
+def score_top_k(prediction: EvalPrediction) -> dict[str, float]:
+    """Top-1 and top-5 accuracy of a whole set, for `Trainer(compute_metrics=...)`."""
+    return {f"top{k}_accuracy": top_k_accuracy(prediction.predictions, prediction.label_ids, k) for k in (1, 5)}
 
 
 def constant_answer_baselines(train_labels: np.ndarray, labels: np.ndarray) -> dict[str, float]:

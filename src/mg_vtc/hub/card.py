@@ -25,18 +25,25 @@ def write_model_card(template: Path, folder: Path) -> None:
     config = MgVtcConfig.from_pretrained(folder)
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
     towers = [recipe.get(f"{tower}_model_name_or_path") for tower in ("vision", "text")]
+    hub_towers = [tower for tower in towers if tower and not Path(tower).exists()]
+    # a path of the machine that trained is no part of the card
+    vision_base, text_base = (
+        tower and (f"`{tower}`" if tower in hub_towers else "weights in a local folder") for tower in towers
+    )
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="image-classification" if config.vision_only else "zero-shot-image-classification",
         license="apache-2.0",
         tags=["mg_vtc", "custom_code", "micro-gesture"],
-        base_model=[tower for tower in towers if tower and not Path(tower).exists()] or None,
+        base_model=hub_towers or None,
     )
     card = ModelCard.from_template(
         data,
         template_str=template.read_text(encoding="utf-8"),
         config=config,
         recipe=recipe,
+        vision_base=vision_base,
+        text_base=text_base,
         split=json.loads((folder / "split.json").read_text(encoding="utf-8")),
         results=json.loads((folder / "all_results.json").read_text(encoding="utf-8")),
         versions={
