@@ -34,7 +34,8 @@ conformance: install  ## Run transformers' own common tests over our classes (fe
 	$(PYTHON) conformance/fetch.py
 	$(PYTHON) -m pytest -c conformance/pytest.ini conformance
 
-bench: install  ## Measure the speed of a train step, as ratios in one run
+bench: install  ## Measure speed, as ratios in one run
+	$(PYTHON) benchmarks/import_time.py
 	$(PYTHON) benchmarks/train_step.py
 
 clean:  ## Remove what the other targets made, but the runs

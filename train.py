@@ -205,6 +205,8 @@ def summary(results: dict[str, float], folder: str) -> str:
         "frame": "held out at random (frames of one clip are then on both sides, and the scores too high)",
         "given": "the validation pictures that were given",
     }
+    python = Path(sys.executable)
+    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     lines = [
         "",
         f"top-1  {results['eval_top1_accuracy']:6.1%}   (the commonest class alone: "
@@ -225,7 +227,7 @@ def summary(results: dict[str, float], folder: str) -> str:
             *lines,
             "",
             f"The model is in {folder}. To classify a picture with it:",
-            '  python -c "import mg_vtc; from transformers import pipeline; \\',
+            f'  {python} -c "import mg_vtc; from transformers import pipeline; \\',
             f"             print(pipeline('image-classification', '{folder}')('PICTURE'))\"",
         ]
     )

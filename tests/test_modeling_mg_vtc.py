@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import TINY_VIT
 from transformers import (
     AutoModelForImageClassification,
     AutoModelForZeroShotImageClassification,
@@ -16,15 +17,6 @@ from transformers import (
 from mg_vtc import MgVtcConfig, MgVtcForImageClassification, MgVtcModel
 
 PIXELS = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-TINY_VIT = {
-    "model_type": "vit",
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "image_size": 32,
-    "patch_size": 16,
-}
 TINY_BERT = {
     "model_type": "bert",
     "hidden_size": 16,

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_RESNET
+from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_RESNET, TINY_VIT
 from PIL import Image
 from safetensors.torch import load_file
 from scipy.spatial.distance import jensenshannon
@@ -43,15 +43,6 @@ SETTINGS = ("--projection_dim", "12", "--image_size", "32", "--seed", "0", "--nu
 TRAINING = (*SETTINGS, "--max_shift", "4", "--per_device_train_batch_size", "4", "--learning_rate", "0.01")
 TINY = ("--vision_config", json.dumps(TINY_RESNET), *TEXT_TOWER, *TRAINING)
 TINY_ALEXNET = {"model_type": "alexnet", "hidden_sizes": [4, 8, 8, 8, 8], "hidden_size": 16}
-TINY_VIT = {
-    "model_type": "vit",
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "image_size": 32,
-    "patch_size": 8,
-}
 
 
 def start(*arguments, launcher=()):

@@ -4,8 +4,9 @@ import stat
 
 import pytest
 import torch
+from conftest import TINY_VIT
 from torch import nn
-from transformers import GPT2Config, ViTConfig, ViTModel
+from transformers import AutoConfig, AutoModel, GPT2Config
 
 from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments, contrastive_loss, soft_target_loss
 from mg_vtc.evaluation.metrics import score_top_k
@@ -114,16 +115,7 @@ def test_soft_targets_are_the_published_ones_for_embeddings_as_long_as_the_scale
 def make_vision_only(dropout=0.0):
     """A model whose objective is a mean over pictures: no texts, no batch norm, no dropout."""
     torch.manual_seed(0)
-    tower = ViTModel(
-        ViTConfig(
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=32,
-            image_size=32,
-            patch_size=16,
-        )
-    )
+    tower = AutoModel.from_config(AutoConfig.for_model(**TINY_VIT))
     return MgVtcModel.from_vision_text_pretrained(
         tower, vision_only=True, projection_dropout=dropout, id2label={i: str(i) for i in range(6)}
     )
