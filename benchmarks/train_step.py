@@ -6,9 +6,10 @@
 * this project: ResNet50 and DistilBERT, the text tower on the batch's unique labels, padded to their longest.
 * simple CLIP: the same towers, a text an image, padded to the longest.
 
-All in float32 at 224 x 224 with random weights, fused AdamW, channels_last, labels uniform over the 32 iMiGUE classes.
-The arrangements take turns, so that a machine whose speed drifts is fair to them; medians, and the medians of the
-ratios round by round.
+All in float32 at 224 x 224 with random weights, fused AdamW, channels_last, gradients zeroed in place, labels uniform
+over the 32 iMiGUE classes.
+The arrangements take turns, each round in another order, so that neither a machine whose speed drifts nor the memory
+that the one before leaves behind favours one; medians, and the medians of the ratios round by round.
 """
 
 import argparse
@@ -54,7 +55,7 @@ def take_step(loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> torch.Ten
     loss.backward()
     nn.utils.clip_grad_norm_((p for group in optimizer.param_groups for p in group["params"]), 1.0)
     optimizer.step()
-    optimizer.zero_grad()
+    optimizer.zero_grad(set_to_none=False)  # as the trainer does on a processor
     return loss
 
 
@@ -74,9 +75,10 @@ def measure(batch_size: int, rounds: int) -> None:
             "labels": torch.randint(len(IMIGUE_CLASS_NAMES), (batch_size,), generator=generator),
             "index": torch.arange(batch_size),
         }
-        for name, step in arrangements.items():
+        turn = number % len(arrangements)
+        for name in [*arrangements, *arrangements][turn : turn + len(arrangements)]:
             start = time.perf_counter()
-            step(batch).item()
+            arrangements[name](batch).item()
             if number:
                 speeds[name].append(batch_size / (time.perf_counter() - start))
     limit = speeds["limit: ResNet50 + linear"]

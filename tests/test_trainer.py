@@ -187,6 +187,11 @@ def test_one_step_changes_every_trainable_parameter_and_no_frozen_one(make_train
         assert torch.equal(parameter, before[name]) == (not parameter.requires_grad), name
 
 
+def test_gradients_are_zeroed_in_the_memory_they_have(make_trainer, model):
+    make_trainer(load_best_model_at_end=False, save_strategy="no", eval_strategy="no").train()
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in model.parameters())
+
+
 def test_each_part_has_its_rate_and_norms_biases_and_scale_do_not_decay(make_trainer, model):
     trainer = make_trainer(
         learning_rate=1e-3,

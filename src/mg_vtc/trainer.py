@@ -1,6 +1,7 @@
 """Training by contrast: the texts a batch is compared with, the objective, the evaluation against all classes."""
 
 import copy
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ class MgVtcTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self._config = self.model.config
         self.model.vision_model.to(memory_format=torch.channels_last)  # convolutions are faster so, on CPU and GPU
+        if self.args.device.type == "cpu":  # zeros in the same memory are cheaper than new memory at each step
+            self.model.zero_grad = functools.partial(self.model.zero_grad, set_to_none=False)
         self._saturated_sum, self._num_saturated = torch.zeros((), device=self.args.device), 0
         if self._config.vision_only:
             if self.args.loss_type in PAIRED_LOSS_TYPES:
