@@ -60,7 +60,11 @@ def test_demo_ends_with_scores_far_above_a_constant_answer_the_folder_and_what_t
     ("target", "command"), [("demo", "accelerate launch train.py configs/demo.yaml"), ("test", "pytest")]
 )
 def test_make_runs_what_it_says(target, command):
-    steps = subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("MAKE")
+    }  # we may be in make
+    dry_run = ["make", "--dry-run", target]
+    steps = subprocess.run(dry_run, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
     assert command in steps.splitlines()[-1]
 
 
