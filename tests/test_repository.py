@@ -32,7 +32,7 @@ def room(name):
 
 @pytest.mark.parametrize("name", HUB_FILES)
 def test_files_that_ship_to_the_hub_import_torch_transformers_and_each_other(name):
-    standard = {"math", "collections", "dataclasses", "typing"}
+    standard = {"math", "collections", "contextlib", "dataclasses", "typing"}
     for level, module in imports_of(room(name)):
         if level:
             assert level == 1

@@ -1,5 +1,6 @@
 """The trainer: what a batch is compared with, who learns at which rate, and what an evaluation says."""
 
+import copy
 import stat
 
 import pytest
@@ -192,36 +193,6 @@ def test_gradients_are_zeroed_in_the_memory_they_have(make_trainer, model):
     assert all(parameter.grad is not None and not parameter.grad.any() for parameter in model.parameters())
 
 
-def test_each_part_has_its_rate_and_norms_biases_and_scale_do_not_decay(make_trainer, model):
-    trainer = make_trainer(
-        learning_rate=1e-3,
-        vision_learning_rate=1e-4,
-        text_learning_rate=1e-5,
-        weight_decay=1e-3,
-        tower_weight_decay=1e-2,
-    )
-    name_of = {parameter: name for name, parameter in model.named_parameters()}
-    seen = {}
-    for group in trainer.create_optimizer().param_groups:
-        for parameter in group["params"]:
-            seen[name_of[parameter]] = (group["lr"], group["weight_decay"])
-    assert set(seen) == set(name_of.values())
-    normed = {
-        f"{module_name}.{name}"
-        for module_name, module in model.named_modules()
-        if isinstance(module, nn.LayerNorm | nn.BatchNorm2d)
-        for name, _ in module.named_parameters()
-    }
-    for name, (rate, decay) in seen.items():
-        tower = name.split(".")[0]
-        assert rate == {"vision_model": 1e-4, "text_model": 1e-5}.get(tower, 1e-3), name
-        if name in normed or name.endswith("bias") or name == "logit_scale":
-            assert decay == 0, name
-        else:
-            assert decay == (1e-2 if tower.endswith("model") else 1e-3), name
-    assert trainer.optimizer.param_groups[0]["lr"] == 1e-3  # whose rate is logged
-
-
 def test_scale_is_brought_back_into_its_range_before_each_step(make_trainer, model):
     with torch.no_grad():
         model.logit_scale.fill_(7.0)
@@ -283,3 +254,124 @@ def test_checkpoints_are_filled_and_readable_by_others(make_trainer, model, clas
     mode = (tmp_path / "checkpoint-1" / "model.safetensors").stat().st_mode
     assert mode & stat.S_IRGRP
     assert mode & stat.S_IROTH
+
+
+QUIET = {"load_best_model_at_end": False, "save_strategy": "no", "eval_strategy": "no"}
+
+
+def test_uint8_pictures_are_normalised_as_the_processor_does(make_trainer, processor):
+    pixels = torch.randint(256, (2, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    expected = processor.image_processor(list(pixels.numpy()), return_tensors="pt")["pixel_values"]
+    prepared = make_trainer()._prepare_inputs({"pixel_values": pixels, "labels": torch.tensor([0, 1])})
+    torch.testing.assert_close(prepared["pixel_values"], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("tower", ["vision_model", "text_model"])
+def test_frozen_tower_stays_as_it_was_and_the_rest_learns(make_trainer, model, tower):
+    before = copy.deepcopy(model.state_dict())  # with the statistics of batch norm
+    make_trainer(max_steps=2, weight_decay=0.1, **{f"freeze_{tower}": True}, **QUIET).train()
+    for name, tensor in model.state_dict().items():
+        if name.startswith(tower):
+            assert torch.equal(tensor, before[name]), name
+    changed = {
+        name.split(".")[0] for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])
+    }
+    assert {"vision_projection", "text_projection", "vision_model", "text_model"} - changed == {tower}
+
+
+def test_frozen_text_tower_encodes_each_class_once_for_the_whole_run(make_trainer, model):
+    calls = []
+    model.text_model.register_forward_pre_hook(
+        lambda _, args, kwargs: calls.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    trainer = make_trainer(freeze_text_model=True, **QUIET)
+    assert calls.pop(0) == 6
+    calls.clear()  # class_embeds as they are before the training
+    trainer.compute_loss(model.train(), batch_of(make_rows(8)))
+    assert not calls
+
+
+def test_frozen_text_tower_gives_the_loss_and_gradients_of_one_that_is_run(make_trainer, model):
+    batch = batch_of(make_rows(8))
+    model.eval()
+    results = []
+    for frozen in (False, True):
+        loss = make_trainer(freeze_text_model=frozen).compute_loss(model, batch)
+        results.append((loss.detach(), gradients_of(model, loss)))
+    (loss, gradients), (frozen_loss, frozen_gradients) = results
+    torch.testing.assert_close(frozen_loss, loss)
+    for name, gradient in frozen_gradients.items():
+        expected = torch.zeros_like(gradient) if name.startswith("text_model") else gradients[name]
+        torch.testing.assert_close(gradient, expected)
+
+
+def test_texts_in_chunks_give_the_loss_and_gradients_of_all_at_once(make_trainer, model):
+    batch = batch_of(make_rows(8))
+    model.eval()
+    results = []
+    for size in (256, 4):
+        loss = make_trainer(text_batch="classes", text_chunk_size=size).compute_loss(model, batch)
+        results.append((loss.detach(), gradients_of(model, loss)))
+    (loss, gradients), (chunked_loss, chunked_gradients) = results
+    torch.testing.assert_close(chunked_loss, loss)
+    for name, gradient in chunked_gradients.items():
+        torch.testing.assert_close(gradient, gradients[name], rtol=1e-4, atol=1e-6)
+
+
+def test_texts_in_chunks_are_never_in_the_tower_together(make_trainer, model):
+    sizes = []
+    model.text_model.register_forward_pre_hook(
+        lambda _, args, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    trainer = make_trainer(text_batch="classes", text_chunk_size=4)
+    trainer.compute_loss(model, batch_of(make_rows(8))).backward()
+    assert set(sizes) == {4, 2}
+
+
+def losses_of(trainer):
+    trainer.train()
+    return [log["loss"] for log in trainer.state.log_history if "loss" in log]
+
+
+def without_dropout(config):
+    config.text_config.dropout = config.text_config.attention_dropout = config.projection_dropout = 0.0
+    torch.manual_seed(0)
+    return MgVtcModel(config)
+
+
+THREE_STEPS = QUIET | {"max_steps": 3, "logging_strategy": "steps", "logging_steps": 1, "text_batch": "classes"}
+
+
+# torch's own compiler imports a part of torch that is deprecated
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+def test_compiled_model_has_the_same_losses(make_trainer, config):
+    losses = losses_of(make_trainer(without_dropout(config), train=make_rows(24), **THREE_STEPS))
+    trainer = make_trainer(without_dropout(config), train=make_rows(24), torch_compile=True, **THREE_STEPS)
+    assert losses_of(trainer) == pytest.approx(losses, rel=1e-4)
+    assert len(losses) == 3
+    assert isinstance(trainer.model_wrapped, torch._dynamo.OptimizedModule)
+
+
+def test_activation_checkpointing_runs_a_tower_again_and_has_the_same_losses(make_trainer, config):
+    losses, calls = [], []
+    for again in (False, True):
+        model, count = without_dropout(config), []
+        model.text_model.transformer.layer[0].attention.register_forward_hook(lambda *_, count=count: count.append(1))
+        trainer = make_trainer(model, train=make_rows(24), activation_checkpointing=again, **THREE_STEPS)
+        count.clear()
+        losses.append(losses_of(trainer))
+        calls.append(len(count))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert calls == [3, 6]
+
+
+def test_bfloat16_autocast_trains_to_about_the_same_loss(make_trainer, config):
+    full, half = (losses_of(make_trainer(without_dropout(config), bf16=bf16, **THREE_STEPS)) for bf16 in (False, True))
+    assert full != half
+    assert half == pytest.approx(full, rel=0.05)
+
+
+def test_evaluation_leaves_no_row_out_where_training_drops_the_last(make_trainer):
+    trainer = make_trainer(evaluation=make_rows(13), per_device_eval_batch_size=8, dataloader_drop_last=True)
+    assert len(trainer.predict(trainer.eval_dataset).predictions) == 13
+    assert trainer.args.dataloader_drop_last

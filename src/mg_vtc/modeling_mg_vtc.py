@@ -7,7 +7,6 @@
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,35 +16,19 @@ from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
 from transformers.processing_utils import Unpack
-from transformers.utils import ModelOutput, TransformersKwargs
+from transformers.utils import TransformersKwargs
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_mg_vtc import MgVtcConfig, pooled_dim
-from .modeling_tower import MgVtcProjectionHead, build_tower, project
-
-
-@dataclass
-class MgVtcOutput(ModelOutput):
-    """Output of [`MgVtcModel`] for B pictures and T texts, or the T classes where no text was given.
-
-    Args:
-        logits_per_image: Scaled similarities of pictures and texts, `(B, T)`.
-        logits_per_text: Their transpose, `(T, B)`.
-        text_embeds: Embeddings of the texts, `(T, projection_dim)`, of L2 norm 1 if `config.normalize`.
-        image_embeds: Embeddings of the pictures, `(B, projection_dim)`, likewise.
-        text_model_output: What [`MgVtcModel.get_text_features`] returns, if there was a text.
-        vision_model_output: What [`MgVtcModel.get_image_features`] returns.
-    """
-
-    logits_per_image: torch.Tensor | None = None
-    logits_per_text: torch.Tensor | None = None
-    text_embeds: torch.Tensor | None = None
-    image_embeds: torch.Tensor | None = None
-    text_model_output: BaseModelOutputWithPooling | None = None
-    vision_model_output: BaseModelOutputWithPooling | None = None
-
-    def to_tuple(self) -> tuple[Any, ...]:
-        return tuple(value.to_tuple() if isinstance(value, ModelOutput) else value for value in self.values())
+from .modeling_tower import (
+    MgVtcOutput,
+    MgVtcProjectionHead,
+    build_tower,
+    encode_in_chunks,
+    encode_text,
+    evaluating,
+    project,
+)
 
 
 class MgVtcPreTrainedModel(PreTrainedModel):
@@ -82,9 +65,11 @@ class MgVtcModel(MgVtcPreTrainedModel):
         class_embeds: Embeddings of the class prompts, `(num_labels, projection_dim)`: random until
             [`~MgVtcModel.set_class_embeds`] fills them; a learned table if `config.vision_only`.
         logit_scale: Natural logarithm of the scale of the logits, 0-d.
+        text_chunk_size: How many texts are encoded at a time, `None` for all; see `encode_in_chunks`.
     """
 
     class_embeds: torch.Tensor
+    text_chunk_size: int | None = None
 
     def __init__(self, config: MgVtcConfig):
         super().__init__(config)
@@ -137,7 +122,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
                 f"{type(self.vision_model).__name__} gives no pooled state of a picture, so it can not be the vision "
                 "tower. Choose an encoder with one, such as resnet, vit or convnext."
             )
-        return project(outputs, outputs.pooler_output.flatten(1), self.vision_projection)
+        return project(outputs, self.vision_projection)
 
     @can_return_tuple
     def get_text_features(
@@ -157,20 +142,36 @@ class MgVtcModel(MgVtcPreTrainedModel):
         Raises:
             ValueError: The model is vision-only.
         """
+        return project(self._encode_texts(input_ids, attention_mask=attention_mask, **kwargs), self.text_projection)
+
+    @torch.no_grad()
+    def get_text_states(self, input_ids: torch.Tensor, **text_inputs: torch.Tensor) -> torch.Tensor:
+        """Pooled states of the text tower before projection, computed without dropout: what a frozen tower gives.
+
+        Args:
+            input_ids: As for [`~MgVtcModel.get_text_features`].
+            text_inputs: What else the tokenizer gives, such as `attention_mask`.
+
+        Returns:
+            `(batch_size, width of the tower)`, to be given to [`~MgVtcModel.forward`] instead of texts.
+        """
+        with evaluating(self):
+            return self._encode_texts(input_ids, **text_inputs).pooler_output
+
+    def _encode_texts(self, input_ids: torch.Tensor, **inputs: Any) -> BaseModelOutputWithPooling:
         if self.config.vision_only:
             raise ValueError("This model is vision-only: it has no text tower and knows its own classes alone.")
-        outputs = self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
-        pooled = outputs.get("pooler_output")
-        if pooled is None:
-            pooled = outputs.last_hidden_state[:, 0]  # (batch_size, hidden_size)
-        return project(outputs, pooled, self.text_projection)
+        if self.text_chunk_size is None or len(input_ids) <= self.text_chunk_size:
+            return encode_text(self.text_model, input_ids=input_ids, **inputs)
+        return encode_in_chunks(self.text_model, self.text_chunk_size, input_ids=input_ids, **inputs)
 
     def _embed(self, features: torch.Tensor) -> torch.Tensor:
         return F.normalize(features, dim=-1) if self.config.normalize else features
 
-    def _logits(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+    def compare(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+        """Scaled similarities `(B, T)` of embeddings `(B, projection_dim)` and `(T, projection_dim)`."""
         scale = self.logit_scale.clamp(max=math.log(self.config.max_logit_scale)).exp()
-        return scale * image_embeds @ text_embeds.T  # (image_batch_size, text_batch_size)
+        return scale * image_embeds @ text_embeds.T
 
     @can_return_tuple
     def forward(
@@ -180,6 +181,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
         token_type_ids: torch.Tensor | None = None,
+        text_states: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> MgVtcOutput:
         """Compare every picture with every text or, where no text is given, with every class.
@@ -190,6 +192,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
             attention_mask: As for [`~MgVtcModel.get_text_features`].
             position_ids: Positions, `(text_batch_size, sequence_length)`.
             token_type_ids: Segments, `(text_batch_size, sequence_length)`, for towers that have any.
+            text_states: What [`~MgVtcModel.get_text_states`] gave for the texts, instead of them.
             kwargs: Passed to both towers, such as `output_hidden_states=True`.
 
         Returns:
@@ -203,8 +206,10 @@ class MgVtcModel(MgVtcPreTrainedModel):
             kwargs |= {name: value for name, value in text_inputs.items() if value is not None}
             text_outputs = self.get_text_features(input_ids, attention_mask, return_dict=True, **kwargs)
             text_embeds = text_outputs.pooler_output  # (text_batch_size, projection_dim)
+        elif text_states is not None:
+            text_embeds = self.text_projection(text_states)
         text_embeds = self._embed(text_embeds)
-        logits_per_image = self._logits(image_embeds, text_embeds)
+        logits_per_image = self.compare(image_embeds, text_embeds)
         return MgVtcOutput(
             logits_per_image=logits_per_image,
             logits_per_text=logits_per_image.T,
@@ -235,12 +240,9 @@ class MgVtcModel(MgVtcPreTrainedModel):
         """
         if len(input_ids) != self.config.num_labels:
             raise ValueError(f"got {len(input_ids)} texts for {self.config.num_labels} classes; give one a class.")
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        features = self.get_text_features(input_ids, return_dict=True, **text_inputs).pooler_output
-        self.class_embeds.copy_(self._embed(features))
-        for module, mode in modes:
-            module.training = mode
+        with evaluating(self):
+            features = self.get_text_features(input_ids, return_dict=True, **text_inputs).pooler_output
+            self.class_embeds.copy_(self._embed(features))
 
     @classmethod
     def from_vision_text_pretrained(
@@ -286,7 +288,7 @@ class MgVtcForImageClassification(MgVtcModel):
         Returns: `logits` of shape `(batch_size, num_labels)`.
         """
         outputs = self.get_image_features(pixel_values, return_dict=True, **kwargs)
-        logits = self._logits(self._embed(outputs.pooler_output), self._embed(self.class_embeds))
+        logits = self.compare(self._embed(outputs.pooler_output), self._embed(self.class_embeds))
         return ImageClassifierOutput(
             loss=None if labels is None else F.cross_entropy(logits.float(), labels),
             logits=logits,

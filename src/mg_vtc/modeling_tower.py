@@ -1,13 +1,43 @@
-"""One side of the model: an encoder of pictures or texts, its pooled state, and the head that projects it."""
+"""What the model is made of: encoders of pictures and texts, the heads that project their states, its output."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
 from .configuration_mg_vtc import MgVtcConfig
 from .modeling_alexnet import AlexNetModel
+
+
+@dataclass
+class MgVtcOutput(ModelOutput):
+    """Output of [`MgVtcModel`] for B pictures and T texts, or the T classes where no text was given.
+
+    Args:
+        logits_per_image: Scaled similarities of pictures and texts, `(B, T)`.
+        logits_per_text: Their transpose, `(T, B)`.
+        text_embeds: Embeddings of the texts, `(T, projection_dim)`, of L2 norm 1 if `config.normalize`.
+        image_embeds: Embeddings of the pictures, `(B, projection_dim)`, likewise.
+        text_model_output: What [`MgVtcModel.get_text_features`] returns, if there was a text.
+        vision_model_output: What [`MgVtcModel.get_image_features`] returns.
+    """
+
+    logits_per_image: torch.Tensor | None = None
+    logits_per_text: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
+    image_embeds: torch.Tensor | None = None
+    text_model_output: BaseModelOutputWithPooling | None = None
+    vision_model_output: BaseModelOutputWithPooling | None = None
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        return tuple(value.to_tuple() if isinstance(value, ModelOutput) else value for value in self.values())
 
 
 def build_tower(config: PretrainedConfig, input_name: str) -> PreTrainedModel:
@@ -47,12 +77,64 @@ class MgVtcProjectionHead(nn.Module):
         return self.layer_norm(projected + residual)
 
 
-def project(outputs: ModelOutput, pooled: torch.Tensor, head: MgVtcProjectionHead) -> BaseModelOutputWithPooling:
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout and the like; afterwards each module is in the mode it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def encode_text(tower: PreTrainedModel, **inputs: Any) -> BaseModelOutputWithPooling:
+    """A text tower's output; its pooled state is that of the first token where it has none (DistilBERT).
+
+    Args:
+        tower: Text encoder.
+        inputs: `input_ids` and `attention_mask`, both `(batch_size, sequence_length)`, and what else it takes.
+
+    Returns:
+        With `pooler_output` `(batch_size, width)`.
+    """
+    outputs = tower(return_dict=True, **inputs)
+    pooled = outputs.get("pooler_output")
+    return BaseModelOutputWithPooling(
+        last_hidden_state=outputs.last_hidden_state,
+        pooler_output=outputs.last_hidden_state[:, 0] if pooled is None else pooled,
+        hidden_states=outputs.get("hidden_states"),
+        attentions=outputs.get("attentions"),
+    )
+
+
+def encode_in_chunks(tower: PreTrainedModel, chunk_size: int, **inputs: Any) -> BaseModelOutputWithPooling:
+    """`encode_text` of `chunk_size` texts at a time: the pooled states alone, in the memory of one chunk.
+
+    Activations of a chunk are not kept but computed again in the backward pass.
+    """
+
+    def pool(**chunk: Any) -> torch.Tensor:
+        return encode_text(tower, **chunk).pooler_output
+
+    num_texts = len(inputs["input_ids"])
+    pooled = []
+    for start in range(0, num_texts, chunk_size):
+        chunk = {
+            name: value[start : start + chunk_size] if torch.is_tensor(value) and len(value) == num_texts else value
+            for name, value in inputs.items()
+        }
+        pooled.append(checkpoint(pool, use_reentrant=False, **chunk))  # each (chunk_size, width)
+    return BaseModelOutputWithPooling(pooler_output=torch.cat(pooled))
+
+
+def project(outputs: ModelOutput, head: MgVtcProjectionHead) -> BaseModelOutputWithPooling:
     """A tower's output with its pooled state projected; fields that a tower does not have are `None`.
 
     Args:
-        outputs: Output of a tower.
-        pooled: Its pooled state, `(batch_size, width)`.
+        outputs: Output of a tower, with `pooler_output` `(batch_size, width)` or, as ResNet's,
+            `(batch_size, width, 1, 1)`.
         head: Its projection head.
 
     Returns:
@@ -60,7 +142,7 @@ def project(outputs: ModelOutput, pooled: torch.Tensor, head: MgVtcProjectionHea
     """
     return BaseModelOutputWithPooling(
         last_hidden_state=outputs.last_hidden_state,
-        pooler_output=head(pooled),  # (batch_size, projection_dim)
+        pooler_output=head(outputs.pooler_output.flatten(1)),  # (batch_size, projection_dim)
         hidden_states=outputs.get("hidden_states"),
         attentions=outputs.get("attentions"),
     )

@@ -1,6 +1,5 @@
 """Training by contrast: the texts a batch is compared with, the objective, the evaluation against all classes."""
 
-import copy
 import functools
 import os
 from pathlib import Path
@@ -8,25 +7,48 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import EvalLoopOutput
-from transformers.utils import ModelOutput
 
+from .class_texts import ClassTexts
+from .data.batches import GlobalBatchSampler
+from .data.pixels import normalize
+from .gathering import gather_rows, take_share
 from .losses import contrastive_loss, saturated_share, soft_target_loss
+from .parameter_groups import group_parameters
 from .training_args import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
+
+
+class _SetEpoch(TrainerCallback):
+    """Tells the order of the rows and their augmentation which epoch it is: both are functions of it."""
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        loader = kwargs["train_dataloader"]
+        for part in (loader.batch_sampler, loader.dataset):
+            if hasattr(part, "set_epoch"):
+                part.set_epoch(int(state.epoch))
 
 
 class MgVtcTrainer(Trainer):
     """Trains a `MgVtcModel` on rows of `pixel_values` and `labels`, contrasting them with `config.class_prompts`.
 
-    `processing_class` is the model's processor. Evaluation scores each picture against all classes; `eval_loss` is the
-    objective over the whole set (for `ce_identity` and `ce_soft`, which pair texts, it is `ce`), so that it does not
-    depend on the batch size. It is no measure of the gap to the training loss, which compares with fewer pictures.
+    `processing_class` is the model's processor. `pixel_values` may be uint8, and are then normalised with its mean and
+    standard deviation, on the device. Several processes contrast the whole batch: embeddings are gathered with their
+    gradients, and each process encodes its share of the texts, so that loss and gradients are those of one process
+    with the same global batch, but for batch norm, whose statistics are those of a process.
+
+    Evaluation scores each picture against all classes; `eval_loss` is the objective over the whole set (for
+    `ce_identity` and `ce_soft`, which pair texts, it is `ce`), so that it does not depend on the batch size. It is no
+    measure of the gap to the training loss, which compares with fewer pictures.
 
     Raises:
         ValueError: The objective pairs each picture with a text, and the model is vision-only; two classes are one
-            text for the model; or a batch would hold one picture, which has nothing to be contrasted with.
+            text for the model; or a batch would hold one picture, which has nothing to be contrasted with, or none for
+            one of the processes.
         FloatingPointError: A loss was not finite. The step was not taken; saved checkpoints are as they were.
     """
 
@@ -37,45 +59,98 @@ class MgVtcTrainer(Trainer):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._config = self.model.config
+        self._image_processor = getattr(self.processing_class, "image_processor", self.processing_class)
         self.model.vision_model.to(memory_format=torch.channels_last)  # convolutions are faster so, on CPU and GPU
         if self.args.device.type == "cpu":  # zeros in the same memory are cheaper than new memory at each step
             self.model.zero_grad = functools.partial(self.model.zero_grad, set_to_none=False)
         self._saturated_sum, self._num_saturated = torch.zeros((), device=self.args.device), 0
+        self.add_callback(_SetEpoch)
+        self._check_batches()
+        self._frozen_towers = self._freeze_towers()
+        self._class_texts, self._text_states = None, None
         if self._config.vision_only:
             if self.args.loss_type in PAIRED_LOSS_TYPES:
                 raise ValueError(
                     f"loss_type {self.args.loss_type!r} needs texts: a vision-only model takes js, kl or ce."
                 )
             return
-        tokenizer = copy.deepcopy(self.processing_class.tokenizer)  # a call sets its truncation, which would be saved
-        texts = tokenizer(self._config.class_prompts, padding=True, truncation=True, return_tensors="pt")
-        self._class_texts = texts.to(self.args.device).data  # each (num_labels, length)
-        self._check_texts()
-        self._check_batches()
-
-    def _check_texts(self) -> None:
-        """Refuse texts that the model can not tell apart: unknown words, cut ends, a tower that reads one token."""
+        self.model.text_chunk_size = self.args.text_chunk_size
+        self._class_texts = ClassTexts(self._config.class_prompts, self.processing_class.tokenizer, self.args.device)
+        if self.args.freeze_text_model:  # its states never change: (num_labels, width)
+            self._text_states = self.model.get_text_states(**self._class_texts.inputs)
         self.refresh_class_embeds()
-        embeds = self.model.class_embeds  # (num_labels, projection_dim)
-        alike = (torch.cdist(embeds, embeds) < 1e-5 * embeds.norm(dim=-1)).triu(diagonal=1).nonzero()
-        if len(alike):
-            first, second = (self._config.class_prompts[i] for i in alike[0].tolist())
-            raise ValueError(
-                f"{first!r} and {second!r} are one text to this text tower and tokenizer. Either the tokenizer does "
-                "not know their words (does the folder of the tower hold its tokenizer?), or they are cut before they "
-                "differ, or the tower is a decoder, whose first token sees no other: choose an encoder such as BERT."
-            )
+        self._class_texts.check_apart(self.model.class_embeds)
+
+    def _freeze_towers(self) -> list[nn.Module]:
+        """Towers that stay as they are, batch norm and all."""
+        frozen = [
+            getattr(self.model, tower)
+            for tower in ("vision_model", "text_model")
+            if getattr(self.args, f"freeze_{tower}") and hasattr(self.model, tower)
+        ]
+        for tower in frozen:
+            tower.requires_grad_(False)
+        return frozen
 
     def _check_batches(self) -> None:
-        """Refuse a batch of a single picture, unless it is compared with all classes."""
-        if self.train_dataset is None or self.args.text_batch == "classes" or self.args.dataloader_drop_last:
+        """Refuse a batch of one picture, unless it is compared with all classes, and one of none for a process."""
+        if self.train_dataset is None or isinstance(self.train_dataset, IterableDataset):
             return
-        num_rows, batch_size = len(self.train_dataset), self.args.train_batch_size
-        if batch_size == 1 or num_rows % batch_size == 1:
+        num_rows, num_processes = len(self.train_dataset), self.args.world_size
+        batch_size = self.args.train_batch_size * num_processes
+        leftover = 0 if self.args.dataloader_drop_last else num_rows % batch_size
+        in_batch = self.args.text_batch != "classes" and not self._config.vision_only
+        if in_batch and (batch_size == 1 or leftover == 1):
             raise ValueError(
                 f"{num_rows} training pictures in batches of {batch_size} leave a picture alone, with nothing to be "
                 "contrasted with: choose another per_device_train_batch_size, or text_batch 'classes'."
             )
+        if 0 < leftover < num_processes:
+            raise ValueError(
+                f"{num_rows} training pictures in batches of {batch_size} leave {leftover} for {num_processes} "
+                "processes: choose another per_device_train_batch_size, or dataloader_drop_last."
+            )
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches in an order that is a function of seed and epoch, each shared out to the processes."""
+        args, dataset = self.args, self.train_dataset
+        if isinstance(dataset, IterableDataset):
+            batches: dict[str, Any] = {"batch_size": self._train_batch_size}
+        else:
+            sampler = GlobalBatchSampler(
+                len(dataset),
+                self._train_batch_size * args.world_size,
+                num_processes=args.world_size,
+                process_index=args.process_index,
+                seed=args.seed if args.data_seed is None else args.data_seed,
+                drop_last=args.dataloader_drop_last,
+            )
+            batches = {"batch_sampler": sampler}
+        return DataLoader(
+            dataset,
+            **batches,
+            collate_fn=self.data_collator,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+            persistent_workers=args.dataloader_persistent_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+            generator=torch.Generator(),  # so that starting workers draws nothing from that of the dropout
+        )
+
+    def _get_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader:
+        """Loader of an evaluation, where no row is left out whatever `dataloader_drop_last` says of the training."""
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            return super()._get_dataloader(*args, **kwargs)
+        finally:
+            self.args.dataloader_drop_last = drop_last
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        inputs = super()._prepare_inputs(inputs)
+        if inputs["pixel_values"].dtype == torch.uint8:  # as they come from a `PictureDataset`
+            mean, std = self._image_processor.image_mean, self._image_processor.image_std
+            inputs["pixel_values"] = normalize(inputs["pixel_values"], mean, std)
+        return inputs
 
     def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
         self.accelerator.unwrap_model(model).clamp_logit_scale()
@@ -88,13 +163,20 @@ class MgVtcTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Objective of a batch, a 0-d tensor."""
-        labels = inputs["labels"]  # (batch_size,)
-        text_labels, text_inputs = self._select_texts(labels)
-        outputs = model(pixel_values=inputs["pixel_values"], **text_inputs)
-        loss = self._objective(outputs, labels, text_labels)
+        """Objective of the batch of all processes, a 0-d tensor."""
+        for tower in self._frozen_towers:
+            tower.eval()
+        labels = gather_rows(inputs["labels"])  # (global_batch_size,)
+        text_labels = self._select_text_labels(labels)  # (num_texts,)
+        own_texts = inputs["labels"] if self.args.text_batch == "pairs" else take_share(text_labels)
+        outputs = model(pixel_values=inputs["pixel_values"], **self._text_inputs(own_texts))
+        image_embeds = gather_rows(outputs.image_embeds)  # (global_batch_size, projection_dim)
+        text_embeds = outputs.text_embeds  # (num_texts, projection_dim)
+        if not self._config.vision_only:
+            text_embeds = gather_rows(text_embeds)[: len(text_labels)]
+        loss = self._objective(image_embeds, text_embeds, labels, text_labels)
         if not torch.isfinite(loss):
-            rows = inputs["index"].tolist() if "index" in inputs else "unknown"
+            rows = gather_rows(inputs["index"]).tolist() if "index" in inputs else "unknown"
             raise FloatingPointError(
                 f"The loss is {loss.item()} at step {self.state.global_step + 1} (epoch {self.state.epoch:.2f}), in "
                 f"the batch of training rows {rows}, numbered as in split.json. The step was not "
@@ -103,20 +185,24 @@ class MgVtcTrainer(Trainer):
             )
         return (loss, outputs) if return_outputs else loss
 
-    def _select_texts(self, labels: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Class ids `(num_texts,)` of the texts a batch is compared with, and those texts padded to their longest."""
-        classes = torch.arange(self._config.num_labels, device=labels.device)
-        if self._config.vision_only:
-            return classes, {}
-        if self.args.text_batch == "classes":
-            text_labels = classes
-        else:
-            text_labels = labels.unique() if self.args.text_batch == "unique" else labels
-        mask = self._class_texts["attention_mask"][text_labels].any(dim=0)  # (length,), False where all is padding
-        return text_labels, {name: tensor[text_labels][:, mask] for name, tensor in self._class_texts.items()}
+    def _select_text_labels(self, labels: torch.Tensor) -> torch.Tensor:
+        """Class ids `(num_texts,)` of what the batch of all processes is compared with."""
+        if self._config.vision_only or self.args.text_batch == "classes":
+            return torch.arange(self._config.num_labels, device=labels.device)
+        return labels.unique() if self.args.text_batch == "unique" else labels
 
-    def _objective(self, outputs: ModelOutput, labels: torch.Tensor, text_labels: torch.Tensor) -> torch.Tensor:
-        logits = outputs.logits_per_image  # (batch_size, num_texts)
+    def _text_inputs(self, text_labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        if self._class_texts is None:
+            return {}
+        if self._text_states is not None:
+            return {"text_states": self._text_states[text_labels]}
+        return self._class_texts.select(text_labels)
+
+    def _objective(
+        self, image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor, text_labels: torch.Tensor
+    ) -> torch.Tensor:
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        logits = model.compare(image_embeds, text_embeds)  # (global_batch_size, num_texts)
         positives = labels[:, None] == text_labels[None, :]
         counts = positives.sum(dim=0) if self.args.text_batch == "unique" and not self._config.vision_only else None
         self._saturated_sum += saturated_share(logits.detach(), positives, text_counts=counts)
@@ -124,8 +210,8 @@ class MgVtcTrainer(Trainer):
         if self.args.loss_type == "ce_soft":
             # As published, the temperature is 1 and the embeddings have the length that training gives them: the scale
             # of the logits is that length squared, and so enters the targets too.
-            length = (self.accelerator.unwrap_model(self.model_wrapped).logit_scale / 2).exp()
-            return soft_target_loss(length * outputs.image_embeds, length * outputs.text_embeds)
+            length = (model.logit_scale / 2).exp()
+            return soft_target_loss(length * image_embeds, length * text_embeds)
         return contrastive_loss(
             logits,
             positives,
@@ -171,36 +257,13 @@ class MgVtcTrainer(Trainer):
 
     def refresh_class_embeds(self) -> None:
         """Encode the class prompts with the present weights, so that classes are scored and saved as they are."""
-        if not self._config.vision_only:
-            self.accelerator.unwrap_model(self.model).set_class_embeds(**self._class_texts)
+        if self._class_texts is not None:
+            self.accelerator.unwrap_model(self.model).set_class_embeds(**self._class_texts.inputs)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """A learning rate for the heads and one for each tower; norms, biases and the scale do not decay."""
         if self.optimizer is None:
-            args = self.args
-            tower_decay = args.weight_decay if args.tower_weight_decay is None else args.tower_weight_decay
-            vision_rate = args.learning_rate if args.vision_learning_rate is None else args.vision_learning_rate
-            text_rate = args.learning_rate if args.text_learning_rate is None else args.text_learning_rate
-            settings = {  # the heads first: the learning rate that is logged is the first group's
-                "heads": (args.learning_rate, args.weight_decay),
-                "vision_model": (vision_rate, tower_decay),
-                "text_model": (text_rate, tower_decay),
-            }
-            groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
-            for name, parameter in (model or self.model).named_parameters():
-                if parameter.requires_grad:
-                    part = next((tower for tower in ("vision_model", "text_model") if f"{tower}." in name), "heads")
-                    groups.setdefault((part, parameter.ndim >= 2), []).append(parameter)
-            optimizer_class, optimizer_settings = self.get_optimizer_cls_and_kwargs(args, self.model)
-            self.optimizer = optimizer_class(
-                [
-                    {"params": groups[part, decays], "lr": rate, "weight_decay": decay if decays else 0.0}
-                    for part, (rate, decay) in settings.items()
-                    for decays in (True, False)
-                    if (part, decays) in groups
-                ],
-                **optimizer_settings,
-            )
+            optimizer_class, settings = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            self.optimizer = optimizer_class(group_parameters(model or self.model, self.args), **settings)
         return self.optimizer
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:

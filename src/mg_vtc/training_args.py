@@ -25,7 +25,7 @@ class MgVtcTrainingArguments(TrainingArguments):
     Gradient accumulation sums gradients, it does not enlarge the comparison: with `text_batch` unique or pairs each
     micro-batch is contrasted with its own texts, and text -> image with its own pictures. It equals the larger batch
     for objectives that are a mean over pictures, which is that of a vision-only model (without batch norm). Several
-    processes do not enlarge it either: each contrasts its own pictures, and gradients are averaged.
+    processes do enlarge it: the batch is that of all of them together.
     """
 
     loss_type: str = field(
@@ -41,6 +41,18 @@ class MgVtcTrainingArguments(TrainingArguments):
             "help": "Texts a batch is compared with: unique (its distinct labels), classes (all class prompts), pairs "
             "(a text an image). Default: pairs for ce_identity and ce_soft, which need it, unique for the others."
         },
+    )
+    text_chunk_size: int = field(
+        default=256,
+        metadata={
+            "help": "More texts than this are encoded in chunks, whose activations are computed again in the backward "
+            "pass: less memory, a third more time for the text tower. For text_batch classes with many classes."
+        },
+    )
+    freeze_vision_model: bool = field(default=False, metadata={"help": "Leave the vision tower as it is."})
+    freeze_text_model: bool = field(
+        default=False,
+        metadata={"help": "Leave the text tower as it is: it encodes each class once for the whole run."},
     )
     vision_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate of the vision tower. Default: learning_rate."}
@@ -85,6 +97,13 @@ class MgVtcTrainingArguments(TrainingArguments):
         if self.loss_type in PAIRED_LOSS_TYPES and self.text_batch != "pairs":
             raise ValueError(
                 f"loss_type {self.loss_type!r} compares image i with text i: it needs text_batch 'pairs'."
+            )
+        if self.text_chunk_size < 1:
+            raise ValueError(f"text_chunk_size must be 1 or more texts, got {self.text_chunk_size}.")
+        if self.train_sampling_strategy != "random":
+            raise ValueError(
+                f"train_sampling_strategy {self.train_sampling_strategy!r} is not for pictures, which all have one "
+                "length: leave it out."
             )
         if str(self.resume_from_checkpoint).lower() == "false":
             self.resume_from_checkpoint = None

@@ -1,0 +1,54 @@
+"""The texts of the classes, tokenised once: which of them a batch is compared with."""
+
+import copy
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+NUM_COMPARED = 1024  # rows of the matrix of distances that are in memory at a time
+
+
+class ClassTexts:
+    """Token ids of the class prompts.
+
+    Args:
+        prompts: A text a class, in id order.
+        tokenizer: Tokenizer of the text tower.
+        device: Where the ids are kept.
+
+    Attributes:
+        inputs: Inputs of the text tower for all classes, each `(num_labels, length)`.
+    """
+
+    def __init__(self, prompts: list[str], tokenizer: PreTrainedTokenizerBase, device: torch.device) -> None:
+        self.prompts = prompts
+        tokenizer = copy.deepcopy(tokenizer)  # a call sets its truncation, which would be saved with it
+        texts = tokenizer(prompts, padding=True, truncation=True, return_tensors="pt")
+        self.inputs: dict[str, torch.Tensor] = texts.to(device).data
+
+    def select(self, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Inputs of the text tower for the classes `labels`, padded to their longest: each `(len(labels), length)`."""
+        mask = self.inputs["attention_mask"][labels].any(dim=0)  # (length,), False where all is padding
+        return {name: tensor[labels][:, mask] for name, tensor in self.inputs.items()}
+
+    def check_apart(self, embeds: torch.Tensor) -> None:
+        """Refuse texts that the model can not tell apart: unknown words, cut ends, a tower that reads one token.
+
+        Args:
+            embeds: Embeddings of the class prompts, `(num_labels, projection_dim)`.
+
+        Raises:
+            ValueError: Two of them are equal.
+        """
+        for start in range(0, len(embeds), NUM_COMPARED):
+            rows = embeds[start : start + NUM_COMPARED]
+            alike = torch.cdist(rows, embeds) < 1e-5 * embeds.norm(dim=-1)  # (rows, num_labels)
+            pairs = alike.triu(diagonal=start + 1).nonzero()
+            if len(pairs):
+                row, second = pairs[0].tolist()
+                raise ValueError(
+                    f"{self.prompts[start + row]!r} and {self.prompts[second]!r} are one text to this text tower and "
+                    "tokenizer. Either the tokenizer does not know their words (does the folder of the tower hold its "
+                    "tokenizer?), or they are cut before they differ, or the tower is a decoder, whose first token "
+                    "sees no other: choose an encoder such as BERT."
+                )

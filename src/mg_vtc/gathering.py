@@ -1,0 +1,63 @@
+"""Rows of all processes, with gradient, so that an objective sees the whole batch."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+def gather_rows(rows: torch.Tensor) -> torch.Tensor:
+    """Join the rows of all processes, in order of their ranks; the same tensor where there is one process.
+
+    Gradients flow back to the process that a row came from, summed over the losses of all processes. Where every
+    process computes one and the same loss of the gathered rows, that is `world_size` times the gradient of the loss,
+    and `DistributedDataParallel`, which takes the mean over the processes, makes it the gradient of the loss.
+
+    Args:
+        rows: `(num_rows, ...)`; how many there are may differ from process to process, the rest may not.
+
+    Returns:
+        `(sum of num_rows, ...)`.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return rows
+    return _GatherRows.apply(rows)
+
+
+class _GatherRows(torch.autograd.Function):
+    """`all_gather` of unequal parts; its adjoint sums the gradients of all processes and keeps the own part."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
+        sizes = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(dist.get_world_size())]
+        dist.all_gather(sizes, torch.tensor([len(rows)], device=rows.device))
+        ctx.sizes = torch.cat(sizes).tolist()
+        padded = rows.new_zeros(max(ctx.sizes), *rows.shape[1:])  # all_gather takes equal parts
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in ctx.sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:size] for part, size in zip(parts, ctx.sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        return gradient.split(ctx.sizes)[dist.get_rank()]
+
+
+def take_share(rows: torch.Tensor) -> torch.Tensor:
+    """What this process does of work that all of them hold: `gather_rows` of the results begins with all of `rows`.
+
+    Shares are equal and not empty; past the last row they begin anew.
+
+    Args:
+        rows: `(num_rows, ...)`, the same on every process.
+
+    Returns:
+        `(num_rows / world_size, rounded up, ...)`.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return rows
+    size = -(-len(rows) // dist.get_world_size())
+    numbers = dist.get_rank() * size + torch.arange(size, device=rows.device)
+    return rows[numbers % len(rows)]
