@@ -9,9 +9,7 @@ import warnings
 from pathlib import Path
 
 import datasets
-import numpy as np
 import torch
-from datasets import Dataset, DatasetDict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
@@ -22,54 +20,25 @@ from transformers import (
     PreTrainedModel,
     PrinterCallback,
     ProgressCallback,
-    TrainerCallback,
     ViTImageProcessorPil,
     set_seed,
 )
 from transformers.utils import logging
 
 from mg_vtc import MgVtcModel, MgVtcTrainer
-from mg_vtc.data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders, split_stratified
-from mg_vtc.data.pixels import PictureCollator, PictureTransform
+from mg_vtc.data.pictures import PictureDataset
+from mg_vtc.data.pixels import collate_pictures
+from mg_vtc.data.stream import PictureStream
 from mg_vtc.evaluation.metrics import constant_answer_baselines, score_top_k
 from mg_vtc.hub.card import write_model_card
 from mg_vtc.processing import build_processor, build_tokenizer
 from mg_vtc.progress import EpochLineCallback
-from mg_vtc.recipe import DataArguments, ModelArguments, Recipe, parse_recipe
+from mg_vtc.recipe import ModelArguments, Recipe, parse_recipe
+from mg_vtc.run_data import load_run_data
 from mg_vtc.run_folder import check_run_folder, clear_run_folder, find_checkpoint, write_recipe, write_split
 
 DEMO_RECIPE = Path(__file__).parent / "configs" / "demo.yaml"
 CARD_TEMPLATE = Path(__file__).parent / "model_card.md"
-
-
-def load_data(arguments: DataArguments, seed: int) -> tuple[DatasetDict, str]:
-    """Rows with `train`, `validation` and, if there is one, `test` splits, and how they came: "frame" or "given"."""
-    if arguments.dataset_name == "demo":
-        splits = DatasetDict(train=load_demo_dataset(arguments.image_size))
-    elif arguments.dataset_name is not None:
-        splits = load_hub_dataset(
-            arguments.dataset_name,
-            arguments.dataset_config_name,
-            image_column=arguments.image_column_name,
-            label_column=arguments.label_column_name,
-        )
-    elif arguments.validation_dir is not None:
-        folders = {"train": arguments.train_dir, "validation": arguments.validation_dir}
-        splits = load_image_folders(folders, arguments.labels_file, skip_bad_images=arguments.skip_bad_images)
-    else:
-        splits = load_image_folder(
-            arguments.train_dir, arguments.labels_file, skip_bad_images=arguments.skip_bad_images
-        )
-    if "train" not in splits:
-        raise ValueError(f"There is nothing to train on: the only splits are {', '.join(splits)}.")
-    kind = "given" if "validation" in splits else "frame"
-    if kind == "frame":
-        splits.update(split_stratified(splits["train"], arguments.train_val_split, seed))
-    names = splits["train"].features["label"].names
-    if unseen := set(splits["validation"]["label"]) - set(splits["train"]["label"]):
-        listed = ", ".join(names[label] for label in sorted(unseen))
-        warnings.warn(f"Classes to validate on that no training picture shows: {listed}.", stacklevel=1)
-    return splits, kind
 
 
 def load_tower(name: str | None, config: dict | None, part: str) -> PreTrainedModel:
@@ -111,17 +80,7 @@ def build_model(
     return model, build_processor(image_size, tokenizer)
 
 
-class AugmentationEpoch(TrainerCallback):
-    """Tells the transform which epoch it is: the augmentation is a function of (seed, epoch, row)."""
-
-    def __init__(self, transform: PictureTransform):
-        self.transform = transform
-
-    def on_epoch_begin(self, args, state, control, **kwargs):
-        self.transform.set_epoch(int(state.epoch))
-
-
-def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Dataset | None]:
+def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, PictureDataset | PictureStream | None]:
     """Check the run's folder, load data and towers, join them, write what the run is: its trainer and test rows."""
     arguments, folder = recipe.training, Path(recipe.training.output_dir)
     resume = arguments.resume_from_checkpoint is not None
@@ -129,26 +88,16 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Dataset | None]:
     if resume:
         arguments.resume_from_checkpoint = find_checkpoint(folder, arguments.resume_from_checkpoint)
     set_seed(arguments.seed)
-    splits, split_kind = load_data(recipe.data, arguments.seed)
-    class_names = splits["train"].features["label"].names
-    model, processor = build_model(recipe.model, recipe.data.image_size, class_names)
-
-    still = PictureTransform(recipe.data.image_size)
-    moving = PictureTransform(recipe.data.image_size, max_shift=recipe.data.max_shift, seed=arguments.seed)
-    parts = {
-        name: rows.add_column("index", range(len(rows))).with_transform(moving if name == "train" else still)
-        for name, rows in splits.items()
-    }
-    image_processor = getattr(processor, "image_processor", processor)
+    data = load_run_data(recipe.data, arguments, say=print if arguments.process_index == 0 else lambda line: None)
+    model, processor = build_model(recipe.model, recipe.data.image_size, data.class_names)
     trainer = MgVtcTrainer(
         model,
         arguments,
-        train_dataset=parts["train"],
-        eval_dataset=parts["validation"],
+        train_dataset=data.parts["train"],
+        eval_dataset=data.parts["validation"],
         processing_class=processor,
-        data_collator=PictureCollator(image_processor.image_mean, image_processor.image_std),
+        data_collator=collate_pictures,
         compute_metrics=score_top_k,
-        callbacks=[AugmentationEpoch(moving)],
     )
     for callback in (PrinterCallback, ProgressCallback):  # the epoch lines take their place
         trainer.remove_callback(callback)
@@ -160,23 +109,21 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Dataset | None]:
         if arguments.overwrite_output_dir:
             clear_run_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_split(folder, splits, kind=split_kind, seed=arguments.seed, resume=resume)
+        write_split(folder, data.file_names, split_by=data.split_by, seed=arguments.seed, resume=resume)
         write_recipe(folder, recipe.settings, resume=resume)
-    return trainer, parts.get("test")
+    return trainer, data.parts.get("test")
 
 
-def run(trainer: MgVtcTrainer, test_rows: Dataset | None) -> dict[str, float]:
+def run(trainer: MgVtcTrainer, test_rows: PictureDataset | PictureStream | None) -> dict[str, float]:
     """Train, keep the best checkpoint as the run's model, evaluate it and write `all_results.json` and the card."""
     training = trainer.train(resume_from_checkpoint=trainer.args.resume_from_checkpoint)
     trainer.save_model()
     trainer.save_state()
-    train_labels, labels = (
-        np.asarray(rows.with_format(None)["label"][:]) for rows in (trainer.train_dataset, trainer.eval_dataset)
-    )
-    results = training.metrics | trainer.evaluate() | constant_answer_baselines(train_labels, labels)
-    results["eval_samples"] = len(trainer.eval_dataset)
+    results = training.metrics | trainer.evaluate()
+    if isinstance(trainer.train_dataset, PictureDataset):
+        results |= constant_answer_baselines(trainer.train_dataset.labels.numpy(), trainer.eval_dataset.labels.numpy())
     if test_rows is not None:
-        results |= trainer.predict(test_rows, metric_key_prefix="test").metrics | {"test_samples": len(test_rows)}
+        results |= trainer.predict(test_rows, metric_key_prefix="test").metrics
     for log in trainer.state.log_history:
         if "eval_loss" in log and log["step"] == trainer.state.best_global_step:
             results["best_epoch"] = log["epoch"]
@@ -191,10 +138,14 @@ def overview(trainer: MgVtcTrainer) -> str:
     """The first line of a run: what is about to be trained on what."""
     config, arguments = trainer.model.config, trainer.args
     texts = "no texts" if config.vision_only else f"{arguments.text_batch} texts"
+    data = "a stream of pictures to train on"
+    if isinstance(trainer.train_dataset, PictureDataset):
+        data = f"{len(trainer.train_dataset)} pictures to train on, {len(trainer.eval_dataset)} to validate"
+    processes = f" on each of {arguments.world_size} processes" if arguments.world_size > 1 else ""
     return (
-        f"{len(trainer.train_dataset)} pictures to train on, {len(trainer.eval_dataset)} to validate, "
+        f"{data}, "
         f"{config.num_labels} classes; {trainer.model.num_parameters() / 1e6:.1f} M parameters; "
-        f"{arguments.loss_type} with {texts}, {arguments.train_batch_size} pictures a batch"
+        f"{arguments.loss_type} with {texts}, {arguments.train_batch_size} pictures a batch{processes}"
     )
 
 
@@ -207,12 +158,14 @@ def summary(results: dict[str, float], folder: str) -> str:
     }
     python = Path(sys.executable)
     python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    majority, five = "", ""
+    if "baseline_majority_class_top1_accuracy" in results:
+        majority = f"   (the commonest class alone: {results['baseline_majority_class_top1_accuracy']:.1%})"
+        five = f"   (the five commonest: {results['baseline_five_commonest_top5_accuracy']:.1%})"
     lines = [
         "",
-        f"top-1  {results['eval_top1_accuracy']:6.1%}   (the commonest class alone: "
-        f"{results['baseline_majority_class_top1_accuracy']:.1%})",
-        f"top-5  {results['eval_top5_accuracy']:6.1%}   (the five commonest: "
-        f"{results['baseline_five_commonest_top5_accuracy']:.1%})",
+        f"top-1  {results['eval_top1_accuracy']:6.1%}{majority}",
+        f"top-5  {results['eval_top5_accuracy']:6.1%}{five}",
         f"on {results['eval_samples']} pictures, {kinds[split['split_by']]}",
     ]
     if "best_epoch" in results:

@@ -1,4 +1,4 @@
-"""How the benchmarks measure: arrangements take turns, ratios are those of a round, and a noisy machine prints nothing.
+"""How benchmarks measure: arrangements take turns, ratios are those of a round, a noisy machine prints nothing.
 
 The speed of a shared machine drifts by tens of percent within minutes, so times of different minutes are not
 comparable. Here each round runs every arrangement once, each round in another order, and the ratio to the reference is

@@ -1,102 +1,112 @@
-"""How fast is a train step? Images a second of this project, of the limit, and of a text an image.
+"""How fast is a train step? Images a second of this project beside the limit and the peers' arrangements.
 
-    python benchmarks/train_step.py [--batch_sizes 16 32] [--rounds 5]
+    python benchmarks/train_step.py [--batch_size 32] [--rounds 5]
 
-* limit: ResNet50 with a linear head and cross-entropy, so the picture alone.
-* this project: ResNet50 and DistilBERT, the text tower on the batch's unique labels, padded to their longest.
-* simple CLIP: the same towers, a text an image, padded to the longest.
+* limit: ResNet50 with a linear head and cross-entropy, so the picture alone; channels last in memory, fused AdamW,
+  gradients zeroed in place, as in this project.
+* this project: ResNet50 and DistilBERT by the trainer's own objective: the text tower reads the batch's unique labels,
+  padded to their longest.
+* simple CLIP: the same towers, a text an image, padded to the longest of all texts; torch's default memory layout and
+  zeroing, which that implementation leaves as they are.
+* run_clip: the same, padded to 128 tokens, as transformers' example does.
 
-All in float32 at 224 x 224 with random weights, fused AdamW, channels_last, gradients zeroed in place, labels uniform
-over the 32 iMiGUE classes.
-The arrangements take turns, each round in another order, so that neither a machine whose speed drifts nor the memory
-that the one before leaves behind favours one; medians, and the medians of the ratios round by round.
+All in float32 at 224 x 224 with random weights; labels are uniform over the 32 iMiGUE classes, texts are their names.
 """
 
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from rounds import measure_rounds, print_machine, print_table, speed_ratios
 from torch import nn
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
+from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments, contrastive_loss
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.processing import build_processor, build_tokenizer
 
+Batch = dict[str, torch.Tensor]
+Step = Callable[[Batch], None]
 
-def make_limit() -> Callable[[dict[str, torch.Tensor]], torch.Tensor]:
+
+def make_limit() -> Step:
     """A step of ResNet50 with a linear head."""
     config = ResNetConfig(num_labels=len(IMIGUE_CLASS_NAMES))
     model = ResNetForImageClassification(config).train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
 
-    def step(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def step(batch: Batch) -> None:
         loss = F.cross_entropy(model(batch["pixel_values"]).logits, batch["labels"])
-        return take_step(loss, optimizer)
+        take_step(loss, optimizer, set_to_none=False)
 
     return step
 
 
-def make_contrast(text_batch: str) -> Callable[[dict[str, torch.Tensor]], torch.Tensor]:
-    """A step of the model, with the trainer's own objective and optimiser."""
+def make_project() -> Step:
+    """A step of this project, with the trainer's own objective and optimiser."""
     model = MgVtcModel(MgVtcConfig(id2label=dict(enumerate(IMIGUE_CLASS_NAMES)))).train()
-    arguments = MgVtcTrainingArguments(output_dir=tempfile.mkdtemp(), text_batch=text_batch, use_cpu=True)
+    arguments = MgVtcTrainingArguments(output_dir=tempfile.mkdtemp(), use_cpu=True)
     processor = build_processor(224, build_tokenizer(IMIGUE_CLASS_NAMES))
     trainer = MgVtcTrainer(model, arguments, eval_dataset=[0], processing_class=processor)
     optimizer = trainer.create_optimizer()
-    return lambda batch: take_step(trainer.compute_loss(model, batch), optimizer)
+    return lambda batch: take_step(trainer.compute_loss(model, batch), optimizer, set_to_none=False)
 
 
-def take_step(loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+def make_peer(padding: str) -> Step:
+    """A step of the same towers with a text an image, as the peers arrange it: "longest" or "max_length" (128)."""
+    model = MgVtcModel(MgVtcConfig(id2label=dict(enumerate(IMIGUE_CLASS_NAMES)))).train()
+    tokenizer = build_tokenizer(IMIGUE_CLASS_NAMES)
+    texts = tokenizer(IMIGUE_CLASS_NAMES, padding=padding, max_length=128, truncation=True, return_tensors="pt")
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+
+    def step(batch: Batch) -> None:
+        inputs = {name: tensor[batch["labels"]] for name, tensor in texts.items()}  # each (batch_size, length)
+        logits = model(batch["pixel_values"].contiguous(), **inputs).logits_per_image
+        positives = torch.eye(len(logits), dtype=torch.bool)
+        take_step(contrastive_loss(logits, positives, loss_type="ce_identity"), optimizer, set_to_none=True)
+
+    return step
+
+
+def take_step(loss: torch.Tensor, optimizer: torch.optim.Optimizer, *, set_to_none: bool) -> None:
     loss.backward()
     nn.utils.clip_grad_norm_((p for group in optimizer.param_groups for p in group["params"]), 1.0)
     optimizer.step()
-    optimizer.zero_grad(set_to_none=False)  # as the trainer does on a processor
-    return loss
+    optimizer.zero_grad(set_to_none=set_to_none)
 
 
-def measure(batch_size: int, rounds: int) -> None:
-    """Print the table of one batch size."""
+def make_batch(batch_size: int) -> Batch:
     generator = torch.Generator().manual_seed(0)
-    arrangements = {
-        "limit: ResNet50 + linear": make_limit(),
-        "this project: unique labels": make_contrast("unique"),
-        "simple CLIP: a text an image": make_contrast("pairs"),
+    pixel_values = torch.randn(batch_size, 3, 224, 224, generator=generator)
+    return {
+        "pixel_values": pixel_values.contiguous(memory_format=torch.channels_last),
+        "labels": torch.randint(len(IMIGUE_CLASS_NAMES), (batch_size,), generator=generator),
+        "index": torch.arange(batch_size),
     }
-    speeds: dict[str, list[float]] = {name: [] for name in arrangements}
-    for number in range(rounds + 1):  # the first warms up
-        pixel_values = torch.randn(batch_size, 3, 224, 224, generator=generator)
-        batch = {
-            "pixel_values": pixel_values.contiguous(memory_format=torch.channels_last),
-            "labels": torch.randint(len(IMIGUE_CLASS_NAMES), (batch_size,), generator=generator),
-            "index": torch.arange(batch_size),
-        }
-        turn = number % len(arrangements)
-        for name in [*arrangements, *arrangements][turn : turn + len(arrangements)]:
-            start = time.perf_counter()
-            arrangements[name](batch).item()
-            if number:
-                speeds[name].append(batch_size / (time.perf_counter() - start))
-    limit = speeds["limit: ResNet50 + linear"]
-    for name, values in speeds.items():
-        ratio = statistics.median(value / other for value, other in zip(values, limit, strict=True))
-        spread = (max(values) - min(values)) / statistics.median(values)
-        print(f"| {batch_size} | {name} | {statistics.median(values):.2f} | {ratio:.2f} | {spread:.0%} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Images a second of a train step.")
-    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[16, 32])
+    parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, median of {arguments.rounds} rounds\n")
-    print("| batch | arrangement | images/s | of the limit | spread |\n|---|---|---|---|---|")
-    for batch_size in arguments.batch_sizes:
-        measure(batch_size, arguments.rounds)
+    batch = make_batch(arguments.batch_size)
+    steps = {
+        "limit: ResNet50 + linear": make_limit(),
+        "this project": make_project(),
+        "simple CLIP": make_peer("longest"),
+        "run_clip": make_peer("max_length"),
+    }
+    seconds = measure_rounds({name: lambda step=step: step(batch) for name, step in steps.items()}, arguments.rounds)
+    print_machine(f"Train step, batches of {arguments.batch_size}.")
+    print_table(seconds, arguments.batch_size, "images", of="of the limit")
+    project = speed_ratios(seconds, "this project")
+    for peer in ("simple CLIP", "run_clip"):
+        ratios = [own / other for own, other in zip(project, speed_ratios(seconds, peer), strict=True)]
+        print(f"\nThis project is {statistics.median(ratios):.2f} times as fast as the arrangement of {peer}.")
 
 
 if __name__ == "__main__":

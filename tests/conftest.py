@@ -7,6 +7,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -35,6 +36,16 @@ TINY_VIT = {
     "image_size": 32,
     "patch_size": 8,
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def datasets_cache(tmp_path_factory):
+    """An empty cache of data sets and decoded pictures, here and in the processes that tests start."""
+    folder = tmp_path_factory.mktemp("datasets")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder)
+        patch.setenv("HF_DATASETS_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

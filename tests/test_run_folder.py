@@ -4,7 +4,6 @@ import json
 
 import pytest
 import yaml
-from datasets import Dataset, DatasetDict
 
 from mg_vtc.run_folder import check_run_folder, clear_run_folder, find_checkpoint, write_recipe, write_split
 
@@ -88,28 +87,22 @@ def test_folder_without_checkpoints_can_not_be_resumed(tmp_path):
         find_checkpoint(tmp_path, "true")
 
 
-def make_splits(train, validation):
-    return DatasetDict(
-        train=Dataset.from_dict({"file_name": train}), validation=Dataset.from_dict({"file_name": validation})
-    )
-
-
 def test_split_names_the_rows_of_both_parts_in_their_order(tmp_path):
-    write_split(tmp_path, make_splits(["b", "a"], ["c"]), kind="frame", seed=3, resume=False)
+    write_split(tmp_path, {"train": ["b", "a"], "validation": ["c"]}, split_by="frame", seed=3, resume=False)
     split = json.loads((tmp_path / "split.json").read_text())
     assert split == {"split_by": "frame", "seed": 3, "train": ["b", "a"], "validation": ["c"]}
 
 
 def test_given_split_has_no_seed(tmp_path):
-    write_split(tmp_path, make_splits(["a"], ["c"]), kind="given", seed=3, resume=False)
+    write_split(tmp_path, {"train": ["a"], "validation": ["c"]}, split_by="given", seed=3, resume=False)
     assert "seed" not in json.loads((tmp_path / "split.json").read_text())
 
 
 def test_resuming_with_other_rows_is_refused(tmp_path):
-    write_split(tmp_path, make_splits(["a", "b"], ["c"]), kind="frame", seed=3, resume=False)
-    write_split(tmp_path, make_splits(["a", "b"], ["c"]), kind="frame", seed=3, resume=True)
+    write_split(tmp_path, {"train": ["a", "b"], "validation": ["c"]}, split_by="frame", seed=3, resume=False)
+    write_split(tmp_path, {"train": ["a", "b"], "validation": ["c"]}, split_by="frame", seed=3, resume=True)
     with pytest.raises(ValueError, match="mix validation and training rows"):
-        write_split(tmp_path, make_splits(["a", "c"], ["b"]), kind="frame", seed=3, resume=True)
+        write_split(tmp_path, {"train": ["a", "c"], "validation": ["b"]}, split_by="frame", seed=3, resume=True)
 
 
 def test_recipe_keeps_what_repeats_the_run_and_no_token(tmp_path):

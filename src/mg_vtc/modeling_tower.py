@@ -1,5 +1,6 @@
 """What the model is made of: encoders of pictures and texts, the heads that project their states, its output."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,9 +116,6 @@ def encode_in_chunks(tower: PreTrainedModel, chunk_size: int, **inputs: Any) -> 
     Activations of a chunk are not kept but computed again in the backward pass.
     """
 
-    def pool(**chunk: Any) -> torch.Tensor:
-        return encode_text(tower, **chunk).pooler_output
-
     num_texts = len(inputs["input_ids"])
     pooled = []
     for start in range(0, num_texts, chunk_size):
@@ -125,7 +123,8 @@ def encode_in_chunks(tower: PreTrainedModel, chunk_size: int, **inputs: Any) -> 
             name: value[start : start + chunk_size] if torch.is_tensor(value) and len(value) == num_texts else value
             for name, value in inputs.items()
         }
-        pooled.append(checkpoint(pool, use_reentrant=False, **chunk))  # each (chunk_size, width)
+        outputs = checkpoint(functools.partial(encode_text, tower, **chunk), use_reentrant=False)
+        pooled.append(outputs.pooler_output)  # (chunk_size, width)
     return BaseModelOutputWithPooling(pooler_output=torch.cat(pooled))
 
 

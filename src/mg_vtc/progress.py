@@ -61,6 +61,8 @@ class EpochLineCallback(ProgressCallback):
         if not state.is_world_process_zero or self.training_bar is None or metrics is None:
             return
         parts = [f"epoch {metrics['epoch']:>5.4g}/{state.num_train_epochs}"]
+        if state.num_train_epochs == sys.maxsize:  # as the Trainer puts it where rows have no known number
+            parts = [f"step {state.global_step:>6}/{state.max_steps}"]
         if self._training_logs:
             parts.append(f"loss {self._training_logs['loss']:.4f}")
         parts.append(f"val loss {metrics['eval_loss']:.4f}")

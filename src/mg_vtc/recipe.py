@@ -109,6 +109,21 @@ class DataArguments:
     skip_bad_images: bool = field(default=False, metadata={"help": "Leave out files that can not be read."})
     image_size: int = field(default=224, metadata={"help": "Side of the square picture, in pixels."})
     max_shift: int = field(default=0, metadata={"help": "Augmentation: largest random shift, in pixels."})
+    decode_once: bool = field(
+        default=True,
+        metadata={"help": "Keep the resized pictures in the cache of datasets (HF_DATASETS_CACHE), 3 bytes a pixel."},
+    )
+    jpeg_draft: bool = field(
+        default=False,
+        metadata={"help": "Decode large JPEGs at a fraction of their size: faster, other pixels."},
+    )
+    streaming: bool = field(
+        default=False,
+        metadata={"help": "Read dataset_name, Parquet or WebDataset shards, as the run goes."},
+    )
+    shuffle_buffer: int = field(
+        default=1000, metadata={"help": "Streaming: pictures, not yet decoded, of which the next one is drawn."}
+    )
 
     def __post_init__(self) -> None:
         if (self.train_dir is None) == (self.dataset_name is None):
@@ -117,13 +132,19 @@ class DataArguments:
             )
         if self.validation_dir is not None and self.train_dir is None:
             raise ValueError("validation_dir goes with train_dir; a Hub data set brings its own validation split.")
-        if self.dataset_name is not None and (self.labels_file is not None or self.skip_bad_images):
-            raise ValueError("labels_file and skip_bad_images go with train_dir; a data set brings its names.")
+        if self.streaming and self.dataset_name in (None, "demo"):
+            raise ValueError("streaming reads shards: give dataset_name, a Hub data set or a folder of them.")
+        in_rows = self.dataset_name is not None and not self.streaming
+        if in_rows and (self.labels_file is not None or self.skip_bad_images):
+            raise ValueError(
+                "labels_file and skip_bad_images go with train_dir or streaming; a data set brings its names."
+            )
         if not 0 < self.train_val_split < 1:
             raise ValueError(f"train_val_split must lie between 0 and 1, got {self.train_val_split}.")
-        if self.image_size < 1 or self.max_shift < 0:
+        if self.image_size < 1 or self.max_shift < 0 or self.shuffle_buffer < 0:
             raise ValueError(
-                f"image_size {self.image_size} must be positive, max_shift {self.max_shift} not negative."
+                f"image_size {self.image_size} must be positive, max_shift {self.max_shift} and shuffle_buffer "
+                f"{self.shuffle_buffer} not negative."
             )
 
 

@@ -6,14 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from datasets import DatasetDict
 from transformers.trainer import TRAINER_STATE_NAME
 
 RECIPE, SPLIT, RESULTS = "recipe.yaml", "split.json", "all_results.json"
 # Settings with which a run may go on that began with others.
 MAY_CHANGE = (
     *("num_train_epochs", "max_steps", "early_stopping_patience", "output_dir", "report_to", "save_total_limit"),
-    *("dataloader_num_workers", "disable_tqdm", "push_to_hub", "hub_model_id", "per_device_eval_batch_size"),
+    *(
+        "dataloader_num_workers",
+        "decode_once",
+        "disable_tqdm",
+        "push_to_hub",
+        "hub_model_id",
+        "per_device_eval_batch_size",
+    ),
 )
 MODEL_FILES = ("*config.json", "tokenizer.json", "trainer_state.json", "model*.safetensors*", "training_args.bin")
 
@@ -74,13 +80,13 @@ def find_checkpoint(folder: Path, resume_from: str) -> str:
     return str(max(complete, key=lambda checkpoint: int(checkpoint.name.removeprefix("checkpoint-"))))
 
 
-def write_split(folder: Path, splits: DatasetDict, *, kind: str, seed: int, resume: bool) -> None:
+def write_split(folder: Path, file_names: dict[str, list[str]], *, split_by: str, seed: int, resume: bool) -> None:
     """Write `split.json`: how the rows were split, and the ids of both parts in the order of their row numbers.
 
     Args:
         folder: Folder of the run.
-        splits: The parts "train", "validation" and, if any, "test", whose rows have a `file_name`.
-        kind: "frame" (pictures at random, whatever clip they are of) or "given" (the user's own split).
+        file_names: Of the rows of "train", "validation" and, if any, "test"; empty for a stream.
+        split_by: "frame" (pictures at random, whatever clip they are of) or "given" (the user's own split).
         seed: Seed of a "frame" split.
         resume: Whether the run goes on: its rows must then be those that it began with.
 
@@ -88,8 +94,7 @@ def write_split(folder: Path, splits: DatasetDict, *, kind: str, seed: int, resu
         ValueError: The rows of a resumed run are other ones.
     """
     path = folder / SPLIT
-    split = {"split_by": kind} | ({"seed": seed} if kind == "frame" else {})
-    split |= {part: rows["file_name"][:] for part, rows in splits.items()}
+    split = {"split_by": split_by} | ({"seed": seed} if split_by == "frame" else {}) | file_names
     if resume and path.exists() and json.loads(path.read_text(encoding="utf-8")) != split:
         raise ValueError(
             f"The rows differ from those in {path} with which the run began, so going on would mix validation and "

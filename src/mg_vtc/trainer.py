@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import EvalLoopOutput
@@ -15,6 +15,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from .class_texts import ClassTexts
 from .data.batches import GlobalBatchSampler
 from .data.pixels import normalize
+from .data.stream import PictureStream
 from .gathering import gather_rows, take_share
 from .losses import contrastive_loss, saturated_share, soft_target_loss
 from .parameter_groups import group_parameters
@@ -47,8 +48,7 @@ class MgVtcTrainer(Trainer):
 
     Raises:
         ValueError: The objective pairs each picture with a text, and the model is vision-only; two classes are one
-            text for the model; or a batch would hold one picture, which has nothing to be contrasted with, or none for
-            one of the processes.
+            text for the model; or a batch would hold one picture alone, or none for one of the processes.
         FloatingPointError: A loss was not finite. The step was not taken; saved checkpoints are as they were.
     """
 
@@ -59,7 +59,7 @@ class MgVtcTrainer(Trainer):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._config = self.model.config
-        self._image_processor = getattr(self.processing_class, "image_processor", self.processing_class)
+        self._image_processor: Any = getattr(self.processing_class, "image_processor", self.processing_class)
         self.model.vision_model.to(memory_format=torch.channels_last)  # convolutions are faster so, on CPU and GPU
         if self.args.device.type == "cpu":  # zeros in the same memory are cheaper than new memory at each step
             self.model.zero_grad = functools.partial(self.model.zero_grad, set_to_none=False)
@@ -94,7 +94,7 @@ class MgVtcTrainer(Trainer):
 
     def _check_batches(self) -> None:
         """Refuse a batch of one picture, unless it is compared with all classes, and one of none for a process."""
-        if self.train_dataset is None or isinstance(self.train_dataset, IterableDataset):
+        if self.train_dataset is None or isinstance(self.train_dataset, PictureStream):
             return
         num_rows, num_processes = len(self.train_dataset), self.args.world_size
         batch_size = self.args.train_batch_size * num_processes
@@ -114,7 +114,7 @@ class MgVtcTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """Batches in an order that is a function of seed and epoch, each shared out to the processes."""
         args, dataset = self.args, self.train_dataset
-        if isinstance(dataset, IterableDataset):
+        if isinstance(dataset, PictureStream):
             batches: dict[str, Any] = {"batch_size": self._train_batch_size}
         else:
             sampler = GlobalBatchSampler(
@@ -136,6 +136,13 @@ class MgVtcTrainer(Trainer):
             prefetch_factor=args.dataloader_prefetch_factor,
             generator=torch.Generator(),  # so that starting workers draws nothing from that of the dropout
         )
+
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        epochs, num_batches = super()._init_training_state(*args, **kwargs)
+        if not isinstance(self.train_dataset, PictureStream):
+            return epochs, num_batches
+        self.train_dataset.skip_batches(num_batches)  # without decoding what the Trainer would read and throw away
+        return 0, 0
 
     def _get_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader:
         """Loader of an evaluation, where no row is left out whatever `dataloader_drop_last` says of the training."""
@@ -226,6 +233,8 @@ class MgVtcTrainer(Trainer):
             logs["saturated_share"] = self._saturated_sum.item() / self._num_saturated
             self._saturated_sum.zero_()
             self._num_saturated = 0
+        if isinstance(self.train_dataset, PictureStream):  # the one epoch of a stream is all of its steps
+            self.state.epoch = self.state.global_step / self.state.max_steps
         super().log(logs, start_time)
 
     def prediction_step(
@@ -252,7 +261,7 @@ class MgVtcTrainer(Trainer):
             js_weight=self.args.js_weight,
             symmetric=not self._config.vision_only,
         )
-        output.metrics[f"{metric_key_prefix}_loss"] = loss.item()
+        output.metrics.update({f"{metric_key_prefix}_loss": loss.item(), f"{metric_key_prefix}_samples": len(labels)})
         return output
 
     def refresh_class_embeds(self) -> None:

@@ -17,17 +17,18 @@ RESULTS = {
     "eval_top5_accuracy": 0.9433,
     "baseline_majority_class_top1_accuracy": 0.25,
     "baseline_five_commonest_top5_accuracy": 0.5,
+    "eval_samples": 20,
 }
 
 
 @pytest.fixture
 def write_card(tmp_path, config):
-    def write(config=config, recipe=None, split=None):
+    def write(config=config, recipe=None, split=None, results=RESULTS):
         config.save_pretrained(tmp_path)
         split = split or {"split_by": "frame", "seed": 7, "train": ["a"] * 80, "validation": ["b"] * 20}
         (tmp_path / "split.json").write_text(json.dumps(split))
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe or {"loss_type": "kl"}))
-        (tmp_path / "all_results.json").write_text(json.dumps(RESULTS))
+        (tmp_path / "all_results.json").write_text(json.dumps(results))
         write_model_card(TEMPLATE, tmp_path)
         return ModelCard.load(tmp_path / "README.md")
 
@@ -43,9 +44,17 @@ def test_scores_stand_beside_constant_answers_and_their_conditions(write_card):
 
 
 def test_a_given_split_is_not_called_random(write_card):
-    text = write_card(split={"split_by": "given", "train": ["a"] * 8, "validation": ["b"] * 2}).text
-    assert "2 validation pictures that came with the data" in text
+    text = write_card(split={"split_by": "given", "train": ["a"] * 80, "validation": ["b"] * 20}).text
+    assert "20 validation pictures that came with the data" in text
     assert "at random" not in text
+
+
+def test_what_a_stream_does_not_know_is_absent(write_card):
+    results = {name: value for name, value in RESULTS.items() if not name.startswith("baseline")}
+    text = write_card(split={"split_by": "given"}, results=results).text
+    assert "Measured on the 20 validation pictures that came with the data." in text
+    assert "answering" not in text
+    assert "| top-5 accuracy | 94.3 % |\n\nMeasured" in text
 
 
 def test_responsible_use_is_in_plain_words(write_card):

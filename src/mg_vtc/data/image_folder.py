@@ -6,15 +6,13 @@ same in all splits, and `file_name` a string that identifies the row within its 
 
 import warnings
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import PIL.Image
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value, load_dataset
 
+from .faults import find_faults
 from .labels import canonical_id, read_labels, sort_ids
-from .pixels import find_fault
 
 SPLIT_NAMES = (
     dict.fromkeys(("train", "training"), "train")
@@ -67,8 +65,8 @@ def load_image_folders(
 ) -> DatasetDict:
     """Load one folder of class folders for each split, with one list of class names for all of them.
 
-    All files below a class folder are its pictures, save hidden files and those of file managers; each is decoded once
-    to find the unreadable ones. Rows are sorted by class, then by `file_name`, the path from the split's folder on.
+    All files below a class folder are its pictures, save hidden files and those of file managers; `find_faults`
+    finds the unreadable ones. Rows are sorted by class, then by `file_name`, the path from the split's folder on.
 
     Args:
         split_dirs: Split name to folder.
@@ -195,10 +193,7 @@ def _list_pictures(split_dir: Path, folder: str) -> list[_Picture]:
 
 def _find_bad_images(paths: list[Path], skip_bad_images: bool) -> set[Path]:
     """Return the unreadable ones of `paths` with a warning, or raise ValueError unless `skip_bad_images`."""
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-        faults = list(pool.map(find_fault, paths))
-    bad = {path: fault for path, fault in zip(paths, faults, strict=True) if fault is not None}
+    bad = find_faults(paths)
     if not bad:
         return set()
     listed = "\n".join(f"  {path}: {fault}" for path, fault in list(bad.items())[:NUM_LISTED])

@@ -1,0 +1,71 @@
+"""Does a train step cost more with more classes? Seconds of a step for 32 to 10,000 of them.
+
+    python benchmarks/classes.py [--rounds 15]
+
+Small towers (those of configs/small.yaml) at 64 px, batches of 64, DistilBERT's vocabulary made of the names. With
+`text_batch` unique the text tower reads the labels of the batch, so the number of classes should not matter once they
+are as many in the batch; with `text_batch` classes it reads all of them, in chunks.
+"""
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import yaml
+from rounds import measure_rounds, print_machine, speed_ratios, spread
+from train_step import take_step
+
+from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
+from mg_vtc.processing import build_processor, build_tokenizer
+
+BATCH_SIZE, IMAGE_SIZE = 64, 64
+RECIPE = yaml.safe_load((Path(__file__).parents[1] / "configs" / "small.yaml").read_text())
+
+
+def make_step(num_classes: int, num_unique: int, text_batch: str) -> Callable[[], None]:
+    """A step on a batch with `num_unique` of `num_classes` labels."""
+    names = [f"gesture {number}" for number in range(num_classes)]
+    tokenizer = build_tokenizer(names)
+    text_config = RECIPE["text_config"] | {"vocab_size": len(tokenizer)}
+    model = MgVtcModel(
+        MgVtcConfig(
+            vision_config=dict(RECIPE["vision_config"]), text_config=text_config, id2label=dict(enumerate(names))
+        )
+    ).train()
+    arguments = MgVtcTrainingArguments(output_dir=tempfile.mkdtemp(), text_batch=text_batch, use_cpu=True)
+    trainer = MgVtcTrainer(model, arguments, eval_dataset=[0], processing_class=build_processor(IMAGE_SIZE, tokenizer))
+    optimizer = trainer.create_optimizer()
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randperm(num_classes, generator=generator)[:num_unique]
+    batch = {
+        "pixel_values": torch.randn(BATCH_SIZE, 3, IMAGE_SIZE, IMAGE_SIZE, generator=generator),
+        "labels": labels[torch.arange(BATCH_SIZE) % num_unique],
+        "index": torch.arange(BATCH_SIZE),
+    }
+    return lambda: take_step(trainer.compute_loss(model, batch), optimizer, set_to_none=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Seconds of a train step by the number of classes.")
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+    settings = [(32, 32, "unique"), (1_000, 32, "unique"), (10_000, 32, "unique"), (10_000, 64, "unique")]
+    steps = {setting: make_step(*setting) for setting in [*settings, (1_000, 64, "classes")]}
+    seconds = measure_rounds(steps, arguments.rounds)
+    print_machine(f"Train step by the number of classes, batches of {BATCH_SIZE}.")
+    print("| classes | labels in the batch | text_batch | ms a step | times the first | spread |")
+    print("|---|---|---|---|---|---|")
+    for setting in steps:
+        num_classes, num_unique, text_batch = setting
+        slower = 1 / statistics.median(speed_ratios(seconds, setting))
+        print(
+            f"| {num_classes:,} | {num_unique} | {text_batch} | {1e3 * statistics.median(seconds[setting]):.0f} "
+            f"| {slower:.2f} | {spread(seconds, setting):.0%} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""What does int8 cost in scores? Top-1 of a trained model in float32 and in int8 on its validation pictures.
+
+    python benchmarks/int8_accuracy.py RUN FOLDER
+
+RUN is the folder of a run on FOLDER; its `split.json` says which pictures are validation and which training rows.
+Ranges are taken from training pictures, at most 128 spread evenly.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from PIL import Image
+from rounds import print_machine
+from transformers import AutoImageProcessor
+from transformers.utils import logging
+
+from mg_vtc import MgVtcForImageClassification
+from mg_vtc.data import load_image_folder
+from mg_vtc.data.pixels import to_rgb
+from mg_vtc.inference.export_onnx import CLASSIFIER, INT8_CLASSIFIER, export_onnx
+
+
+def read_logits(path: Path, pixel_values: np.ndarray) -> np.ndarray:
+    """Logits of an ONNX file, (num_pictures, num_labels)."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {"pixel_values": pixel_values})[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    options = parser.parse_args()
+    logging.disable_progress_bar()
+    rows = load_image_folder(options.folder)["train"]
+    split = json.loads((options.run / "split.json").read_text(encoding="utf-8"))
+    row_of = {name: row for row, name in enumerate(rows["file_name"][:])}
+    processor = AutoImageProcessor.from_pretrained(options.run, backend="pil")
+    validation = rows.select([row_of[name] for name in split["validation"]])
+    labels = np.array(validation["label"][:])  # (num_pictures,)
+    images = [to_rgb(image) for image in validation["image"][:]]
+    pixel_values = processor(images, return_tensors="np")["pixel_values"]  # (num_pictures, 3, height, width)
+    with tempfile.TemporaryDirectory() as scratch:
+        calibration, folder = Path(scratch, "calibration"), Path(scratch, "onnx")
+        calibration.mkdir()
+        for name in split["train"]:
+            image: Image.Image = rows[row_of[name]]["image"]
+            image.save(calibration / f"{name.replace(os.sep, '_')}.png")
+        files = export_onnx(str(options.run), folder, int8=True, calibration=calibration)
+        model = MgVtcForImageClassification.from_pretrained(options.run).eval()
+        with torch.no_grad():
+            truth = model(torch.from_numpy(pixel_values)).logits.numpy()
+        answers = {"torch": truth}
+        answers |= {name: read_logits(folder / name, pixel_values) for name in (CLASSIFIER, INT8_CLASSIFIER)}
+    size_of = {file.name: f"{file.num_bytes / 1e6:.1f}" for file in files}
+    print_machine(f"{len(labels)} validation pictures.")
+    print("| what | MB | top-1, % | same best class as torch, % |\n|---|---|---|---|")
+    for name, logits in answers.items():
+        best = logits.argmax(axis=1)
+        accuracy, agreement = 100 * (best == labels).mean(), 100 * (best == truth.argmax(axis=1)).mean()
+        print(f"| {name} | {size_of.get(name, '')} | {accuracy:.2f} | {agreement:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

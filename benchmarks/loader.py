@@ -1,0 +1,167 @@
+"""How fast do pictures come? JPEGs of 1280 x 960 to batches of 32 at 224 x 224, normalised, with one worker.
+
+    python benchmarks/loader.py [--pictures 64] [--rounds 3]
+
+* reference: transformers' `ViTImageProcessorPil`, called for each picture in `Dataset.set_transform`.
+* first epoch: all pictures are decoded into the cache, in one thread to be fair to one worker, and then read from it.
+* first epoch, drafts: the same with `jpeg_draft`.
+* later epochs: the pictures are read from the cache, many times over, as one epoch would take too little time.
+
+The pictures are smooth light, ellipses and noise, 150 to 300 KB each at quality 90, in a temporary folder. A second
+table tells where the time of the first epoch goes.
+"""
+
+import argparse
+import io
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from unittest import mock
+
+import datasets
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import torch
+from rounds import measure_rounds, print_machine, print_table
+from torch.utils.data import DataLoader
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN as MEAN
+from transformers.image_utils import IMAGENET_DEFAULT_STD as STD
+
+from mg_vtc.data import cache
+from mg_vtc.data.pictures import PictureDataset
+from mg_vtc.data.pixels import collate_pictures, normalize, resize, to_rgb
+from mg_vtc.processing import build_processor
+
+IMAGE_SIZE, BATCH_SIZE = 224, 32
+LATER_EPOCHS = 20  # that are timed together
+
+
+def make_picture(seed: int, width: int = 1280, height: int = 960) -> PIL.Image.Image:
+    """Smooth light, sixty ellipses and the noise of a sensor."""
+    rng = np.random.default_rng(seed)
+    light = PIL.Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    picture = light.resize((width, height), PIL.Image.Resampling.BICUBIC)
+    draw = PIL.ImageDraw.Draw(picture)
+    for x, y, radius in rng.integers((0, 0, 5), (width, height, 150), (60, 3)).tolist():
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=tuple(rng.integers(0, 256, 3).tolist()))
+    noisy = np.asarray(picture) + rng.normal(0, 2.5, (height, width, 1))
+    return PIL.Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+
+
+def make_rows(folder: Path, num_pictures: int) -> datasets.Dataset:
+    paths = [folder / f"{number}.jpg" for number in range(num_pictures)]
+    for number, path in enumerate(paths):
+        make_picture(number).save(path, quality=90)
+    columns = {"image": list(map(str, paths)), "label": [0] * num_pictures, "row": list(range(num_pictures))}
+    whole = datasets.Value("int64")
+    features = datasets.Features(image=datasets.Image(), label=whole, row=whole)
+    return datasets.Dataset.from_dict(columns, features=features)
+
+
+def read_reference(rows: datasets.Dataset) -> int:
+    """An epoch of transformers' image processor."""
+    processor = build_processor(IMAGE_SIZE)
+
+    def transform(batch: dict[str, list]) -> dict[str, list]:
+        pixel_values = [processor(image, return_tensors="pt")["pixel_values"][0] for image in batch["image"]]
+        return {"pixel_values": pixel_values, "labels": batch["label"]}
+
+    loader = DataLoader(rows.with_transform(transform), BATCH_SIZE, num_workers=1)
+    return sum(len(batch["pixel_values"]) for batch in loader)
+
+
+def read_first_epoch(rows: datasets.Dataset, jpeg_draft: bool) -> int:
+    """An epoch that begins without a cache."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(datasets.config, "HF_DATASETS_CACHE", Path(folder)),
+        mock.patch.object(cache.os, "cpu_count", return_value=1),
+    ):
+        return read_epochs(rows, cache.cache_pictures(rows, IMAGE_SIZE, jpeg_draft=jpeg_draft), 1)
+
+
+def read_epochs(rows: datasets.Dataset, pixels: np.memmap, epochs: int) -> int:
+    """Epochs that read from the cache, by one worker that stays."""
+    dataset = PictureDataset(rows, IMAGE_SIZE, pixels=pixels)
+    order = [*range(len(rows))] * epochs
+    loader = DataLoader(dataset, BATCH_SIZE, sampler=order, num_workers=1, collate_fn=collate_pictures)
+    return sum(len(normalize(batch["pixel_values"], MEAN, STD)) for batch in loader)
+
+
+def print_parts(rows: datasets.Dataset) -> None:
+    """Print how long each part takes for a picture, in this process and one thread; medians."""
+    images = rows.cast_column("image", datasets.Image(decode=False))[:BATCH_SIZE]["image"]
+    numbers = range(len(images))
+    files = [Path(image["path"]).read_bytes() for image in images]
+    pictures = [load(data) for data in files]
+    drafts = [load(data, jpeg_draft=True) for data in files]
+    dataset = PictureDataset(rows, IMAGE_SIZE, pixels=cache.cache_pictures(rows, IMAGE_SIZE))
+    batch = collate_pictures(dataset.__getitems__(numbers))["pixel_values"]  # (batch_size, 3, height, width)
+    processor = build_processor(IMAGE_SIZE)
+    size, bilinear = (IMAGE_SIZE, IMAGE_SIZE), PIL.Image.Resampling.BILINEAR
+
+    def write() -> None:
+        with cache.replace_when_whole(cache.cache_folder() / "written") as file:
+            for picture in batch.permute(0, 2, 3, 1).numpy():
+                file.write(picture.data)
+
+    parts = {
+        "decode": lambda: [load(data) for data in files],
+        "decode a draft": lambda: [load(data, jpeg_draft=True) for data in files],
+        "resize": lambda: [resize(picture, IMAGE_SIZE) for picture in pictures],
+        "resize a draft": lambda: [resize(picture, IMAGE_SIZE) for picture in drafts],
+        "resize with Pillow": lambda: [np.asarray(picture.resize(size, bilinear)) for picture in pictures],
+        "all of the processor of transformers": lambda: [processor(picture) for picture in pictures],
+        "write": write,
+        "read and collate": lambda: collate_pictures(dataset.__getitems__(numbers)),
+        "normalise": lambda: normalize(batch, MEAN, STD),
+    }
+    print("\n| part | ms a picture |\n|---|---|")
+    for name, part in parts.items():
+        seconds = []
+        for _ in range(5):
+            start = time.perf_counter()
+            part()
+            seconds.append(time.perf_counter() - start)
+        print(f"| {name} | {1000 * statistics.median(seconds) / len(images):.3f} |", flush=True)
+
+
+def load(data: bytes, *, jpeg_draft: bool = False) -> PIL.Image.Image:
+    """Decode a JPEG."""
+    with PIL.Image.open(io.BytesIO(data)) as picture:
+        if jpeg_draft:
+            picture.draft(None, (IMAGE_SIZE, IMAGE_SIZE))
+        return to_rgb(picture)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Images a second of a loader with one worker.")
+    parser.add_argument("--pictures", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    datasets.disable_progress_bars()
+    with tempfile.TemporaryDirectory() as name:
+        datasets.config.HF_DATASETS_CACHE = Path(name) / "cache"
+        rows = make_rows(Path(name), arguments.pictures)
+        size = sum(path.stat().st_size for path in Path(name).glob("*.jpg")) / arguments.pictures
+        print_machine(f"{arguments.pictures} JPEGs of 1280 x 960, {size / 1000:.0f} KB each, one worker.")
+        pixels = cache.cache_pictures(rows, IMAGE_SIZE)
+        seconds = measure_rounds(
+            {
+                "reference": lambda: read_reference(rows),
+                "first epoch": lambda: read_first_epoch(rows, jpeg_draft=False),
+                "first epoch, drafts": lambda: read_first_epoch(rows, jpeg_draft=True),
+                "later epochs": lambda: read_epochs(rows, pixels, LATER_EPOCHS),
+            },
+            arguments.rounds,
+        )
+        seconds["later epochs"] = [total / LATER_EPOCHS for total in seconds["later epochs"]]
+        print_table(seconds, arguments.pictures, "images", of="of the reference")
+        print_parts(rows)
+
+
+if __name__ == "__main__":
+    main()

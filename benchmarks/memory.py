@@ -1,0 +1,50 @@
+"""How much memory does a train step take at its peak? Each arrangement in a process of its own.
+
+    python benchmarks/memory.py [--batch_size 32]
+
+The bound is what must be held: the peak of ResNet50 with a linear head, and the text tower's weights, gradients and
+two moments of AdamW, 16 bytes a parameter.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+
+from train_step import make_batch, make_limit, make_project
+
+from mg_vtc import MgVtcConfig, MgVtcModel
+
+NUM_STEPS = 3
+MAKE = {"limit": make_limit, "project": make_project}
+
+
+def measure_peak(arrangement: str, batch_size: int) -> float:
+    """Peak resident memory of a process that takes some steps, in GB."""
+    command = [sys.executable, __file__, "--batch_size", str(batch_size), "--arrangement", arrangement]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Peak memory of a train step.")
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--arrangement", choices=MAKE, help="Take the steps of this one and print its bytes.")
+    arguments = parser.parse_args()
+    if arguments.arrangement:
+        step, batch = MAKE[arguments.arrangement](), make_batch(arguments.batch_size)
+        for _ in range(NUM_STEPS):
+            step(batch)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        return
+    num_parameters = sum(p.numel() for p in MgVtcModel(MgVtcConfig()).text_model.parameters())
+    text, limit, project = 16 * num_parameters / 1e9, *(measure_peak(name, arguments.batch_size) for name in MAKE)
+    print(f"\n**Peak memory of a train step**, batches of {arguments.batch_size}\n")
+    print("| what | GB |\n|---|---|")
+    print(f"| limit: ResNet50 + linear | {limit:.2f} |")
+    print(f"| text tower: weights, gradients, two moments | {text:.2f} |")
+    print(f"| this project | {project:.2f} |")
+    print(f"\nThis project takes {project / (limit + text):.2f} times the sum of the first two.")
+
+
+if __name__ == "__main__":
+    main()

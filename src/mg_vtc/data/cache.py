@@ -1,0 +1,158 @@
+"""Decode once: the resized pixels of all pictures in one file, which those who read it map into their memory."""
+
+import functools
+import json
+import math
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import datasets
+import numpy as np
+from datasets.fingerprint import Hasher
+from filelock import FileLock
+from tqdm.auto import tqdm
+
+from .pixels import decode
+
+DECODING = 1  # version of what `decode` makes of a picture: raised, it makes all caches anew
+MARGIN = 2**30  # bytes that a cache leaves free on its disk
+CHUNK = 256  # pictures that are in memory while a cache is written
+
+
+def cache_folder() -> Path:
+    """Return the folder in the cache of `datasets` (HF_DATASETS_CACHE) that holds what this package computes once."""
+    return Path(datasets.config.HF_DATASETS_CACHE) / "mg_vtc"
+
+
+def describe_cache(rows: datasets.Dataset, image_size: int, *, jpeg_draft: bool = False) -> str | None:
+    """Return what `cache_pictures` with these arguments is going to do, as a line for the user.
+
+    Such as "decoding 60,514 pictures once: 9.1 GB in <folder>"; None where the cache exists or finds no room.
+    """
+    num_bytes = _count_bytes(rows, image_size)
+    if _find_path(rows, image_size, jpeg_draft).exists() or _free_bytes() < num_bytes + MARGIN:
+        return None
+    return f"decoding {len(rows):,} pictures once: {_format_bytes(num_bytes)} in {cache_folder()}"
+
+
+def cache_pictures(rows: datasets.Dataset, image_size: int, *, jpeg_draft: bool = False) -> np.memmap | None:
+    """Decode and resize the pictures of all rows, unless it was done before, and map them into memory.
+
+    The file is in `cache_folder()`. It is found again by the files of the rows (path, size, time of change), or by the
+    fingerprint of `rows` where pictures are in Arrow, and by the settings, so that another split of the same rows uses
+    it too: give the rows before they are split. It appears under its name when it is whole. Of several processes one
+    makes it while the others wait.
+
+    Args:
+        rows: Rows with a `datasets.Image` in the column `image`.
+        image_size: Height and width, in pixels.
+        jpeg_draft: As for `decode`.
+
+    Returns:
+        uint8 (num_rows, image_size, image_size, 3), read-only. None where the disk has no room for it or can not be
+        written, of which a warning says more.
+
+    Raises:
+        FileNotFoundError: The file of a picture is missing.
+        ValueError: A picture can not be decoded.
+    """
+    path = _find_path(rows, image_size, jpeg_draft)
+    if not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.parent / "pictures.lock"):
+                if not path.exists():  # by the process that held the lock
+                    _write(path, rows, image_size, jpeg_draft)
+        except OSError as error:
+            warnings.warn(
+                f"The decoded pictures, {_format_bytes(_count_bytes(rows, image_size))}, can not be kept in "
+                f"{path.parent} ({error}), so pictures are decoded each time they are read, which is slower. Set "
+                "HF_DATASETS_CACHE to a folder with more room.",
+                stacklevel=2,
+            )
+            return None
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def decode_row(row: int, image: dict[str, Any], image_size: int, *, jpeg_draft: bool) -> np.ndarray:
+    """Return what `decode` makes of the picture of a row.
+
+    Raises:
+        ValueError: The picture can not be decoded; it tells the row and the fault.
+    """
+    try:
+        return decode(image, image_size, jpeg_draft=jpeg_draft)
+    except Exception as error:  # decoders raise errors of many types on damaged files; all are reported
+        name = "" if image is None or image["path"] is None else f" ({image['path']})"
+        raise ValueError(
+            f"The picture of row {row}{name} can not be decoded: {type(error).__name__}: {error}"
+        ) from error
+
+
+@contextmanager
+def replace_when_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that is named `path` once all is written; a failure leaves nothing of it."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _find_path(rows: datasets.Dataset, image_size: int, jpeg_draft: bool) -> Path:
+    """Return where the cache of these rows is or would be."""
+    files, in_arrow = [], False
+    for table in rows.select_columns("image").with_format("arrow").iter(1000):
+        data, paths = table["image"].combine_chunks().flatten()
+        in_arrow |= data.null_count < len(data)
+        for path in paths.filter(data.is_null()).drop_null().to_pylist():
+            status = os.stat(path)
+            files.append((path, status.st_size, status.st_mtime_ns))
+    key = json.dumps([DECODING, image_size, jpeg_draft, files, rows._fingerprint if in_arrow else None])
+    return cache_folder() / f"pictures-{image_size}-{Hasher.hash_bytes(key.encode())}.npy"
+
+
+def _write(path: Path, rows: datasets.Dataset, image_size: int, jpeg_draft: bool) -> None:
+    """Decode the pictures in threads and write them; written, not mapped, since a map on a full disk kills."""
+    for remains in path.parent.glob("pictures-*.part"):  # of processes that were killed: who writes holds the lock
+        remains.unlink()
+    if _free_bytes() < _count_bytes(rows, image_size) + MARGIN:
+        raise OSError(f"{_format_bytes(_free_bytes())} are free, of which {_format_bytes(MARGIN)} stay free")
+    shape = (len(rows), image_size, image_size, 3)
+    decode_numbered = functools.partial(decode_row, image_size=image_size, jpeg_draft=jpeg_draft)
+    images = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
+    with (
+        replace_when_whole(path) as file,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=len(rows), desc="decoding", unit=" pictures", disable=None) as bar,
+    ):
+        np.lib.format.write_array_header_2_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for start in range(0, len(rows), CHUNK):
+            chunk = images[start : start + CHUNK]["image"]
+            for picture in pool.map(decode_numbered, range(start, start + len(chunk)), chunk):
+                file.write(picture.data)
+                bar.update()
+
+
+def _count_bytes(rows: datasets.Dataset, image_size: int) -> int:
+    return math.prod((len(rows), image_size, image_size, 3))
+
+
+def _free_bytes() -> int:
+    """Return how many bytes are free on the disk of the cache, whose folder may be missing yet."""
+    folder = cache_folder().absolute()
+    return shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.exists())).free
+
+
+def _format_bytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"

@@ -1,0 +1,105 @@
+"""The pictures of a split as a data set of torch: from the cache of decoded pictures, or decoded each time."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from .cache import decode_row
+from .pixels import shift
+
+
+class PictureDataset(Dataset):
+    """Rows of uint8 pixel values and labels, for the Trainer; `collate_pictures` makes batches of them.
+
+    A row is `pixel_values`, uint8 (3, image_size, image_size) with the channels last in memory, `labels`, int, and
+    `index`, int, the row's number here. Workers of a DataLoader, forked or spawned, map the file of `pixels` too.
+
+    Args:
+        rows: Columns `image` (a `datasets.Image`), `label` (int) and `row` (int, the number of the picture in
+            `pixels`).
+        image_size: Height and width, in pixels.
+        pixels: What `cache_pictures` returned; where it is None, pictures are decoded each time, to the same values.
+        max_shift: How far `shift` may move a picture, in pixels; 0 leaves pictures where they are.
+        seed: Seed of `shift`.
+        jpeg_draft: As for `decode`; without effect on `pixels`, which were decoded before.
+
+    Attributes:
+        labels: int64 (num_rows,).
+        image_size: Height and width, in pixels.
+
+    Raises:
+        ValueError: `pixels` are of another size; or, while rows are read, a picture can not be decoded.
+    """
+
+    def __init__(
+        self,
+        rows: datasets.Dataset,
+        image_size: int,
+        *,
+        pixels: np.memmap | None,
+        max_shift: int = 0,
+        seed: int = 0,
+        jpeg_draft: bool = False,
+    ) -> None:
+        if pixels is not None and pixels.shape[1] != image_size:
+            raise ValueError(f"image_size is {image_size}, but pixels are of pictures of size {pixels.shape[1]}.")
+        self.labels = torch.tensor(rows["label"][:])  # (num_rows,)
+        self.image_size = image_size
+        self.max_shift = max_shift
+        self.seed = seed
+        self.jpeg_draft = jpeg_draft
+        self._pixels = pixels
+        if pixels is None:
+            self._images = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
+        else:
+            self._pixel_rows = np.asarray(rows["row"][:])  # (num_rows,)
+        # Shared memory: workers that are already running see set_epoch() too.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the moves of this epoch, here and in all workers of a DataLoader."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Read the rows of a batch at once."""
+        numbers = torch.tensor(indices)  # (batch_size,)
+        labels = self.labels[numbers]  # (batch_size,)
+        pixel_values = torch.from_numpy(self._read(numbers.numpy())).permute(0, 3, 1, 2)  # (batch_size, 3, H, W)
+        if self.max_shift > 0:
+            epoch = int(self._epoch)
+            pixel_values = shift(pixel_values, max_shift=self.max_shift, seed=self.seed, epoch=epoch, indices=numbers)
+        return [
+            {"pixel_values": picture, "labels": label, "index": index}
+            for picture, label, index in zip(pixel_values, labels.tolist(), numbers.tolist(), strict=True)
+        ]
+
+    def _read(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the pictures of some rows, uint8 (batch_size, image_size, image_size, 3)."""
+        if self._pixels is not None:
+            return self._pixels[self._pixel_rows[numbers]]
+        images = self._images[numbers.tolist()]["image"]
+        return np.stack(
+            [
+                decode_row(row, image, self.image_size, jpeg_draft=self.jpeg_draft)
+                for row, image in zip(numbers.tolist(), images, strict=True)
+            ]
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A memory map is pickled with all its content: a spawned worker gets the name of the file instead.
+        return self.__dict__ | {"_pixels": None if self._pixels is None else self._pixels.filename}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if state["_pixels"] is not None:
+            self._pixels = np.load(state["_pixels"], mmap_mode="r", allow_pickle=False)

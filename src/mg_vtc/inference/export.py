@@ -1,0 +1,84 @@
+"""What every export begins and ends with: a model that is opened, and files that appear when all of them are right."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from transformers import AutoConfig, AutoImageProcessor, BaseImageProcessor
+
+from ..modeling_mg_vtc import MgVtcForImageClassification
+
+
+class ExportedFile(NamedTuple):
+    """A file that was written.
+
+    Args:
+        name: Its name in the folder.
+        num_bytes: Its size.
+        difference: Largest absolute difference of its answers to those of the model, divided by the largest absolute
+            answer; `None` for a file that answers nothing.
+        agreement: Share of the calibration pictures for which the best class is the model's, in 0..1; int8 alone.
+    """
+
+    name: str
+    num_bytes: int
+    difference: float | None = None
+    agreement: float | None = None
+
+
+def open_model(
+    model_id: str, dtype: torch.dtype | str = "auto"
+) -> tuple[MgVtcForImageClassification, BaseImageProcessor]:
+    """Open a model as a classifier in evaluation mode, text tower and all, and what prepares its pictures.
+
+    Args:
+        model_id: Folder or Hub id of a model of this package.
+        dtype: Type of its weights, "auto" for that of the checkpoint.
+
+    Raises:
+        OSError: There is no such model within reach.
+        ValueError: It is a model of another kind.
+    """
+    try:
+        config = AutoConfig.from_pretrained(model_id)
+    except OSError as error:
+        raise OSError(
+            f"There is no model {model_id!r}: no folder with a config.json, and nothing on a Hub within reach."
+        ) from error
+    if config.model_type != "mg_vtc":
+        raise ValueError(f"{model_id!r} is a model of type {config.model_type!r}; only those of mg_vtc are exported.")
+    model = MgVtcForImageClassification.from_pretrained(model_id, config=config, dtype=dtype).eval()
+    return model, AutoImageProcessor.from_pretrained(model_id, backend="pil")
+
+
+def check_destination(folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
+    """Make sure that no file would be lost; to be called before anything slow.
+
+    Raises:
+        ValueError: The folder has files of these names, and `overwrite` was not asked for.
+    """
+    present = [name for name in names if (folder / name).exists()]
+    if present and not overwrite:
+        raise ValueError(f"{folder} holds {', '.join(present)} already: choose another --out, or add --overwrite.")
+
+
+@contextmanager
+def write_when_right(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Give a folder to write into, whose files move to `folder` once the block has ended without an error.
+
+    Args:
+        folder: Where the files go; made where it is not there.
+        names: Files of an earlier export, which leave when the new ones come.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # beside the folder, so that a move is a renaming
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as staging:
+        yield Path(staging)
+        folder.mkdir(exist_ok=True)
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+        for path in Path(staging).iterdir():
+            path.replace(folder / path.name)

@@ -1,0 +1,154 @@
+"""The pictures of a run: loaded, split and decoded once, or read from a stream."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from datasets import Dataset, DatasetDict
+
+from .data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders, split_stratified
+from .data.cache import cache_pictures, describe_cache
+from .data.pictures import PictureDataset
+from .data.shards import load_stream
+from .data.stream import PictureStream
+from .recipe import DataArguments
+from .training_args import MgVtcTrainingArguments
+
+PARTS = ("train", "validation", "test")
+
+
+class RunData(NamedTuple):
+    """What a run trains and is evaluated on.
+
+    Attributes:
+        parts: "train", "validation" and, if there is one, "test".
+        class_names: In id order.
+        split_by: "frame" (pictures at random, whatever clip they are of) or "given" (the user's own split).
+        file_names: Of the rows of each part; empty for a stream.
+    """
+
+    parts: Mapping[str, PictureDataset | PictureStream]
+    class_names: list[str]
+    split_by: str
+    file_names: dict[str, list[str]]
+
+
+def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say: Callable[[str], object]) -> RunData:
+    """Load the pictures that a recipe names.
+
+    Args:
+        data: What to load, and how.
+        training: Batch sizes, seed, and the processes that share a stream.
+        say: Takes a line about what is going to take time and disk.
+
+    Raises:
+        FileNotFoundError: A folder or data set is missing.
+        ValueError: There is nothing to train on, pictures are unreadable, or a stream has no validation split.
+    """
+    if data.streaming:
+        return _open_stream(data, training)
+    source = _load_source(data)
+    pixels = {name: _decode_once(rows, data, say) for name, rows in source.items() if name in PARTS}
+    numbered = DatasetDict({name: rows.add_column("row", range(len(rows))) for name, rows in source.items()})
+    splits, split_by = _split(numbered, data.train_val_split, training.seed)
+    parts = {
+        name: PictureDataset(
+            splits[name],
+            data.image_size,
+            pixels=pixels["train" if split_by == "frame" and name == "validation" else name],
+            max_shift=data.max_shift if name == "train" else 0,
+            seed=training.seed,
+            jpeg_draft=data.jpeg_draft,
+        )
+        for name in PARTS
+        if name in splits
+    }
+    class_names = splits["train"].features["label"].names
+    _warn_of_unseen_classes(parts, class_names)
+    return RunData(parts, class_names, split_by, {name: splits[name]["file_name"][:] for name in parts})
+
+
+def _load_source(data: DataArguments) -> DatasetDict:
+    """Rows as they are found, before they are split."""
+    if data.dataset_name == "demo":
+        return DatasetDict(train=load_demo_dataset(data.image_size))
+    if data.dataset_name is not None:
+        return load_hub_dataset(
+            data.dataset_name,
+            data.dataset_config_name,
+            image_column=data.image_column_name,
+            label_column=data.label_column_name,
+        )
+    assert data.train_dir is not None  # as `DataArguments` has made sure
+    if data.validation_dir is not None:
+        folders = {"train": data.train_dir, "validation": data.validation_dir}
+        return load_image_folders(folders, data.labels_file, skip_bad_images=data.skip_bad_images)
+    return load_image_folder(data.train_dir, data.labels_file, skip_bad_images=data.skip_bad_images)
+
+
+def _decode_once(rows: Dataset, data: DataArguments, say: Callable[[str], object]) -> np.memmap | None:
+    if not data.decode_once:
+        return None
+    if line := describe_cache(rows, data.image_size, jpeg_draft=data.jpeg_draft):
+        say(line)
+    return cache_pictures(rows, data.image_size, jpeg_draft=data.jpeg_draft)
+
+
+def _split(source: DatasetDict, fraction: float, seed: int) -> tuple[DatasetDict, str]:
+    """Rows with a "train" and a "validation" part, and how they came: "frame" or "given"."""
+    if "train" not in source:
+        raise ValueError(f"There is nothing to train on: the only splits are {', '.join(source)}.")
+    if "validation" in source:
+        return source, "given"
+    return DatasetDict(source | split_stratified(source["train"], fraction, seed)), "frame"
+
+
+def _warn_of_unseen_classes(parts: dict[str, PictureDataset], class_names: list[str]) -> None:
+    seen = set(parts["train"].labels.tolist())
+    if unseen := sorted(set(parts["validation"].labels.tolist()) - seen):
+        listed = ", ".join(class_names[label] for label in unseen)
+        warnings.warn(f"Classes to validate on that no training picture shows: {listed}.", stacklevel=3)
+
+
+def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunData:
+    assert data.dataset_name is not None  # as `DataArguments` has made sure
+    splits = load_stream(
+        data.dataset_name,
+        data.dataset_config_name,
+        image_column=data.image_column_name,
+        label_column=data.label_column_name,
+        labels_file=data.labels_file,
+    )
+    if missing := [name for name in ("train", "validation") if name not in splits]:
+        raise ValueError(
+            f"{data.dataset_name!r} has no {' and no '.join(missing)} split, only {', '.join(splits)}: a stream can "
+            "not be split at random, so it must bring both."
+        )
+    if training.max_steps < 1:
+        raise ValueError("A stream has no known length: say after how many steps to stop, with max_steps.")
+    if training.save_strategy == "epoch":
+        warnings.warn(
+            "A stream has no epochs, so nothing is evaluated or saved before the end: set eval_strategy and "
+            "save_strategy to steps, with eval_steps and save_steps.",
+            stacklevel=3,
+        )
+    shared = {"jpeg_draft": data.jpeg_draft, "skip_bad_images": data.skip_bad_images}
+    parts = {
+        name: PictureStream(splits[name], data.image_size, training.eval_batch_size, repeat=False, **shared)
+        for name in PARTS[1:]
+        if name in splits
+    }
+    parts["train"] = PictureStream(
+        splits["train"],
+        data.image_size,
+        training.train_batch_size,
+        repeat=True,
+        shuffle_buffer=data.shuffle_buffer,
+        max_shift=data.max_shift,
+        seed=training.seed,
+        num_processes=training.world_size,
+        process_index=training.process_index,
+        **shared,
+    )
+    return RunData(parts, splits["train"].features["label"].names, "given", {})
