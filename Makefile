@@ -34,9 +34,9 @@ conformance: install  ## Run transformers' own common tests over our classes (fe
 	$(PYTHON) conformance/fetch.py
 	$(PYTHON) -m pytest -c conformance/pytest.ini conformance
 
-bench: install  ## Measure speed, as ratios in one run
-	$(PYTHON) benchmarks/import_time.py
-	$(PYTHON) benchmarks/train_step.py
+bench: install  ## Measure speed and memory, as ratios in one run; alone on the machine, under 20 minutes
+	@failed=0; for benchmark in import_time train_step memory loader answering classes pictures; do \
+		$(PYTHON) benchmarks/$$benchmark.py || failed=1; done; exit $$failed
 
 clean:  ## Remove what the other targets made, but the runs
 	rm -rf $(VENV) .conformance .mypy_cache .ruff_cache .pytest_cache .hypothesis

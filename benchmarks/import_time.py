@@ -7,31 +7,24 @@ import argparse
 import statistics
 import subprocess
 import sys
-import time
 
+from rounds import measure_rounds, print_machine, speed_ratios, spread
 
-def seconds(code: str) -> float:
-    """Wall time of an interpreter that runs the code and ends."""
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True)
-    return time.perf_counter() - start
+CODES = ("import transformers", "pass", "import mg_vtc", "import mg_vtc, transformers")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Import time beside that of transformers.")
     parser.add_argument("--rounds", type=int, default=9)
     rounds = parser.parse_args().rounds
-    codes = ("pass", "import transformers", "import mg_vtc", "import mg_vtc, transformers")
-    times: dict[str, list[float]] = {code: [] for code in codes}
-    for number in range(rounds + 1):  # the first warms up the disk cache
-        for code in codes:
-            elapsed = seconds(code)
-            if number:
-                times[code].append(elapsed)
-    print(f"| code | seconds, median of {rounds} | of `import transformers` |\n|---|---|---|")
-    for code, values in times.items():
-        ratio = statistics.median(a / b for a, b in zip(values, times["import transformers"], strict=True))
-        print(f"| `{code}` | {statistics.median(values):.2f} | {ratio:.2f} |")
+    seconds = measure_rounds(
+        {code: lambda code=code: subprocess.run([sys.executable, "-c", code], check=True) for code in CODES}, rounds
+    )
+    print_machine("Import time.")
+    print("| code | seconds | of `import transformers` | spread |\n|---|---|---|---|")
+    for code, values in seconds.items():
+        ratio = statistics.median(1 / ratio for ratio in speed_ratios(seconds, code))
+        print(f"| `{code}` | {statistics.median(values):.2f} | {ratio:.2f} | {spread(seconds, code):.0%} |")
 
 
 if __name__ == "__main__":

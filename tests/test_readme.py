@@ -75,6 +75,12 @@ def test_every_command_works(checkout):
             run(["bash", "-euc", code] if language == "bash" else [sys.executable, "-c", code], checkout)
 
 
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
+def test_every_command_of_a_page_works(checkout, page):
+    for code in re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / page).read_text(), flags=re.DOTALL):
+        run(["bash", "-euc", f"{code.strip()} --num_train_epochs 1 --use_cpu"], checkout)
+
+
 def test_the_picture_is_what_the_package_draws():
     with Image.open(ROOT / "docs" / "demo.png") as picture:
         shown = np.asarray(picture.convert("RGB"), dtype=float)

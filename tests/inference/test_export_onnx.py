@@ -1,8 +1,10 @@
 """ONNX files answer as the model does, for every tower and every batch, and say all that is needed to use them."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -36,25 +38,10 @@ TINY_BERT = {
     "num_attention_heads": 2,
     "intermediate_size": 32,
 }
-# The lines of the README
-STANDALONE = """
-import json
-
-import numpy as np
-import onnxruntime
-from PIL import Image, ImageOps
-
-session = onnxruntime.InferenceSession("runs/demo/onnx/classifier.onnx")
-about = session.get_modelmeta().custom_metadata_map
-labels, (height, width) = json.loads(about["labels"]), json.loads(about["image_size"])
-mean, std = np.float32(json.loads(about["image_mean"])), np.float32(json.loads(about["image_std"]))
-image = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB")
-pixels = np.asarray(image.resize((width, height), Image.Resampling[about["resample"]])) / np.float32(255)
-pixel_values = ((pixels - mean) / std).transpose(2, 0, 1)[None]  # (1, 3, height, width)
-logits = session.run(None, {"pixel_values": pixel_values})[0][0]  # (num_labels,)
-scores = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-print({labels[i]: float(scores[i]) for i in (-scores).argsort()[:5]})
-"""
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+STANDALONE = next(
+    code for code in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "onnxruntime" in code
+)
 
 
 @pytest.fixture(scope="module")
