@@ -35,7 +35,14 @@ from mg_vtc.processing import build_processor, build_tokenizer
 from mg_vtc.progress import EpochLineCallback
 from mg_vtc.recipe import ModelArguments, Recipe, parse_recipe
 from mg_vtc.run_data import load_run_data
-from mg_vtc.run_folder import check_run_folder, clear_run_folder, find_checkpoint, write_recipe, write_split
+from mg_vtc.run_folder import (
+    check_processes,
+    check_run_folder,
+    clear_run_folder,
+    find_checkpoint,
+    write_recipe,
+    write_split,
+)
 
 DEMO_RECIPE = Path(__file__).parent / "configs" / "demo.yaml"
 CARD_TEMPLATE = Path(__file__).parent / "model_card.md"
@@ -87,6 +94,7 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, PictureDataset | Pictur
     check_run_folder(folder, overwrite=arguments.overwrite_output_dir, resume=resume)
     if resume:
         arguments.resume_from_checkpoint = find_checkpoint(folder, arguments.resume_from_checkpoint)
+        check_processes(Path(arguments.resume_from_checkpoint), arguments.world_size)
     set_seed(arguments.seed)
     data = load_run_data(recipe.data, arguments, say=print if arguments.process_index == 0 else lambda line: None)
     model, processor = build_model(recipe.model, recipe.data.image_size, data.class_names)
@@ -111,6 +119,11 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, PictureDataset | Pictur
         folder.mkdir(parents=True, exist_ok=True)
         write_split(folder, data.file_names, split_by=data.split_by, seed=arguments.seed, resume=resume)
         write_recipe(folder, recipe.settings, resume=resume)
+    trainer.accelerator.wait_for_everyone()
+    if not (folder / "recipe.yaml").exists():
+        raise ValueError(
+            f"output_dir {folder} must be on a disk that all machines share, and this one does not see it."
+        )
     return trainer, data.parts.get("test")
 
 

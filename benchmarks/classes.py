@@ -1,26 +1,36 @@
-"""Does a train step cost more with more classes? Seconds of a step for 32 to 10,000 of them.
+"""Does a train step cost more with more classes? Seconds and peak memory of a step for 32 to 10,000 of them.
 
-    python benchmarks/classes.py [--rounds 15]
+    python benchmarks/classes.py [--rounds 5]
 
-Small towers (those of configs/small.yaml) at 64 px, batches of 64, DistilBERT's vocabulary made of the names. With
-`text_batch` unique the text tower reads the labels of the batch, so the number of classes should not matter once they
-are as many in the batch; with `text_batch` classes it reads all of them, in chunks.
+Small towers (those of configs/small.yaml) at 64 px, batches of 64. With `text_batch` unique the text tower reads the
+labels of the batch, so that time should grow with those alone; with `text_batch` classes it reads all, in chunks.
+Memory is the peak of a process of its own that takes three steps. What grows with the classes in any case are their
+token ids and `class_embeds`.
 """
 
 import argparse
 import statistics
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import yaml
-from rounds import measure_rounds, print_machine, speed_ratios, spread
+from rounds import measure_rounds, peak_memory, print_machine, speed_ratios, spread
 from train_step import take_step
 
 from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
 from mg_vtc.processing import build_processor, build_tokenizer
 
+SETTINGS = [  # classes, labels in the batch, text_batch
+    (32, 32, "unique"),
+    (1_000, 32, "unique"),
+    (10_000, 32, "unique"),
+    (10_000, 64, "unique"),
+    (10_000, 64, "classes"),
+]
 BATCH_SIZE, IMAGE_SIZE = 64, 64
 RECIPE = yaml.safe_load((Path(__file__).parents[1] / "configs" / "small.yaml").read_text())
 
@@ -48,22 +58,33 @@ def make_step(num_classes: int, num_unique: int, text_batch: str) -> Callable[[]
     return lambda: take_step(trainer.compute_loss(model, batch), optimizer, set_to_none=False)
 
 
+def measure_peak(number: int) -> float:
+    """Peak resident memory of a process that takes some steps, in MB."""
+    command = [sys.executable, __file__, "--setting", str(number)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e6
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Seconds of a train step by the number of classes.")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser = argparse.ArgumentParser(description="Cost of a train step by the number of classes.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--setting", type=int, help="Take three steps of this one and print the peak in bytes.")
     arguments = parser.parse_args()
-    settings = [(32, 32, "unique"), (1_000, 32, "unique"), (10_000, 32, "unique"), (10_000, 64, "unique")]
-    steps = {setting: make_step(*setting) for setting in [*settings, (1_000, 64, "classes")]}
-    seconds = measure_rounds(steps, arguments.rounds)
+    if arguments.setting is not None:
+        step = make_step(*SETTINGS[arguments.setting])
+        for _ in range(3):
+            step()
+        print(peak_memory())
+        return
+    seconds = measure_rounds({setting: make_step(*setting) for setting in SETTINGS}, arguments.rounds)
     print_machine(f"Train step by the number of classes, batches of {BATCH_SIZE}.")
-    print("| classes | labels in the batch | text_batch | ms a step | times the first | spread |")
-    print("|---|---|---|---|---|---|")
-    for setting in steps:
-        num_classes, num_unique, text_batch = setting
+    print("| classes | labels in the batch | text_batch | ms a step | times the first | spread | peak MB |")
+    print("|---|---|---|---|---|---|---|")
+    for number, (num_classes, num_unique, text_batch) in enumerate(SETTINGS):
+        setting = SETTINGS[number]
         slower = 1 / statistics.median(speed_ratios(seconds, setting))
         print(
             f"| {num_classes:,} | {num_unique} | {text_batch} | {1e3 * statistics.median(seconds[setting]):.0f} "
-            f"| {slower:.2f} | {spread(seconds, setting):.0%} |"
+            f"| {slower:.2f} | {spread(seconds, setting):.0%} | {measure_peak(number):.0f} |"
         )
 
 

@@ -10,14 +10,16 @@ import argparse
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import torch
+from datasets import Dataset
 from PIL import Image
 from rounds import print_machine
-from transformers import AutoImageProcessor
+from transformers import AutoImageProcessor, BaseImageProcessor
 from transformers.utils import logging
 
 from mg_vtc import MgVtcForImageClassification
@@ -25,11 +27,36 @@ from mg_vtc.data import load_image_folder
 from mg_vtc.data.pixels import to_rgb
 from mg_vtc.inference.export_onnx import CLASSIFIER, INT8_CLASSIFIER, export_onnx
 
+BATCH_SIZE = 64
+Classifier = Callable[[np.ndarray], np.ndarray]  # pixel values to logits
 
-def read_logits(path: Path, pixel_values: np.ndarray) -> np.ndarray:
-    """Logits of an ONNX file, (num_pictures, num_labels)."""
+
+def score(
+    classifiers: dict[str, Classifier], validation: Dataset, processor: BaseImageProcessor
+) -> dict[str, np.ndarray]:
+    """Logits of each classifier, (num_pictures, num_labels), from batches of pictures, each prepared once."""
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in classifiers}
+    for batch in validation.iter(BATCH_SIZE):
+        images = [to_rgb(image) for image in batch["image"]]
+        pixel_values = processor(images, return_tensors="np")["pixel_values"]  # (batch_size, 3, height, width)
+        for name, classify in classifiers.items():
+            parts[name].append(classify(pixel_values))
+    return {name: np.concatenate(logits) for name, logits in parts.items()}
+
+
+def open_torch(run: Path) -> Classifier:
+    model = MgVtcForImageClassification.from_pretrained(run).eval()
+
+    def classify(pixel_values: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return model(torch.from_numpy(pixel_values)).logits.numpy()
+
+    return classify
+
+
+def open_onnx(path: Path) -> Classifier:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return session.run(None, {"pixel_values": pixel_values})[0]
+    return lambda pixel_values: session.run(None, {"pixel_values": pixel_values})[0]
 
 
 def main() -> None:
@@ -44,8 +71,6 @@ def main() -> None:
     processor = AutoImageProcessor.from_pretrained(options.run, backend="pil")
     validation = rows.select([row_of[name] for name in split["validation"]])
     labels = np.array(validation["label"][:])  # (num_pictures,)
-    images = [to_rgb(image) for image in validation["image"][:]]
-    pixel_values = processor(images, return_tensors="np")["pixel_values"]  # (num_pictures, 3, height, width)
     with tempfile.TemporaryDirectory() as scratch:
         calibration, folder = Path(scratch, "calibration"), Path(scratch, "onnx")
         calibration.mkdir()
@@ -53,17 +78,15 @@ def main() -> None:
             image: Image.Image = rows[row_of[name]]["image"]
             image.save(calibration / f"{name.replace(os.sep, '_')}.png")
         files = export_onnx(str(options.run), folder, int8=True, calibration=calibration)
-        model = MgVtcForImageClassification.from_pretrained(options.run).eval()
-        with torch.no_grad():
-            truth = model(torch.from_numpy(pixel_values)).logits.numpy()
-        answers = {"torch": truth}
-        answers |= {name: read_logits(folder / name, pixel_values) for name in (CLASSIFIER, INT8_CLASSIFIER)}
+        classifiers = {"torch": open_torch(options.run)}
+        classifiers |= {name: open_onnx(folder / name) for name in (CLASSIFIER, INT8_CLASSIFIER)}
+        answers = score(classifiers, validation, processor)
     size_of = {file.name: f"{file.num_bytes / 1e6:.1f}" for file in files}
     print_machine(f"{len(labels)} validation pictures.")
     print("| what | MB | top-1, % | same best class as torch, % |\n|---|---|---|---|")
     for name, logits in answers.items():
         best = logits.argmax(axis=1)
-        accuracy, agreement = 100 * (best == labels).mean(), 100 * (best == truth.argmax(axis=1)).mean()
+        accuracy, agreement = 100 * (best == labels).mean(), 100 * (best == answers["torch"].argmax(axis=1)).mean()
         print(f"| {name} | {size_of.get(name, '')} | {accuracy:.2f} | {agreement:.2f} |")
 
 

@@ -4,8 +4,14 @@
 
 * reference: transformers' `ViTImageProcessorPil`, called for each picture in `Dataset.set_transform`.
 * first epoch: all pictures are decoded into the cache, in one thread to be fair to one worker, and then read from it.
-* first epoch, drafts: the same with `jpeg_draft`.
-* later epochs: the pictures are read from the cache, many times over, as one epoch would take too little time.
+  JPEGs are decoded by simplejpeg (the extra "jpeg") or, where it is not installed, by Pillow, to the same pixels.
+* first epoch, drafts: the same with `jpeg_draft`, which Pillow alone can.
+* later epochs: the pictures are read from the cache in random order, many times over, as one epoch takes too little
+  time to be measured.
+
+What train.py does once before the first epoch is in none of them: it looks for unreadable files, for which each JPEG
+is decoded at an eighth of its size ("look for faults" in the second table). The reference and the first epochs start
+their worker in each epoch, the later epochs once for all of them, as with `dataloader_persistent_workers`.
 
 The pictures are smooth light, ellipses and noise, 150 to 300 KB each at quality 90, in a temporary folder. A second
 table tells where the time of the first epoch goes.
@@ -17,19 +23,22 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from types import ModuleType
 from unittest import mock
 
 import datasets
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
+import simplejpeg
 import torch
 from rounds import measure_rounds, print_machine, print_table
 from torch.utils.data import DataLoader
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN as MEAN
 from transformers.image_utils import IMAGENET_DEFAULT_STD as STD
 
-from mg_vtc.data import cache
+from mg_vtc.data import cache, pixels
+from mg_vtc.data.faults import find_fault
 from mg_vtc.data.pictures import PictureDataset
 from mg_vtc.data.pixels import collate_pictures, normalize, resize, to_rgb
 from mg_vtc.processing import build_processor
@@ -72,20 +81,22 @@ def read_reference(rows: datasets.Dataset) -> int:
     return sum(len(batch["pixel_values"]) for batch in loader)
 
 
-def read_first_epoch(rows: datasets.Dataset, jpeg_draft: bool) -> int:
-    """An epoch that begins without a cache."""
+def read_first_epoch(rows: datasets.Dataset, *, jpeg_draft: bool = False, decoder: ModuleType | None = None) -> int:
+    """An epoch that begins without a cache; the decoder is `simplejpeg`, or None for Pillow."""
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.object(datasets.config, "HF_DATASETS_CACHE", Path(folder)),
         mock.patch.object(cache.os, "cpu_count", return_value=1),
+        mock.patch.object(pixels, "simplejpeg", decoder),
     ):
         return read_epochs(rows, cache.cache_pictures(rows, IMAGE_SIZE, jpeg_draft=jpeg_draft), 1)
 
 
-def read_epochs(rows: datasets.Dataset, pixels: np.memmap, epochs: int) -> int:
-    """Epochs that read from the cache, by one worker that stays."""
-    dataset = PictureDataset(rows, IMAGE_SIZE, pixels=pixels)
-    order = [*range(len(rows))] * epochs
+def read_epochs(rows: datasets.Dataset, cached: np.memmap, epochs: int) -> int:
+    """Epochs in random order that read from the cache, by one worker that stays."""
+    dataset = PictureDataset(rows, IMAGE_SIZE, pixels=cached)
+    rng = np.random.default_rng(0)
+    order = np.concatenate([rng.permutation(len(rows)) for _ in range(epochs)]).tolist()
     loader = DataLoader(dataset, BATCH_SIZE, sampler=order, num_workers=1, collate_fn=collate_pictures)
     return sum(len(normalize(batch["pixel_values"], MEAN, STD)) for batch in loader)
 
@@ -94,7 +105,8 @@ def print_parts(rows: datasets.Dataset) -> None:
     """Print how long each part takes for a picture, in this process and one thread; medians."""
     images = rows.cast_column("image", datasets.Image(decode=False))[:BATCH_SIZE]["image"]
     numbers = range(len(images))
-    files = [Path(image["path"]).read_bytes() for image in images]
+    paths = [Path(image["path"]) for image in images]
+    files = [path.read_bytes() for path in paths]
     pictures = [load(data) for data in files]
     drafts = [load(data, jpeg_draft=True) for data in files]
     dataset = PictureDataset(rows, IMAGE_SIZE, pixels=cache.cache_pictures(rows, IMAGE_SIZE))
@@ -108,6 +120,8 @@ def print_parts(rows: datasets.Dataset) -> None:
                 file.write(picture.data)
 
     parts = {
+        "look for faults": lambda: list(map(find_fault, paths)),
+        "decode with simplejpeg": lambda: [simplejpeg.decode_jpeg(data, "RGBX") for data in files],
         "decode": lambda: [load(data) for data in files],
         "decode a draft": lambda: [load(data, jpeg_draft=True) for data in files],
         "resize": lambda: [resize(picture, IMAGE_SIZE) for picture in pictures],
@@ -148,13 +162,14 @@ def main() -> None:
         rows = make_rows(Path(name), arguments.pictures)
         size = sum(path.stat().st_size for path in Path(name).glob("*.jpg")) / arguments.pictures
         print_machine(f"{arguments.pictures} JPEGs of 1280 x 960, {size / 1000:.0f} KB each, one worker.")
-        pixels = cache.cache_pictures(rows, IMAGE_SIZE)
+        cached = cache.cache_pictures(rows, IMAGE_SIZE)
         seconds = measure_rounds(
             {
                 "reference": lambda: read_reference(rows),
-                "first epoch": lambda: read_first_epoch(rows, jpeg_draft=False),
+                "first epoch, simplejpeg": lambda: read_first_epoch(rows, decoder=simplejpeg),
+                "first epoch, Pillow": lambda: read_first_epoch(rows),
                 "first epoch, drafts": lambda: read_first_epoch(rows, jpeg_draft=True),
-                "later epochs": lambda: read_epochs(rows, pixels, LATER_EPOCHS),
+                "later epochs": lambda: read_epochs(rows, cached, LATER_EPOCHS),
             },
             arguments.rounds,
         )

@@ -7,10 +7,10 @@ two moments of AdamW, 16 bytes a parameter.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 
+from rounds import peak_memory, print_machine
 from train_step import make_batch, make_limit, make_project
 
 from mg_vtc import MgVtcConfig, MgVtcModel
@@ -34,11 +34,11 @@ def main() -> None:
         step, batch = MAKE[arguments.arrangement](), make_batch(arguments.batch_size)
         for _ in range(NUM_STEPS):
             step(batch)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        print(peak_memory())
         return
     num_parameters = sum(p.numel() for p in MgVtcModel(MgVtcConfig()).text_model.parameters())
     text, limit, project = 16 * num_parameters / 1e9, *(measure_peak(name, arguments.batch_size) for name in MAKE)
-    print(f"\n**Peak memory of a train step**, batches of {arguments.batch_size}\n")
+    print_machine(f"Peak memory of a train step, batches of {arguments.batch_size}.")
     print("| what | GB |\n|---|---|")
     print(f"| limit: ResNet50 + linear | {limit:.2f} |")
     print(f"| text tower: weights, gradients, two moments | {text:.2f} |")

@@ -6,7 +6,9 @@ For each number it writes that many synthetic pictures (a pool of 1,000 JPEGs of
 over, uncompressed) as Parquet shards to a temporary folder, and streams them once, after some steps to warm up, at
 32 px through a train step of an MgVtcModel with the smallest of towers, so that it is reading that is measured, in a
 process of its own. Memory is what is resident, shared pages counted in every process; "workers" is their sum. Step
-times are medians, with the waiting for the batch in them.
+times are medians, with the waiting for the batch in them. Nothing is refused for its spread, as the step times of a
+quiet machine are spread too: where workers and the main process share the cores, a step finds its batch ready or waits
+for it. Drift is seen in the columns of the first and the last tenth, and in those of other numbers of pictures.
 
 Then it measures, on the same pictures, where the time of reading goes: the fastest of some rounds, as others may use
 the machine.

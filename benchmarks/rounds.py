@@ -61,6 +61,12 @@ def spread(seconds: dict[str, list[float]], name: str) -> float:
     return (third - first) / median
 
 
+def peak_memory() -> int:
+    """Peak resident memory of this process since it began, in bytes; `ru_maxrss` begins with that of its parent."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
 def print_machine(title: str) -> None:
     """Print what was measured, and on what."""
     processor = platform.machine()

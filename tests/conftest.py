@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mg_vtc import MgVtcConfig, MgVtcModel
+from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
+from mg_vtc.evaluation.metrics import score_top_k
 from mg_vtc.processing import build_processor, build_tokenizer
 
 torch.set_num_threads(1)  # more would only wait for each other over tensors so small
@@ -89,3 +90,35 @@ def picture_folder(tmp_path_factory) -> Path:
                 pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / CLASS_NAMES[label] / f"{clip:04d}.{frame}.png")
     return folder
+
+
+def make_rows(num_rows, num_labels=6, size=32):
+    """Noise pictures, and labels of which some repeat."""
+    generator = torch.Generator().manual_seed(1)
+    return [
+        {
+            "pixel_values": torch.randn(3, size, size, generator=generator),
+            "labels": torch.randint(num_labels, (), generator=generator),
+            "index": torch.tensor(row),
+        }
+        for row in range(num_rows)
+    ]
+
+
+@pytest.fixture
+def make_trainer(model, processor, tmp_path):
+    def make(model=model, train=None, evaluation=None, **settings):
+        settings = {"per_device_train_batch_size": 8, "num_train_epochs": 1, "max_steps": 1} | settings
+        arguments = MgVtcTrainingArguments(
+            output_dir=str(tmp_path), use_cpu=True, disable_tqdm=True, seed=0, report_to="none", **settings
+        )
+        return MgVtcTrainer(
+            model,
+            arguments,
+            train_dataset=train or make_rows(8),
+            eval_dataset=evaluation or make_rows(12),
+            processing_class=processor,
+            compute_metrics=score_top_k,
+        )
+
+    return make

@@ -7,15 +7,21 @@ weights are so alike that gradients in float32 have four digits.
 
 import os
 import sys
+from io import BytesIO
 from pathlib import Path
 
+import PIL.Image
 import torch
 import torch.distributed as dist
 from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_VIT
+from datasets import ClassLabel, Dataset, Features, Image
 
 from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
+from mg_vtc.data.pixels import collate_pictures
+from mg_vtc.data.shards import load_stream
+from mg_vtc.data.stream import PictureStream
 from mg_vtc.evaluation.metrics import score_top_k
-from mg_vtc.gathering import gather_rows, take_share
+from mg_vtc.gathering import broadcast_buffers, gather_rows, take_share
 from mg_vtc.processing import build_processor, build_tokenizer
 
 GLOBAL_BATCH, NUM_ROWS, NUM_EVALUATED = 8, 21, 13  # the last batch has 5 rows, 3 on one process and 2 on the other
@@ -126,7 +132,56 @@ def gather_unequal_rows(folder):
     weights = torch.arange(joined.numel(), dtype=torch.float32).view_as(joined) * (rank + 1)
     (joined * weights).sum().backward()
     shares = {size: gather_rows(take_share(torch.arange(size)))[:size] for size in (1, 2, 5)}
-    torch.save({"joined": joined.detach(), "gradient": rows.grad, "shares": shares}, folder / f"gathered-{rank}.pt")
+    summed = torch.ones(1, 2, requires_grad=True)
+    (gather_rows(summed) + gather_rows(summed)).square().sum().backward()
+    norm = torch.nn.BatchNorm1d(1)
+    norm.running_mean.fill_(rank)
+    broadcast_buffers(norm)
+    saved = {
+        "joined": joined.detach(),
+        "gradient": rows.grad,
+        "shares": shares,
+        "summed": summed.detach(),
+        "gradient of a sum": summed.grad,
+        "buffer": norm.running_mean,
+        "streamed": {num_workers: evaluate_stream(folder, num_workers) for num_workers in (0, 2)},
+    }
+    torch.save(saved, folder / f"gathered-{rank}.pt")
+
+
+def evaluate_stream(folder, num_workers):
+    """Labels of an evaluation of 19 rows in two shards, sorted."""
+    shards = folder / f"shards-{dist.get_rank()}-{num_workers}"
+    names = [str(label) for label in range(19)]
+    features = Features(image=Image(), label=ClassLabel(names=names))
+    shards.mkdir()
+    for shard, labels in enumerate((range(7), range(7, 19))):
+        image = {"bytes": encode_picture(), "path": None}
+        rows = Dataset.from_list([{"image": image, "label": label} for label in labels], features=features)
+        rows.to_parquet(shards / f"validation-{shard:05d}-of-00002.parquet")
+    stream = PictureStream(load_stream(str(shards))["validation"], 32, 4, repeat=False)
+    processor = build_processor(32, build_tokenizer(names))
+    text_config = TINY_DISTILBERT | {"vocab_size": len(processor.tokenizer)}
+    model = MgVtcModel(
+        MgVtcConfig(vision_config=dict(TINY_VIT), text_config=text_config, id2label=dict(enumerate(names)))
+    )
+    arguments = MgVtcTrainingArguments(
+        output_dir=str(folder / "run"),
+        use_cpu=True,
+        disable_tqdm=True,
+        per_device_eval_batch_size=4,
+        dataloader_num_workers=num_workers,
+    )
+    trainer = MgVtcTrainer(
+        model, arguments, eval_dataset=stream, processing_class=processor, data_collator=collate_pictures
+    )
+    return sorted(trainer.predict(stream).label_ids.tolist())
+
+
+def encode_picture():
+    file = BytesIO()
+    PIL.Image.new("RGB", (8, 8)).save(file, "PNG")
+    return file.getvalue()
 
 
 def main():

@@ -30,6 +30,19 @@ def test_embeddings_that_differ_pass(texts):
     texts.check_apart(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)))
 
 
+@pytest.mark.parametrize("num_classes", [32, 1100])
+@pytest.mark.parametrize("seed", range(5))
+def test_many_rows_are_told_apart_to_rounding(num_classes, seed, processor):
+    names = [f"gesture {number}" for number in range(num_classes)]
+    texts = ClassTexts(names, processor.tokenizer, torch.device("cpu"))
+    embeds = torch.randn(num_classes, 256, generator=torch.Generator().manual_seed(seed))
+    embeds[-1] = embeds[3] * (1 + 1e-4)
+    texts.check_apart(embeds)
+    embeds[-1] = embeds[3]
+    with pytest.raises(ValueError, match=f"'gesture 3' and 'gesture {num_classes - 1}' are one text"):
+        texts.check_apart(embeds)
+
+
 @pytest.mark.parametrize(("first", "second"), [(0, 1), (0, 5), (4, 5)])
 @pytest.mark.parametrize("num_compared", [1024, 2])
 def test_two_equal_embeddings_are_named_wherever_they_are(texts, monkeypatch, first, second, num_compared):

@@ -71,6 +71,18 @@ def test_classifier_lies_beside_the_model_and_sizes_are_told(run_folder, capsys)
     assert re.fullmatch(rf"{folder}\nweights: \d+\.\d MB before, \d+\.\d MB now\n", capsys.readouterr().out)
 
 
+def test_classifier_of_the_folder_where_one_is_lies_beside_it_too(run_folder, monkeypatch, capsys):
+    monkeypatch.chdir(run_folder)
+    main(["export", ".", "--to", "classifier", "--overwrite"])
+    assert capsys.readouterr().out.splitlines()[0] == f"{run_folder}-classifier"
+
+
+def test_files_of_the_model_are_not_replaced_by_its_export(refusal, run_folder):
+    before = (run_folder / "tokenizer.json").read_text()
+    assert "is the model itself" in refusal("export", run_folder, "--to", "onnx", "--out", run_folder, "--overwrite")
+    assert (run_folder / "tokenizer.json").read_text() == before
+
+
 def test_mistake_ends_the_process_with_one_line_and_exit_code_1(tmp_path):
     done = subprocess.run(
         [*COMMAND, "export", str(tmp_path / "absent"), "--to", "onnx"], capture_output=True, text=True, timeout=60

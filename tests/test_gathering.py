@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).with_name("several_processes.py")
 def run(folder, *launcher):
     subprocess.run(
         [*launcher, str(SCRIPT), str(folder)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error::UserWarning:mg_vtc"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=True,
         capture_output=True,
         text=True,
@@ -116,6 +116,24 @@ def test_shares_of_all_processes_begin_with_the_whole(folder):
     for rank in (0, 1):
         for size, joined in torch.load(folder / "two" / f"gathered-{rank}.pt", weights_only=True)["shares"].items():
             assert joined.tolist() == list(range(size))
+
+
+def test_gathered_rows_may_be_added_up(folder):
+    for rank in (0, 1):
+        saved = torch.load(folder / "two" / f"gathered-{rank}.pt", weights_only=True)
+        # the square of the sum of a row and itself, on two processes that add their losses
+        assert torch.equal(saved["gradient of a sum"], 16 * saved["summed"])
+
+
+def test_buffers_become_those_of_the_first_process(folder):
+    for rank in (0, 1):
+        assert torch.load(folder / "two" / f"gathered-{rank}.pt", weights_only=True)["buffer"].tolist() == [0.0]
+
+
+def test_streamed_evaluation_counts_every_row_once_whatever_the_workers(folder):
+    for rank in (0, 1):
+        saved = torch.load(folder / "two" / f"gathered-{rank}.pt", weights_only=True)
+        assert saved["streamed"] == {0: list(range(19)), 2: list(range(19))}
 
 
 def test_one_process_gathers_and_shares_nothing():

@@ -78,7 +78,8 @@ def test_every_command_works(checkout):
 @pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
 def test_every_command_of_a_page_works(checkout, page):
     for code in re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / page).read_text(), flags=re.DOTALL):
-        run(["bash", "-euc", f"{code.strip()} --num_train_epochs 1 --use_cpu"], checkout)
+        screen = run(["bash", "-euc", f"{code.strip()} --num_train_epochs 1 --use_cpu"], checkout)
+        assert ("--num_processes 2" in code) == ("on each of 2 processes" in screen)
 
 
 def test_the_picture_is_what_the_package_draws():

@@ -103,6 +103,7 @@ def shards(picture_folder, tmp_path_factory):
     return folder
 
 
+NO_BEST = ("--load_best_model_at_end", "false")
 STREAMING = (
     *("--streaming", "--max_steps", "6", "--shuffle_buffer", "10", "--image_size", "32", "--max_shift", "2"),
     *("--vision_config", json.dumps(TINY_RESNET), "--text_config", json.dumps(TINY_DISTILBERT)),
@@ -130,6 +131,16 @@ def test_stream_without_validation_split_is_refused(shards, tmp_path):
         load("--dataset_name", tmp_path, "--streaming", "--max_steps", 4)
 
 
+def test_split_of_a_stream_without_labels_is_left_out(shards, tmp_path):
+    folder = shutil.copytree(shards, tmp_path / "shards")
+    names = sorted(path.name for path in folder.iterdir())
+    hidden = Dataset.from_parquet(str(folder / names[-1])).map(lambda row: {"label": -1})
+    hidden.to_parquet(folder / "test-00000-of-00001.parquet")
+    with pytest.warns(UserWarning, match="No row of the split test has a label, so it is left out"):
+        data = load("--dataset_name", folder, "--streaming", "--max_steps", 4, "--save_strategy", "no", *NO_BEST)
+    assert set(data.parts) == {"train", "validation"}
+
+
 def test_stream_that_would_save_nothing_before_its_end_is_warned_of(shards):
     with pytest.warns(UserWarning, match="A stream has no epochs"):
         load("--dataset_name", shards, "--streaming", "--max_steps", 4)
@@ -147,6 +158,8 @@ def test_streamed_run_that_was_killed_goes_on_to_the_same_weights(shards, tmp_pa
         load_file(tmp_path / name / "checkpoint-6" / "model.safetensors") for name in ("whole", "killed")
     )
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+    finish(start(*flags, "--output_dir", str(tmp_path / "killed"), "--resume_from_checkpoint", "true"))
+    assert not (tmp_path / "killed" / "checkpoint-7").exists()  # a finished run has nothing to go on with
     results = json.loads((tmp_path / "killed" / "all_results.json").read_text())
     assert results["eval_samples"] == 8
     assert not any(name.startswith("baseline") for name in results)

@@ -5,7 +5,14 @@ import json
 import pytest
 import yaml
 
-from mg_vtc.run_folder import check_run_folder, clear_run_folder, find_checkpoint, write_recipe, write_split
+from mg_vtc.run_folder import (
+    check_processes,
+    check_run_folder,
+    clear_run_folder,
+    find_checkpoint,
+    write_recipe,
+    write_split,
+)
 
 
 def make_checkpoint(folder, step, complete=True):
@@ -127,3 +134,22 @@ def test_checkpoint_of_another_run_is_refused(tmp_path):
     other = make_checkpoint(tmp_path / "other", 20)
     with pytest.raises(FileNotFoundError, match="no complete checkpoint of the run in output_dir"):
         find_checkpoint(tmp_path / "run", str(other))
+
+
+@pytest.mark.parametrize(("begun", "now"), [(1, 2), (2, 1), (2, 3)])
+def test_run_goes_on_with_as_many_processes_as_it_had(tmp_path, begun, now):
+    names = ["rng_state.pth"] if begun == 1 else [f"rng_state_{rank}.pth" for rank in range(begun)]
+    for name in names:
+        (tmp_path / name).touch()
+    check_processes(tmp_path, begun)
+    with pytest.raises(ValueError, match=f"began with {begun} process.*, now there are {now}"):
+        check_processes(tmp_path, now)
+
+
+def test_stream_goes_on_with_as_many_workers_as_it_had(tmp_path):
+    begun = {"streaming": True, "dataloader_num_workers": 2}
+    write_recipe(tmp_path, begun, resume=False)
+    with pytest.raises(ValueError, match="began with dataloader_num_workers 2, now it is 1"):
+        write_recipe(tmp_path, begun | {"dataloader_num_workers": 1}, resume=True)
+    write_recipe(tmp_path, {"dataloader_num_workers": 2}, resume=False)
+    write_recipe(tmp_path, {"dataloader_num_workers": 1}, resume=True)

@@ -5,44 +5,11 @@ import stat
 
 import pytest
 import torch
-from conftest import TINY_VIT
+from conftest import TINY_VIT, make_rows
 from torch import nn
 from transformers import AutoConfig, AutoModel, GPT2Config
 
-from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments, contrastive_loss, soft_target_loss
-from mg_vtc.evaluation.metrics import score_top_k
-
-
-def make_rows(num_rows, num_labels=6, size=32):
-    """Noise pictures, and labels of which some repeat."""
-    generator = torch.Generator().manual_seed(1)
-    return [
-        {
-            "pixel_values": torch.randn(3, size, size, generator=generator),
-            "labels": torch.randint(num_labels, (), generator=generator),
-            "index": torch.tensor(row),
-        }
-        for row in range(num_rows)
-    ]
-
-
-@pytest.fixture
-def make_trainer(model, processor, tmp_path):
-    def make(model=model, train=None, evaluation=None, **settings):
-        settings = {"per_device_train_batch_size": 8, "num_train_epochs": 1, "max_steps": 1} | settings
-        arguments = MgVtcTrainingArguments(
-            output_dir=str(tmp_path), use_cpu=True, disable_tqdm=True, seed=0, report_to="none", **settings
-        )
-        return MgVtcTrainer(
-            model,
-            arguments,
-            train_dataset=train or make_rows(8),
-            eval_dataset=evaluation or make_rows(12),
-            processing_class=processor,
-            compute_metrics=score_top_k,
-        )
-
-    return make
+from mg_vtc import MgVtcConfig, MgVtcModel, contrastive_loss, soft_target_loss
 
 
 def batch_of(rows):
@@ -259,13 +226,6 @@ def test_checkpoints_are_filled_and_readable_by_others(make_trainer, model, clas
 QUIET = {"load_best_model_at_end": False, "save_strategy": "no", "eval_strategy": "no"}
 
 
-def test_uint8_pictures_are_normalised_as_the_processor_does(make_trainer, processor):
-    pixels = torch.randint(256, (2, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    expected = processor.image_processor(list(pixels.numpy()), return_tensors="pt")["pixel_values"]
-    prepared = make_trainer()._prepare_inputs({"pixel_values": pixels, "labels": torch.tensor([0, 1])})
-    torch.testing.assert_close(prepared["pixel_values"], expected, rtol=1e-5, atol=1e-5)
-
-
 @pytest.mark.parametrize("tower", ["vision_model", "text_model"])
 def test_frozen_tower_stays_as_it_was_and_the_rest_learns(make_trainer, model, tower):
     before = copy.deepcopy(model.state_dict())  # with the statistics of batch norm
@@ -280,15 +240,38 @@ def test_frozen_tower_stays_as_it_was_and_the_rest_learns(make_trainer, model, t
 
 
 def test_frozen_text_tower_encodes_each_class_once_for_the_whole_run(make_trainer, model):
-    calls = []
+    sizes = []
     model.text_model.register_forward_pre_hook(
-        lambda _, args, kwargs: calls.append(len(kwargs["input_ids"])), with_kwargs=True
+        lambda _, args, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True
     )
-    trainer = make_trainer(freeze_text_model=True, **QUIET)
-    assert calls.pop(0) == 6
-    calls.clear()  # class_embeds as they are before the training
-    trainer.compute_loss(model.train(), batch_of(make_rows(8)))
-    assert not calls
+    trainer = make_trainer(
+        freeze_text_model=True,
+        max_steps=3,
+        train=make_rows(24),
+        save_strategy="no",
+        eval_strategy="steps",
+        eval_steps=1,
+        load_best_model_at_end=False,
+    )
+    trainer.train()
+    trainer.save_model()
+    assert sizes == [6]
+
+
+def test_frozen_text_tower_that_is_loaded_anew_is_encoded_anew(make_trainer, model, tmp_path):
+    trainer = make_trainer(freeze_text_model=True)
+    with torch.no_grad():
+        model.text_model.embeddings.word_embeddings.weight.mul_(-2)
+    model.save_pretrained(tmp_path / "other")
+    expected = model.get_text_states(**trainer._class_texts.inputs)
+    assert not torch.allclose(trainer._text_states, expected)
+    trainer._load_weights(tmp_path / "other")
+    torch.testing.assert_close(trainer._text_states, expected)
+
+
+def test_vision_only_has_no_text_tower_to_freeze(make_trainer):
+    with pytest.raises(ValueError, match="has no text tower"):
+        make_trainer(make_vision_only(), loss_type="ce", freeze_text_model=True)
 
 
 def test_frozen_text_tower_gives_the_loss_and_gradients_of_one_that_is_run(make_trainer, model):
@@ -369,9 +352,3 @@ def test_bfloat16_autocast_trains_to_about_the_same_loss(make_trainer, config):
     full, half = (losses_of(make_trainer(without_dropout(config), bf16=bf16, **THREE_STEPS)) for bf16 in (False, True))
     assert full != half
     assert half == pytest.approx(full, rel=0.05)
-
-
-def test_evaluation_leaves_no_row_out_where_training_drops_the_last(make_trainer):
-    trainer = make_trainer(evaluation=make_rows(13), per_device_eval_batch_size=8, dataloader_drop_last=True)
-    assert len(trainer.predict(trainer.eval_dataset).predictions) == 13
-    assert trainer.args.dataloader_drop_last

@@ -42,10 +42,11 @@ class ClassTexts:
         """
         for start in range(0, len(embeds), NUM_COMPARED):
             rows = embeds[start : start + NUM_COMPARED]
-            alike = torch.cdist(rows, embeds) < 1e-5 * embeds.norm(dim=-1)  # (rows, num_labels)
-            pairs = alike.triu(diagonal=start + 1).nonzero()
-            if len(pairs):
-                row, second = pairs[0].tolist()
+            near = torch.cdist(rows, embeds) < 1e-2 * embeds.norm(dim=-1)  # (rows, num_labels), exact to 1e-3 or so
+            firsts, seconds = near.triu(diagonal=start + 1).nonzero(as_tuple=True)  # each (num_near,)
+            alike = (rows[firsts] - embeds[seconds]).norm(dim=-1) < 1e-5 * embeds[seconds].norm(dim=-1)
+            if alike.any():
+                row, second = firsts[alike][0].item(), seconds[alike][0].item()
                 raise ValueError(
                     f"{self.prompts[start + row]!r} and {self.prompts[second]!r} are one text to this text tower and "
                     "tokenizer. Either the tokenizer does not know their words (does the folder of the tower hold its "

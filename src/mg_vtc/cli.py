@@ -99,8 +99,7 @@ def _export_onnx(options: argparse.Namespace) -> None:
 def _export_classifier(options: argparse.Namespace) -> None:
     from .inference.export_classifier import export_classifier
 
-    model = Path(options.model)
-    folder = options.out or model.with_name(f"{model.resolve().name}-classifier")
+    folder = options.out or Path(f"{Path(options.model).resolve()}-classifier")
     before, after = export_classifier(options.model, folder, overwrite=options.overwrite)
     print(f"{folder}\nweights: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now")
 

@@ -40,9 +40,16 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        gradient = gradient.contiguous()
-        dist.all_reduce(gradient)
-        return gradient.split(ctx.sizes)[dist.get_rank()]
+        summed = gradient.clone(memory_format=torch.contiguous_format)  # autograd may hold what it gave
+        dist.all_reduce(summed)
+        return summed.split(ctx.sizes)[dist.get_rank()]
+
+
+def broadcast_buffers(model: torch.nn.Module) -> None:
+    """Give every process the buffers of the first: the running statistics of batch norm, which differ."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 def take_share(rows: torch.Tensor) -> torch.Tensor:

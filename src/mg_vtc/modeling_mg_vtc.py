@@ -20,15 +20,7 @@ from transformers.utils import TransformersKwargs
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_mg_vtc import MgVtcConfig, pooled_dim
-from .modeling_tower import (
-    MgVtcOutput,
-    MgVtcProjectionHead,
-    build_tower,
-    encode_in_chunks,
-    encode_text,
-    evaluating,
-    project,
-)
+from .modeling_tower import MgVtcOutput, MgVtcProjectionHead, build_tower, encode_texts, evaluating, project
 
 
 class MgVtcPreTrainedModel(PreTrainedModel):
@@ -65,7 +57,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
         class_embeds: Embeddings of the class prompts, `(num_labels, projection_dim)`: random until
             [`~MgVtcModel.set_class_embeds`] fills them; a learned table if `config.vision_only`.
         logit_scale: Natural logarithm of the scale of the logits, 0-d.
-        text_chunk_size: How many texts are encoded at a time, `None` for all; see `encode_in_chunks`.
+        text_chunk_size: How many texts are encoded at a time, `None` for all; see `encode_texts`.
     """
 
     class_embeds: torch.Tensor
@@ -161,9 +153,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
     def _encode_texts(self, input_ids: torch.Tensor, **inputs: Any) -> BaseModelOutputWithPooling:
         if self.config.vision_only:
             raise ValueError("This model is vision-only: it has no text tower and knows its own classes alone.")
-        if self.text_chunk_size is None or len(input_ids) <= self.text_chunk_size:
-            return encode_text(self.text_model, input_ids=input_ids, **inputs)
-        return encode_in_chunks(self.text_model, self.text_chunk_size, input_ids=input_ids, **inputs)
+        return encode_texts(self.text_model, self.text_chunk_size, input_ids=input_ids, **inputs)
 
     def _embed(self, features: torch.Tensor) -> torch.Tensor:
         return F.normalize(features, dim=-1) if self.config.normalize else features
@@ -228,21 +218,22 @@ class MgVtcModel(MgVtcPreTrainedModel):
         self.logit_scale.clamp_(max=math.log(self.config.max_logit_scale))
 
     @torch.no_grad()
-    def set_class_embeds(self, input_ids: torch.Tensor, **text_inputs: torch.Tensor) -> None:
+    def set_class_embeds(self, text_states: torch.Tensor | None = None, **text_inputs: torch.Tensor) -> None:
         """Store the embeddings of the class prompts, computed without dropout, in `class_embeds`.
 
         Args:
-            input_ids: Token ids of `config.class_prompts`, `(num_labels, sequence_length)`.
-            text_inputs: What else the tokenizer gives for them, such as `attention_mask`.
+            text_states: What [`~MgVtcModel.get_text_states`] gave for `config.class_prompts`, `(num_labels, width)`.
+            text_inputs: Or what the tokenizer gives for them, each `(num_labels, sequence_length)`.
 
         Raises:
             ValueError: There are more or fewer texts than classes, or the model is vision-only.
         """
-        if len(input_ids) != self.config.num_labels:
-            raise ValueError(f"got {len(input_ids)} texts for {self.config.num_labels} classes; give one a class.")
+        if text_states is None:
+            text_states = self.get_text_states(**text_inputs)
+        if len(text_states) != self.config.num_labels:
+            raise ValueError(f"got {len(text_states)} texts for {self.config.num_labels} classes; give one a class.")
         with evaluating(self):
-            features = self.get_text_features(input_ids, return_dict=True, **text_inputs).pooler_output
-            self.class_embeds.copy_(self._embed(features))
+            self.class_embeds.copy_(self._embed(self.text_projection(text_states)))
 
     @classmethod
     def from_vision_text_pretrained(

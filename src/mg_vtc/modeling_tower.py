@@ -90,16 +90,33 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def encode_text(tower: PreTrainedModel, **inputs: Any) -> BaseModelOutputWithPooling:
+def encode_texts(tower: PreTrainedModel, chunk_size: int | None, **inputs: Any) -> BaseModelOutputWithPooling:
     """A text tower's output; its pooled state is that of the first token where it has none (DistilBERT).
 
     Args:
         tower: Text encoder.
+        chunk_size: More texts than this are encoded so many at a time, in the memory of one chunk: activations are not
+            kept but computed again in the backward pass, and only the pooled states are returned. `None`: all at once.
         inputs: `input_ids` and `attention_mask`, both `(batch_size, sequence_length)`, and what else it takes.
 
     Returns:
         With `pooler_output` `(batch_size, width)`.
     """
+    num_texts = len(inputs["input_ids"])
+    if chunk_size is None or num_texts <= chunk_size:
+        return _encode_texts(tower, **inputs)
+    pooled = []
+    for start in range(0, num_texts, chunk_size):
+        chunk = {
+            name: value[start : start + chunk_size] if torch.is_tensor(value) and len(value) == num_texts else value
+            for name, value in inputs.items()
+        }
+        outputs = checkpoint(functools.partial(_encode_texts, tower, **chunk), use_reentrant=False)
+        pooled.append(outputs.pooler_output)  # (chunk_size, width)
+    return BaseModelOutputWithPooling(pooler_output=torch.cat(pooled))
+
+
+def _encode_texts(tower: PreTrainedModel, **inputs: Any) -> BaseModelOutputWithPooling:
     outputs = tower(return_dict=True, **inputs)
     pooled = outputs.get("pooler_output")
     return BaseModelOutputWithPooling(
@@ -108,24 +125,6 @@ def encode_text(tower: PreTrainedModel, **inputs: Any) -> BaseModelOutputWithPoo
         hidden_states=outputs.get("hidden_states"),
         attentions=outputs.get("attentions"),
     )
-
-
-def encode_in_chunks(tower: PreTrainedModel, chunk_size: int, **inputs: Any) -> BaseModelOutputWithPooling:
-    """`encode_text` of `chunk_size` texts at a time: the pooled states alone, in the memory of one chunk.
-
-    Activations of a chunk are not kept but computed again in the backward pass.
-    """
-
-    num_texts = len(inputs["input_ids"])
-    pooled = []
-    for start in range(0, num_texts, chunk_size):
-        chunk = {
-            name: value[start : start + chunk_size] if torch.is_tensor(value) and len(value) == num_texts else value
-            for name, value in inputs.items()
-        }
-        outputs = checkpoint(functools.partial(encode_text, tower, **chunk), use_reentrant=False)
-        pooled.append(outputs.pooler_output)  # (chunk_size, width)
-    return BaseModelOutputWithPooling(pooler_output=torch.cat(pooled))
 
 
 def project(outputs: ModelOutput, head: MgVtcProjectionHead) -> BaseModelOutputWithPooling:

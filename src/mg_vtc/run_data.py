@@ -133,6 +133,12 @@ def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunDa
             "save_strategy to steps, with eval_steps and save_steps.",
             stacklevel=3,
         )
+    for name in set(splits) & set(PARTS[1:]):
+        if next(iter(splits[name]), None) is None:  # as in hidden test sets
+            warnings.warn(f"No row of the split {name} has a label, so it is left out.", stacklevel=3)
+            del splits[name]
+    if "validation" not in splits:
+        raise ValueError(f"The validation split of {data.dataset_name!r} has no labels to evaluate against.")
     shared = {"jpeg_draft": data.jpeg_draft, "skip_bad_images": data.skip_bad_images}
     parts = {
         name: PictureStream(splits[name], data.image_size, training.eval_batch_size, repeat=False, **shared)
@@ -146,7 +152,7 @@ def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunDa
         repeat=True,
         shuffle_buffer=data.shuffle_buffer,
         max_shift=data.max_shift,
-        seed=training.seed,
+        seed=training.seed if training.data_seed is None else training.data_seed,
         num_processes=training.world_size,
         process_index=training.process_index,
         **shared,

@@ -80,6 +80,20 @@ def find_checkpoint(folder: Path, resume_from: str) -> str:
     return str(max(complete, key=lambda checkpoint: int(checkpoint.name.removeprefix("checkpoint-"))))
 
 
+def check_processes(checkpoint: Path, world_size: int) -> None:
+    """Make sure that as many processes go on as began: each knows its own rows and its own random numbers.
+
+    Raises:
+        ValueError: They are more or fewer.
+    """
+    begun = len(list(checkpoint.glob("rng_state_*.pth"))) or 1
+    if begun != world_size:
+        raise ValueError(
+            f"The run began with {begun} process{'es' if begun > 1 else ''}, now there are {world_size}: a run goes "
+            "on with as many, as its batches would be others."
+        )
+
+
 def write_split(folder: Path, file_names: dict[str, list[str]], *, split_by: str, seed: int, resume: bool) -> None:
     """Write `split.json`: how the rows were split, and the ids of both parts in the order of their row numbers.
 
@@ -121,7 +135,8 @@ def write_recipe(folder: Path, settings: dict[str, Any], *, resume: bool) -> Non
     kept = {key: value for key, value in settings.items() if key not in left_out and value is not None}
     if resume:
         begun = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for key in sorted((begun.keys() | kept.keys()) - set(MAY_CHANGE)):
+        may_change = set(MAY_CHANGE) - ({"dataloader_num_workers"} if kept.get("streaming") else set())
+        for key in sorted((begun.keys() | kept.keys()) - may_change):
             if begun.get(key) != kept.get(key):
                 raise ValueError(
                     f"The run began with {key} {begun.get(key)!r}, now it is {kept.get(key)!r}: a run goes on with "

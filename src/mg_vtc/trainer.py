@@ -7,40 +7,23 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import EvalLoopOutput
 
 from .class_texts import ClassTexts
-from .data.batches import GlobalBatchSampler
-from .data.pixels import normalize
-from .data.stream import PictureStream
-from .gathering import gather_rows, take_share
+from .gathering import broadcast_buffers, gather_rows, take_share
 from .losses import contrastive_loss, saturated_share, soft_target_loss
 from .parameter_groups import group_parameters
+from .picture_trainer import PictureTrainer
 from .training_args import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
 
 
-class _SetEpoch(TrainerCallback):
-    """Tells the order of the rows and their augmentation which epoch it is: both are functions of it."""
-
-    def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        loader = kwargs["train_dataloader"]
-        for part in (loader.batch_sampler, loader.dataset):
-            if hasattr(part, "set_epoch"):
-                part.set_epoch(int(state.epoch))
-
-
-class MgVtcTrainer(Trainer):
+class MgVtcTrainer(PictureTrainer):
     """Trains a `MgVtcModel` on rows of `pixel_values` and `labels`, contrasting them with `config.class_prompts`.
 
-    `processing_class` is the model's processor. `pixel_values` may be uint8, and are then normalised with its mean and
-    standard deviation, on the device. Several processes contrast the whole batch: embeddings are gathered with their
-    gradients, and each process encodes its share of the texts, so that loss and gradients are those of one process
-    with the same global batch, but for batch norm, whose statistics are those of a process.
+    Several processes contrast the whole batch: embeddings are gathered with their gradients, and each process encodes
+    its share of the texts, so that loss and gradients are those of one process with the same global batch, but for
+    batch norm, whose statistics in training are those of a process. The first one's count in evaluation.
 
     Evaluation scores each picture against all classes; `eval_loss` is the objective over the whole set (for
     `ce_identity` and `ce_soft`, which pair texts, it is `ce`), so that it does not depend on the batch size. It is no
@@ -59,13 +42,10 @@ class MgVtcTrainer(Trainer):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._config = self.model.config
-        self._image_processor: Any = getattr(self.processing_class, "image_processor", self.processing_class)
         self.model.vision_model.to(memory_format=torch.channels_last)  # convolutions are faster so, on CPU and GPU
         if self.args.device.type == "cpu":  # zeros in the same memory are cheaper than new memory at each step
             self.model.zero_grad = functools.partial(self.model.zero_grad, set_to_none=False)
         self._saturated_sum, self._num_saturated = torch.zeros((), device=self.args.device), 0
-        self.add_callback(_SetEpoch)
-        self._check_batches()
         self._frozen_towers = self._freeze_towers()
         self._class_texts, self._text_states = None, None
         if self._config.vision_only:
@@ -73,11 +53,12 @@ class MgVtcTrainer(Trainer):
                 raise ValueError(
                     f"loss_type {self.args.loss_type!r} needs texts: a vision-only model takes js, kl or ce."
                 )
+            if self.args.freeze_text_model:
+                raise ValueError("freeze_text_model is set, and a vision-only model has no text tower: leave one out.")
             return
         self.model.text_chunk_size = self.args.text_chunk_size
         self._class_texts = ClassTexts(self._config.class_prompts, self.processing_class.tokenizer, self.args.device)
-        if self.args.freeze_text_model:  # its states never change: (num_labels, width)
-            self._text_states = self.model.get_text_states(**self._class_texts.inputs)
+        self._encode_frozen_texts()
         self.refresh_class_embeds()
         self._class_texts.check_apart(self.model.class_embeds)
 
@@ -92,72 +73,21 @@ class MgVtcTrainer(Trainer):
             tower.requires_grad_(False)
         return frozen
 
-    def _check_batches(self) -> None:
-        """Refuse a batch of one picture, unless it is compared with all classes, and one of none for a process."""
-        if self.train_dataset is None or isinstance(self.train_dataset, PictureStream):
-            return
-        num_rows, num_processes = len(self.train_dataset), self.args.world_size
-        batch_size = self.args.train_batch_size * num_processes
-        leftover = 0 if self.args.dataloader_drop_last else num_rows % batch_size
-        in_batch = self.args.text_batch != "classes" and not self._config.vision_only
-        if in_batch and (batch_size == 1 or leftover == 1):
+    def _encode_frozen_texts(self) -> None:
+        """Encode each class once, where the text tower stays as it is: its states are `(num_labels, width)`."""
+        if self._class_texts is not None and self.args.freeze_text_model:
+            self._text_states = self.model.get_text_states(**self._class_texts.inputs)
+
+    def _check_batches(self, num_rows: int) -> None:
+        """Refuse a batch of a single picture, too, unless it is compared with all classes."""
+        super()._check_batches(num_rows)
+        leftover = 0 if self.args.dataloader_drop_last else num_rows % self.global_batch_size
+        in_batch = self.args.text_batch != "classes" and not self.model.config.vision_only
+        if in_batch and (self.global_batch_size == 1 or leftover == 1):
             raise ValueError(
-                f"{num_rows} training pictures in batches of {batch_size} leave a picture alone, with nothing to be "
-                "contrasted with: choose another per_device_train_batch_size, or text_batch 'classes'."
+                f"{num_rows} training pictures in batches of {self.global_batch_size} leave a picture alone, with "
+                "nothing to be contrasted with: choose another per_device_train_batch_size, or text_batch 'classes'."
             )
-        if 0 < leftover < num_processes:
-            raise ValueError(
-                f"{num_rows} training pictures in batches of {batch_size} leave {leftover} for {num_processes} "
-                "processes: choose another per_device_train_batch_size, or dataloader_drop_last."
-            )
-
-    def get_train_dataloader(self) -> DataLoader:
-        """Batches in an order that is a function of seed and epoch, each shared out to the processes."""
-        args, dataset = self.args, self.train_dataset
-        if isinstance(dataset, PictureStream):
-            batches: dict[str, Any] = {"batch_size": self._train_batch_size}
-        else:
-            sampler = GlobalBatchSampler(
-                len(dataset),
-                self._train_batch_size * args.world_size,
-                num_processes=args.world_size,
-                process_index=args.process_index,
-                seed=args.seed if args.data_seed is None else args.data_seed,
-                drop_last=args.dataloader_drop_last,
-            )
-            batches = {"batch_sampler": sampler}
-        return DataLoader(
-            dataset,
-            **batches,
-            collate_fn=self.data_collator,
-            num_workers=args.dataloader_num_workers,
-            pin_memory=args.dataloader_pin_memory,
-            persistent_workers=args.dataloader_persistent_workers,
-            prefetch_factor=args.dataloader_prefetch_factor,
-            generator=torch.Generator(),  # so that starting workers draws nothing from that of the dropout
-        )
-
-    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
-        epochs, num_batches = super()._init_training_state(*args, **kwargs)
-        if not isinstance(self.train_dataset, PictureStream):
-            return epochs, num_batches
-        self.train_dataset.skip_batches(num_batches)  # without decoding what the Trainer would read and throw away
-        return 0, 0
-
-    def _get_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader:
-        """Loader of an evaluation, where no row is left out whatever `dataloader_drop_last` says of the training."""
-        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
-        try:
-            return super()._get_dataloader(*args, **kwargs)
-        finally:
-            self.args.dataloader_drop_last = drop_last
-
-    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        inputs = super()._prepare_inputs(inputs)
-        if inputs["pixel_values"].dtype == torch.uint8:  # as they come from a `PictureDataset`
-            mean, std = self._image_processor.image_mean, self._image_processor.image_std
-            inputs["pixel_values"] = normalize(inputs["pixel_values"], mean, std)
-        return inputs
 
     def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
         self.accelerator.unwrap_model(model).clamp_logit_scale()
@@ -186,9 +116,10 @@ class MgVtcTrainer(Trainer):
             rows = gather_rows(inputs["index"]).tolist() if "index" in inputs else "unknown"
             raise FloatingPointError(
                 f"The loss is {loss.item()} at step {self.state.global_step + 1} (epoch {self.state.epoch:.2f}), in "
-                f"the batch of training rows {rows}, numbered as in split.json. The step was not "
-                f"taken, and the checkpoints in {self.args.output_dir} are as they were. Look at these pictures; a "
-                "lower learning rate helps where nothing is wrong with them."
+                f"the batch of training rows {rows}, numbered as in split.json (a stream has the CRC-32 of its "
+                "encoded pictures instead). The step was not taken, and the checkpoints in "
+                f"{self.args.output_dir} are as they were. Look at these pictures; a lower learning rate helps where "
+                "nothing is wrong with them."
             )
         return (loss, outputs) if return_outputs else loss
 
@@ -233,8 +164,6 @@ class MgVtcTrainer(Trainer):
             logs["saturated_share"] = self._saturated_sum.item() / self._num_saturated
             self._saturated_sum.zero_()
             self._num_saturated = 0
-        if isinstance(self.train_dataset, PictureStream):  # the one epoch of a stream is all of its steps
-            self.state.epoch = self.state.global_step / self.state.max_steps
         super().log(logs, start_time)
 
     def prediction_step(
@@ -250,6 +179,7 @@ class MgVtcTrainer(Trainer):
             return None, model(pixel_values=inputs["pixel_values"]).logits_per_image, inputs["labels"]
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
+        broadcast_buffers(self.model)  # those that are saved, so that what is scored is what is saved
         self.refresh_class_embeds()
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         labels = torch.as_tensor(output.label_ids)  # (num_rows,)
@@ -267,7 +197,8 @@ class MgVtcTrainer(Trainer):
     def refresh_class_embeds(self) -> None:
         """Encode the class prompts with the present weights, so that classes are scored and saved as they are."""
         if self._class_texts is not None:
-            self.accelerator.unwrap_model(self.model).set_class_embeds(**self._class_texts.inputs)
+            texts = self._class_texts.inputs if self._text_states is None else {"text_states": self._text_states}
+            self.accelerator.unwrap_model(self.model).set_class_embeds(**texts)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
@@ -287,6 +218,7 @@ class MgVtcTrainer(Trainer):
         """
         model = self.accelerator.unwrap_model(self.model)
         model.load_state_dict(type(model).from_pretrained(checkpoint, dtype=torch.float32).state_dict())
+        self._encode_frozen_texts()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         self.refresh_class_embeds()

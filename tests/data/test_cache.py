@@ -10,8 +10,10 @@ from pathlib import Path
 import datasets
 import numpy as np
 import PIL.Image
+import pyarrow as pa
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, load_dataset
+from datasets.table import InMemoryTable
 
 from mg_vtc.data import load_image_folder, split_stratified
 from mg_vtc.data.cache import MARGIN, cache_folder, cache_pictures, describe_cache
@@ -151,6 +153,14 @@ def test_rows_of_files_and_of_arrow_see_a_changed_file_too(files: list[Path], ow
     change_content(files[0])
     cache_pictures(make_rows(mixed), SIZE)
     assert len(stored(own_cache)) == 2
+
+
+def test_pictures_of_more_than_2_gb_are_known_by_their_content(own_cache: Path):
+    data = pa.array([bytes(2_300_000)] * 20)  # 46 MB, of which 50 references are 2.3 GB
+    pictures = pa.StructArray.from_arrays([data, pa.nulls(len(data), pa.string())], ["bytes", "path"])
+    table = pa.table({"image": pa.chunked_array([pictures] * 50)})
+    rows = Dataset(InMemoryTable(table), fingerprint="large").cast_column("image", Image())
+    assert describe_cache(rows, SIZE) == f"decoding 1,000 pictures once: 0.4 MB in {own_cache}"
 
 
 def test_a_picture_that_can_not_be_decoded_is_named_and_leaves_no_file(files: list[Path], own_cache: Path):

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import time
 from pathlib import Path
 
 import datasets
@@ -12,6 +13,8 @@ import pytest
 
 from mg_vtc.data.faults import READABLE, find_fault, find_faults
 
+# Python 3.12 and later warn of fork in a process with threads, which torch has.
+ignore_fork_warning = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)  # (height, width, 3)
 
@@ -112,8 +115,7 @@ def test_unreadable_files_are_read_each_time(folder: Path):
     assert find_faults([path]) == {}
 
 
-# Python 3.12 and later warn of fork in a process with threads, which torch has.
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@ignore_fork_warning
 def test_processes_remember_together(folder: Path):
     paths = [folder / f"{number}.png" for number in range(40)]
     for path in paths:
@@ -131,6 +133,39 @@ def test_processes_remember_together(folder: Path):
     remembered = json.loads((folder.parent / "cache" / "mg_vtc" / READABLE).read_text())
     assert sorted(remembered) == sorted(map(str, paths))
     assert remembered[str(paths[0])] == [paths[0].stat().st_size, paths[0].stat().st_mtime_ns]
+
+
+@ignore_fork_warning
+def test_of_two_processes_one_reads_the_files_and_the_other_knows_them(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    context = multiprocessing.get_context("fork")
+    num_read, start = context.Value("i", 0), context.Barrier(2)
+
+    def count_and_find(path: Path) -> str | None:
+        with num_read.get_lock():
+            num_read.value += 1
+        time.sleep(0.01)  # so that the other process could come in between
+        return find_fault(path)
+
+    monkeypatch.setattr("mg_vtc.data.faults.find_fault", count_and_find)
+    paths = sorted(folder.iterdir())
+    processes = [context.Process(target=lambda: (start.wait(), find_faults(paths))) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert num_read.value == len(paths)
+
+
+@pytest.mark.parametrize("content", ["", '{"a": [1, '], ids=["empty", "cut off"])
+def test_a_damaged_memory_is_none(folder: Path, content: str):
+    paths = sorted(folder.iterdir())
+    remembered = folder.parent / "cache" / "mg_vtc" / READABLE
+    remembered.parent.mkdir(parents=True)
+    remembered.write_text(content)
+    spoil(paths[0])
+    assert list(find_faults(paths)) == [paths[0]]
+    assert sorted(json.loads(remembered.read_text())) == sorted(map(str, paths[1:]))
 
 
 def test_a_cache_that_can_not_be_written_is_warned_of(folder: Path):

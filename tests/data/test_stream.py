@@ -3,6 +3,7 @@
 import io
 import itertools
 import pickle
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -212,6 +213,15 @@ def test_row_without_a_picture_is_named_so(tmp_path):
 def test_path_in_a_row_is_read(tmp_path):
     (tmp_path / "picture.png").write_bytes(encode_picture(0))
     shards = [[{"bytes": None, "path": str(tmp_path / "picture.png")}]]
+    rows = load_stream(str(write_shards(tmp_path / "shards", shards)))["train"]
+    assert indices_of(PictureStream(rows, 8, BATCH_SIZE, repeat=False)) == [zlib.crc32(encode_picture(0))]
+
+
+def test_address_in_a_row_is_read(tmp_path):
+    """As a folder of pictures on the Hub gives `hf://` addresses; here one within an archive on the disk."""
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+        archive.writestr("picture.png", encode_picture(0))
+    shards = [[{"bytes": None, "path": f"zip://picture.png::{tmp_path / 'pictures.zip'}"}]]
     rows = load_stream(str(write_shards(tmp_path / "shards", shards)))["train"]
     assert indices_of(PictureStream(rows, 8, BATCH_SIZE, repeat=False)) == [zlib.crc32(encode_picture(0))]
 

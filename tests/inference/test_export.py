@@ -1,3 +1,6 @@
+import tempfile
+from pathlib import Path
+
 import pytest
 from conftest import TINY_RESNET
 from saved_models import save_model
@@ -26,10 +29,17 @@ def test_opened_model_is_in_evaluation_mode_with_its_image_processor(tmp_path):
 
 def test_present_files_are_refused_by_name_unless_overwriting(tmp_path):
     (tmp_path / "b").touch()
-    check_destination(tmp_path, ["a"], overwrite=False)
-    check_destination(tmp_path, ["a", "b"], overwrite=True)
+    check_destination("org/name", tmp_path, ["a"], overwrite=False)
+    check_destination("org/name", tmp_path, ["a", "b"], overwrite=True)
     with pytest.raises(ValueError, match=r"holds b already.*--overwrite"):
-        check_destination(tmp_path, ["a", "b"], overwrite=False)
+        check_destination("org/name", tmp_path, ["a", "b"], overwrite=False)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_folder_of_the_model_is_never_the_destination(tmp_path, overwrite):
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match="is the model itself"):
+        check_destination(str(tmp_path), tmp_path / "link", [], overwrite=overwrite)
 
 
 def test_files_come_together_and_those_of_an_earlier_export_leave(tmp_path):
@@ -44,14 +54,44 @@ def test_files_come_together_and_those_of_an_earlier_export_leave(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_an_error_leaves_everything_as_it_was(tmp_path):
-    folder = tmp_path / "out"
-
-    def write():
+def test_folder_on_another_disk_takes_files_too(tmp_path):
+    shared_memory = Path("/dev/shm")
+    if not shared_memory.is_dir() or shared_memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second file system, which /dev/shm is on Linux")
+    with tempfile.TemporaryDirectory(dir=shared_memory) as elsewhere:
+        folder = tmp_path / "out"
+        folder.symlink_to(elsewhere)
+        (folder / "a").write_text("old")
         with write_when_right(folder, ["a"]) as staging:
-            (staging / "a").touch()
-            raise ArithmeticError
+            (staging / "a").write_text("new")
+        assert {path.name: path.read_text() for path in Path(elsewhere).iterdir()} == {"a": "new"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
+
+def write(folder, error):
+    with write_when_right(folder, ["b", "a"]) as staging:
+        (staging / "a").write_text("new")
+        if error is not None:
+            raise error
+
+
+def test_an_error_leaves_no_folder_that_was_not_there(tmp_path):
     with pytest.raises(ArithmeticError):
-        write()
+        write(tmp_path / "not" / "there" / "yet", ArithmeticError())
     assert not list(tmp_path.iterdir())
+
+
+def test_an_error_leaves_the_files_of_an_earlier_export(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("old")
+    with pytest.raises(ArithmeticError):
+        write(tmp_path, ArithmeticError())
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old", "b": "old"}
+
+
+def test_a_file_that_can_not_be_replaced_leaves_those_that_would_have_left(tmp_path):
+    (tmp_path / "a").mkdir()  # which no file replaces
+    (tmp_path / "b").write_text("old")
+    with pytest.raises(IsADirectoryError):
+        write(tmp_path, None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]

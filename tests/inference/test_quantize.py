@@ -64,8 +64,8 @@ def int8_weights(picture_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("int8")
     # 6 classes from random weights: a wrong best class would be warned of, and is not what is tested here
     save_model(folder, TINY_RESNET, id2label={0: "a", 1: "b"}, logit_scale_init_value=0)
-    export_onnx(str(folder), folder, int8=True, calibration=picture_folder / "Covering face")
-    graph = onnx.load(folder / "classifier.int8.onnx").graph
+    export_onnx(str(folder), folder / "onnx", int8=True, calibration=picture_folder / "Covering face")
+    graph = onnx.load(folder / "onnx" / "classifier.int8.onnx").graph
     return graph, {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
 

@@ -113,11 +113,12 @@ def _find_path(rows: datasets.Dataset, image_size: int, jpeg_draft: bool) -> Pat
     """Return where the cache of these rows is or would be."""
     files, in_arrow = [], False
     for table in rows.select_columns("image").with_format("arrow").iter(1000):
-        data, paths = table["image"].combine_chunks().flatten()
-        in_arrow |= data.null_count < len(data)
-        for path in paths.filter(data.is_null()).drop_null().to_pylist():
-            status = os.stat(path)
-            files.append((path, status.st_size, status.st_mtime_ns))
+        for chunk in table["image"].chunks:  # as they are: together they may have more bytes than one can address
+            data, paths = chunk.flatten()
+            in_arrow |= data.null_count < len(data)
+            for path in paths.filter(data.is_null()).drop_null().to_pylist():
+                status = os.stat(path)
+                files.append((path, status.st_size, status.st_mtime_ns))
     key = json.dumps([DECODING, image_size, jpeg_draft, files, rows._fingerprint if in_arrow else None])
     return cache_folder() / f"pictures-{image_size}-{Hasher.hash_bytes(key.encode())}.npy"
 

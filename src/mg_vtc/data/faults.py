@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import PIL.Image
@@ -21,19 +22,24 @@ def find_faults(paths: Sequence[Path]) -> dict[Path, str]:
 
     Files that were found readable are remembered in `cache_folder()` by path, size and time of change, and are not
     read again. Unreadable ones are: what hindered (a permission, a network) may be gone without a change of the file.
+    Of several processes one reads while the others wait, and then know what it has found readable.
 
     Where this can not be remembered, a warning says so.
     """
     remembered = cache_folder() / READABLE
-    known = _read(remembered)
-    marks = {path: _mark(path) for path in paths}  # before they are read, lest a later change goes unnoticed
-    unknown = [path for path, mark in marks.items() if mark is None or known.get(str(path.absolute())) != mark]
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-        faults = dict(zip(unknown, pool.map(find_fault, unknown), strict=True))
-    readable = {str(path.absolute()): mark for path, mark in marks.items() if path in faults and faults[path] is None}
-    if readable:
-        _remember(remembered, readable)
+    with ExitStack() as stack:
+        with suppress(OSError):  # where nothing can be written, of which `_remember` warns
+            remembered.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(f"{remembered}.lock"))
+        known = _recall(remembered)
+        marks = {path: _mark(path) for path in paths}  # before they are read, lest a later change goes unnoticed
+        unknown = [path for path, mark in marks.items() if mark is None or known.get(str(path.absolute())) != mark]
+        with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+            faults = dict(zip(unknown, pool.map(find_fault, unknown), strict=True))
+        readable = {str(path.absolute()): marks[path] for path, fault in faults.items() if fault is None}
+        if readable:
+            _remember(remembered, known | readable)
     return {path: fault for path, fault in faults.items() if fault is not None}
 
 
@@ -60,18 +66,19 @@ def _mark(path: Path) -> list[int] | None:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _read(remembered: Path) -> dict[str, list[int] | None]:
-    return json.loads(remembered.read_text(encoding="utf-8")) if remembered.exists() else {}
+def _recall(remembered: Path) -> dict[str, list[int] | None]:
+    """Return what is remembered: nothing, where the file is missing or damaged, as all can be found out anew."""
+    try:
+        return json.loads(remembered.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def _remember(remembered: Path, readable: dict[str, list[int] | None]) -> None:
-    """Add files to those that are remembered, by now perhaps also by other processes."""
+    """Write what is to be remembered, by the process that holds the lock."""
     try:
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{remembered}.lock"):
-            content = json.dumps(_read(remembered) | readable).encode()
-            with replace_when_whole(remembered) as file:
-                file.write(content)
+        with replace_when_whole(remembered) as file:
+            file.write(json.dumps(readable).encode())
     except OSError as error:
         warnings.warn(
             f"{remembered} can not be written ({error}), so all files are checked again next time. "

@@ -80,7 +80,8 @@ def resize(picture: PIL.Image.Image, image_size: int) -> np.ndarray:
     """Resize an RGB picture to a square by a bilinear filter with antialiasing; the aspect ratio is not kept.
 
     Within one grey level of Pillow's filter, and so of what `ViTImageProcessorPil` of Transformers does before it
-    rescales and normalises, in about a fifth of the time.
+    rescales and normalises. For large pictures (1280 x 960) in about a fifth of the time, for small ones (320 x 240)
+    in about the same.
 
     Returns:
         uint8 (image_size, image_size, 3).

@@ -3,13 +3,13 @@
 import warnings
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import torch
 from datasets.distributed import split_dataset_by_node
+from datasets.utils.file_utils import xopen
 from torch.utils.data import IterableDataset, get_worker_info
 
 from .pixels import decode, shift
@@ -37,7 +37,7 @@ class PictureStream(IterableDataset):
             shards, from the second pass on. A reader reads one shard after the other, so a buffer that is smaller than
             a shard mixes well only where the rows of a shard are in random order.
         max_shift: How far `shift` may move a picture, in pixels.
-        seed: Seed of the order and of the moves.
+        seed: Seed of the moves and, where `shuffle_buffer` is above 0, of the order; else the pass alone decides it.
         num_processes: How many processes share the rows.
         process_index: Which of them this is.
         jpeg_draft: As for `decode`.
@@ -171,7 +171,10 @@ class PictureStream(IterableDataset):
 
 
 def _read_bytes(image: dict[str, Any] | None) -> bytes:
-    """Return the encoded picture; Parquet may hold its path instead."""
+    """Return the encoded picture; a row may hold its path or, from a folder of the Hub, its address instead."""
     if image is None or (image["bytes"] is None and image["path"] is None):
         raise ValueError("the row holds no picture")
-    return Path(image["path"]).read_bytes() if image["bytes"] is None else image["bytes"]
+    if image["bytes"] is not None:
+        return image["bytes"]
+    with xopen(image["path"], "rb") as file:
+        return file.read()

@@ -54,12 +54,14 @@ def open_model(
     return model, AutoImageProcessor.from_pretrained(model_id, backend="pil")
 
 
-def check_destination(folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
+def check_destination(model_id: str, folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
     """Make sure that no file would be lost; to be called before anything slow.
 
     Raises:
-        ValueError: The folder has files of these names, and `overwrite` was not asked for.
+        ValueError: The folder is that of the model, or it has files of these names, and `overwrite` was not asked for.
     """
+    if folder.resolve() == Path(model_id).resolve():
+        raise ValueError(f"--out {folder} is the model itself, whose files would be lost: choose another folder.")
     present = [name for name in names if (folder / name).exists()]
     if present and not overwrite:
         raise ValueError(f"{folder} holds {', '.join(present)} already: choose another --out, or add --overwrite.")
@@ -71,14 +73,20 @@ def write_when_right(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 
     Args:
         folder: Where the files go; made where it is not there.
-        names: Files of an earlier export, which leave when the new ones come.
+        names: Files of an earlier export, which leave when the new ones have come.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # beside the folder, so that a move is a renaming
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as staging:
-        yield Path(staging)
-        folder.mkdir(exist_ok=True)
-        for name in names:
-            (folder / name).unlink(missing_ok=True)
-        for path in Path(staging).iterdir():
-            path.replace(folder / path.name)
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        # within the folder, which may be on a disk of its own, so that a move is a renaming
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as staging:
+            yield Path(staging)
+            written = [path.name for path in Path(staging).iterdir()]
+            for name in written:
+                (Path(staging) / name).replace(folder / name)
+            for name in set(names).difference(written):
+                (folder / name).unlink(missing_ok=True)
+    except BaseException:
+        for path in missing:
+            path.rmdir()
+        raise

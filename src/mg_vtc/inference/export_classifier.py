@@ -30,11 +30,9 @@ def export_classifier(model_id: str, folder: Path, *, overwrite: bool = False) -
 
     Raises:
         OSError: There is no such model within reach.
-        ValueError: The model has no text tower, or `folder` has files that would be lost.
+        ValueError: The model has no text tower, or files would be lost.
     """
-    if folder.resolve() == Path(model_id).resolve():
-        raise ValueError(f"--out {folder} is the model itself, which would be lost: choose another folder.")
-    check_destination(folder, MODEL_FILES, overwrite=overwrite)
+    check_destination(model_id, folder, MODEL_FILES, overwrite=overwrite)
     model, image_processor = open_model(model_id)
     if model.config.vision_only:
         raise ValueError(f"{model_id!r} has no text tower: it is such a classifier already.")

@@ -99,7 +99,7 @@ def export_onnx(
     """
     if int8 and calibration is None:
         raise ValueError("--int8 takes its ranges from pictures: name a folder of some with --calibration.")
-    check_destination(folder, FILES, overwrite=overwrite)
+    check_destination(model_id, folder, FILES, overwrite=overwrite)
     model, processor = open_model(model_id, torch.float32)
     # torch.export meets shapes in the fused attention of some towers (Swin) that it can not follow
     model.set_attn_implementation("eager")

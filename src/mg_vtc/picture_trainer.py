@@ -1,0 +1,126 @@
+"""How a Trainer gets its pictures: in which batches, from which process, and as which values."""
+
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from .data.batches import GlobalBatchSampler
+from .data.pixels import normalize
+from .data.stream import PictureStream
+from .training_args import MgVtcTrainingArguments
+
+
+class _SetEpoch(TrainerCallback):
+    """Tells the order of the rows and their augmentation which epoch it is: both are functions of it."""
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        loader = kwargs["train_dataloader"]
+        for part in (loader.batch_sampler, loader.dataset):
+            if hasattr(part, "set_epoch"):
+                part.set_epoch(int(state.epoch))
+
+
+class PictureTrainer(Trainer):
+    """A Trainer of pictures: equal batches whatever the number of processes, and streams that go on where they were.
+
+    `processing_class` is the model's processor; `pixel_values` that are uint8 are normalised with its mean and
+    standard deviation, on the device.
+
+    Raises:
+        ValueError: There are fewer rows than a batch that must be full, or a last batch has none for a process.
+    """
+
+    args: MgVtcTrainingArguments
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._image_processor: Any = getattr(self.processing_class, "image_processor", self.processing_class)
+        self.add_callback(_SetEpoch)
+        if self.train_dataset is not None and not isinstance(self.train_dataset, IterableDataset):
+            self._check_batches(len(self.train_dataset))
+
+    @property
+    def global_batch_size(self) -> int:
+        """Pictures of a batch, over all processes."""
+        return self.args.train_batch_size * self.args.world_size
+
+    def _check_batches(self, num_rows: int) -> None:
+        batch_size, drop_last = self.global_batch_size, self.args.dataloader_drop_last
+        if drop_last and num_rows < batch_size:
+            raise ValueError(
+                f"{num_rows} training pictures make no batch of {batch_size}, and dataloader_drop_last is set."
+            )
+        leftover = 0 if drop_last else num_rows % batch_size
+        if 0 < leftover < self.args.world_size:
+            raise ValueError(
+                f"{num_rows} training pictures in batches of {batch_size} leave {leftover} for {self.args.world_size} "
+                "processes: choose another per_device_train_batch_size, or dataloader_drop_last."
+            )
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches in an order that is a function of seed and epoch, each shared out to the processes."""
+        args, dataset = self.args, self.train_dataset
+        if isinstance(dataset, IterableDataset):
+            batches: dict[str, Any] = {"batch_size": self._train_batch_size}
+        else:
+            sampler = GlobalBatchSampler(
+                len(dataset),
+                self._train_batch_size * args.world_size,
+                num_processes=args.world_size,
+                process_index=args.process_index,
+                seed=args.seed if args.data_seed is None else args.data_seed,
+                drop_last=args.dataloader_drop_last,
+            )
+            batches = {"batch_sampler": sampler}
+        return DataLoader(
+            dataset,
+            **batches,
+            collate_fn=self.data_collator,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+            persistent_workers=args.dataloader_persistent_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+            generator=torch.Generator(),  # so that starting workers draws nothing from that of the dropout
+        )
+
+    def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> DataLoader:
+        """Loader of an evaluation, where every row counts once."""
+        changed: dict[str, Any] = {"dataloader_drop_last": False}
+        if isinstance(dataset, IterableDataset) and self.args.world_size > 1:
+            # the first process reads and deals out, and workers would end with smaller batches that it can not deal
+            changed |= {"dataloader_num_workers": 0, "dataloader_prefetch_factor": None}
+        kept = {name: getattr(self.args, name) for name in changed}
+        self.args.__dict__.update(changed)
+        try:
+            return super()._get_dataloader(dataset, *args, **kwargs)
+        finally:
+            self.args.__dict__.update(kept)
+
+    def _init_training_state(
+        self, max_steps: int, num_update_steps_per_epoch: int, num_train_epochs: int, *args: Any
+    ) -> tuple[int, int]:
+        epochs, num_batches = super()._init_training_state(
+            max_steps, num_update_steps_per_epoch, num_train_epochs, *args
+        )
+        if not isinstance(self.train_dataset, PictureStream):
+            return epochs, num_batches
+        if self.state.global_step >= max_steps:  # the one epoch of a stream is all of its steps
+            return num_train_epochs, 0
+        self.train_dataset.skip_batches(num_batches)  # without decoding what the Trainer would read and throw away
+        return 0, 0
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if isinstance(self.train_dataset, PictureStream):
+            self.state.epoch = self.state.global_step / self.state.max_steps
+        super().log(logs, start_time)
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        inputs = super()._prepare_inputs(inputs)
+        if inputs["pixel_values"].dtype == torch.uint8:  # as they come from a `PictureDataset`
+            mean, std = self._image_processor.image_mean, self._image_processor.image_std
+            inputs["pixel_values"] = normalize(inputs["pixel_values"], mean, std)
+        return inputs
