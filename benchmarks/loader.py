@@ -152,7 +152,7 @@ def load(data: bytes, *, jpeg_draft: bool = False) -> PIL.Image.Image:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Images a second of a loader with one worker.")
-    parser.add_argument("--pictures", type=int, default=64)
+    parser.add_argument("--pictures", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

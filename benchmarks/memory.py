@@ -15,7 +15,7 @@ from train_step import make_batch, make_limit, make_project
 
 from mg_vtc import MgVtcConfig, MgVtcModel
 
-NUM_STEPS = 3
+NUM_STEPS = 2
 MAKE = {"limit": make_limit, "project": make_project}
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 MAX_SPREAD = 0.20  # of a table that is printed
-PATIENCE = 3  # times the asked rounds, before a noisy machine is given up
+PATIENCE = 2  # times the asked rounds, before a noisy machine is given up
 
 
 def measure_rounds(

@@ -1,6 +1,6 @@
 """How fast is a train step? Images a second of this project beside the limit and the peers' arrangements.
 
-    python benchmarks/train_step.py [--batch_size 32] [--rounds 5]
+    python benchmarks/train_step.py [--batch_size 32] [--rounds 4]
 
 * limit: ResNet50 with a linear head and cross-entropy, so the picture alone; channels last in memory, fused AdamW,
   gradients zeroed in place, as in this project.
@@ -91,7 +91,7 @@ def make_batch(batch_size: int) -> Batch:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Images a second of a train step.")
     parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
     arguments = parser.parse_args()
     batch = make_batch(arguments.batch_size)
     steps = {

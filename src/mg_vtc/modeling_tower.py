@@ -102,10 +102,9 @@ def encode_texts(tower: PreTrainedModel, chunk_size: int | None, **inputs: Any) 
     Returns:
         With `pooler_output` `(batch_size, width)`.
     """
-    num_texts = len(inputs["input_ids"])
-    if chunk_size is None or num_texts <= chunk_size:
+    if chunk_size is None or len(inputs["input_ids"]) <= chunk_size:
         return _encode_texts(tower, **inputs)
-    pooled = []
+    num_texts, pooled = len(inputs["input_ids"]), []
     for start in range(0, num_texts, chunk_size):
         chunk = {
             name: value[start : start + chunk_size] if torch.is_tensor(value) and len(value) == num_texts else value

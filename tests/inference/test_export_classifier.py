@@ -96,6 +96,7 @@ def test_folder_carries_the_code_and_the_records_of_the_training(folders):
     assert not (classifier / "split.json").exists()  # the model has none
 
 
+@pytest.mark.parametrize("folders", [TINY_RESNET], indirect=True, ids=["resnet"])  # one, as it takes seconds
 def test_pipeline_answers_with_the_package_and_without(folders, tmp_path):
     _, classifier, _ = folders
     picture = tmp_path / "picture.png"
