@@ -1,6 +1,6 @@
 """How fast do pictures come? JPEGs of 1280 x 960 to batches of 32 at 224 x 224, normalised, with one worker.
 
-    python benchmarks/loader.py [--pictures 64] [--rounds 3]
+    python benchmarks/loader.py [--pictures 256] [--rounds 3]
 
 * reference: transformers' `ViTImageProcessorPil`, called for each picture in `Dataset.set_transform`.
 * first epoch: all pictures are decoded into the cache, in one thread to be fair to one worker, and then read from it.
