@@ -139,7 +139,9 @@ def run(trainer: MgVtcTrainer, test_rows: PictureDataset | PictureStream | None)
         results |= trainer.predict(test_rows, metric_key_prefix="test").metrics
     for log in trainer.state.log_history:
         if "eval_loss" in log and log["step"] == trainer.state.best_global_step:
-            results["best_epoch"] = log["epoch"]
+            results["best_step"] = log["step"]
+            if isinstance(trainer.train_dataset, PictureDataset):  # a stream has no epochs
+                results["best_epoch"] = log["epoch"]
             break
     trainer.save_metrics("all", results)
     if trainer.is_world_process_zero():
@@ -183,6 +185,8 @@ def summary(results: dict[str, float], folder: str) -> str:
     ]
     if "best_epoch" in results:
         lines.append(f"The best epoch by these same pictures was kept: {results['best_epoch']:g}")
+    elif "best_step" in results:
+        lines.append(f"The best of the steps evaluated on these same pictures was kept: {results['best_step']}")
     if "test_samples" in results:
         lines.append(
             f"test: top-1 {results['test_top1_accuracy']:.1%}, top-5 {results['test_top5_accuracy']:.1%} on "

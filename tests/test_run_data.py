@@ -1,6 +1,7 @@
 """The pictures of a run: the same whether they are decoded once or each time, or a stream of shards."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -151,6 +152,7 @@ def test_streamed_run_that_was_killed_goes_on_to_the_same_weights(shards, tmp_pa
     screen = finish(start(*flags, "--output_dir", str(tmp_path / "whole")))
     assert "a stream of pictures to train on" in screen
     assert "step      6/6" in screen
+    assert re.search(r"The best of the steps evaluated on these same pictures was kept: [36]\b", screen)
     killed = start(*flags, "--output_dir", str(tmp_path / "killed"))
     kill_after(killed, tmp_path / "killed" / "checkpoint-3")
     finish(start(*flags, "--output_dir", str(tmp_path / "killed"), "--resume_from_checkpoint", "true"))

@@ -180,10 +180,12 @@ def test_stream_survives_pickling(rows):
     assert indices_of(pickle.loads(pickle.dumps(stream)), 50) == indices_of(stream, 50)
 
 
-def test_shards_that_make_no_equal_shares_bring_a_warning(rows):
-    stream = PictureStream(rows, 8, BATCH_SIZE, repeat=False, num_processes=4)
-    with pytest.warns(UserWarning, match=r"6 shards make no equal shares for 4 readers \(4 processes with 1 workers"):
-        indices_of(stream)
+def test_shards_that_make_no_equal_shares_bring_a_warning_to_the_training_alone(rows):
+    indices_of(PictureStream(rows, 8, BATCH_SIZE, repeat=False, num_processes=4))
+    stream = PictureStream(rows, 8, BATCH_SIZE, repeat=True, num_processes=4)
+    words = r"The shards, 6, make no equal shares for 4 readers \(processes: 4, workers of each: 1"
+    with pytest.warns(UserWarning, match=words):
+        indices_of(stream, 3)
 
 
 def test_unreadable_picture_is_named(damaged_rows):

@@ -122,11 +122,11 @@ class PictureStream(IterableDataset):
             rows = self.rows.shard(num_readers, reader, contiguous=False)
         else:
             rows = split_dataset_by_node(self.rows, reader, num_readers, strategy="examples")
-            if reader == 0:
+            if reader == 0 and self.repeat:  # once a run, not at each evaluation
                 warnings.warn(
-                    f"{num_shards} shards make no equal shares for {num_readers} readers ({self.num_processes} "
-                    f"processes with {num_readers // self.num_processes} workers): each reads all shards and takes "
-                    "its share of the rows. A number of shards that is a multiple of the readers is read faster.",
+                    f"The shards, {num_shards}, make no equal shares for {num_readers} readers (processes: "
+                    f"{self.num_processes}, workers of each: {num_readers // self.num_processes}), so each reads all "
+                    "shards and takes its share of the rows. A multiple of the readers is read faster.",
                     stacklevel=3,
                 )
         if self.shuffle_buffer > 0:
