@@ -36,6 +36,7 @@ from mg_vtc.progress import EpochLineCallback
 from mg_vtc.recipe import ModelArguments, Recipe, parse_recipe
 from mg_vtc.run_data import load_run_data
 from mg_vtc.run_folder import (
+    RECIPE,
     check_processes,
     check_run_folder,
     clear_run_folder,
@@ -120,7 +121,7 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, PictureDataset | Pictur
         write_split(folder, data.file_names, split_by=data.split_by, seed=arguments.seed, resume=resume)
         write_recipe(folder, recipe.settings, resume=resume)
     trainer.accelerator.wait_for_everyone()
-    if not (folder / "recipe.yaml").exists():
+    if not (folder / RECIPE).exists():
         raise ValueError(
             f"output_dir {folder} must be on a disk that all machines share, and this one does not see it."
         )

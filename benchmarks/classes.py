@@ -10,15 +10,13 @@ token ids and `class_embeds`.
 
 import argparse
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import yaml
-from rounds import measure_rounds, peak_memory, print_machine, speed_ratios, spread
+from rounds import measure_rounds, peak_memory, peak_memory_of, print_machine, speed_ratios, spread
 from train_step import take_step
 
 from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
@@ -58,12 +56,6 @@ def make_step(num_classes: int, num_unique: int, text_batch: str) -> Callable[[]
     return lambda: take_step(trainer.compute_loss(model, batch), optimizer, set_to_none=False)
 
 
-def measure_peak(number: int) -> float:
-    """Peak resident memory of a process that takes some steps, in MB."""
-    command = [sys.executable, __file__, "--setting", str(number)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e6
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Cost of a train step by the number of classes.")
     parser.add_argument("--rounds", type=int, default=5)
@@ -82,9 +74,10 @@ def main() -> None:
     for number, (num_classes, num_unique, text_batch) in enumerate(SETTINGS):
         setting = SETTINGS[number]
         slower = 1 / statistics.median(speed_ratios(seconds, setting))
+        peak = peak_memory_of(__file__, "--setting", str(number)) / 1e6
         print(
             f"| {num_classes:,} | {num_unique} | {text_batch} | {1e3 * statistics.median(seconds[setting]):.0f} "
-            f"| {slower:.2f} | {spread(seconds, setting):.0%} | {measure_peak(number):.0f} |"
+            f"| {slower:.2f} | {spread(seconds, setting):.0%} | {peak:.0f} |"
         )
 
 

@@ -89,7 +89,7 @@ def read_first_epoch(rows: datasets.Dataset, *, jpeg_draft: bool = False, decode
         mock.patch.object(cache.os, "cpu_count", return_value=1),
         mock.patch.object(pixels, "simplejpeg", decoder),
     ):
-        return read_epochs(rows, cache.cache_pictures(rows, IMAGE_SIZE, jpeg_draft=jpeg_draft), 1)
+        return read_epochs(rows, cache.PictureCache(rows, IMAGE_SIZE, jpeg_draft=jpeg_draft).open(), 1)
 
 
 def read_epochs(rows: datasets.Dataset, cached: np.memmap, epochs: int) -> int:
@@ -109,7 +109,7 @@ def print_parts(rows: datasets.Dataset) -> None:
     files = [path.read_bytes() for path in paths]
     pictures = [load(data) for data in files]
     drafts = [load(data, jpeg_draft=True) for data in files]
-    dataset = PictureDataset(rows, IMAGE_SIZE, pixels=cache.cache_pictures(rows, IMAGE_SIZE))
+    dataset = PictureDataset(rows, IMAGE_SIZE, pixels=cache.PictureCache(rows, IMAGE_SIZE).open())
     batch = collate_pictures(dataset.__getitems__(numbers))["pixel_values"]  # (batch_size, 3, height, width)
     processor = build_processor(IMAGE_SIZE)
     size, bilinear = (IMAGE_SIZE, IMAGE_SIZE), PIL.Image.Resampling.BILINEAR
@@ -161,8 +161,7 @@ def main() -> None:
         datasets.config.HF_DATASETS_CACHE = Path(name) / "cache"
         rows = make_rows(Path(name), arguments.pictures)
         size = sum(path.stat().st_size for path in Path(name).glob("*.jpg")) / arguments.pictures
-        print_machine(f"{arguments.pictures} JPEGs of 1280 x 960, {size / 1000:.0f} KB each, one worker.")
-        cached = cache.cache_pictures(rows, IMAGE_SIZE)
+        cached = cache.PictureCache(rows, IMAGE_SIZE).open()
         seconds = measure_rounds(
             {
                 "reference": lambda: read_reference(rows),
@@ -174,6 +173,7 @@ def main() -> None:
             arguments.rounds,
         )
         seconds["later epochs"] = [total / LATER_EPOCHS for total in seconds["later epochs"]]
+        print_machine(f"{arguments.pictures} JPEGs of 1280 x 960, {size / 1000:.0f} KB each, one worker.")
         print_table(seconds, arguments.pictures, "images", of="of the reference")
         print_parts(rows)
 

@@ -7,22 +7,14 @@ two moments of AdamW, 16 bytes a parameter.
 """
 
 import argparse
-import subprocess
-import sys
 
-from rounds import peak_memory, print_machine
+from rounds import peak_memory, peak_memory_of, print_machine
 from train_step import make_batch, make_limit, make_project
 
 from mg_vtc import MgVtcConfig, MgVtcModel
 
 NUM_STEPS = 2
 MAKE = {"limit": make_limit, "project": make_project}
-
-
-def measure_peak(arrangement: str, batch_size: int) -> float:
-    """Peak resident memory of a process that takes some steps, in GB."""
-    command = [sys.executable, __file__, "--batch_size", str(batch_size), "--arrangement", arrangement]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e9
 
 
 def main() -> None:
@@ -37,7 +29,9 @@ def main() -> None:
         print(peak_memory())
         return
     num_parameters = sum(p.numel() for p in MgVtcModel(MgVtcConfig()).text_model.parameters())
-    text, limit, project = 16 * num_parameters / 1e9, *(measure_peak(name, arguments.batch_size) for name in MAKE)
+    flags = ("--batch_size", str(arguments.batch_size), "--arrangement")
+    limit, project = (peak_memory_of(__file__, *flags, name) / 1e9 for name in MAKE)
+    text = 16 * num_parameters / 1e9
     print_machine(f"Peak memory of a train step, batches of {arguments.batch_size}.")
     print("| what | GB |\n|---|---|")
     print(f"| limit: ResNet50 + linear | {limit:.2f} |")

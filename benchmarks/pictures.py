@@ -36,7 +36,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from datasets import ClassLabel, Features, Image
-from rounds import print_machine
+from rounds import print_machine, resident_memory
 from torch.utils.data import DataLoader
 
 from mg_vtc import MgVtcConfig, MgVtcModel
@@ -136,9 +136,8 @@ def make_step() -> Callable[[dict[str, torch.Tensor]], None]:
 
 
 def resident(process: int | str | None, field: str = "VmRSS") -> float:
-    """Resident memory of a process in MB, now or (`VmHWM`) at its peak."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+    """`resident_memory` in MB."""
+    return resident_memory(process, field) / 2**20
 
 
 def train(folder: str, num_pictures: int, num_workers: int) -> dict[str, float]:

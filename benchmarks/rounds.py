@@ -8,6 +8,7 @@ interquartile range over their median.
 
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -61,10 +62,20 @@ def spread(seconds: dict[str, list[float]], name: str) -> float:
     return (third - first) / median
 
 
+def resident_memory(process: int | str = "self", field: str = "VmRSS") -> int:
+    """Resident memory of a process in bytes, now or (`VmHWM`) at its peak."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
 def peak_memory() -> int:
     """Peak resident memory of this process since it began, in bytes; `ru_maxrss` begins with that of its parent."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    return resident_memory(field="VmHWM")
+
+
+def peak_memory_of(script: str, *flags: str) -> int:
+    """Peak resident memory in bytes of a process of its own, whose script prints its `peak_memory`."""
+    return int(subprocess.run([sys.executable, script, *flags], check=True, capture_output=True, text=True).stdout)
 
 
 def print_machine(title: str) -> None:

@@ -28,6 +28,13 @@ TINY_RESNET = {
     "embedding_size": 8,
 }
 TINY_DISTILBERT = {"model_type": "distilbert", "n_layers": 1, "dim": 16, "n_heads": 2, "hidden_dim": 32}
+TINY_BERT = {
+    "model_type": "bert",
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+}
 TINY_VIT = {
     "model_type": "vit",
     "hidden_size": 16,

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import TINY_VIT
+from conftest import TINY_BERT, TINY_VIT
 from transformers import (
     AutoModelForImageClassification,
     AutoModelForZeroShotImageClassification,
@@ -17,14 +17,6 @@ from transformers import (
 from mg_vtc import MgVtcConfig, MgVtcForImageClassification, MgVtcModel
 
 PIXELS = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-TINY_BERT = {
-    "model_type": "bert",
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "vocab_size": 200,
-}
 TINY_ALEXNET = {"model_type": "alexnet", "hidden_sizes": [4, 4, 4, 4, 4], "hidden_size": 16}
 
 
@@ -127,7 +119,7 @@ def test_vision_only_learns_its_class_table(config):
 
 
 @pytest.mark.parametrize("vision", [TINY_VIT, TINY_ALEXNET])
-@pytest.mark.parametrize("text", [TINY_BERT])
+@pytest.mark.parametrize("text", [TINY_BERT | {"vocab_size": 200}])
 def test_other_towers_train_save_and_load(vision, text, tmp_path):
     model = MgVtcModel(MgVtcConfig(vision_config=dict(vision), text_config=dict(text), num_labels=3))
     pixel_values = torch.randn(2, 3, 64 if vision is TINY_ALEXNET else 32, 64 if vision is TINY_ALEXNET else 32)

@@ -75,9 +75,10 @@ def test_every_command_works(checkout):
             run(["bash", "-euc", code] if language == "bash" else [sys.executable, "-c", code], checkout)
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
-def test_every_command_of_a_page_works(checkout, page):
-    for code in re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / page).read_text(), flags=re.DOTALL):
+def test_every_command_for_several_processes_works(checkout):
+    codes = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "several_processes.md").read_text(), flags=re.DOTALL)
+    assert len(codes) == 2
+    for code in codes:
         screen = run(["bash", "-euc", f"{code.strip()} --num_train_epochs 1 --use_cpu"], checkout)
         assert ("--num_processes 2" in code) == ("on each of 2 processes" in screen)
 

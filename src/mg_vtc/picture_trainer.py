@@ -46,7 +46,7 @@ class PictureTrainer(Trainer):
     @property
     def global_batch_size(self) -> int:
         """Pictures of a batch, over all processes."""
-        return self.args.train_batch_size * self.args.world_size
+        return self._train_batch_size * self.args.world_size
 
     def _check_batches(self, num_rows: int) -> None:
         batch_size, drop_last = self.global_batch_size, self.args.dataloader_drop_last
@@ -69,10 +69,10 @@ class PictureTrainer(Trainer):
         else:
             sampler = GlobalBatchSampler(
                 len(dataset),
-                self._train_batch_size * args.world_size,
+                self.global_batch_size,
                 num_processes=args.world_size,
                 process_index=args.process_index,
-                seed=args.seed if args.data_seed is None else args.data_seed,
+                seed=args.order_seed,
                 drop_last=args.dataloader_drop_last,
             )
             batches = {"batch_sampler": sampler}

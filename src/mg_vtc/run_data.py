@@ -8,7 +8,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 
 from .data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders, split_stratified
-from .data.cache import cache_pictures, describe_cache
+from .data.cache import PictureCache
 from .data.pictures import PictureDataset
 from .data.shards import load_stream
 from .data.stream import PictureStream
@@ -90,9 +90,10 @@ def _load_source(data: DataArguments) -> DatasetDict:
 def _decode_once(rows: Dataset, data: DataArguments, say: Callable[[str], object]) -> np.memmap | None:
     if not data.decode_once:
         return None
-    if line := describe_cache(rows, data.image_size, jpeg_draft=data.jpeg_draft):
+    cache = PictureCache(rows, data.image_size, jpeg_draft=data.jpeg_draft)
+    if line := cache.describe():
         say(line)
-    return cache_pictures(rows, data.image_size, jpeg_draft=data.jpeg_draft)
+    return cache.open()
 
 
 def _split(source: DatasetDict, fraction: float, seed: int) -> tuple[DatasetDict, str]:
@@ -133,8 +134,8 @@ def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunDa
             "save_strategy to steps, with eval_steps and save_steps.",
             stacklevel=3,
         )
-    for name in set(splits) & set(PARTS[1:]):
-        if next(iter(splits[name]), None) is None:  # as in hidden test sets
+    for name in PARTS[1:]:
+        if name in splits and next(iter(splits[name]), None) is None:  # as in hidden test sets
             warnings.warn(f"No row of the split {name} has a label, so it is left out.", stacklevel=3)
             del splits[name]
     if "validation" not in splits:
@@ -152,7 +153,7 @@ def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunDa
         repeat=True,
         shuffle_buffer=data.shuffle_buffer,
         max_shift=data.max_shift,
-        seed=training.seed if training.data_seed is None else training.data_seed,
+        seed=training.order_seed,
         num_processes=training.world_size,
         process_index=training.process_index,
         **shared,

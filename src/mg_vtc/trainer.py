@@ -46,7 +46,6 @@ class MgVtcTrainer(PictureTrainer):
         if self.args.device.type == "cpu":  # zeros in the same memory are cheaper than new memory at each step
             self.model.zero_grad = functools.partial(self.model.zero_grad, set_to_none=False)
         self._saturated_sum, self._num_saturated = torch.zeros((), device=self.args.device), 0
-        self._frozen_towers = self._freeze_towers()
         self._class_texts, self._text_states = None, None
         if self._config.vision_only:
             if self.args.loss_type in PAIRED_LOSS_TYPES:
@@ -55,6 +54,8 @@ class MgVtcTrainer(PictureTrainer):
                 )
             if self.args.freeze_text_model:
                 raise ValueError("freeze_text_model is set, and a vision-only model has no text tower: leave one out.")
+        self._frozen_towers = self._freeze_towers()
+        if self._config.vision_only:
             return
         self.model.text_chunk_size = self.args.text_chunk_size
         self._class_texts = ClassTexts(self._config.class_prompts, self.processing_class.tokenizer, self.args.device)
@@ -67,7 +68,7 @@ class MgVtcTrainer(PictureTrainer):
         frozen = [
             getattr(self.model, tower)
             for tower in ("vision_model", "text_model")
-            if getattr(self.args, f"freeze_{tower}") and hasattr(self.model, tower)
+            if getattr(self.args, f"freeze_{tower}")
         ]
         for tower in frozen:
             tower.requires_grad_(False)

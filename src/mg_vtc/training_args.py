@@ -83,6 +83,11 @@ class MgVtcTrainingArguments(TrainingArguments):
     )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay False: rows are made on access."})
 
+    @property
+    def order_seed(self) -> int:
+        """Seed of the order of the training rows."""
+        return self.seed if self.data_seed is None else self.data_seed
+
     def __post_init__(self) -> None:
         if self.loss_type not in TRAINING_LOSS_TYPES:
             near = difflib.get_close_matches(self.loss_type, TRAINING_LOSS_TYPES, n=1)

@@ -16,7 +16,7 @@ from datasets import ClassLabel, Dataset, Features, Image, load_dataset
 from datasets.table import InMemoryTable
 
 from mg_vtc.data import load_image_folder, split_stratified
-from mg_vtc.data.cache import MARGIN, cache_folder, cache_pictures, describe_cache
+from mg_vtc.data.cache import MARGIN, PictureCache, cache_folder
 from mg_vtc.data.pixels import decode
 
 SIZE = 12
@@ -52,21 +52,21 @@ def stored(folder: Path) -> list[str]:
 
 
 def test_cached_pictures_are_the_decoded_ones_in_the_order_of_the_rows(files: list[Path]):
-    pixels = cache_pictures(make_rows(files), SIZE)
+    pixels = PictureCache(make_rows(files), SIZE).open()
     assert (pixels.shape, pixels.dtype) == ((10, SIZE, SIZE, 3), np.uint8)
     for picture, path in zip(pixels, files, strict=True):
         np.testing.assert_array_equal(picture, decode({"bytes": None, "path": str(path)}, SIZE))
 
 
 def test_more_pictures_than_are_in_memory_at_once_stay_in_order(files: list[Path], monkeypatch: pytest.MonkeyPatch):
-    whole = cache_pictures(make_rows(files), SIZE)
+    whole = PictureCache(make_rows(files), SIZE).open()
     os.unlink(whole.filename)
     monkeypatch.setattr("mg_vtc.data.cache.CHUNK", 4)
-    np.testing.assert_array_equal(cache_pictures(make_rows(files), SIZE), whole)
+    np.testing.assert_array_equal(PictureCache(make_rows(files), SIZE).open(), whole)
 
 
 def test_it_is_a_read_only_map_of_a_file(files: list[Path], own_cache: Path):
-    pixels = cache_pictures(make_rows(files), SIZE)
+    pixels = PictureCache(make_rows(files), SIZE).open()
     assert isinstance(pixels, np.memmap)
     assert Path(pixels.filename).parent == own_cache == cache_folder()
     with pytest.raises(ValueError, match="read-only"):
@@ -74,19 +74,19 @@ def test_it_is_a_read_only_map_of_a_file(files: list[Path], own_cache: Path):
 
 
 def test_same_rows_are_not_decoded_again(files: list[Path], own_cache: Path):
-    before = cache_pictures(make_rows(files), SIZE).copy()
+    before = PictureCache(make_rows(files), SIZE).open().copy()
     for path in files:  # what decoding again would stumble upon, with the size and the time that it had
         status = path.stat()
         path.write_bytes(bytes(status.st_size))
         os.utime(path, ns=(0, status.st_mtime_ns))
-    np.testing.assert_array_equal(cache_pictures(make_rows(files), SIZE), before)
+    np.testing.assert_array_equal(PictureCache(make_rows(files), SIZE).open(), before)
     assert len(stored(own_cache)) == 1
 
 
 def test_labels_and_splits_do_not_matter(tmp_path: Path, own_cache: Path, files: list[Path]):
-    cache_pictures(make_rows(files), SIZE)
-    cache_pictures(make_rows(files).remove_columns("label"), SIZE)
-    cache_pictures(make_rows(files).add_column("row", list(range(10))), SIZE)
+    PictureCache(make_rows(files), SIZE).open()
+    PictureCache(make_rows(files).remove_columns("label"), SIZE).open()
+    PictureCache(make_rows(files).add_column("row", list(range(10))), SIZE).open()
     assert len(stored(own_cache)) == 1
 
 
@@ -95,7 +95,7 @@ def test_rows_of_a_folder_are_cached_before_they_are_split(tmp_path: Path, own_c
         shutil.copytree(tmp_path, tmp_path / "pictures" / name, ignore=shutil.ignore_patterns("pictures", "cache"))
     for seed in (0, 1):
         rows = load_image_folder(tmp_path / "pictures")["train"]
-        pixels = cache_pictures(rows, SIZE)
+        pixels = PictureCache(rows, SIZE).open()
         part = split_stratified(rows.add_column("row", range(len(rows))), 0.3, seed)["validation"]
         for row in part.cast_column("image", Image(decode=False)):
             np.testing.assert_array_equal(pixels[row["row"]], decode(row["image"], SIZE))
@@ -110,9 +110,9 @@ def change_content(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [change_content, lambda path: os.utime(path, ns=(0, 5))], ids=["size", "time"])
 def test_a_changed_file_makes_another_cache(files: list[Path], own_cache: Path, change):
-    cache_pictures(make_rows(files), SIZE)
+    PictureCache(make_rows(files), SIZE).open()
     change(files[3])
-    pixels = cache_pictures(make_rows(files), SIZE)
+    pixels = PictureCache(make_rows(files), SIZE).open()
     np.testing.assert_array_equal(pixels[3], decode({"bytes": None, "path": str(files[3])}, SIZE))
     assert len(stored(own_cache)) == 2
 
@@ -120,19 +120,19 @@ def test_a_changed_file_makes_another_cache(files: list[Path], own_cache: Path, 
 def test_other_settings_rows_and_versions_make_other_caches(
     files: list[Path], own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    cache_pictures(make_rows(files), SIZE)
-    cache_pictures(make_rows(files), SIZE + 1)
-    cache_pictures(make_rows(files), SIZE, jpeg_draft=True)
-    cache_pictures(make_rows(files[::-1]), SIZE)
+    PictureCache(make_rows(files), SIZE).open()
+    PictureCache(make_rows(files), SIZE + 1).open()
+    PictureCache(make_rows(files), SIZE, jpeg_draft=True).open()
+    PictureCache(make_rows(files[::-1]), SIZE).open()
     monkeypatch.setattr("mg_vtc.data.cache.DECODING", 2)
-    cache_pictures(make_rows(files), SIZE)
+    PictureCache(make_rows(files), SIZE).open()
     assert len(stored(own_cache)) == 5
 
 
 def test_pictures_in_arrow_are_known_by_their_content(own_cache: Path):
     for shade in (3, 3, 4):
         rows = make_rows([PIL.Image.new("RGB", (6, 4), (shade, number, 0)) for number in range(4)])
-        pixels = cache_pictures(rows, SIZE)
+        pixels = PictureCache(rows, SIZE).open()
         assert pixels[:, 0, 0].tolist() == [[shade, number, 0] for number in range(4)]
     assert len(stored(own_cache)) == 2
 
@@ -143,15 +143,15 @@ def test_pictures_of_a_parquet_file_are_decoded_once(tmp_path: Path, own_cache: 
     make_rows(pictures).to_parquet(tmp_path / "data" / "train.parquet")
     for _ in range(2):
         rows = load_dataset(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))["train"]
-        assert cache_pictures(rows, SIZE)[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+        assert PictureCache(rows, SIZE).open()[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
     assert len(stored(own_cache)) == 1
 
 
 def test_rows_of_files_and_of_arrow_see_a_changed_file_too(files: list[Path], own_cache: Path):
     mixed = [PIL.Image.new("RGB", (6, 4)), files[0]]
-    cache_pictures(make_rows(mixed), SIZE)
+    PictureCache(make_rows(mixed), SIZE).open()
     change_content(files[0])
-    cache_pictures(make_rows(mixed), SIZE)
+    PictureCache(make_rows(mixed), SIZE).open()
     assert len(stored(own_cache)) == 2
 
 
@@ -160,29 +160,29 @@ def test_pictures_of_more_than_2_gb_are_known_by_their_content(own_cache: Path):
     pictures = pa.StructArray.from_arrays([data, pa.nulls(len(data), pa.string())], ["bytes", "path"])
     table = pa.table({"image": pa.chunked_array([pictures] * 50)})
     rows = Dataset(InMemoryTable(table), fingerprint="large").cast_column("image", Image())
-    assert describe_cache(rows, SIZE) == f"decoding 1,000 pictures once: 0.4 MB in {own_cache}"
+    assert PictureCache(rows, SIZE).describe() == f"decoding 1,000 pictures once: 0.4 MB in {own_cache}"
 
 
 def test_a_picture_that_can_not_be_decoded_is_named_and_leaves_no_file(files: list[Path], own_cache: Path):
     files[7].write_bytes(files[7].read_bytes()[:300])
     with pytest.raises(ValueError, match=r"picture of row 7 \(.*7\.png\) can not be decoded: OSError: .*truncated"):
-        cache_pictures(make_rows(files), SIZE)
+        PictureCache(make_rows(files), SIZE).open()
     assert stored(own_cache) == []
 
 
 def test_a_missing_file_is_named(files: list[Path]):
     files[7].unlink()
     with pytest.raises(FileNotFoundError, match=r"7\.png"):
-        cache_pictures(make_rows(files), SIZE)
+        PictureCache(make_rows(files), SIZE).open()
 
 
 def test_what_is_about_to_be_done_is_told_only_before_it_is_done(files: list[Path], own_cache: Path):
     rows = make_rows(files * 200)
-    assert describe_cache(rows, 224) == f"decoding 2,000 pictures once: 301.1 MB in {own_cache}"
-    assert describe_cache(rows, 1000) == f"decoding 2,000 pictures once: 6.0 GB in {own_cache}"
-    cache_pictures(make_rows(files), SIZE)
-    assert describe_cache(make_rows(files), SIZE) is None
-    assert describe_cache(make_rows(files), SIZE, jpeg_draft=True) is not None
+    assert PictureCache(rows, 224).describe() == f"decoding 2,000 pictures once: 301.1 MB in {own_cache}"
+    assert PictureCache(rows, 1000).describe() == f"decoding 2,000 pictures once: 6.0 GB in {own_cache}"
+    PictureCache(make_rows(files), SIZE).open()
+    assert PictureCache(make_rows(files), SIZE).describe() is None
+    assert PictureCache(make_rows(files), SIZE, jpeg_draft=True).describe() is not None
 
 
 def test_a_disk_without_room_is_warned_of_and_left_alone(
@@ -190,9 +190,9 @@ def test_a_disk_without_room_is_warned_of_and_left_alone(
 ):
     usage = shutil._ntuple_diskusage(2**40, 2**40, MARGIN + 10 * SIZE * SIZE * 3 - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    assert describe_cache(make_rows(files), SIZE) is None
+    assert PictureCache(make_rows(files), SIZE).describe() is None
     with pytest.warns(UserWarning, match=r"0\.0 MB, can not be kept .*1\.1 GB are free.* Set HF_DATASETS_CACHE"):
-        assert cache_pictures(make_rows(files), SIZE) is None
+        assert PictureCache(make_rows(files), SIZE).open() is None
     assert stored(own_cache) == []
 
 
@@ -202,17 +202,17 @@ def test_a_write_that_fails_half_way_is_warned_of_and_leaves_no_file(files: list
     resource.setrlimit(resource.RLIMIT_FSIZE, (5 * SIZE * SIZE * 3, limits[1]))  # Python ignores the signal it sends
     try:
         with pytest.warns(UserWarning, match=r"can not be kept in .*\[Errno 27\] File too large"):
-            assert cache_pictures(rows, SIZE) is None
+            assert PictureCache(rows, SIZE).open() is None
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert stored(own_cache) == []
-    assert cache_pictures(rows, SIZE) is not None
+    assert PictureCache(rows, SIZE).open() is not None
 
 
 def test_a_folder_that_can_not_be_made_is_warned_of(files: list[Path], tmp_path: Path):
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.warns(UserWarning, match="can not be kept in"):
-        assert cache_pictures(make_rows(files), SIZE) is None
+        assert PictureCache(make_rows(files), SIZE).open() is None
 
 
 @ignore_fork_warning
@@ -228,14 +228,14 @@ def test_of_two_processes_one_decodes_and_both_read(
 
     monkeypatch.setattr("mg_vtc.data.cache.decode", count_and_decode)
     rows = make_rows(files * 30)
-    processes = [FORK.Process(target=lambda: sums.put(int(cache_pictures(rows, SIZE).sum()))) for _ in range(2)]
+    processes = [FORK.Process(target=lambda: sums.put(int(PictureCache(rows, SIZE).open().sum()))) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
     assert num_decoded.value == 300
-    assert [sums.get() for _ in processes] == [int(cache_pictures(rows, SIZE).sum())] * 2
+    assert [sums.get() for _ in processes] == [int(PictureCache(rows, SIZE).open().sum())] * 2
     assert len(stored(own_cache)) == 1
 
 
@@ -243,7 +243,7 @@ def test_of_two_processes_one_decodes_and_both_read(
 def test_a_killed_build_is_no_cache_and_the_next_one_removes_its_remains(files: list[Path], own_cache: Path):
     os.mkfifo(files[9].with_name("never.png"))  # waits for its writer, so that the build can be killed within
     rows = make_rows([*files[:9], files[9].with_name("never.png")])
-    process = FORK.Process(target=cache_pictures, args=(rows, SIZE))
+    process = FORK.Process(target=PictureCache(rows, SIZE).open)
     process.start()
     while not list(own_cache.glob("*.part")):
         assert process.is_alive()
@@ -251,5 +251,5 @@ def test_a_killed_build_is_no_cache_and_the_next_one_removes_its_remains(files: 
     process.kill()
     process.join()
     assert [name.endswith(".npy.part") for name in stored(own_cache)] == [True]
-    cache_pictures(make_rows(files), SIZE)  # another cache, which clears up all the same
+    PictureCache(make_rows(files), SIZE).open()  # another cache, which clears up all the same
     assert [name.endswith(".npy") for name in stored(own_cache)] == [True]

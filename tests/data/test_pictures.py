@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset, Features, Image, Value
 from torch.utils.data import DataLoader
 
-from mg_vtc.data.cache import cache_pictures
+from mg_vtc.data.cache import PictureCache
 from mg_vtc.data.pictures import PictureDataset
 from mg_vtc.data.pixels import collate_pictures, decode, shift
 
@@ -37,7 +37,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, np.memmap]
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
-        return rows.select(ROWS), cache_pictures(rows, SIZE)
+        return rows.select(ROWS), PictureCache(rows, SIZE).open()
 
 
 def stack(dataset: PictureDataset) -> torch.Tensor:

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import CLASS_NAMES, TINY_RESNET
+from conftest import CLASS_NAMES, TINY_BERT, TINY_RESNET
 from PIL import Image
 from saved_models import save_model
 from tokenizers import Tokenizer
@@ -30,13 +30,6 @@ TINY_SWIN = {
     "depths": [1, 1],
     "num_heads": [1, 2],
     "window_size": 4,
-}
-TINY_BERT = {
-    "model_type": "bert",
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
 }
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 STANDALONE = next(

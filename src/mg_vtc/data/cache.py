@@ -30,54 +30,88 @@ def cache_folder() -> Path:
     return Path(datasets.config.HF_DATASETS_CACHE) / "mg_vtc"
 
 
-def describe_cache(rows: datasets.Dataset, image_size: int, *, jpeg_draft: bool = False) -> str | None:
-    """Return what `cache_pictures` with these arguments is going to do, as a line for the user.
+class PictureCache:
+    """The decoded and resized pictures of all rows, in one file of `cache_folder()`.
 
-    Such as "decoding 60,514 pictures once: 9.1 GB in <folder>"; None where the cache exists or finds no room.
-    """
-    num_bytes = _count_bytes(rows, image_size)
-    if _find_path(rows, image_size, jpeg_draft).exists() or _free_bytes() < num_bytes + MARGIN:
-        return None
-    return f"decoding {len(rows):,} pictures once: {_format_bytes(num_bytes)} in {cache_folder()}"
-
-
-def cache_pictures(rows: datasets.Dataset, image_size: int, *, jpeg_draft: bool = False) -> np.memmap | None:
-    """Decode and resize the pictures of all rows, unless it was done before, and map them into memory.
-
-    The file is in `cache_folder()`. It is found again by the files of the rows (path, size, time of change), or by the
-    fingerprint of `rows` where pictures are in Arrow, and by the settings, so that another split of the same rows uses
-    it too: give the rows before they are split. It appears under its name when it is whole. Of several processes one
-    makes it while the others wait.
+    The file is found again by the files of the rows (path, size, time of change), or by the fingerprint of `rows`
+    where pictures are in Arrow, and by the settings, so that another split of the same rows uses it too: give the rows
+    before they are split.
 
     Args:
         rows: Rows with a `datasets.Image` in the column `image`.
         image_size: Height and width, in pixels.
         jpeg_draft: As for `decode`.
 
-    Returns:
-        uint8 (num_rows, image_size, image_size, 3), read-only. None where the disk has no room for it or can not be
-        written, of which a warning says more.
-
     Raises:
         FileNotFoundError: The file of a picture is missing.
-        ValueError: A picture can not be decoded.
     """
-    path = _find_path(rows, image_size, jpeg_draft)
-    if not path.exists():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.parent / "pictures.lock"):
-                if not path.exists():  # by the process that held the lock
-                    _write(path, rows, image_size, jpeg_draft)
-        except OSError as error:
-            warnings.warn(
-                f"The decoded pictures, {_format_bytes(_count_bytes(rows, image_size))}, can not be kept in "
-                f"{path.parent} ({error}), so pictures are decoded each time they are read, which is slower. Set "
-                "HF_DATASETS_CACHE to a folder with more room.",
-                stacklevel=2,
-            )
+
+    def __init__(self, rows: datasets.Dataset, image_size: int, *, jpeg_draft: bool = False) -> None:
+        self._rows = rows
+        self._jpeg_draft = jpeg_draft
+        self._shape = (len(rows), image_size, image_size, 3)
+        self._path = _find_path(rows, image_size, jpeg_draft)
+
+    def describe(self) -> str | None:
+        """Return what `open` is going to do, as a line for the user.
+
+        Such as "decoding 60,514 pictures once: 9.1 GB in <folder>"; None where the file exists or finds no room.
+        """
+        num_bytes = math.prod(self._shape)
+        if self._path.exists() or _free_bytes() < num_bytes + MARGIN:
             return None
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+        return f"decoding {len(self._rows):,} pictures once: {_format_bytes(num_bytes)} in {cache_folder()}"
+
+    def open(self) -> np.memmap | None:
+        """Decode the pictures, unless it was done before, and map them into memory.
+
+        The file appears under its name when it is whole. Of several processes one makes it while the others wait.
+
+        Returns:
+            uint8 (num_rows, image_size, image_size, 3), read-only. None where the disk has no room for it or can not
+            be written, of which a warning says more.
+
+        Raises:
+            ValueError: A picture can not be decoded.
+        """
+        folder = self._path.parent
+        if not self._path.exists():
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with FileLock(folder / "pictures.lock"):
+                    if not self._path.exists():  # by the process that held the lock
+                        self._write()
+            except OSError as error:
+                warnings.warn(
+                    f"The decoded pictures, {_format_bytes(math.prod(self._shape))}, can not be kept in {folder} "
+                    f"({error}), so pictures are decoded each time they are read, which is slower. Set "
+                    "HF_DATASETS_CACHE to a folder with more room.",
+                    stacklevel=2,
+                )
+                return None
+        return np.load(self._path, mmap_mode="r", allow_pickle=False)
+
+    def _write(self) -> None:
+        """Decode the pictures in threads and write them; written, not mapped, since a map on a full disk kills."""
+        for remains in self._path.parent.glob("pictures-*.part"):  # of processes that were killed: this has the lock
+            remains.unlink()
+        if _free_bytes() < math.prod(self._shape) + MARGIN:
+            raise OSError(f"{_format_bytes(_free_bytes())} are free, of which {_format_bytes(MARGIN)} stay free")
+        num_rows, image_size = self._shape[:2]
+        decode_numbered = functools.partial(decode_row, image_size=image_size, jpeg_draft=self._jpeg_draft)
+        images = self._rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
+        with (
+            replace_when_whole(self._path) as file,
+            ThreadPoolExecutor(os.cpu_count()) as pool,
+            tqdm(total=num_rows, desc="decoding", unit=" pictures", disable=None) as bar,
+        ):
+            header = {"descr": "|u1", "fortran_order": False, "shape": self._shape}
+            np.lib.format.write_array_header_2_0(file, header)
+            for start in range(0, num_rows, CHUNK):
+                chunk = images[start : start + CHUNK]["image"]
+                for picture in pool.map(decode_numbered, range(start, start + len(chunk)), chunk):
+                    file.write(picture.data)
+                    bar.update()
 
 
 def decode_row(row: int, image: dict[str, Any], image_size: int, *, jpeg_draft: bool) -> np.ndarray:
@@ -121,32 +155,6 @@ def _find_path(rows: datasets.Dataset, image_size: int, jpeg_draft: bool) -> Pat
                 files.append((path, status.st_size, status.st_mtime_ns))
     key = json.dumps([DECODING, image_size, jpeg_draft, files, rows._fingerprint if in_arrow else None])
     return cache_folder() / f"pictures-{image_size}-{Hasher.hash_bytes(key.encode())}.npy"
-
-
-def _write(path: Path, rows: datasets.Dataset, image_size: int, jpeg_draft: bool) -> None:
-    """Decode the pictures in threads and write them; written, not mapped, since a map on a full disk kills."""
-    for remains in path.parent.glob("pictures-*.part"):  # of processes that were killed: who writes holds the lock
-        remains.unlink()
-    if _free_bytes() < _count_bytes(rows, image_size) + MARGIN:
-        raise OSError(f"{_format_bytes(_free_bytes())} are free, of which {_format_bytes(MARGIN)} stay free")
-    shape = (len(rows), image_size, image_size, 3)
-    decode_numbered = functools.partial(decode_row, image_size=image_size, jpeg_draft=jpeg_draft)
-    images = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
-    with (
-        replace_when_whole(path) as file,
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(rows), desc="decoding", unit=" pictures", disable=None) as bar,
-    ):
-        np.lib.format.write_array_header_2_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for start in range(0, len(rows), CHUNK):
-            chunk = images[start : start + CHUNK]["image"]
-            for picture in pool.map(decode_numbered, range(start, start + len(chunk)), chunk):
-                file.write(picture.data)
-                bar.update()
-
-
-def _count_bytes(rows: datasets.Dataset, image_size: int) -> int:
-    return math.prod((len(rows), image_size, image_size, 3))
 
 
 def _free_bytes() -> int:

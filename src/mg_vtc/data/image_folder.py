@@ -5,14 +5,14 @@ same in all splits, and `file_name` a string that identifies the row within its 
 """
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value, load_dataset
 
 from .faults import find_faults
-from .labels import canonical_id, read_labels, sort_ids
+from .labels import NUM_LISTED, canonical_id, check_class_names, read_labels, shorten, sort_ids
 
 SPLIT_NAMES = (
     dict.fromkeys(("train", "training"), "train")
@@ -20,7 +20,6 @@ SPLIT_NAMES = (
     | dict.fromkeys(("test", "testing"), "test")
 )
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # left by file managers; compared in lower case
-NUM_LISTED = 10  # how many files or names a message lists before it only counts
 
 
 class _Picture(NamedTuple):
@@ -52,9 +51,9 @@ def load_image_folder(
     ignored_folders = [folder for folder in folders if folder not in split_folders]
     if split_folders and ignored_folders:
         warnings.warn(
-            f"{image_dir} holds splits, so its other folders are ignored: {_shorten(ignored_folders)}.", stacklevel=2
+            f"{image_dir} holds splits, so its other folders are ignored: {shorten(ignored_folders)}.", stacklevel=2
         )
-    split_dirs = {split: image_dir / folder for split, folder in _name_splits(split_folders, image_dir).items()}
+    split_dirs = {split: image_dir / folder for split, folder in name_splits(split_folders, image_dir).items()}
     if labels_file is None and (image_dir / "labels.csv").is_file():
         labels_file = image_dir / "labels.csv"
     return load_image_folders(split_dirs or {"train": image_dir}, labels_file, skip_bad_images=skip_bad_images)
@@ -132,11 +131,11 @@ def load_hub_dataset(
         ) from error
     columns = {image_column: "image", label_column: "label"}
     splits = {}
-    for split, source_split in _name_splits(list(source), name).items():
+    for split, source_split in name_splits(list(source), name).items():
         rows = source[source_split]
         if missing := sorted(set(columns) - set(rows.column_names)):
             raise ValueError(
-                f"{name!r} has no column {_shorten(missing)}; its columns are {_shorten(rows.column_names)}. "
+                f"{name!r} has no column {shorten(missing)}; its columns are {shorten(rows.column_names)}. "
                 "Set image_column and label_column."
             )
         splits[split] = rows.select_columns(list(columns)).rename_columns(columns)
@@ -155,7 +154,7 @@ def _list_folders(parent: Path) -> list[str]:
     return sorted(child.name for child in parent.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
-def _name_splits(names: list[str], source: str | Path) -> dict[str, str]:
+def name_splits(names: list[str], source: str | Path) -> dict[str, str]:
     """Return split name to the name it has in `source`; names without a known meaning stay."""
     splits: dict[str, str] = {}
     for name in names:
@@ -218,27 +217,20 @@ def _name_classes(
     if labels is None:
         names = {canonical_id(folder): folder for folder in folders}
         if empty := [name for class_id, name in names.items() if class_id not in filled_ids]:
-            warnings.warn(f"Class folders without a picture are left out: {_shorten(empty)}.", stacklevel=3)
+            warnings.warn(f"Class folders without a picture are left out: {shorten(empty)}.", stacklevel=3)
         return {class_id: name for class_id, name in names.items() if class_id in filled_ids}
     names = {canonical_id(class_id): name for class_id, name in labels.items()}
     if unknown := [folder for folder in folders if canonical_id(folder) not in names]:
         raise ValueError(
-            f"Class folders without a row in the labels file: {_shorten(unknown)}; the file's ids: {_shorten(labels)}."
+            f"Class folders without a row in the labels file: {shorten(unknown)}; the file's ids: {shorten(labels)}."
         )
     if empty := [name for class_id, name in names.items() if class_id not in filled_ids]:
-        warnings.warn(f"Classes of the labels file without a picture: {_shorten(empty)}.", stacklevel=3)
+        warnings.warn(f"Classes of the labels file without a picture: {shorten(empty)}.", stacklevel=3)
     return names
 
 
 def _make_features(class_names: list[str]) -> Features:
-    if len(class_names) < 2:
-        raise ValueError(f"There must be two classes or more to tell apart, not {len(class_names)}: {class_names}.")
-    if all(isinstance(canonical_id(name), int) for name in class_names):
-        warnings.warn(
-            f"The classes are called {_shorten(class_names)}, so pictures are compared with bare numbers. Give names: "
-            "labels_file takes a CSV with the header 'id,name', or 'imigue'; on the Hub a ClassLabel holds them.",
-            stacklevel=3,
-        )
+    check_class_names(class_names)
     return Features(image=Image(), label=ClassLabel(names=class_names), file_name=Value("string"))
 
 
@@ -285,9 +277,3 @@ def _encode_labels(rows: Dataset, names: list[str | None], features: Features, s
         )
         rows = rows.select(labelled)
     return rows
-
-
-def _shorten(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - NUM_LISTED} more" if len(names) > NUM_LISTED else ""
-    return ", ".join(repr(name) for name in names[:NUM_LISTED]) + more

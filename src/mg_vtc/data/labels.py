@@ -2,7 +2,11 @@
 
 import csv
 import io
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
+
+NUM_LISTED = 10  # how many files or names a message lists before it only counts
 
 # X. Liu et al., "iMiGUE: An Identity-free Video Dataset for Micro-Gesture Understanding and Emotion Analysis",
 # CVPR 2021. Ids are 1 to 32 in this order; the last class (99 in the raw annotation) is not a micro-gesture.
@@ -141,3 +145,26 @@ def _parse_labels(text: str, path: Path) -> dict[str, str]:
     if not labels:
         raise ValueError(f"The labels file {path} has a header but no rows: write a row 'id,name' for each class.")
     return labels
+
+
+def check_class_names(class_names: list[str]) -> None:
+    """Refuse fewer than two classes, and warn of names that are bare numbers.
+
+    Raises:
+        ValueError: There are fewer than two.
+    """
+    if len(class_names) < 2:
+        raise ValueError(f"There must be two classes or more to tell apart, not {len(class_names)}: {class_names}.")
+    if all(isinstance(canonical_id(name), int) for name in class_names):
+        warnings.warn(
+            f"The classes are called {shorten(class_names)}, so pictures are compared with bare numbers. Give names: "
+            "labels_file takes a CSV with the header 'id,name', or 'imigue'; on the Hub a ClassLabel holds them.",
+            stacklevel=4,
+        )
+
+
+def shorten(names: Iterable[str]) -> str:
+    """List names in a message: the first `NUM_LISTED`, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - NUM_LISTED} more" if len(names) > NUM_LISTED else ""
+    return ", ".join(repr(name) for name in names[:NUM_LISTED]) + more

@@ -22,7 +22,7 @@ class PictureDataset(Dataset):
         rows: Columns `image` (a `datasets.Image`), `label` (int) and `row` (int, the number of the picture in
             `pixels`).
         image_size: Height and width, in pixels.
-        pixels: What `cache_pictures` returned; where it is None, pictures are decoded each time, to the same values.
+        pixels: What `PictureCache.open` returned; where it is None, pictures are decoded each time, to equal values.
         max_shift: How far `shift` may move a picture, in pixels; 0 leaves pictures where they are.
         seed: Seed of `shift`.
         jpeg_draft: As for `decode`; without effect on `pixels`, which were decoded before.

@@ -1,18 +1,16 @@
 """Shards of a data set that need not fit on the disk, Parquet or WebDataset, opened for reading row by row."""
 
 import functools
-import warnings
 from pathlib import Path
 
 from datasets import ClassLabel, Features, Image, IterableDataset, Value, load_dataset
 
-from .image_folder import SPLIT_NAMES
-from .labels import canonical_id, read_labels
+from .image_folder import name_splits
+from .labels import NUM_LISTED, canonical_id, check_class_names, read_labels
 
 WEBDATASET_IMAGES = ("jpg", "jpeg", "png", "webp")  # columns of a tar archive, which has one an extension
 WEBDATASET_LABELS = ("cls", "json")
 ROWS_AT_ONCE = 64  # whose labels are encoded together
-NUM_LISTED = 10  # how many names a message lists
 
 
 def load_stream(
@@ -57,13 +55,11 @@ def load_stream(
             f"There is no data set {name!r} on this disk or on a Hub within reach ({error})."
         ) from error
     labels = None if labels_file is None else read_labels(labels_file)
-    splits: dict[str, IterableDataset] = {}
-    for source_split, rows in source.items():
-        split = SPLIT_NAMES.get(source_split.lower(), source_split)
-        if split in splits:
-            raise ValueError(f"{name!r} has two {split} splits, one of them {source_split!r}: keep or join one.")
-        splits[split] = _encode(rows, *_find_columns(rows, name, image_column, label_column), labels)
-    return splits
+    splits = {split: source[found] for split, found in name_splits(list(source), name).items()}
+    return {
+        split: _encode(rows, *_find_columns(rows, name, image_column, label_column), labels)
+        for split, rows in splits.items()
+    }
 
 
 def _find_columns(rows: IterableDataset, name: str, image_column: str, label_column: str) -> tuple[str, str]:
@@ -95,14 +91,7 @@ def _encode(
             "through to find its classes: give labels_file, a CSV with the header 'id,name', 'imigue' or 'smg'."
         )
     names = feature.names if labels is None else list(labels.values())
-    if len(names) < 2:
-        raise ValueError(f"There must be two classes or more to tell apart, not {len(names)}: {names}.")
-    if all(isinstance(canonical_id(class_name), int) for class_name in names):
-        warnings.warn(
-            f"The classes are called {', '.join(names[:NUM_LISTED])} and so on, so pictures are compared with bare "
-            "numbers. Give names: labels_file takes a CSV with the header 'id,name', 'imigue' or 'smg'.",
-            stacklevel=3,
-        )
+    check_class_names(names)
     label_of: dict[int | str, int] = (
         {label: label for label in range(len(names))}
         if labels is None
