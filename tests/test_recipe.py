@@ -34,6 +34,14 @@ def test_settings_repeat_the_run_whatever_the_defaults_become(write, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("key", "value"), [("balanced_sampling", True), ("logit_adjustment", 0.5), ("loss_type", "js")]
+)
+def test_settings_that_are_off_are_written_where_they_are_on(write, key, value):
+    assert parse_recipe([write(**{key: value})]).settings[key] == value
+    assert (key in parse_recipe([write()]).settings) == (key == "loss_type")
+
+
+@pytest.mark.parametrize(
     ("key", "value"), [("js_weight", None), ("learn_logit_scale", False), ("report_to", ["none"])]
 )
 def test_yaml_values_are_read_like_flags(write, key, value):
