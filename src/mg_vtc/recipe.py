@@ -28,6 +28,7 @@ TOWER_ALTERNATIVES = {
     "text_config": "text_model_name_or_path",
     "text_model_name_or_path": "text_config",
 }
+TEXT_TOWER = ("text_config", "text_model_name_or_path")
 
 
 @dataclass
@@ -204,6 +205,8 @@ def parse_recipe(arguments: list[str]) -> Recipe:
         for flag, other in TOWER_ALTERNATIVES.items():
             if any(argument.split("=")[0] == f"--{flag}" for argument in arguments):
                 lines.pop(other, None)
+        if vars(parser.parse_known_args(arguments)[0])["vision_only"]:  # the recipe's text tower goes
+            lines = {key: value for key, value in lines.items() if key not in TEXT_TOWER}
         arguments = [*_as_flags(lines), *arguments]
     namespace, unknown = parser.parse_known_args(arguments)
     if unknown:
