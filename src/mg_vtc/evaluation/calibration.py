@@ -13,12 +13,12 @@ class CalibrationBins(NamedTuple):
     Attributes:
         confidence: Mean confidence of the rows in the bin (num_bins,); NaN where there is none.
         accuracy: Share of the rows in the bin that are right (num_bins,); NaN where there is none.
-        count: Rows, or the sum of their weights (num_bins,).
+        counts: Rows, or the sum of their weights (num_bins,).
     """
 
     confidence: np.ndarray
     accuracy: np.ndarray
-    count: np.ndarray
+    counts: np.ndarray
 
     @property
     def expected_error(self) -> float:
@@ -26,9 +26,9 @@ class CalibrationBins(NamedTuple):
 
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 3.
         """
-        filled = self.count > 0
+        filled = self.counts > 0
         gaps = np.abs(self.accuracy - self.confidence)[filled]  # (num_filled,)
-        return float(gaps @ self.count[filled] / self.count.sum())
+        return float(gaps @ self.counts[filled] / self.counts.sum())
 
 
 def max_softmax(scores_BC: np.ndarray) -> np.ndarray:
@@ -57,8 +57,8 @@ def calibrate(
     """
     weights_B = np.ones(len(confidence_B)) if weights_B is None else weights_B
     bin_B = np.clip(np.ceil(confidence_B * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
-    count = np.bincount(bin_B, weights_B, num_bins)  # (num_bins,)
+    counts = np.bincount(bin_B, weights_B, num_bins)  # (num_bins,)
     with np.errstate(invalid="ignore"):  # 0 / 0, in an empty bin
-        confidence = np.bincount(bin_B, weights_B * confidence_B, num_bins) / count
-        accuracy = np.bincount(bin_B, weights_B * correct_B, num_bins) / count
-    return CalibrationBins(confidence, accuracy, count)
+        confidence = np.bincount(bin_B, weights_B * confidence_B, num_bins) / counts
+        accuracy = np.bincount(bin_B, weights_B * correct_B, num_bins) / counts
+    return CalibrationBins(confidence, accuracy, counts)

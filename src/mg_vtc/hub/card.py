@@ -46,11 +46,16 @@ def write_model_card(template: Path, folder: Path) -> None:
         text_base=text_base,
         split=json.loads((folder / "split.json").read_text(encoding="utf-8")),
         results=json.loads((folder / "all_results.json").read_text(encoding="utf-8")),
-        versions={
-            "mg_vtc": __version__,
-            "transformers": transformers.__version__,
-            "torch": torch.__version__,
-            "Python": platform.python_version(),
-        },
+        versions=library_versions(),
     )
     card.save(folder / "README.md")
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what computes a score."""
+    return {
+        "mg_vtc": __version__,
+        "transformers": transformers.__version__,
+        "torch": torch.__version__,
+        "Python": platform.python_version(),
+    }
