@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from .configuration_alexnet import AlexNetConfig
     from .configuration_mg_vtc import MgVtcConfig
     from .data import load_demo_dataset, load_hub_dataset, load_image_folder, split_stratified
+    from .evaluation.evaluate_model import evaluate_model, write_evaluation
     from .evaluation.metrics import TopKAccuracy
+    from .evaluation.scores import MicroGestureScores
     from .losses import contrastive_loss, soft_target_loss
     from .modeling_alexnet import AlexNetModel
     from .modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
@@ -31,15 +33,18 @@ _HOME = {
     "MgVtcModel": "modeling_mg_vtc",
     "MgVtcTrainer": "trainer",
     "MgVtcTrainingArguments": "training_args",
+    "MicroGestureScores": "evaluation.scores",
     "TopKAccuracy": "evaluation.metrics",
     "build_processor": "processing",
     "build_tokenizer": "processing",
     "contrastive_loss": "losses",
+    "evaluate_model": "evaluation.evaluate_model",
     "load_demo_dataset": "data",
     "load_hub_dataset": "data",
     "load_image_folder": "data",
     "soft_target_loss": "losses",
     "split_stratified": "data",
+    "write_evaluation": "evaluation.evaluate_model",
 }
 
 __all__ = [
@@ -50,15 +55,18 @@ __all__ = [
     "MgVtcModel",
     "MgVtcTrainer",
     "MgVtcTrainingArguments",
+    "MicroGestureScores",
     "TopKAccuracy",
     "build_processor",
     "build_tokenizer",
     "contrastive_loss",
+    "evaluate_model",
     "load_demo_dataset",
     "load_hub_dataset",
     "load_image_folder",
     "soft_target_loss",
     "split_stratified",
+    "write_evaluation",
 ]
 
 

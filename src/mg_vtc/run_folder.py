@@ -21,6 +21,7 @@ MAY_CHANGE = (
         "per_device_eval_batch_size",
     ),
 )
+REPORT_FILES = ("report/results.json", "report/report.html")  # where `mg-vtc evaluate` writes unless told otherwise
 MODEL_FILES = ("*config.json", "tokenizer.json", "trainer_state.json", "model*.safetensors*", "training_args.bin")
 
 
@@ -53,7 +54,7 @@ def clear_run_folder(folder: Path) -> None:
     """Delete what an earlier run left in its folder: some of it would be taken for the new run's."""
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
-    for pattern in (RESULTS, RECIPE, SPLIT, *MODEL_FILES):
+    for pattern in (RESULTS, RECIPE, SPLIT, *REPORT_FILES, *MODEL_FILES):
         for path in folder.glob(pattern):
             path.unlink()
 

@@ -49,11 +49,16 @@ def write_model_card(template: Path, folder: Path) -> None:
         split=split,
         split_meaning=SPLIT_MEANINGS[split["split_by"]],
         results=json.loads((folder / "all_results.json").read_text(encoding="utf-8")),
-        versions={
-            "mg_vtc": __version__,
-            "transformers": transformers.__version__,
-            "torch": torch.__version__,
-            "Python": platform.python_version(),
-        },
+        versions=library_versions(),
     )
     card.save(folder / "README.md")
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what computes a score."""
+    return {
+        "mg_vtc": __version__,
+        "transformers": transformers.__version__,
+        "torch": torch.__version__,
+        "Python": platform.python_version(),
+    }

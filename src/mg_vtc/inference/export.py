@@ -49,7 +49,7 @@ def open_model(
             f"There is no model {model_id!r}: no folder with a config.json, and nothing on a Hub within reach."
         ) from error
     if config.model_type != "mg_vtc":
-        raise ValueError(f"{model_id!r} is a model of type {config.model_type!r}; only those of mg_vtc are exported.")
+        raise ValueError(f"{model_id!r} is a model of type {config.model_type!r}; only those of mg_vtc are used here.")
     model = MgVtcForImageClassification.from_pretrained(model_id, config=config, dtype=dtype).eval()
     return model, AutoImageProcessor.from_pretrained(model_id, backend="pil")
 

@@ -1,0 +1,246 @@
+"""Evaluate any saved model on any pictures: what `mg-vtc evaluate` does."""
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import PIL.Image
+import torch
+from datasets import DatasetDict
+
+from ..data import load_demo_dataset, load_hub_dataset, load_image_folder
+from ..data.pixels import to_rgb
+from ..hub.card import library_versions
+from ..inference.export import check_destination, open_model, write_when_right
+from .answering import answer_pictures, embed_classes, embed_names, find_image_size
+from .answers import Answers
+from .class_matching import match_classes
+from .intervals import LEVEL, NUM_RESAMPLES
+from .metrics import constant_answer_baselines
+from .run_rows import ChosenRows, RunRecords, choose_rows, read_records
+from .scores import Scores, score_answers
+
+RESULTS, REPORT = "results.json", "report.html"
+
+
+class Evaluation(NamedTuple):
+    """A model that was evaluated.
+
+    Attributes:
+        answers: What it answered.
+        results: Conditions, scores with intervals, baselines, scores by class and calibration, as `results.json` has
+            them.
+        read_picture: Gives the picture of a row of `answers`, in RGB.
+        history: What the run logged in training; None where there is no run.
+    """
+
+    answers: Answers
+    results: dict[str, Any]
+    read_picture: Callable[[int], PIL.Image.Image]
+    history: list[dict[str, Any]] | None
+
+
+def evaluate_model(
+    model: str,
+    data: str,
+    *,
+    part: str | None = None,
+    labels_file: str | None = None,
+    image_column: str = "image",
+    label_column: str = "label",
+    zero_shot: bool = False,
+    prompt_template: str | None = None,
+    batch_size: int = 32,
+) -> Evaluation:
+    """Score a saved model on labelled pictures.
+
+    Args:
+        model: Folder or Hub id of a model of this package.
+        data: Folder of class folders or of splits, folder of Parquet files, Hub data set, or "demo".
+        part: "train", "validation", "test" or "all"; by default as `choose_rows` has it, so that rows of the training
+            are never scored unless they are asked for.
+        labels_file: Names of the class folders, as for `load_image_folder`.
+        image_column: Column of the pictures in a Hub data set or in Parquet files.
+        label_column: Column of the classes in it.
+        zero_shot: Whether pictures are compared with the data's own class names, which the text tower encodes;
+            otherwise with the classes of the training, which must have all of the data's.
+        prompt_template: With `zero_shot`, the text of a class, with `{}` for its name; by default the model's.
+        batch_size: Pictures at a time.
+
+    Raises:
+        OSError: There is no such model, folder or data set within reach.
+        ValueError: The model is of another kind, class names differ, the part is not there, a picture can not be
+            decoded, or settings exclude each other.
+    """
+    if prompt_template is not None and not zero_shot:
+        raise ValueError("--prompt_template goes with --zero_shot: the classes of the training have their texts.")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    records = read_records(model)
+    network, image_processor = open_model(model, dtype=torch.float32)
+    network.to(torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu")
+    columns = {"image_column": image_column, "label_column": label_column}
+    splits = load_splits(data, labels_file, demo_size=find_image_size(image_processor), **columns)
+    chosen = choose_rows(splits, records.split, part)
+    if chosen.num_training_rows:
+        warnings.warn(
+            f"The model was trained on {chosen.num_training_rows} of the {len(chosen.rows)} pictures that are scored, "
+            "by their file names: the scores say little about new ones.",
+            stacklevel=2,
+        )
+    class_names = chosen.rows.features["label"].names
+    template = prompt_template or network.config.prompt_template
+    if zero_shot:
+        text_embeds = embed_names(network, model, class_names, template)  # (num_classes, projection_dim)
+    else:
+        class_names, model_ids = match_classes(class_names, [*network.config.id2label.values()])
+        text_embeds = embed_classes(network, model_ids)  # (num_classes, projection_dim)
+    jpeg_draft = records.recipe.get("jpeg_draft", False)
+    logits, image_embeds = answer_pictures(
+        network, image_processor, chosen.rows, text_embeds, batch_size=batch_size, jpeg_draft=jpeg_draft
+    )
+    clips = chosen.rows["clip"][:] if "clip" in chosen.rows.column_names else None
+    answers = Answers(
+        logits=logits,
+        labels=np.array(chosen.rows["label"][:], dtype=np.int64),
+        class_names=class_names,
+        file_names=chosen.rows["file_name"][:],
+        clips=None if clips is None or None in clips else clips,
+        image_embeds=image_embeds,
+        text_embeds=text_embeds.cpu().numpy(),
+    )
+    results = {
+        "model": model,
+        "data": data,
+        "conditions": _describe_conditions(answers, chosen, records)
+        | {"task": f"{'zero-shot-' if zero_shot else ''}image-classification", "prompt_template": template},
+        **_describe_scores(answers, chosen.train_labels),
+    }
+    history = None if records.state is None else records.state["log_history"]
+    return Evaluation(answers, results, lambda row: to_rgb(chosen.rows[row]["image"]), history)
+
+
+def load_splits(
+    data: str, labels_file: str | None, *, image_column: str, label_column: str, demo_size: int
+) -> DatasetDict:
+    """Load pictures from wherever `data` says, by split.
+
+    Raises:
+        FileNotFoundError: There is no such folder and no such data set within reach.
+        ValueError: For the reasons of `load_image_folder` and `load_hub_dataset`, or `labels_file` does not apply.
+    """
+    folder = Path(data)
+    if folder.exists() and data != "demo" and next(folder.rglob("*.parquet"), None) is None:
+        return load_image_folder(folder, labels_file)
+    if labels_file is not None:
+        raise ValueError(f"--labels_file names the folders of pictures; {data} brings its own class names.")
+    if data == "demo":
+        return DatasetDict(train=load_demo_dataset(demo_size))
+    try:
+        return load_hub_dataset(data, image_column=image_column, label_column=label_column)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"There is no folder {data!r}, and no data set of this name on a Hub within reach."
+        ) from error
+
+
+def write_evaluation(evaluation: Evaluation, folder: str | Path, *, overwrite: bool = False) -> Path:
+    """Write `results.json` and `report.html`.
+
+    Args:
+        evaluation: What `evaluate_model` returned.
+        folder: Where to write; made where it is not there.
+        overwrite: Whether files of these names may be replaced.
+
+    Returns:
+        Path of the report.
+
+    Raises:
+        ValueError: Files would be lost.
+    """
+    from .report import write_report
+
+    folder = Path(folder)
+    check_report_folder(evaluation.results["model"], folder, overwrite=overwrite)
+    with write_when_right(folder, (RESULTS, REPORT)) as staging:
+        text = json.dumps(evaluation.results, indent=1, ensure_ascii=False, allow_nan=False)
+        (staging / RESULTS).write_text(text + "\n", encoding="utf-8")
+        report = write_report(
+            staging,
+            evaluation.answers,
+            evaluation.results,
+            read_picture=evaluation.read_picture,
+            history=evaluation.history,
+        )
+    return folder / report.name
+
+
+def check_report_folder(model: str, folder: Path, *, overwrite: bool) -> None:
+    """Make sure that no file would be lost; to be called before anything slow.
+
+    Raises:
+        ValueError: The folder is that of the model, or holds files of these names, and `overwrite` was not asked for.
+    """
+    check_destination(model, folder, (RESULTS, REPORT), overwrite=overwrite)
+
+
+def _describe_conditions(answers: Answers, chosen: ChosenRows, records: RunRecords) -> dict[str, Any]:
+    is_own_validation = chosen.of_run and chosen.part == "validation"
+    # without its state, as in an exported classifier, a run is taken to have done as runs do by default
+    kept_best = records.state is None or records.state["best_model_checkpoint"] is not None
+    return {
+        "part": chosen.part,
+        "split_by": chosen.split_by,
+        "leaky_by_design": chosen.split_by == "frame",
+        "seed": records.split.get("seed") if chosen.of_run and chosen.split_by != "given" else None,
+        "num_pictures": len(answers.labels),
+        "num_training_rows": chosen.num_training_rows,
+        "num_clips": None if answers.clips is None else len(set(answers.clips)),
+        "num_classes": len(answers.class_names),
+        "leaks": records.split.get("leaks") if chosen.of_run else None,
+        "chosen_on_these": is_own_validation and kept_best,
+        "baselines_from": "scored rows" if chosen.train_labels is None else "training rows",
+        "interval": {
+            "level": LEVEL,
+            "resampled_by": "picture" if answers.clips is None else "clip",
+            "num_resamples": NUM_RESAMPLES,
+        },
+        "versions": library_versions(),
+    }
+
+
+def _describe_scores(answers: Answers, train_labels: np.ndarray | None) -> dict[str, Any]:
+    scores = score_answers(answers.logits, answers.labels, answers.clips)
+    baselines = constant_answer_baselines(answers.labels if train_labels is None else train_labels, answers.labels)
+    by_class = zip(answers.class_names, *(column.tolist() for column in scores.classes), strict=True)
+    return {
+        "scores": {name: interval._asdict() for name, interval in scores.intervals.items()},
+        "baselines": {
+            "majority_class": {
+                "top1_accuracy": baselines["baseline_majority_class_top1_accuracy"],
+                "top5_accuracy": None,
+            },
+            "five_commonest": {
+                "top1_accuracy": None,
+                "top5_accuracy": baselines["baseline_five_commonest_top5_accuracy"],
+            },
+        },
+        "classes": [
+            {"name": name, "precision": precision, "recall": recall, "f1": f1, "support": int(support)}
+            for name, precision, recall, f1, support in by_class
+        ],
+        "calibration": _describe_bins(scores),
+    }
+
+
+def _describe_bins(scores: Scores) -> list[dict[str, Any]]:
+    """The bins that have a row, from low to high confidence."""
+    columns = [*(column.tolist() for column in scores.bins), scores.bin_low.tolist(), scores.bin_high.tolist()]
+    return [
+        {"confidence": confidence, "accuracy": accuracy, "count": int(count), "low": low, "high": high}
+        for confidence, accuracy, count, low, high in zip(*columns, strict=True)
+        if count > 0
+    ]

@@ -1,0 +1,110 @@
+"""All scores of one set of answers, each with its interval."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import datasets
+import evaluate
+import numpy as np
+
+from .calibration import CalibrationBins, calibrate, max_softmax
+from .intervals import NUM_RESAMPLES, bootstrap_interval, number_groups
+from .metrics import ClassScores, find_top_k_hits, predict_classes, score_classes
+
+SCORE_NAMES = ("top1_accuracy", "top5_accuracy", "mean_class_accuracy", "macro_f1", "expected_calibration_error")
+
+
+class Interval(NamedTuple):
+    """A score and its 95 % bootstrap percentile interval, fractions in [0, 1]."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Scores(NamedTuple):
+    """Scores of a set of answers.
+
+    Attributes:
+        intervals: Of each of `SCORE_NAMES`.
+        classes: Precision, recall, F1 and support of every class.
+        bins: The bins of the reliability diagram.
+        bin_low: Lower bound of the accuracy of each bin (num_bins,); NaN where it is empty.
+        bin_high: Upper bound of the same (num_bins,).
+    """
+
+    intervals: dict[str, Interval]
+    classes: ClassScores
+    bins: CalibrationBins
+    bin_low: np.ndarray
+    bin_high: np.ndarray
+
+
+class MicroGestureScores(evaluate.Metric):
+    """Top-1, top-5, mean class accuracy, macro-F1 and expected calibration error, with intervals.
+
+    Means over classes are over those with a row among the references, here and in each resample. Ties and NaN count
+    against a row, as in `TopKAccuracy`. With `compute(..., clips=...)`, the clip of every row in their order, whole
+    clips are resampled, else rows.
+    """
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description="Scores of a classifier of micro-gestures, each with a 95 % bootstrap interval.",
+            citation="",
+            inputs_description="predictions: logits of all classes, a row each. references: class ids.",
+            features=datasets.Features(
+                {"predictions": datasets.Sequence(datasets.Value("float32")), "references": datasets.Value("int64")}
+            ),
+        )
+
+    def _compute(
+        self, *, predictions: Any, references: Any, clips: Sequence[str] | None = None
+    ) -> dict[str, dict[str, float]]:
+        scores = score_answers(np.asarray(predictions), np.asarray(references), clips)
+        return {name: interval._asdict() for name, interval in scores.intervals.items()}
+
+
+def score_answers(
+    logits_BC: np.ndarray,
+    labels_B: np.ndarray,
+    clips: Sequence[str] | None = None,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> Scores:
+    """Score a whole set of answers.
+
+    Args:
+        logits_BC: Scaled similarities, whose softmax is the confidence `(rows, classes)`.
+        labels_B: Class ids, int64 `(rows,)`.
+        clips: The clip that each row is a frame of; None where clips are not known, and rows are resampled.
+        num_resamples: Resamples of the intervals.
+        seed: Seed of the resamples.
+
+    Raises:
+        ValueError: There is no row, or there are more or fewer clips than rows.
+    """
+    if len(labels_B) == 0:
+        raise ValueError("There are no answers to score.")
+    num_classes = logits_BC.shape[1]
+    predicted_B = predict_classes(logits_BC)
+    top1_B, top5_B = (find_top_k_hits(logits_BC, labels_B, k) for k in (1, 5))
+    confidence_B = max_softmax(logits_BC)
+
+    def score(weights_B: np.ndarray) -> tuple[np.ndarray, ClassScores, CalibrationBins]:
+        classes = score_classes(labels_B, predicted_B, num_classes, weights_B)
+        bins = calibrate(confidence_B, top1_B, weights_B)
+        accuracies = (hits_B @ weights_B / weights_B.sum() for hits_B in (top1_B, top5_B))
+        values = (*accuracies, classes.mean_class_accuracy, classes.macro_f1, bins.expected_error)
+        return np.array([*values, *bins.accuracy]), classes, bins
+
+    groups = number_groups(len(labels_B), clips)  # (rows,)
+    values, classes, bins = score(np.ones(len(labels_B)))
+    low, high = bootstrap_interval(
+        lambda weights_B: score(weights_B)[0], groups, num_resamples=num_resamples, seed=seed
+    )
+    intervals = {
+        name: Interval(*map(float, bounds)) for name, *bounds in zip(SCORE_NAMES, values, low, high, strict=False)
+    }
+    return Scores(intervals, classes, bins, low[len(SCORE_NAMES) :], high[len(SCORE_NAMES) :])

@@ -1,0 +1,52 @@
+"""The results of an evaluation in a few lines of text."""
+
+from typing import Any
+
+TITLES = {
+    "top1_accuracy": "top-1 accuracy",
+    "top5_accuracy": "top-5 accuracy",
+    "mean_class_accuracy": "mean class accuracy",
+    "macro_f1": "macro F1",
+    "expected_calibration_error": "expected calibration error",
+}
+
+
+def summarize(results: dict[str, Any]) -> str:
+    """Put scores, intervals and constant answers in a table, under the conditions that they hold for.
+
+    Args:
+        results: As `evaluate_model` gives them.
+    """
+    baselines = {
+        score: value
+        for answer in results["baselines"].values()
+        for score, value in answer.items()
+        if value is not None
+    }
+    lines = [*_describe(results), "", f"{'score':28}{'value':>7}{'95 % interval':>18}{'constant answer':>18}"]
+    for name, score in results["scores"].items():
+        interval = f"{score['low']:.1%} to {score['high']:.1%}"
+        constant = f"{baselines[name]:.1%}" if name in baselines else ""
+        lines.append(f"{TITLES[name]:28}{score['value']:7.1%}{interval:>18}{constant:>18}".rstrip())
+    conditions = results["conditions"]
+    lines.append(
+        f"intervals: {conditions['interval']['num_resamples']} resamples by {conditions['interval']['resampled_by']}; "
+        f"constant answers: the commonest class, the five commonest, of the {conditions['baselines_from']}"
+    )
+    return "\n".join(lines)
+
+
+def _describe(results: dict[str, Any]) -> list[str]:
+    conditions = results["conditions"]
+    split = "" if conditions["split_by"] in (None, "given") else f", split by {conditions['split_by']}"
+    split += "" if conditions["seed"] is None else f" with seed {conditions['seed']}"
+    clips = "" if conditions["num_clips"] is None else f" of {conditions['num_clips']} clips"
+    lines = [
+        f"{results['model']} on {results['data']}: {conditions['num_pictures']} pictures{clips}, "
+        f"part {conditions['part']}{split}; {conditions['num_classes']} classes, {conditions['task']}"
+    ]
+    if conditions["leaky_by_design"]:
+        lines.append("leaky by design: frames of one clip are on both sides, so the scores are too high")
+    if conditions["chosen_on_these"]:
+        lines.append("the best checkpoint was chosen on these pictures, so the scores are too high")
+    return lines
