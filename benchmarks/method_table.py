@@ -162,7 +162,8 @@ def describe_conditions() -> list[str]:
     revision = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     return [
         f"Percent, mean ± standard deviation of {len(SEEDS)} seeds (split and weights), after the last of "
-        f"{NUM_EPOCHS} epochs of `configs/small.yaml` at {IMAGE_SIZE} px; revision {revision}, torch {torch.__version__}, a thread a run."
+        f"{NUM_EPOCHS} epochs of `configs/small.yaml` at {IMAGE_SIZE} px; revision {revision}, torch "
+        f"{torch.__version__}, one thread a run."
     ]
 
 
