@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL.Image
 import torch
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 
 from ..data import load_demo_dataset, load_hub_dataset, load_image_folder
 from ..data.pixels import to_rgb
@@ -85,38 +85,23 @@ def evaluate_model(
     columns = {"image_column": image_column, "label_column": label_column}
     splits = load_splits(data, labels_file, demo_size=find_image_size(image_processor), **columns)
     chosen = choose_rows(splits, records.split, part)
-    if chosen.num_training_rows:
-        warnings.warn(
-            f"The model was trained on {chosen.num_training_rows} of the {len(chosen.rows)} pictures that are scored, "
-            "by their file names: the scores say little about new ones.",
-            stacklevel=2,
-        )
-    class_names = chosen.rows.features["label"].names
+    _warn_of_training_rows(chosen)
     template = prompt_template or network.config.prompt_template
+    class_names = chosen.rows.features["label"].names
     if zero_shot:
         text_embeds = embed_names(network, model, class_names, template)  # (num_classes, projection_dim)
     else:
         class_names, model_ids = match_classes(class_names, [*network.config.id2label.values()])
         text_embeds = embed_classes(network, model_ids)  # (num_classes, projection_dim)
-    jpeg_draft = records.recipe.get("jpeg_draft", False)
-    logits, image_embeds = answer_pictures(
-        network, image_processor, chosen.rows, text_embeds, batch_size=batch_size, jpeg_draft=jpeg_draft
-    )
-    clips = chosen.rows["clip"][:] if "clip" in chosen.rows.column_names else None
-    answers = Answers(
-        logits=logits,
-        labels=np.array(chosen.rows["label"][:], dtype=np.int64),
-        class_names=class_names,
-        file_names=chosen.rows["file_name"][:],
-        clips=None if clips is None or None in clips else clips,
-        image_embeds=image_embeds,
-        text_embeds=text_embeds.cpu().numpy(),
-    )
+    settings = {"batch_size": batch_size, "jpeg_draft": records.recipe.get("jpeg_draft", False)}
+    embeds = answer_pictures(network, image_processor, chosen.rows, text_embeds, **settings)
+    answers = _collect(chosen.rows, class_names, *embeds, text_embeds.cpu().numpy())
     results = {
         "model": model,
         "data": data,
         "conditions": _describe_conditions(answers, chosen, records)
-        | {"task": f"{'zero-shot-' if zero_shot else ''}image-classification", "prompt_template": template},
+        | {"task": "zero-shot-image-classification" if zero_shot else "image-classification"}
+        | {"prompt_template": template},
         **_describe_scores(answers, chosen.train_labels),
     }
     history = None if records.state is None else records.state["log_history"]
@@ -185,6 +170,30 @@ def check_report_folder(model: str, folder: Path, *, overwrite: bool) -> None:
         ValueError: The folder is that of the model, or holds files of these names, and `overwrite` was not asked for.
     """
     check_destination(model, folder, (RESULTS, REPORT), overwrite=overwrite)
+
+
+def _warn_of_training_rows(chosen: ChosenRows) -> None:
+    if chosen.num_training_rows:
+        warnings.warn(
+            f"The model was trained on {chosen.num_training_rows} of the {len(chosen.rows)} pictures that are scored, "
+            "by their file names: the scores say little about new ones.",
+            stacklevel=3,
+        )
+
+
+def _collect(
+    rows: Dataset, class_names: list[str], logits: np.ndarray, image_embeds: np.ndarray, text_embeds: np.ndarray
+) -> Answers:
+    clips = rows["clip"][:] if "clip" in rows.column_names else None
+    return Answers(
+        logits=logits,
+        labels=np.array(rows["label"][:], dtype=np.int64),  # (num_rows,)
+        class_names=class_names,
+        file_names=rows["file_name"][:],
+        clips=None if clips is None or None in clips else clips,
+        image_embeds=image_embeds,
+        text_embeds=text_embeds,
+    )
 
 
 def _describe_conditions(answers: Answers, chosen: ChosenRows, records: RunRecords) -> dict[str, Any]:
