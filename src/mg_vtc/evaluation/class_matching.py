@@ -35,8 +35,8 @@ def match_classes(data_names: Sequence[str], model_names: Sequence[str]) -> tupl
     lacking = [key for key in model_keys if key not in data_keys]
     if lacking:
         warnings.warn(
-            f"{len(lacking)} of the model's {len(model_keys)} classes are none of the data's, and stay possible answers: "
-            f"{shorten(model_keys[key] for key in lacking)}.",
+            f"{len(lacking)} of the model's {len(model_keys)} classes are none of the data's, and stay possible "
+            f"answers: {shorten(model_keys[key] for key in lacking)}.",
             stacklevel=3,
         )
     names = [*data_names, *(model_keys[key] for key in lacking)]
@@ -49,7 +49,7 @@ def _fold(names: Sequence[str], whose: str) -> dict[str, str]:
     for name in names:
         key = str(canonical_id(" ".join(name.split()).casefold()))
         if key in folded:
-            raise ValueError(f"The {whose} have two classes with one name, {folded[key]!r} and {name!r}: rename one.")
+            raise ValueError(f"Two classes of the {whose} have one name, {folded[key]!r} and {name!r}: rename one.")
         folded[key] = name
     return folded
 

@@ -9,19 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL.Image
 import torch
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 
 from ..data import load_demo_dataset, load_hub_dataset, load_image_folder
 from ..data.pixels import to_rgb
-from ..hub.card import library_versions
 from ..inference.export import check_destination, open_model, write_when_right
+from ..modeling_mg_vtc import MgVtcForImageClassification
 from .answering import answer_pictures, embed_classes, embed_names, find_image_size
 from .answers import Answers
 from .class_matching import match_classes
-from .intervals import LEVEL, NUM_RESAMPLES
-from .metrics import constant_answer_baselines
-from .run_rows import ChosenRows, RunRecords, choose_rows, read_records
-from .scores import Scores, score_answers
+from .results import describe_results
+from .run_rows import ChosenRows, choose_rows, read_records
 
 RESULTS, REPORT = "results.json", "report.html"
 
@@ -85,40 +83,14 @@ def evaluate_model(
     columns = {"image_column": image_column, "label_column": label_column}
     splits = load_splits(data, labels_file, demo_size=find_image_size(image_processor), **columns)
     chosen = choose_rows(splits, records.split, part)
-    if chosen.num_training_rows:
-        warnings.warn(
-            f"The model was trained on {chosen.num_training_rows} of the {len(chosen.rows)} pictures that are scored, "
-            "by their file names: the scores say little about new ones.",
-            stacklevel=2,
-        )
-    class_names = chosen.rows.features["label"].names
+    _warn_of_training_rows(chosen)
     template = prompt_template or network.config.prompt_template
-    if zero_shot:
-        text_embeds = embed_names(network, model, class_names, template)  # (num_classes, projection_dim)
-    else:
-        class_names, model_ids = match_classes(class_names, [*network.config.id2label.values()])
-        text_embeds = embed_classes(network, model_ids)  # (num_classes, projection_dim)
-    jpeg_draft = records.recipe.get("jpeg_draft", False)
-    logits, image_embeds = answer_pictures(
-        network, image_processor, chosen.rows, text_embeds, batch_size=batch_size, jpeg_draft=jpeg_draft
-    )
-    clips = chosen.rows["clip"][:] if "clip" in chosen.rows.column_names else None
-    answers = Answers(
-        logits=logits,
-        labels=np.array(chosen.rows["label"][:], dtype=np.int64),
-        class_names=class_names,
-        file_names=chosen.rows["file_name"][:],
-        clips=None if clips is None or None in clips else clips,
-        image_embeds=image_embeds,
-        text_embeds=text_embeds.cpu().numpy(),
-    )
-    results = {
-        "model": model,
-        "data": data,
-        "conditions": _describe_conditions(answers, chosen, records)
-        | {"task": f"{'zero-shot-' if zero_shot else ''}image-classification", "prompt_template": template},
-        **_describe_scores(answers, chosen.train_labels),
-    }
+    class_names, text_embeds = _embed_texts(network, model, chosen.rows.features["label"].names, zero_shot, template)
+    settings = {"batch_size": batch_size, "jpeg_draft": records.recipe.get("jpeg_draft", False)}
+    embeds = answer_pictures(network, image_processor, chosen.rows, text_embeds, **settings)
+    answers = _collect(chosen.rows, class_names, *embeds, text_embeds.cpu().numpy())
+    task = "zero-shot-image-classification" if zero_shot else "image-classification"
+    results = describe_results(model, data, answers, chosen, records, task=task, prompt_template=template)
     history = None if records.state is None else records.state["log_history"]
     return Evaluation(answers, results, lambda row: to_rgb(chosen.rows[row]["image"]), history)
 
@@ -187,60 +159,35 @@ def check_report_folder(model: str, folder: Path, *, overwrite: bool) -> None:
     check_destination(model, folder, (RESULTS, REPORT), overwrite=overwrite)
 
 
-def _describe_conditions(answers: Answers, chosen: ChosenRows, records: RunRecords) -> dict[str, Any]:
-    is_own_validation = chosen.of_run and chosen.part == "validation"
-    # without its state, as in an exported classifier, a run is taken to have done as runs do by default
-    kept_best = records.state is None or records.state["best_model_checkpoint"] is not None
-    return {
-        "part": chosen.part,
-        "split_by": chosen.split_by,
-        "leaky_by_design": chosen.split_by == "frame",
-        "seed": records.split.get("seed") if chosen.of_run and chosen.split_by != "given" else None,
-        "num_pictures": len(answers.labels),
-        "num_training_rows": chosen.num_training_rows,
-        "num_clips": None if answers.clips is None else len(set(answers.clips)),
-        "num_classes": len(answers.class_names),
-        "leaks": records.split.get("leaks") if chosen.of_run else None,
-        "chosen_on_these": is_own_validation and kept_best,
-        "baselines_from": "scored rows" if chosen.train_labels is None else "training rows",
-        "interval": {
-            "level": LEVEL,
-            "resampled_by": "picture" if answers.clips is None else "clip",
-            "num_resamples": NUM_RESAMPLES,
-        },
-        "versions": library_versions(),
-    }
+def _warn_of_training_rows(chosen: ChosenRows) -> None:
+    if chosen.num_training_rows:
+        warnings.warn(
+            f"The model was trained on {chosen.num_training_rows} of the {len(chosen.rows)} pictures that are scored, "
+            "by their file names: the scores say little about new ones.",
+            stacklevel=3,
+        )
 
 
-def _describe_scores(answers: Answers, train_labels: np.ndarray | None) -> dict[str, Any]:
-    scores = score_answers(answers.logits, answers.labels, answers.clips)
-    baselines = constant_answer_baselines(answers.labels if train_labels is None else train_labels, answers.labels)
-    by_class = zip(answers.class_names, *(column.tolist() for column in scores.classes), strict=True)
-    return {
-        "scores": {name: interval._asdict() for name, interval in scores.intervals.items()},
-        "baselines": {
-            "majority_class": {
-                "top1_accuracy": baselines["baseline_majority_class_top1_accuracy"],
-                "top5_accuracy": None,
-            },
-            "five_commonest": {
-                "top1_accuracy": None,
-                "top5_accuracy": baselines["baseline_five_commonest_top5_accuracy"],
-            },
-        },
-        "classes": [
-            {"name": name, "precision": precision, "recall": recall, "f1": f1, "support": int(support)}
-            for name, precision, recall, f1, support in by_class
-        ],
-        "calibration": _describe_bins(scores),
-    }
+def _embed_texts(
+    network: MgVtcForImageClassification, model: str, names: list[str], zero_shot: bool, template: str
+) -> tuple[list[str], torch.Tensor]:
+    """Return what pictures are compared with: class names, and their embeddings (num_classes, projection_dim)."""
+    if zero_shot:
+        return names, embed_names(network, model, names, template)
+    class_names, model_ids = match_classes(names, [*network.config.id2label.values()])
+    return class_names, embed_classes(network, model_ids)
 
 
-def _describe_bins(scores: Scores) -> list[dict[str, Any]]:
-    """The bins that have a row, from low to high confidence."""
-    columns = [*(column.tolist() for column in scores.bins), scores.bin_low.tolist(), scores.bin_high.tolist()]
-    return [
-        {"confidence": confidence, "accuracy": accuracy, "count": int(count), "low": low, "high": high}
-        for confidence, accuracy, count, low, high in zip(*columns, strict=True)
-        if count > 0
-    ]
+def _collect(
+    rows: Dataset, class_names: list[str], logits: np.ndarray, image_embeds: np.ndarray, text_embeds: np.ndarray
+) -> Answers:
+    clips = rows["clip"][:] if "clip" in rows.column_names else None
+    return Answers(
+        logits=logits,
+        labels=np.array(rows["label"][:], dtype=np.int64),  # (num_rows,)
+        class_names=class_names,
+        file_names=rows["file_name"][:],
+        clips=None if clips is None or None in clips else clips,
+        image_embeds=image_embeds,
+        text_embeds=text_embeds,
+    )

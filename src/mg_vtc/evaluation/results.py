@@ -1,0 +1,96 @@
+"""What an evaluation comes to: scores under their conditions and beside constant answers, as `results.json` has it."""
+
+from typing import Any
+
+import numpy as np
+
+from ..hub.card import library_versions
+from .answers import Answers
+from .intervals import LEVEL, NUM_RESAMPLES
+from .metrics import constant_answer_baselines
+from .run_rows import ChosenRows, RunRecords
+from .scores import Scores, score_answers
+
+
+def describe_results(
+    model: str, data: str, answers: Answers, chosen: ChosenRows, records: RunRecords, **how: str
+) -> dict[str, Any]:
+    """Score the answers and say under which conditions.
+
+    Args:
+        model: Folder or Hub id of the model.
+        data: What it was scored on.
+        answers: What it answered about `chosen`.
+        chosen: The rows that were scored.
+        records: What the folder of the model's run tells.
+        how: Further conditions: `task` and `prompt_template`.
+
+    Returns:
+        `model`, `data`, `conditions`, `scores` (each with `value`, `low` and `high`), `baselines`, `classes` (a row a
+        class) and `calibration` (a row a bin that is not empty, from low to high confidence). All of it is JSON.
+    """
+    return {
+        "model": model,
+        "data": data,
+        "conditions": _describe_conditions(answers, chosen, records) | how,
+        **_describe_scores(answers, chosen.train_labels),
+    }
+
+
+def _describe_conditions(answers: Answers, chosen: ChosenRows, records: RunRecords) -> dict[str, Any]:
+    is_own_validation = chosen.of_run and chosen.part == "validation"
+    # without its state, as in an exported classifier, a run is taken to have done as runs do by default
+    kept_best = records.state is None or records.state["best_model_checkpoint"] is not None
+    return {
+        "part": chosen.part,
+        "split_by": chosen.split_by,
+        "leaky_by_design": chosen.split_by == "frame",
+        "seed": records.split.get("seed") if chosen.of_run and chosen.split_by != "given" else None,
+        "num_pictures": len(answers.labels),
+        "num_training_rows": chosen.num_training_rows,
+        "num_clips": None if answers.clips is None else len(set(answers.clips)),
+        "num_classes": len(answers.class_names),
+        "leaks": records.split.get("leaks") if chosen.of_run else None,
+        "chosen_on_these": is_own_validation and kept_best,
+        "baselines_from": "scored rows" if chosen.train_labels is None else "training rows",
+        "interval": {
+            "level": LEVEL,
+            "resampled_by": "picture" if answers.clips is None else "clip",
+            "num_resamples": NUM_RESAMPLES,
+        },
+        "versions": library_versions(),
+    }
+
+
+def _describe_scores(answers: Answers, train_labels: np.ndarray | None) -> dict[str, Any]:
+    scores = score_answers(answers.logits, answers.labels, answers.clips)
+    baselines = constant_answer_baselines(answers.labels if train_labels is None else train_labels, answers.labels)
+    by_class = zip(answers.class_names, *(column.tolist() for column in scores.classes), strict=True)
+    return {
+        "scores": {name: interval._asdict() for name, interval in scores.intervals.items()},
+        "baselines": {
+            "majority_class": {
+                "top1_accuracy": baselines["baseline_majority_class_top1_accuracy"],
+                "top5_accuracy": None,
+            },
+            "five_commonest": {
+                "top1_accuracy": None,
+                "top5_accuracy": baselines["baseline_five_commonest_top5_accuracy"],
+            },
+        },
+        "classes": [
+            {"name": name, "precision": precision, "recall": recall, "f1": f1, "support": int(support)}
+            for name, precision, recall, f1, support in by_class
+        ],
+        "calibration": _describe_bins(scores),
+    }
+
+
+def _describe_bins(scores: Scores) -> list[dict[str, Any]]:
+    """The bins that have a row, from low to high confidence."""
+    columns = [*(column.tolist() for column in scores.bins), scores.bin_low.tolist(), scores.bin_high.tolist()]
+    return [
+        {"confidence": confidence, "accuracy": accuracy, "count": int(count), "low": low, "high": high}
+        for confidence, accuracy, count, low, high in zip(*columns, strict=True)
+        if count > 0
+    ]

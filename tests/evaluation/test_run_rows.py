@@ -1,0 +1,121 @@
+"""Which rows are scored: the run's own held-out ones, and those of its training only when they are asked for."""
+
+import json
+
+import datasets
+import pytest
+
+from mg_vtc.evaluation.run_rows import assign_parts, choose_rows, read_records
+
+FRAME = {"split_by": "frame", "seed": 7, "train": ["a/0", "a/1", "b/0"], "validation": ["a/2", "b/1"]}
+GIVEN = {"split_by": "given", "train": ["a/0", "b/0"], "validation": ["a/0", "b/1"], "test": ["a/9"]}
+
+
+def make_splits(**splits):
+    """Rows of two classes, a and b, the first part of a file name."""
+    features = datasets.Features(label=datasets.ClassLabel(names=["a", "b"]), file_name=datasets.Value("string"))
+    return datasets.DatasetDict(
+        {
+            split: datasets.Dataset.from_dict(
+                {"label": ["ab".index(name[0]) for name in names], "file_name": names}, features=features
+            )
+            for split, names in splits.items()
+        }
+    )
+
+
+def names_of(chosen):
+    return chosen.rows["file_name"][:]
+
+
+def test_run_is_scored_on_its_own_validation_rows_alone():
+    chosen = choose_rows(make_splits(train=["a/0", "a/1", "a/2", "b/0", "b/1"]), FRAME)
+    assert names_of(chosen) == ["a/2", "b/1"]
+    assert (chosen.part, chosen.of_run, chosen.split_by, chosen.num_training_rows) == ("validation", True, "frame", 0)
+    assert chosen.train_labels.tolist() == [0, 0, 1]
+
+
+def test_rows_of_the_training_are_counted_when_they_are_asked_for():
+    splits = make_splits(train=["a/0", "a/1", "a/2", "b/0", "b/1"])
+    everything = choose_rows(splits, FRAME, "all")
+    assert (len(everything.rows), everything.num_training_rows, everything.split_by) == (5, 3, None)
+    assert names_of(choose_rows(splits, FRAME, "train")) == FRAME["train"]
+
+
+def test_pictures_that_are_gone_since_are_no_doubt():
+    assert names_of(choose_rows(make_splits(train=["a/0", "b/1"]), FRAME)) == ["b/1"]
+
+
+def test_pictures_of_which_some_are_the_runs_are_refused_and_can_be_chosen():
+    splits = make_splits(train=["a/0", "a/2", "b/7"])
+    with pytest.raises(
+        ValueError, match=r"2 of these 3 pictures are the run's, .* 1 are not.*--part all .* 1 of them"
+    ):
+        choose_rows(splits, FRAME)
+    assert names_of(choose_rows(splits, FRAME, "validation")) == ["a/2"]
+    assert choose_rows(splits, FRAME, "all").num_training_rows == 1
+
+
+def test_nothing_but_rows_of_the_training_is_refused():
+    with pytest.raises(ValueError, match=r"trained on 2 of these 2 pictures.*--part all"):
+        choose_rows(make_splits(train=["a/0", "b/0"]), FRAME)
+
+
+@pytest.mark.parametrize("run", [{}, {"split_by": "given"}, FRAME], ids=["no run", "stream", "other pictures"])
+def test_other_pictures_are_all_scored(run):
+    chosen = choose_rows(make_splits(train=["a/10", "b/11"]), run)
+    assert names_of(chosen) == ["a/10", "b/11"]
+    assert (chosen.part, chosen.of_run, chosen.split_by, chosen.train_labels) == ("all", False, None, None)
+
+
+def test_test_rows_come_before_validation_rows_before_all():
+    parts = {"train": ["a/10"], "validation": ["a/11"], "test": ["a/12"], "extra": ["b/13"]}
+    chosen = choose_rows(make_splits(**parts), {})
+    assert (names_of(chosen), chosen.split_by) == (["a/12"], "given")
+    del parts["test"]
+    assert names_of(choose_rows(make_splits(**parts), {})) == ["a/11"]
+    del parts["validation"]
+    assert names_of(choose_rows(make_splits(**parts), {})) == ["a/10", "b/13"]
+
+
+def test_given_split_of_a_run_is_matched_split_by_split():
+    splits = make_splits(train=["a/0", "b/0"], validation=["a/0", "b/1"])  # a/0 is another file in each
+    chosen = choose_rows(splits, GIVEN)
+    assert names_of(chosen) == ["a/0", "b/1"]
+    assert (chosen.of_run, chosen.split_by, chosen.num_training_rows) == (True, "given", 0)
+    assert chosen.train_labels.tolist() == [0, 1]
+
+
+def test_folder_of_one_part_of_a_run_is_known_by_all_of_its_names():
+    assert assign_parts({"train": ["a/0", "b/1"]}, GIVEN) == {"train": ["validation"] * 2}
+    assert assign_parts({"train": ["b/0", "a/0"]}, GIVEN) == {"train": ["train"] * 2}
+    assert assign_parts({"train": ["a/0", "b/1", "a/9", "c"]}, GIVEN) == {
+        "train": ["train", "validation", "test", None]
+    }
+
+
+def test_test_rows_of_a_run_that_split_the_rest_itself_are_given():
+    splits = make_splits(train=["a/0", "a/1", "a/2", "b/0", "b/1"], test=["a/5", "b/0"])
+    chosen = choose_rows(splits, FRAME | {"test": ["a/5", "b/0"]})
+    assert (names_of(chosen), chosen.part, chosen.split_by) == (["a/5", "b/0"], "test", "given")
+    assert chosen.num_training_rows == 0
+    assert len(chosen.train_labels) == 3
+
+
+def test_part_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match=r"no part 'test', only train, validation; --part all"):
+        choose_rows(make_splits(train=["a/10"], validation=["a/11"]), {}, "test")
+    with pytest.raises(ValueError, match=r"part must be train, validation, test or all, got 'dev'"):
+        choose_rows(make_splits(train=["a/10"]), {}, "dev")
+
+
+def test_checkpoint_has_the_records_of_its_run(tmp_path):
+    (tmp_path / "split.json").write_text(json.dumps(FRAME))
+    (tmp_path / "recipe.yaml").write_text("jpeg_draft: true\n")
+    (tmp_path / "checkpoint-3").mkdir()
+    (tmp_path / "checkpoint-3" / "trainer_state.json").write_text("{}")
+    assert read_records(str(tmp_path / "checkpoint-3")) == (FRAME, None, {"jpeg_draft": True})
+
+
+def test_model_without_a_run_has_no_records(tmp_path):
+    assert read_records(str(tmp_path)) == read_records("org/name") == ({}, None, {})

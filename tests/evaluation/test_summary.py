@@ -1,0 +1,59 @@
+"""What the screen shows of an evaluation."""
+
+import pytest
+
+from mg_vtc.evaluation.summary import summarize
+
+
+@pytest.fixture
+def results():
+    score = {"value": 0.75, "low": 0.5, "high": 1.0}
+    return {
+        "model": "runs/mine",
+        "data": "pictures",
+        "conditions": {
+            "part": "validation",
+            "split_by": "frame",
+            "leaky_by_design": True,
+            "seed": 7,
+            "num_pictures": 20,
+            "num_clips": 5,
+            "num_classes": 4,
+            "task": "image-classification",
+            "chosen_on_these": True,
+            "baselines_from": "training rows",
+            "interval": {"level": 0.95, "resampled_by": "clip", "num_resamples": 2000},
+        },
+        "scores": {"top1_accuracy": score, "top5_accuracy": score, "macro_f1": score},
+        "baselines": {
+            "majority_class": {"top1_accuracy": 0.25, "top5_accuracy": None},
+            "five_commonest": {"top1_accuracy": None, "top5_accuracy": 0.6},
+        },
+    }
+
+
+def test_every_score_has_its_interval_and_a_constant_answer_where_there_is_one(results):
+    rows = {line[:28].strip(): line[28:].split() for line in summarize(results).splitlines() if "%" in line}
+    assert rows["top-1 accuracy"] == ["75.0%", "50.0%", "to", "100.0%", "25.0%"]
+    assert rows["top-5 accuracy"][-1] == "60.0%"
+    assert rows["macro F1"] == ["75.0%", "50.0%", "to", "100.0%"]
+
+
+def test_conditions_stand_above_the_scores(results):
+    lines = summarize(results).splitlines()
+    assert lines[0] == (
+        "runs/mine on pictures: 20 pictures of 5 clips, part validation, split by frame with seed 7; 4 classes, "
+        "image-classification"
+    )
+    assert lines[1].startswith("leaky by design: frames of one clip are on both sides")
+    assert "chosen on these pictures" in lines[2]
+    assert "2000 resamples by clip" in lines[-1]
+    assert "of the training rows" in lines[-1]
+
+
+def test_nothing_is_said_of_what_is_not_known(results):
+    results["conditions"] |= {"split_by": None, "seed": None, "leaky_by_design": False, "chosen_on_these": False}
+    results["conditions"] |= {"num_clips": None, "part": "all"}
+    lines = summarize(results).splitlines()
+    assert lines[0] == "runs/mine on pictures: 20 pictures, part all; 4 classes, image-classification"
+    assert lines[1] == ""
