@@ -3,6 +3,7 @@
 A cell that is finished is not run again, so that a campaign which was killed goes on with the cells that are missing.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -69,6 +70,24 @@ def run_cells(
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     return {name: json.loads((folder / name / RESULTS).read_text(encoding="utf-8")) for name in cells}
+
+
+def campaign_parser(description: str, name: str, *, epochs: int) -> argparse.ArgumentParser:
+    """Flags of a campaign on one folder: what is trained on, with which seeds, and where its cells are.
+
+    Args:
+        description: What it finds out.
+        name: Of its folder in `runs/`.
+        epochs: Length of a cell, unless told otherwise.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("folder", type=Path, help="class folders, such as benchmarks/gestures.py makes")
+    parser.add_argument("--jobs", type=int, default=2, help="cells at a time")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of split, draws and weights")
+    parser.add_argument("--epochs", type=int, default=epochs)
+    parser.add_argument("--split_by", default="clip", help="what is held out: clip, subject or frame")
+    parser.add_argument("--output_dir", type=Path, default=Path("runs") / name)
+    return parser
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
