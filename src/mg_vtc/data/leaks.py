@@ -1,0 +1,282 @@
+"""What the parts of a split share and should not: clips, files, and pictures that are all but the same.
+
+A near duplicate is found in two steps. A perceptual hash names candidates: 63 bits, whether each low frequency of the
+cosine transform of the grey picture is above the median (C. Zauner, "Implementation and Benchmarking of Perceptual
+Image Hash Functions", 2010). Drawings on a plain ground often have like hashes, so a second look compares the pixels.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import datasets
+import numpy as np
+import pyarrow.compute
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+from .cache import decode_row
+
+SIZE = 32  # height and width of the pictures that are compared, in pixels
+MAX_DISTANCE = 10  # bits of two hashes that may differ
+MAX_DIFFERENCE = 0.2  # of `measure_difference`
+MIN_CONTRAST = 4  # standard deviation in grey levels, below which a picture shows nothing to compare
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # shares of red, green and blue in grey, ITU-R BT.601
+NUM_CANDIDATES = 16  # nearest training pictures that get a second look
+CHUNK = 256  # pictures, or rows of a table of distances, that are in memory at once
+PHRASES = {
+    "same_clip": "are of clips that training pictures are of too",
+    "same_bytes": "have the same bytes as training pictures",
+    "near_duplicate": "are near duplicates of training pictures",
+}
+
+
+class Leak(NamedTuple):
+    """The pictures of one part that the training part knows already.
+
+    Attributes:
+        kind: "same_clip", "same_bytes" or "near_duplicate".
+        part: Such as "validation".
+        pairs: The file name of each such picture, and that of a training picture of which it is a leak.
+    """
+
+    kind: str
+    part: str
+    pairs: list[tuple[str, str]]
+
+    def describe(self) -> str:
+        """Return a line for the user, of a leak that has pairs."""
+        one, other = self.pairs[0]
+        return f"{len(self.pairs)} {self.part} pictures {PHRASES[self.kind]} (such as {one!r} and {other!r})."
+
+
+class _Prints(NamedTuple):
+    """What pictures are compared by."""
+
+    thumbnails: np.ndarray  # uint8 (num_rows, 3, SIZE, SIZE)
+    hashes: np.ndarray  # uint64 (num_rows,)
+    has_content: np.ndarray  # bool (num_rows,)
+    num_bytes: np.ndarray  # int64 (num_rows,), of the file or of what is in Arrow
+
+
+def find_leaks(
+    parts: Mapping[str, datasets.Dataset],
+    pixels: Mapping[str, np.ndarray | None],
+    image_size: int,
+    *,
+    jpeg_draft: bool = False,
+) -> list[Leak]:
+    """Compare the training part with each other part.
+
+    Found are copies that were saved again, at another size or quality, a little brighter or darker, or with a narrow
+    border cut off (mostly up to 2 % on each side); not those that were turned, mirrored, cropped further or made grey.
+
+    Args:
+        parts: "train" and others, with the columns `image`, `file_name` and, where clips are known, `clip`; and `row`
+            where there are pixels of the part.
+        pixels: The decoded pictures that the column `row` of a part counts in, uint8 (num_pictures, height, width, 3);
+            None where pictures are to be decoded.
+        image_size: Height and width of decoded pictures, in pixels.
+        jpeg_draft: As for `decode`.
+
+    Returns:
+        One of each kind for each other part, in its order, with no pairs where there is nothing of the kind; without
+        "same_clip" where no clips are known. A near duplicate is not one that has the same bytes.
+
+    Raises:
+        ValueError: A picture can not be decoded.
+    """
+    prints = {name: _take_prints(rows, pixels[name], image_size, jpeg_draft) for name, rows in parts.items()}
+    names = {name: rows["file_name"][:] for name, rows in parts.items()}
+    leaks = []
+    for part in [name for name in parts if name != "train"]:
+        found = {}
+        if "clip" in parts["train"].column_names:
+            found["same_clip"] = _match(parts[part]["clip"][:], parts["train"]["clip"][:])
+        found["same_bytes"] = _find_same_bytes(parts[part], prints[part], parts["train"], prints["train"])
+        near = _find_near_duplicates(prints[part], prints["train"])
+        found["near_duplicate"] = {row: other for row, other in near.items() if row not in found["same_bytes"]}
+        for kind, matches in found.items():
+            pairs = [(names[part][row], names["train"][other]) for row, other in matches.items()]
+            leaks.append(Leak(kind, part, pairs))
+    return leaks
+
+
+def measure_difference(pictures: Tensor, others: Tensor) -> Tensor:
+    """Measure what no neighbouring pixel of the other picture explains, where that is most.
+
+    Brightness and contrast of each channel are evened out first. A pixel then differs by how far it is outside the
+    range of the 3 x 3 pixels at its place in the other picture, so that a picture moved by one pixel of 32 differs
+    little, but one with another mouth in the same face does. The mean square is taken over windows of 8 x 8 pixels.
+
+    Args:
+        pictures: uint8 (num_pairs, 3, SIZE, SIZE).
+        others: Likewise.
+
+    Returns:
+        float32 (num_pairs,), the root of the largest mean square of any window, in standard deviations of a picture;
+        0 for the same picture. Symmetric.
+    """
+    squares = torch.zeros(len(pictures))
+    for one, other in ((pictures, others), (others, pictures)):
+        scale = _Scale.of(other)
+        values = _Scale.of(one).apply(one)  # (num_pairs, 3, SIZE, SIZE)
+        above = values - scale.apply(_spread(other, torch.maximum))
+        below = scale.apply(_spread(other, torch.minimum)) - values
+        outside = (
+            (above.clamp(min=0) + below.clamp(min=0)).square().mean(1, keepdim=True)
+        )  # (num_pairs, 1, SIZE, SIZE)
+        squares = torch.maximum(squares, avg_pool2d(outside, 8, stride=4).flatten(1).amax(1))  # (num_pairs,)
+    return squares.sqrt()
+
+
+def hash_pictures(thumbnails: np.ndarray) -> np.ndarray:
+    """Return the perceptual hashes of uint8 pictures (num_pictures, 3, SIZE, SIZE), uint64 (num_pictures,)."""
+    grey = np.tensordot(thumbnails, LUMA, (1, 0))  # (num_pictures, SIZE, SIZE)
+    places, frequencies = np.arange(SIZE), np.arange(8)[:, None]
+    cosines = np.cos(np.pi / SIZE * (places + 0.5) * frequencies).astype(np.float32)  # (8, SIZE)
+    spectrum = (cosines @ grey @ cosines.T).reshape(len(grey), 64)  # (num_pictures, 64)
+    spectrum[:, 0] = -np.inf  # the mean says nothing: its bit is 0 in all
+    bits = spectrum > np.median(spectrum[:, 1:], axis=1, keepdims=True)  # (num_pictures, 64)
+    return np.packbits(bits, axis=1).view(np.uint64)[:, 0]
+
+
+class _Scale(NamedTuple):
+    """What evens out brightness and contrast of each channel."""
+
+    mean: Tensor  # (num_pairs, 3, 1, 1)
+    deviation: Tensor  # (num_pairs, 3, 1, 1)
+
+    @classmethod
+    def of(cls, pictures: Tensor) -> "_Scale":
+        values = pictures.float()
+        # The constant keeps the noise of a plain channel small.
+        return cls(values.mean((2, 3), keepdim=True), values.std((2, 3), keepdim=True) + MIN_CONTRAST)
+
+    def apply(self, pictures: Tensor) -> Tensor:
+        return (pictures - self.mean) / self.deviation
+
+
+def _spread(pictures: Tensor, extreme: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Return the largest or smallest value of the 3 x 3 pixels around each, of the shape and type of `pictures`."""
+    for axis in (-2, -1):
+        size = pictures.shape[axis]
+        pairs = extreme(pictures.narrow(axis, 0, size - 1), pictures.narrow(axis, 1, size - 1))
+        first, last = pairs.narrow(axis, 0, 1), pairs.narrow(axis, size - 2, 1)  # the border has two pixels to look at
+        pictures = extreme(torch.cat([first, pairs], axis), torch.cat([pairs, last], axis))
+    return pictures
+
+
+def _take_prints(rows: datasets.Dataset, pixels: np.ndarray | None, image_size: int, jpeg_draft: bool) -> _Prints:
+    thumbnails = np.empty((len(rows), 3, SIZE, SIZE), dtype=np.uint8)
+    start = 0
+    for batch in _read_pictures(rows, pixels, image_size, jpeg_draft):
+        channels_first = torch.from_numpy(batch).permute(0, 3, 1, 2)  # (batch_size, 3, height, width)
+        small = interpolate(channels_first, (SIZE, SIZE), mode="bilinear", antialias=True)
+        thumbnails[start : start + len(batch)] = small.numpy()
+        start += len(batch)
+    batches = [thumbnails[first : first + CHUNK] for first in range(0, len(thumbnails), CHUNK)]
+    has_content = np.concatenate([batch.std((2, 3)).max(1) >= MIN_CONTRAST for batch in batches])  # (num_rows,)
+    hashes = np.concatenate([hash_pictures(batch) for batch in batches])  # (num_rows,)
+    return _Prints(thumbnails, hashes, has_content, _count_bytes(rows))
+
+
+def _read_pictures(
+    rows: datasets.Dataset, pixels: np.ndarray | None, image_size: int, jpeg_draft: bool
+) -> Iterator[np.ndarray]:
+    """Yield the pictures in their order, uint8 (batch_size, height, width, 3)."""
+    if pixels is not None:
+        numbers = np.asarray(rows["row"][:])  # (num_rows,)
+        for start in range(0, len(numbers), CHUNK):
+            yield pixels[numbers[start : start + CHUNK]]
+        return
+    images = _undecoded(rows)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(rows), CHUNK):
+            batch = images[start : start + CHUNK]["image"]
+            decoded = pool.map(
+                lambda row, image: decode_row(row, image, image_size, jpeg_draft=jpeg_draft),
+                range(start, start + len(batch)),
+                batch,
+            )
+            yield np.stack(list(decoded))
+
+
+def _undecoded(rows: datasets.Dataset) -> datasets.Dataset:
+    return rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
+
+
+def _count_bytes(rows: datasets.Dataset) -> np.ndarray:
+    """Return how many bytes each picture has, int64 (num_rows,), without reading those of files."""
+    sizes: list[int] = []
+    for table in rows.select_columns("image").with_format("arrow").iter(1000):
+        for chunk in table["image"].chunks:
+            data, paths = chunk.flatten()
+            lengths = pyarrow.compute.binary_length(data).to_pylist()
+            sizes += [
+                os.stat(path).st_size if length is None else length
+                for length, path in zip(lengths, paths.to_pylist(), strict=True)
+            ]
+    return np.array(sizes, dtype=np.int64)
+
+
+def _match(keys: list, train_keys: list) -> dict[int, int]:
+    """Return row to the first training row with the same key, for the rows that have one."""
+    first_rows = {key: row for row, key in reversed(list(enumerate(train_keys)))}
+    return {row: first_rows[key] for row, key in enumerate(keys) if key in first_rows}
+
+
+def _find_same_bytes(
+    rows: datasets.Dataset, prints: _Prints, train_rows: datasets.Dataset, train_prints: _Prints
+) -> dict[int, int]:
+    """Return row to a training row with the same bytes; only those are read that have one size and one hash."""
+    keys, train_keys = (
+        list(zip(p.num_bytes.tolist(), p.hashes.tolist(), strict=True)) for p in (prints, train_prints)
+    )
+    shared = set(keys) & set(train_keys)
+    digests = _digest(rows, [row for row, key in enumerate(keys) if key in shared])
+    train_digests = _digest(train_rows, [row for row, key in enumerate(train_keys) if key in shared])
+    train_numbers = list(train_digests)
+    matches = _match(list(digests.values()), list(train_digests.values()))
+    return {number: train_numbers[matches[place]] for place, number in enumerate(digests) if place in matches}
+
+
+def _digest(rows: datasets.Dataset, numbers: list[int]) -> dict[int, bytes]:
+    """Return a digest of the bytes of some rows by their numbers."""
+    images = _undecoded(rows)
+    digests = {}
+    for start in range(0, len(numbers), CHUNK):
+        chunk = numbers[start : start + CHUNK]
+        for number, image in zip(chunk, images[chunk]["image"], strict=True):
+            data = Path(image["path"]).read_bytes() if image["bytes"] is None else image["bytes"]
+            digests[number] = hashlib.sha256(data).digest()
+    return digests
+
+
+def _find_near_duplicates(prints: _Prints, train_prints: _Prints) -> dict[int, int]:
+    """Return row to a training row, for the rows that have a near duplicate among those of the nearest hashes."""
+    rows, train_rows = np.flatnonzero(prints.has_content), np.flatnonzero(train_prints.has_content)
+    train_hashes = train_prints.hashes[train_rows]  # (num_train_rows,)
+    found: dict[int, int] = {}
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
+        distances = np.bitwise_count(prints.hashes[chunk, None] ^ train_hashes)  # (chunk_size, num_train_rows)
+        places, train_places = np.nonzero(distances <= MAX_DISTANCE)  # (num_candidates,), by row
+        order = np.lexsort((distances[places, train_places], places))  # of a row, the nearest first
+        candidates, train_candidates = chunk[places[order]], train_rows[train_places[order]]  # (num_candidates,)
+        rank = np.arange(len(candidates)) - np.searchsorted(candidates, candidates)  # among those of its row
+        for turn in range(NUM_CANDIDATES):
+            open_pairs = (rank == turn) & ~np.isin(candidates, list(found))  # (num_candidates,)
+            if not open_pairs.any():
+                break
+            pair = candidates[open_pairs], train_candidates[open_pairs]
+            differences = measure_difference(
+                torch.from_numpy(prints.thumbnails[pair[0]]), torch.from_numpy(train_prints.thumbnails[pair[1]])
+            )
+            near = (differences <= MAX_DIFFERENCE).numpy()  # (num_open_pairs,)
+            found |= dict(zip(pair[0][near].tolist(), pair[1][near].tolist(), strict=True))
+    return dict(sorted(found.items()))
