@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import torch
 from datasets import Dataset, DatasetDict
+from transformers import BaseImageProcessor
 
 from ..data import load_demo_dataset, load_hub_dataset, load_image_folder
 from ..data.pixels import to_rgb
@@ -58,28 +59,25 @@ def evaluate_model(
     Args:
         model: Folder or Hub id of a model of this package.
         data: Folder of class folders or of splits, folder of Parquet files, Hub data set, or "demo".
-        part: "train", "validation", "test" or "all"; by default as `choose_rows` has it, so that rows of the training
-            are never scored unless they are asked for.
+        part: "train", "validation", "test" or "all"; by default as `choose_rows` has it, never rows of the training.
         labels_file: Names of the class folders, as for `load_image_folder`.
         image_column: Column of the pictures in a Hub data set or in Parquet files.
         label_column: Column of the classes in it.
-        zero_shot: Whether pictures are compared with the data's own class names, which the text tower encodes;
-            otherwise with the classes of the training, which must have all of the data's.
+        zero_shot: Whether the data's own class names are encoded; else they must be among those of the training.
         prompt_template: With `zero_shot`, the text of a class, with `{}` for its name; by default the model's.
         batch_size: Pictures at a time.
 
     Raises:
         OSError: There is no such model, folder or data set within reach.
-        ValueError: The model is of another kind, class names differ, the part is not there, a picture can not be
-            decoded, or settings exclude each other.
+        ValueError: The model is of another kind, class names differ, the part is missing, a picture is damaged, or
+            settings exclude each other.
     """
     if prompt_template is not None and not zero_shot:
         raise ValueError("--prompt_template goes with --zero_shot: the classes of the training have their texts.")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    network, image_processor = _open_on_device(model)
     records = read_records(model)
-    network, image_processor = open_model(model, dtype=torch.float32)
-    network.to(torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu")
     columns = {"image_column": image_column, "label_column": label_column}
     splits = load_splits(data, labels_file, demo_size=find_image_size(image_processor), **columns)
     chosen = choose_rows(splits, records.split, part)
@@ -89,9 +87,9 @@ def evaluate_model(
     settings = {"batch_size": batch_size, "jpeg_draft": records.recipe.get("jpeg_draft", False)}
     embeds = answer_pictures(network, image_processor, chosen.rows, text_embeds, **settings)
     answers = _collect(chosen.rows, class_names, *embeds, text_embeds.cpu().numpy())
-    task = "zero-shot-image-classification" if zero_shot else "image-classification"
-    results = describe_results(model, data, answers, chosen, records, task=task, prompt_template=template)
-    history = None if records.state is None else records.state["log_history"]
+    how = {"task": f"{'zero-shot-' if zero_shot else ''}image-classification", "prompt_template": template}
+    results = describe_results(model, data, answers, chosen, records, **how)
+    history = records.state["log_history"] if records.state else None
     return Evaluation(answers, results, lambda row: to_rgb(chosen.rows[row]["image"]), history)
 
 
@@ -157,6 +155,12 @@ def check_report_folder(model: str, folder: Path, *, overwrite: bool) -> None:
         ValueError: The folder is that of the model, or holds files of these names, and `overwrite` was not asked for.
     """
     check_destination(model, folder, (RESULTS, REPORT), overwrite=overwrite)
+
+
+def _open_on_device(model: str) -> tuple[MgVtcForImageClassification, BaseImageProcessor]:
+    network, image_processor = open_model(model, dtype=torch.float32)
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+    return network.to(device), image_processor
 
 
 def _warn_of_training_rows(chosen: ChosenRows) -> None:
