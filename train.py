@@ -6,6 +6,8 @@ Without arguments it runs the demo, `configs/demo.yaml`. All flags: `python trai
 import json
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import datasets
@@ -26,8 +28,10 @@ from transformers import (
 from transformers.utils import logging
 
 from mg_vtc import MgVtcModel, MgVtcTrainer
+from mg_vtc.cross_validation import SCORES, fold_folder, plan_fold, summarize_folds
 from mg_vtc.data.pictures import PictureDataset
 from mg_vtc.data.pixels import collate_pictures
+from mg_vtc.data.splits import SPLIT_MEANINGS
 from mg_vtc.data.stream import PictureStream
 from mg_vtc.evaluation.metrics import constant_answer_baselines, score_top_k
 from mg_vtc.hub.card import write_model_card
@@ -118,7 +122,7 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, PictureDataset | Pictur
         if arguments.overwrite_output_dir:
             clear_run_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_split(folder, data.file_names, split_by=data.split_by, seed=arguments.seed, resume=resume)
+        write_split(folder, data.split, resume=resume)
         write_recipe(folder, recipe.settings, resume=resume)
     trainer.accelerator.wait_for_everyone()
     if not (folder / RECIPE).exists():
@@ -138,7 +142,7 @@ def run(trainer: MgVtcTrainer, test_rows: PictureDataset | PictureStream | None)
         results |= constant_answer_baselines(trainer.train_dataset.labels.numpy(), trainer.eval_dataset.labels.numpy())
     if test_rows is not None:
         results |= trainer.predict(test_rows, metric_key_prefix="test").metrics
-    for log in trainer.state.log_history:
+    for log in trainer.state.log_history if trainer.args.load_best_model_at_end else ():
         if "eval_loss" in log and log["step"] == trainer.state.best_global_step:
             results["best_step"] = log["step"]
             if isinstance(trainer.train_dataset, PictureDataset):  # a stream has no epochs
@@ -168,10 +172,6 @@ def overview(trainer: MgVtcTrainer) -> str:
 def summary(results: dict[str, float], folder: str) -> str:
     """The last lines of a run: its scores beside those of constant answers, where it is, and what to do next."""
     split = json.loads((Path(folder) / "split.json").read_text(encoding="utf-8"))
-    kinds = {
-        "frame": "held out at random (frames of one clip are then on both sides, and the scores too high)",
-        "given": "the validation pictures that were given",
-    }
     python = Path(sys.executable)
     python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     majority, five = "", ""
@@ -182,7 +182,7 @@ def summary(results: dict[str, float], folder: str) -> str:
         "",
         f"top-1  {results['eval_top1_accuracy']:6.1%}{majority}",
         f"top-5  {results['eval_top5_accuracy']:6.1%}{five}",
-        f"on {results['eval_samples']} pictures, {kinds[split['split_by']]}",
+        f"on {results['eval_samples']} pictures, {SPLIT_MEANINGS[split['split_by']]}",
     ]
     if "best_epoch" in results:
         lines.append(f"The best epoch by these same pictures was kept: {results['best_epoch']:g}")
@@ -204,6 +204,46 @@ def summary(results: dict[str, float], folder: str) -> str:
     )
 
 
+@contextmanager
+def refusing_in_one_line() -> Iterator[None]:
+    """What is wrong with the user's input, without a traceback."""
+    try:
+        yield
+    except StrictDataclassError as error:  # a check of a configuration, wrapped in the name of the check
+        sys.exit(f"train.py: {error.__cause__ or error}")
+    except (ValueError, OSError) as error:
+        sys.exit(f"train.py: {error}")
+
+
+def train(recipe: Recipe) -> None:
+    """One run, with its first and last lines."""
+    with refusing_in_one_line():
+        trainer, test_rows = build_trainer(recipe)
+    if trainer.is_world_process_zero():
+        print(overview(trainer), flush=True)
+    results = run(trainer, test_rows)
+    if trainer.is_world_process_zero():
+        print(summary(results, trainer.args.output_dir))
+
+
+def cross_validate(arguments: list[str], recipe: Recipe) -> None:
+    """A run a fold, and their mean."""
+    assert recipe.data.num_folds is not None
+    for fold in range(recipe.data.num_folds):
+        with refusing_in_one_line():
+            plan = plan_fold(arguments, recipe, fold)
+        if plan is not None:
+            if recipe.training.process_index == 0:
+                print(f"fold {fold}, the {fold + 1}. of {recipe.data.num_folds}, in {fold_folder(recipe, fold)}")
+            train(parse_recipe(plan))
+    if recipe.training.process_index == 0:
+        scores = summarize_folds(recipe)
+        print(f"\nmean of {recipe.data.num_folds} folds ± standard deviation, in {recipe.training.output_dir}")
+        for name in SCORES:
+            shown = name.removeprefix("eval_").replace("_", " ")
+            print(f"{shown:20} {scores[name]['mean']:6.1%} ± {scores[name]['std']:.1%}")
+
+
 def main() -> None:
     arguments = sys.argv[1:]
     if not arguments:
@@ -212,22 +252,17 @@ def main() -> None:
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     logging.disable_progress_bar()  # of loading and saving weights; the bar of the training stays
     datasets.disable_progress_bars()
+    with refusing_in_one_line():
+        recipe = parse_recipe(arguments)
     try:
-        trainer, test_rows = build_trainer(parse_recipe(arguments))
-    except StrictDataclassError as error:  # a check of a configuration, wrapped in the name of the check
-        sys.exit(f"train.py: {error.__cause__ or error}")
-    except (ValueError, OSError) as error:
-        sys.exit(f"train.py: {error}")
-    if trainer.is_world_process_zero():
-        print(overview(trainer), flush=True)
-    try:
-        results = run(trainer, test_rows)
+        if recipe.data.num_folds is None or recipe.data.fold is not None:
+            train(recipe)
+        else:
+            cross_validate(arguments, recipe)
     except FloatingPointError as error:
         sys.exit(f"train.py: {error}")
     except KeyboardInterrupt:
         sys.exit("train.py: interrupted; to go on from the last checkpoint, add --resume_from_checkpoint true")
-    if trainer.is_world_process_zero():
-        print(summary(results, trainer.args.output_dir))
 
 
 if __name__ == "__main__":

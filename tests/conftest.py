@@ -99,17 +99,25 @@ def picture_folder(tmp_path_factory) -> Path:
     return folder
 
 
+class LabelledRows(list):
+    """Rows that tell their classes beforehand, as a `PictureDataset` does."""
+
+    @property
+    def labels(self):
+        return torch.tensor([int(row["labels"]) for row in self])
+
+
 def make_rows(num_rows, num_labels=6, size=32):
     """Noise pictures, and labels of which some repeat."""
     generator = torch.Generator().manual_seed(1)
-    return [
+    return LabelledRows(
         {
             "pixel_values": torch.randn(3, size, size, generator=generator),
             "labels": torch.randint(num_labels, (), generator=generator),
             "index": torch.tensor(row),
         }
         for row in range(num_rows)
-    ]
+    )
 
 
 @pytest.fixture

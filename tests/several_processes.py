@@ -13,7 +13,7 @@ from pathlib import Path
 import PIL.Image
 import torch
 import torch.distributed as dist
-from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_VIT
+from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_VIT, LabelledRows
 from datasets import ClassLabel, Dataset, Features, Image
 
 from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
@@ -33,20 +33,20 @@ SETTINGS = {
     "ce_soft": {"loss_type": "ce_soft"},
     "frozen text tower": {"freeze_text_model": True},
     "chunks": {"loss_type": "ce", "text_batch": "classes", "text_chunk_size": 2},
-    "vision only": {"loss_type": "ce"},
+    "vision only": {"loss_type": "ce", "logit_adjustment": 1.0},
 }
 
 
 def make_rows(num_rows, seed):
     generator = torch.Generator().manual_seed(seed)
-    return [
+    return LabelledRows(
         {
             "pixel_values": torch.randn(3, 32, 32, generator=generator, dtype=torch.float64),
             "labels": int(torch.randint(len(CLASS_NAMES), (), generator=generator)),
             "index": row,
         }
         for row in range(num_rows)
-    ]
+    )
 
 
 def collate(rows):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.spatial.distance import jensenshannon
 
-from mg_vtc.losses import LOSS_TYPES, _skewed_js, contrastive_loss, saturated_share, soft_target_loss
+from mg_vtc.losses import LOSS_TYPES, _skewed_js, adjust_logits, contrastive_loss, saturated_share, soft_target_loss
 
 LN2 = math.log(2)
 LABELS = torch.tensor([0, 0, 1, 2, 2, 2, 3])  # of seven images; texts of classes 0 to 3 occur 2, 1, 3 and 1 times
@@ -363,3 +363,89 @@ def test_saturated_share_and_soft_target_loss_refuse():
     for temperature in (0.0, -1.0, math.inf, torch.tensor(math.nan)):
         with pytest.raises(ValueError, match=f"temperature must be positive and finite, got {temperature}"):
             soft_target_loss(Z, Z, temperature)
+
+
+# --- Logit adjustment
+
+LOG_PRIOR = (COUNTS.double() / 7).log()
+
+
+def test_adjusted_cross_entropy_is_that_of_logits_plus_tau_log_prior():
+    z = normal(7, 4)
+
+    def oracle(z):
+        return F.cross_entropy(z + 0.7 * torch.tensor([2 / 7, 1 / 7, 3 / 7, 1 / 7], dtype=torch.float64).log(), LABELS)
+
+    def loss(z):
+        return image_to_text(adjust_logits(z, LOG_PRIOR, 0.7), PER_TEXT, loss_type="ce")
+
+    close(loss(z), oracle(z))
+    close(gradient(loss, z), gradient(oracle, z))
+
+
+@pytest.mark.parametrize("loss_type", [name for name in LOSS_TYPES if name != "ce_identity"])
+def test_adjustment_leaves_text_to_image_as_it_is(loss_type):
+    z = normal(7, 4, seed=3)
+
+    def text_to_image(z):
+        both = contrastive_loss(z, PER_TEXT, loss_type=loss_type)
+        return 2 * both - image_to_text(z, PER_TEXT, loss_type=loss_type)
+
+    def adjusted(z):
+        return text_to_image(adjust_logits(z, LOG_PRIOR, 1.5))
+
+    close(adjusted(z), text_to_image(z))
+    close(gradient(adjusted, z), gradient(text_to_image, z))
+
+
+@pytest.mark.parametrize("loss_type", [name for name in LOSS_TYPES if name != "ce_identity"])
+def test_counts_of_a_batch_with_the_frequencies_of_the_prior_are_the_adjustment_with_tau_1(loss_type):
+    z = normal(7, 4, seed=4)
+
+    def counted(z):
+        return image_to_text(z, PER_TEXT, loss_type=loss_type, text_counts=COUNTS)
+
+    def adjusted(z):
+        return image_to_text(adjust_logits(z, LOG_PRIOR, 1.0), PER_TEXT, loss_type=loss_type)
+
+    # cross-entropy with n positives has their entropy ln n besides, of which no gradient comes
+    entropy = COUNTS[LABELS].double().log().mean() if loss_type == "ce" else 0.0
+    close(adjusted(z) + entropy, counted(z))
+    close(gradient(adjusted, z), gradient(counted, z))
+
+
+@pytest.mark.parametrize("prior", [[0.5, 0.5], [0.9, 0.1], [0.999, 0.001]])
+def test_best_logits_with_tau_1_are_the_likelihoods_whatever_the_prior(prior):
+    prior = torch.tensor(prior, dtype=torch.float64)
+    likelihood = torch.tensor([[0.6, 0.1], [0.3, 0.4], [0.1, 0.5]], dtype=torch.float64)  # p(image | class)
+    joint = likelihood * prior  # p(image, class), of three images and two classes
+
+    def expected_loss(z):
+        return -(joint * adjust_logits(z, prior.log(), 1.0).log_softmax(-1)).sum()
+
+    (at_the_likelihoods,) = gradient(expected_loss, likelihood.log())
+    close(at_the_likelihoods, torch.zeros_like(likelihood))  # of a convex function
+
+
+@pytest.mark.parametrize("loss_type", [name for name in LOSS_TYPES if name != "ce_identity"])
+def test_adjustment_by_nothing_or_by_equal_frequencies_changes_nothing(loss_type):
+    z = normal(7, 4, seed=5)
+    expected = contrastive_loss(z, PER_TEXT, loss_type=loss_type)
+    for log_prior, tau in ((LOG_PRIOR, 0.0), (torch.full((4,), 0.25).log(), 2.0)):
+        close(contrastive_loss(adjust_logits(z, log_prior, tau), PER_TEXT, loss_type=loss_type), expected)
+
+
+def test_adjusted_logits_are_in_float32_at_least():
+    assert adjust_logits(normal(7, 4, dtype=torch.bfloat16), LOG_PRIOR.float(), 1.0).dtype == torch.float32
+
+
+@pytest.mark.parametrize("log_prior", [torch.zeros(3), torch.tensor([0.0, -1.0, -math.inf, 0.0])])
+def test_adjustment_needs_a_finite_prior_a_class(log_prior):
+    with pytest.raises(ValueError, match=r"one finite number a class, shape \(4,\), got .*leave out classes"):
+        adjust_logits(normal(7, 4), log_prior, 1.0)
+
+
+@pytest.mark.parametrize("tau", [-1.0, math.inf, math.nan])
+def test_adjustment_needs_a_weight_that_is_not_negative(tau):
+    with pytest.raises(ValueError, match="tau must be 0 or a positive number, got"):
+        adjust_logits(normal(7, 4), LOG_PRIOR, tau)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import make_rows
+from conftest import LabelledRows, make_rows
 
 from mg_vtc.picture_trainer import PictureTrainer
 
@@ -47,3 +47,26 @@ def test_rows_of_an_epoch_are_in_an_order_of_the_seed_whatever_the_random_number
         loader = make_trainer(train=make_rows(24)).get_train_dataloader()
         orders.append([index for batch in loader for index in batch["index"].tolist()])
     assert orders[0] == orders[1] != list(range(24))
+
+
+def test_balanced_epoch_has_as_many_rows_and_each_class_as_often(make_trainer):
+    rows = LabelledRows(row for row in make_rows(60) if row["labels"] != 3)
+    for number, row in enumerate(rows):
+        row["labels"] = torch.tensor(0 if number < 40 else int(row["labels"]))
+    assert rows.labels.bincount()[0] > 30
+    loader = make_trainer(train=rows, balanced_sampling=True).get_train_dataloader()
+    drawn = [label for batch in loader for label in batch["labels"].tolist()]
+    assert len(drawn) == len(rows)
+    counts = [drawn.count(label) for label in rows.labels.unique()]
+    assert max(counts) - min(counts) <= 1
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter(make_rows(8))
+
+
+@pytest.mark.parametrize(("rows", "kind"), [(list(make_rows(8)), "list"), (Stream(), "Stream")])
+def test_rows_whose_classes_are_not_known_beforehand_can_not_be_balanced(make_trainer, rows, kind):
+    with pytest.raises(ValueError, match=f"balanced_sampling must know the class .* a {kind} has no `labels`"):
+        make_trainer(train=rows, balanced_sampling=True)

@@ -1,5 +1,7 @@
 """Recipes: the file first, then the flags; nothing unknown passes."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -31,6 +33,14 @@ def test_settings_repeat_the_run_whatever_the_defaults_become(write, tmp_path):
     path = tmp_path / "again.yaml"
     path.write_text(yaml.safe_dump(settings))
     assert parse_recipe([str(path)]).settings == settings
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("balanced_sampling", True), ("logit_adjustment", 0.5), ("loss_type", "js")]
+)
+def test_settings_that_are_off_are_written_where_they_are_on(write, key, value):
+    assert parse_recipe([write(**{key: value})]).settings[key] == value
+    assert (key in parse_recipe([write()]).settings) == (key == "loss_type")
 
 
 @pytest.mark.parametrize(
@@ -146,3 +156,24 @@ def test_tower_that_is_not_json_with_a_model_type_is_refused(write, text):
 def test_data_settings_out_of_range_are_refused(write, settings, message):
     with pytest.raises(ValueError, match=message):
         parse_recipe([write(**settings)])
+
+
+def test_flag_vision_only_takes_the_place_of_the_text_tower_of_a_recipe():
+    small = str(Path(__file__).parents[1] / "configs" / "small.yaml")
+    assert parse_recipe([small, "--train_dir", "x", "--vision_only"]).model.text_config is None
+    assert parse_recipe([small, "--train_dir", "x", "--vision_only", "false"]).model.text_config is not None
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--split_by", "video"), "split_by 'video' is none of frame, clip, subject"),
+        (("--num_folds", "1"), "num_folds must be 2 or more, got 1"),
+        (("--fold", "0"), "fold 0 is none of the num_folds None"),
+        (("--num_folds", "3", "--fold", "3"), "fold 3 is none of the num_folds 3"),
+        (("--split_by", "clip", "--validation_dir", "y"), "validation_dir bring their own"),
+    ],
+)
+def test_splits_that_make_no_sense_are_refused(flags, message):
+    with pytest.raises(ValueError, match=message):
+        parse_recipe(["--train_dir", "x", *flags])

@@ -41,12 +41,12 @@ def test_pictures_decoded_once_are_those_decoded_each_time(picture_folder, flags
 
 def test_each_part_has_the_pictures_of_its_file_names(picture_folder):
     data = load("--train_dir", picture_folder)
-    assert data.split_by == "frame"
+    assert data.split["split_by"] == "clip"  # as the names of the files tell clips
     for name, dataset in data.parts.items():
-        for file_name, row in zip(data.file_names[name], dataset.__getitems__(range(len(dataset))), strict=True):
+        for file_name, row in zip(data.split[name], dataset.__getitems__(range(len(dataset))), strict=True):
             folder = file_name.split("/")[0]
             assert data.class_names[row["labels"]] == folder
-    assert not set(data.file_names["train"]) & set(data.file_names["validation"])
+    assert not set(data.split["train"]) & set(data.split["validation"])
 
 
 def test_given_splits_have_their_own_pictures(picture_folder, tmp_path):
@@ -56,7 +56,7 @@ def test_given_splits_have_their_own_pictures(picture_folder, tmp_path):
     for path in folder.iterdir():
         Picture.new("RGB", (8, 8)).save(path)  # black, unlike all others
     data = load("--train_dir", tmp_path)
-    assert (data.split_by, list(data.parts)) == ("given", ["train", "validation", "test"])
+    assert (data.split["split_by"], list(data.parts)) == ("given", ["train", "validation", "test"])
     black = {
         name: sum(not row["pixel_values"].any() for row in dataset.__getitems__(range(len(dataset))))
         for name, dataset in data.parts.items()

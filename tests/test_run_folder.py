@@ -97,21 +97,17 @@ def test_folder_without_checkpoints_can_not_be_resumed(tmp_path):
 
 
 def test_split_names_the_rows_of_both_parts_in_their_order(tmp_path):
-    write_split(tmp_path, {"train": ["b", "a"], "validation": ["c"]}, split_by="frame", seed=3, resume=False)
-    split = json.loads((tmp_path / "split.json").read_text())
-    assert split == {"split_by": "frame", "seed": 3, "train": ["b", "a"], "validation": ["c"]}
-
-
-def test_given_split_has_no_seed(tmp_path):
-    write_split(tmp_path, {"train": ["a"], "validation": ["c"]}, split_by="given", seed=3, resume=False)
-    assert "seed" not in json.loads((tmp_path / "split.json").read_text())
+    split = {"split_by": "frame", "seed": 3, "train": ["b", "a"], "validation": ["c"]}
+    write_split(tmp_path, split, resume=False)
+    assert json.loads((tmp_path / "split.json").read_text()) == split
 
 
 def test_resuming_with_other_rows_is_refused(tmp_path):
-    write_split(tmp_path, {"train": ["a", "b"], "validation": ["c"]}, split_by="frame", seed=3, resume=False)
-    write_split(tmp_path, {"train": ["a", "b"], "validation": ["c"]}, split_by="frame", seed=3, resume=True)
+    split = {"split_by": "frame", "seed": 3, "train": ["a", "b"], "validation": ["c"]}
+    write_split(tmp_path, split, resume=False)
+    write_split(tmp_path, split, resume=True)
     with pytest.raises(ValueError, match="mix validation and training rows"):
-        write_split(tmp_path, {"train": ["a", "c"], "validation": ["b"]}, split_by="frame", seed=3, resume=True)
+        write_split(tmp_path, split | {"train": ["a", "c"], "validation": ["b"]}, resume=True)
 
 
 def test_recipe_keeps_what_repeats_the_run_and_no_token(tmp_path):

@@ -132,7 +132,7 @@ def test_split_names_every_picture_once(launched, picture_folder):
     split = read_json(launched / "split.json")
     ids = sorted(path.relative_to(picture_folder).as_posix() for path in picture_folder.rglob("*.png"))
     assert sorted(split["train"] + split["validation"]) == ids
-    assert len(split["validation"]) == round(0.2 * len(ids))
+    assert len(split["validation"]) == 8  # a clip of two frames of each of the four classes
 
 
 def score_split(folder, pictures):
@@ -323,6 +323,71 @@ def test_resuming_with_other_pictures_is_refused(train, refusal, pictures):
 def test_resuming_where_nothing_was_saved_is_refused(refusal, picture_folder):
     message = refusal(*TINY, "--train_dir", picture_folder, "--resume_from_checkpoint", "true")
     assert "There is no complete checkpoint in" in message
+
+
+# Splits
+
+
+@pytest.mark.parametrize(
+    ("flags", "kind", "words"),
+    [
+        ((), "clip", "held out by clip: no clip is on both sides"),
+        (("--split_by", "frame"), "frame", "leaky by design, frames of one clip are on both sides"),
+    ],
+)
+def test_what_was_held_out_stands_beside_the_score_and_in_the_card(flags, kind, words, train, picture_folder, capsys):
+    folder = train(*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, *flags)
+    assert read_json(folder / "split.json")["split_by"] == kind
+    assert words in capsys.readouterr().out
+    assert words in (folder / "README.md").read_text()
+
+
+def test_no_clip_is_on_both_sides_unless_asked(train, picture_folder):
+    split = read_json(train(*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1) / "split.json")
+    clips = [{name.rsplit(".", 2)[0] for name in split[part]} for part in ("train", "validation")]
+    assert not clips[0] & clips[1]
+
+
+def test_split_by_what_is_not_known_is_refused_with_the_way_out(refusal, picture_folder):
+    message = refusal(*TINY, "--train_dir", picture_folder, "--split_by", "subject")
+    assert "To split by subject" in message
+    assert "file_name,subject" in message
+
+
+def test_cross_validation_is_the_runs_of_its_folds_and_goes_on_where_it_was(train, picture_folder, tmp_path, capsys):
+    flags = (*TINY, "--train_dir", picture_folder, "--num_folds", 2, "--num_train_epochs", 1)
+    folder = train(*flags)
+    alone = train(*flags, "--fold", 1, output_dir=tmp_path / "alone")
+    assert read_weights(folder / "fold-1") == read_weights(alone)
+    validated = [name for fold in (0, 1) for name in read_json(folder / f"fold-{fold}" / "split.json")["validation"]]
+    assert sorted(validated) == sorted(
+        path.relative_to(picture_folder).as_posix() for path in picture_folder.rglob("*.png")
+    )
+
+    before = read_json(folder / "cross_validation.json")
+    scores = [read_json(folder / f"fold-{fold}" / "all_results.json")["eval_top1_accuracy"] for fold in (0, 1)]
+    assert before["eval_top1_accuracy"]["folds"] == scores
+    shutil.rmtree(folder / "fold-1")
+    (folder / "cross_validation.json").unlink()
+    capsys.readouterr()
+    train(*flags, "--resume_from_checkpoint", "true")
+    assert read_json(folder / "cross_validation.json") == before
+    assert "fold 0" not in capsys.readouterr().out
+
+
+def test_cross_validation_that_is_there_is_not_replaced(train, refusal, picture_folder):
+    flags = (*TINY, "--train_dir", picture_folder, "--num_folds", 2, "--num_train_epochs", 1)
+    before = read_folder(train(*flags))
+    assert "holds a finished run" in refusal(*flags)
+    assert read_folder(train.folder) == before
+
+
+def test_pictures_that_bring_their_validation_split_are_not_split_again(refusal, pictures, tmp_path):
+    (tmp_path / "set").mkdir()
+    pictures.rename(tmp_path / "set" / "train")
+    shutil.copytree(tmp_path / "set" / "train", tmp_path / "set" / "validation")
+    message = refusal(*TINY, "--train_dir", tmp_path / "set", "--split_by", "clip")
+    assert "bring their own validation split" in message
 
 
 # Objectives, towers, settings

@@ -95,6 +95,52 @@ def test_vision_only_cross_entropy_is_that_of_a_classifier(make_trainer):
     torch.testing.assert_close(loss, nn.functional.cross_entropy(outputs.logits_per_image, batch["labels"]))
 
 
+def adjusted_rows():
+    """Twelve rows with 7, 3 and 2 of the classes 0, 2 and 5."""
+    rows = make_rows(12)
+    for row, label in zip(rows, [0] * 7 + [2] * 3 + [5] * 2, strict=True):
+        row["labels"] = torch.tensor(label)
+    return rows
+
+
+@pytest.mark.parametrize("loss_type", ["js", "ce"])
+@pytest.mark.parametrize("vision_only", [False, True])
+def test_logits_are_adjusted_to_the_training_rows_and_their_classes_alone(make_trainer, model, loss_type, vision_only):
+    model = make_vision_only() if vision_only else model
+    rows = adjusted_rows()
+    batch = batch_of(rows[5:9])  # of the classes 0 and 2
+    settings = {"train": rows, "loss_type": loss_type, "logit_adjustment": 0.5}
+    trainer = make_trainer(model, **settings, text_batch=None if vision_only else "classes")
+    loss = trainer.compute_loss(model.eval(), batch)
+    classes, log_prior = [0, 2, 5], torch.tensor([7 / 12, 3 / 12, 2 / 12]).log()
+    logits = model(pixel_values=batch["pixel_values"]).logits_per_image[:, classes]
+    positives = batch["labels"][:, None] == torch.tensor(classes)
+    expected = contrastive_loss(logits + 0.5 * log_prior, positives, loss_type=loss_type, symmetric=not vision_only)
+    torch.testing.assert_close(loss, expected)
+    assert loss != make_trainer(model, **settings | {"logit_adjustment": 0.0}, text_batch="classes").compute_loss(
+        model, batch
+    )
+
+
+def test_evaluation_is_never_adjusted(make_trainer):
+    metrics = [
+        make_trainer(train=adjusted_rows(), text_batch="classes", logit_adjustment=tau).evaluate() for tau in (0, 1)
+    ]
+    for name in ("eval_loss", "eval_top1_accuracy"):
+        assert metrics[0][name] == metrics[1][name]
+
+
+@pytest.mark.parametrize("text_batch", ["unique", "pairs"])
+def test_logits_with_the_texts_of_the_batch_are_not_adjusted_twice(make_trainer, text_batch):
+    with pytest.raises(ValueError, match=f"is 1.0, but with text_batch '{text_batch}' .* set text_batch 'classes'"):
+        make_trainer(text_batch=text_batch, logit_adjustment=1.0)
+
+
+def test_prior_of_rows_that_do_not_tell_their_classes_is_refused(make_trainer):
+    with pytest.raises(ValueError, match="logit_adjustment must know the class of every training row"):
+        make_trainer(train=list(make_rows(8)), text_batch="classes", logit_adjustment=1.0)
+
+
 @pytest.mark.parametrize(("num_rows", "batch_size"), [(8, 1), (9, 8)])
 def test_a_picture_alone_in_its_batch_is_refused_unless_compared_with_all_classes(make_trainer, num_rows, batch_size):
     settings = {"train": make_rows(num_rows), "per_device_train_batch_size": batch_size}

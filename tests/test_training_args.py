@@ -37,6 +37,17 @@ def test_js_weight_outside_the_open_interval_is_refused(tmp_path, weight):
         make(tmp_path, js_weight=weight)
 
 
+@pytest.mark.parametrize("tau", [-1.0, float("inf"), float("nan")])
+def test_logit_adjustment_is_off_or_positive(tmp_path, tau):
+    with pytest.raises(ValueError, match=f"0 \\(off\\) or a positive number such as 1, got {tau}"):
+        make(tmp_path, logit_adjustment=tau)
+
+
+def test_balanced_rows_leave_no_frequencies_to_adjust_to(tmp_path):
+    with pytest.raises(ValueError, match=r"logit_adjustment 0\.5 makes up .* leave one of them out"):
+        make(tmp_path, logit_adjustment=0.5, balanced_sampling=True)
+
+
 def test_early_stopping_needs_evaluations(tmp_path):
     with pytest.raises(ValueError, match="eval_strategy is 'no'"):
         make(tmp_path, early_stopping_patience=2, eval_strategy="no", load_best_model_at_end=False)

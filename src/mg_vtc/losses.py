@@ -103,6 +103,43 @@ def soft_target_loss(image_embeds: Tensor, text_embeds: Tensor, temperature: flo
         return (F.cross_entropy(logits_BB, targets_BB) + F.cross_entropy(logits_BB.T, targets_BB.T)) / 2
 
 
+def adjust_logits(logits: Tensor, log_prior: Tensor, tau: float) -> Tensor:
+    """Logits to train on where classes are unequally frequent: s + tau ln pi, with pi_u the frequency of class u.
+
+    image->text: P becomes softmax(s + tau ln pi). With cross-entropy and tau = 1 the best s + ln pi is ln p(class |
+    image) up to a constant an image, so that s itself, by which classes are ranked afterwards, is ln p(image | class)
+    up to such a constant: the answer for equally frequent classes. The other objectives compare with the same P.
+
+    text->image: a text's softmax is over the images, and tau ln pi_u, the same for all of them, cancels. So value and
+    gradient of that direction stay as they are.
+
+    Not for texts that count as often as they occur in the batch, as with `text_counts` or a text an image: there P is
+    already softmax(s + ln n) with their numbers n. In a batch with the frequencies pi, n is pi times the batch size,
+    and image->text is exactly what this is at tau = 1.
+
+    Source: A. K. Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, the logit adjusted loss.
+
+    Args:
+        logits: similarities of images and class texts times the scale, (B, U).
+        log_prior: logarithm of the frequency of each class, (U,), finite.
+        tau: weight of the prior, 0 or more.
+
+    Returns:
+        The adjusted logits, (B, U), in float32 at least.
+
+    Raises:
+        ValueError: if there is not one finite prior a column, or `tau` is negative or not finite.
+    """
+    if log_prior.shape != logits.shape[1:] or not log_prior.isfinite().all():
+        raise ValueError(
+            f"log_prior must hold one finite number a class, shape {tuple(logits.shape[1:])}, "
+            f"got {tuple(log_prior.shape)} {log_prior.tolist()}; leave out classes that do not occur"
+        )
+    if not 0 <= tau < math.inf:
+        raise ValueError(f"tau must be 0 or a positive number, got {tau}")
+    return _to_full_precision(logits) + tau * log_prior
+
+
 def saturated_share(logits: Tensor, positives: Tensor, *, text_counts: Tensor | None = None) -> Tensor:
     """Share of the image->text rows with a positive whose Jensen-Shannon divergence exceeds `SATURATED_JS`.
 

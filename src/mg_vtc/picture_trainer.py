@@ -31,7 +31,8 @@ class PictureTrainer(Trainer):
     standard deviation, on the device.
 
     Raises:
-        ValueError: There are fewer rows than a batch that must be full, or a last batch has none for a process.
+        ValueError: There are fewer rows than a batch that must be full, a last batch has none for a process, or
+            classes shall be balanced whose rows are not known.
     """
 
     args: MgVtcTrainingArguments
@@ -42,6 +43,20 @@ class PictureTrainer(Trainer):
         self.add_callback(_SetEpoch)
         if self.train_dataset is not None and not isinstance(self.train_dataset, IterableDataset):
             self._check_batches(len(self.train_dataset))
+        self._balanced_labels = None
+        if self.args.balanced_sampling and self.train_dataset is not None:
+            self._balanced_labels = self._train_labels("balanced_sampling").numpy()
+
+    def _train_labels(self, setting: str) -> torch.Tensor:
+        """Class ids of the training rows `(num_rows,)`, for a setting that must know all of them."""
+        labels = getattr(self.train_dataset, "labels", None)
+        if labels is None:
+            raise ValueError(
+                f"{setting} must know the class of every training row beforehand, and a "
+                f"{type(self.train_dataset).__name__} has no `labels` that tell: leave it out, or train on a folder "
+                "or data set that is not streamed."
+            )
+        return labels
 
     @property
     def global_batch_size(self) -> int:
@@ -70,6 +85,7 @@ class PictureTrainer(Trainer):
             sampler = GlobalBatchSampler(
                 len(dataset),
                 self.global_batch_size,
+                labels=self._balanced_labels,
                 num_processes=args.world_size,
                 process_index=args.process_index,
                 seed=args.order_seed,

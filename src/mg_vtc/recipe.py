@@ -11,6 +11,7 @@ import yaml
 from transformers import CONFIG_MAPPING, HfArgumentParser
 
 from .configuration_mg_vtc import MgVtcConfig
+from .data.splits import SPLIT_KINDS
 from .training_args import MgVtcTrainingArguments
 
 DEFAULT_VISION_MODEL = "microsoft/resnet-50"
@@ -27,6 +28,7 @@ TOWER_ALTERNATIVES = {
     "text_config": "text_model_name_or_path",
     "text_model_name_or_path": "text_config",
 }
+TEXT_TOWER = ("text_config", "text_model_name_or_path")
 
 
 @dataclass
@@ -106,6 +108,24 @@ class DataArguments:
     train_val_split: float = field(
         default=0.2, metadata={"help": "Share of the pictures to evaluate on, where there is no validation split."}
     )
+    split_by: str | None = field(
+        default=None,
+        metadata={
+            "help": "What is held out: frame (pictures at random, the method's way, which is leaky), clip or subject "
+            "(all pictures of some). Default: clip where clips are known, otherwise frame."
+        },
+    )
+    num_folds: int | None = field(
+        default=None,
+        metadata={"help": "Cross-validation: train so many times, each time holding out another part."},
+    )
+    fold: int | None = field(default=None, metadata={"help": "Of num_folds, hold out this one alone, from 0."})
+    clip_column_name: str = field(
+        default="clip", metadata={"help": "Column of the clips in a Hub data set or a metadata file."}
+    )
+    subject_column_name: str = field(
+        default="subject", metadata={"help": "Column of the subjects in a Hub data set or a metadata file."}
+    )
     skip_bad_images: bool = field(default=False, metadata={"help": "Leave out files that can not be read."})
     image_size: int = field(default=224, metadata={"help": "Side of the square picture, in pixels."})
     max_shift: int = field(default=0, metadata={"help": "Augmentation: largest random shift, in pixels."})
@@ -139,6 +159,14 @@ class DataArguments:
             raise ValueError(
                 "labels_file and skip_bad_images go with train_dir or streaming; a data set brings its names."
             )
+        if self.split_by not in (None, *SPLIT_KINDS):
+            raise ValueError(f"split_by {self.split_by!r} is none of {', '.join(SPLIT_KINDS)}.")
+        if self.num_folds is not None and self.num_folds < 2:
+            raise ValueError(f"num_folds must be 2 or more, got {self.num_folds}.")
+        if self.fold is not None and not 0 <= self.fold < (self.num_folds or 0):
+            raise ValueError(f"fold {self.fold} is none of the num_folds {self.num_folds}, which are counted from 0.")
+        if (self.split_by or self.num_folds) and (self.streaming or self.validation_dir is not None):
+            raise ValueError("split_by and num_folds hold pictures out; streams and validation_dir bring their own.")
         if not 0 < self.train_val_split < 1:
             raise ValueError(f"train_val_split must lie between 0 and 1, got {self.train_val_split}.")
         if self.image_size < 1 or self.max_shift < 0 or self.shuffle_buffer < 0:
@@ -177,6 +205,8 @@ def parse_recipe(arguments: list[str]) -> Recipe:
         for flag, other in TOWER_ALTERNATIVES.items():
             if any(argument.split("=")[0] == f"--{flag}" for argument in arguments):
                 lines.pop(other, None)
+        if vars(parser.parse_known_args(arguments)[0])["vision_only"]:  # the recipe's text tower goes
+            lines = {key: value for key, value in lines.items() if key not in TEXT_TOWER}
         arguments = [*_as_flags(lines), *arguments]
     namespace, unknown = parser.parse_known_args(arguments)
     if unknown:

@@ -2,15 +2,16 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset, DatasetDict
 
-from .data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders, split_stratified
+from .data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders
 from .data.cache import PictureCache
 from .data.pictures import PictureDataset
 from .data.shards import load_stream
+from .data.splits import split_fold, split_stratified
 from .data.stream import PictureStream
 from .recipe import DataArguments
 from .training_args import MgVtcTrainingArguments
@@ -24,14 +25,13 @@ class RunData(NamedTuple):
     Attributes:
         parts: "train", "validation" and, if there is one, "test".
         class_names: In id order.
-        split_by: "frame" (pictures at random, whatever clip they are of) or "given" (the user's own split).
-        file_names: Of the rows of each part; empty for a stream.
+        split: What `split.json` says: `split_by` (one of `SPLIT_MEANINGS`), what repeats the split, and the
+            `file_name`s of the rows of each part, which a stream does not have.
     """
 
     parts: Mapping[str, PictureDataset | PictureStream]
     class_names: list[str]
-    split_by: str
-    file_names: dict[str, list[str]]
+    split: dict[str, Any]
 
 
 def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say: Callable[[str], object]) -> RunData:
@@ -51,12 +51,12 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
     source = _load_source(data)
     pixels = {name: _decode_once(rows, data, say) for name, rows in source.items() if name in PARTS}
     numbered = DatasetDict({name: rows.add_column("row", range(len(rows))) for name, rows in source.items()})
-    splits, split_by = _split(numbered, data.train_val_split, training.seed)
+    splits, split = _split(numbered, data, training.seed)
     parts = {
         name: PictureDataset(
             splits[name],
             data.image_size,
-            pixels=pixels["train" if split_by == "frame" and name == "validation" else name],
+            pixels=pixels[name if name in source else "train"],
             max_shift=data.max_shift if name == "train" else 0,
             seed=training.seed,
             jpeg_draft=data.jpeg_draft,
@@ -66,25 +66,27 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
     }
     class_names = splits["train"].features["label"].names
     _warn_of_unseen_classes(parts, class_names)
-    return RunData(parts, class_names, split_by, {name: splits[name]["file_name"][:] for name in parts})
+    return RunData(parts, class_names, split | {name: splits[name]["file_name"][:] for name in parts})
 
 
 def _load_source(data: DataArguments) -> DatasetDict:
     """Rows as they are found, before they are split."""
     if data.dataset_name == "demo":
         return DatasetDict(train=load_demo_dataset(data.image_size))
+    groups = {"clip_column": data.clip_column_name, "subject_column": data.subject_column_name}
     if data.dataset_name is not None:
         return load_hub_dataset(
             data.dataset_name,
             data.dataset_config_name,
             image_column=data.image_column_name,
             label_column=data.label_column_name,
+            **groups,
         )
     assert data.train_dir is not None  # as `DataArguments` has made sure
     if data.validation_dir is not None:
         folders = {"train": data.train_dir, "validation": data.validation_dir}
-        return load_image_folders(folders, data.labels_file, skip_bad_images=data.skip_bad_images)
-    return load_image_folder(data.train_dir, data.labels_file, skip_bad_images=data.skip_bad_images)
+        return load_image_folders(folders, data.labels_file, skip_bad_images=data.skip_bad_images, **groups)
+    return load_image_folder(data.train_dir, data.labels_file, skip_bad_images=data.skip_bad_images, **groups)
 
 
 def _decode_once(rows: Dataset, data: DataArguments, say: Callable[[str], object]) -> np.memmap | None:
@@ -96,13 +98,24 @@ def _decode_once(rows: Dataset, data: DataArguments, say: Callable[[str], object
     return cache.open()
 
 
-def _split(source: DatasetDict, fraction: float, seed: int) -> tuple[DatasetDict, str]:
-    """Rows with a "train" and a "validation" part, and how they came: "frame" or "given"."""
+def _split(source: DatasetDict, data: DataArguments, seed: int) -> tuple[DatasetDict, dict[str, Any]]:
+    """Rows with a "train" and a "validation" part, and how they came."""
     if "train" not in source:
         raise ValueError(f"There is nothing to train on: the only splits are {', '.join(source)}.")
     if "validation" in source:
-        return source, "given"
-    return DatasetDict(source | split_stratified(source["train"], fraction, seed)), "frame"
+        if data.split_by or data.num_folds:
+            raise ValueError(
+                "split_by and num_folds hold pictures out, but these bring their own validation split: leave the two "
+                "out, or put all pictures into one split."
+            )
+        return source, {"split_by": "given"}
+    rows = source["train"]
+    split: dict[str, Any] = {"split_by": data.split_by or ("clip" if "clip" in rows.column_names else "frame")}
+    split["seed"] = seed
+    if data.num_folds is None:
+        return DatasetDict(source | split_stratified(rows, data.train_val_split, **split)), split
+    split |= {"num_folds": data.num_folds, "fold": data.fold}
+    return DatasetDict(source | split_fold(rows, **split)), split
 
 
 def _warn_of_unseen_classes(parts: dict[str, PictureDataset], class_names: list[str]) -> None:
@@ -158,4 +171,4 @@ def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunDa
         process_index=training.process_index,
         **shared,
     )
-    return RunData(parts, splits["train"].features["label"].names, "given", {})
+    return RunData(parts, splits["train"].features["label"].names, {"split_by": "given"})

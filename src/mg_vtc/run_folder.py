@@ -73,12 +73,17 @@ def find_checkpoint(folder: Path, resume_from: str) -> str:
                 f"resume_from_checkpoint {resume_from} is no complete checkpoint of the run in output_dir {folder}."
             )
         return resume_from
-    complete = [checkpoint for checkpoint in folder.glob("checkpoint-*") if _is_complete(checkpoint)]
+    complete = _complete_checkpoints(folder)
     if not complete:
         raise FileNotFoundError(
             f"There is no complete checkpoint in {folder} to go on from: start anew (--overwrite_output_dir)."
         )
     return str(max(complete, key=lambda checkpoint: int(checkpoint.name.removeprefix("checkpoint-"))))
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether the run in the folder, which may not exist, can go on."""
+    return bool(_complete_checkpoints(folder))
 
 
 def check_processes(checkpoint: Path, world_size: int) -> None:
@@ -95,21 +100,18 @@ def check_processes(checkpoint: Path, world_size: int) -> None:
         )
 
 
-def write_split(folder: Path, file_names: dict[str, list[str]], *, split_by: str, seed: int, resume: bool) -> None:
-    """Write `split.json`: how the rows were split, and the ids of both parts in the order of their row numbers.
+def write_split(folder: Path, split: dict[str, Any], *, resume: bool) -> None:
+    """Write `split.json`: how the rows were split, and the ids of the parts in the order of their row numbers.
 
     Args:
         folder: Folder of the run.
-        file_names: Of the rows of "train", "validation" and, if any, "test"; empty for a stream.
-        split_by: "frame" (pictures at random, whatever clip they are of) or "given" (the user's own split).
-        seed: Seed of a "frame" split.
+        split: As in `RunData`.
         resume: Whether the run goes on: its rows must then be those that it began with.
 
     Raises:
         ValueError: The rows of a resumed run are other ones.
     """
     path = folder / SPLIT
-    split = {"split_by": split_by} | ({"seed": seed} if split_by == "frame" else {}) | file_names
     if resume and path.exists() and json.loads(path.read_text(encoding="utf-8")) != split:
         raise ValueError(
             f"The rows differ from those in {path} with which the run began, so going on would mix validation and "
@@ -144,6 +146,10 @@ def write_recipe(folder: Path, settings: dict[str, Any], *, resume: bool) -> Non
                     f"the settings in {path}; start another one for others."
                 )
     path.write_text(yaml.safe_dump(kept, sort_keys=True, allow_unicode=True), encoding="utf-8")
+
+
+def _complete_checkpoints(folder: Path) -> list[Path]:
+    return [checkpoint for checkpoint in folder.glob("checkpoint-*") if _is_complete(checkpoint)]
 
 
 def _is_complete(checkpoint: Path) -> bool:

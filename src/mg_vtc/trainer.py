@@ -12,7 +12,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from .class_texts import ClassTexts
 from .gathering import broadcast_buffers, gather_rows, take_share
-from .losses import contrastive_loss, saturated_share, soft_target_loss
+from .losses import adjust_logits, contrastive_loss, saturated_share, soft_target_loss
 from .parameter_groups import group_parameters
 from .picture_trainer import PictureTrainer
 from .training_args import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
@@ -27,11 +27,13 @@ class MgVtcTrainer(PictureTrainer):
 
     Evaluation scores each picture against all classes; `eval_loss` is the objective over the whole set (for
     `ce_identity` and `ce_soft`, which pair texts, it is `ce`), so that it does not depend on the batch size. It is no
-    measure of the gap to the training loss, which compares with fewer pictures.
+    measure of the gap to the training loss, which compares with fewer pictures. Nor has it a `logit_adjustment`, which
+    is of the training alone; classes without a training row are then left out of what a batch is compared with.
 
     Raises:
         ValueError: The objective pairs each picture with a text, and the model is vision-only; two classes are one
-            text for the model; or a batch would hold one picture alone, or none for one of the processes.
+            text for the model; a batch would hold one picture alone, or none for one of the processes; or the logits
+            shall be adjusted of texts that are those of the batch.
         FloatingPointError: A loss was not finite. The step was not taken; saved checkpoints are as they were.
     """
 
@@ -55,6 +57,10 @@ class MgVtcTrainer(PictureTrainer):
             if self.args.freeze_text_model:
                 raise ValueError("freeze_text_model is set, and a vision-only model has no text tower: leave one out.")
         self._frozen_towers = self._freeze_towers()
+        self._classes = torch.arange(self._config.num_labels, device=self.args.device)  # to compare with, all or
+        self._log_prior: torch.Tensor | None = None  # those that have one, (num_classes,)
+        if self.args.logit_adjustment > 0 and self.train_dataset is not None:
+            self._classes, self._log_prior = self._measure_prior()
         if self._config.vision_only:
             return
         self.model.text_chunk_size = self.args.text_chunk_size
@@ -78,6 +84,18 @@ class MgVtcTrainer(PictureTrainer):
         """Encode each class once, where the text tower stays as it is: its states are `(num_labels, width)`."""
         if self._class_texts is not None and self.args.freeze_text_model:
             self._text_states = self.model.get_text_states(**self._class_texts.inputs)
+
+    def _measure_prior(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Classes of the training rows, and the logarithm of their share of them, `(num_classes,)` both."""
+        if self.args.text_batch != "classes" and not self._config.vision_only:
+            raise ValueError(
+                f"logit_adjustment is {self.args.logit_adjustment}, but with text_batch {self.args.text_batch!r} a "
+                "class already weighs as much as it has pictures in the batch, and would be adjusted twice: set "
+                "text_batch 'classes', or leave logit_adjustment out."
+            )
+        labels = self._train_labels("logit_adjustment").to(self.args.device)
+        classes, counts = labels.unique(return_counts=True)
+        return classes, (counts / len(labels)).log()
 
     def _check_batches(self, num_rows: int) -> None:
         """Refuse a batch of a single picture, too, unless it is compared with all classes."""
@@ -109,9 +127,10 @@ class MgVtcTrainer(PictureTrainer):
         own_texts = inputs["labels"] if self.args.text_batch == "pairs" else take_share(text_labels)
         outputs = model(pixel_values=inputs["pixel_values"], **self._text_inputs(own_texts))
         image_embeds = gather_rows(outputs.image_embeds)  # (global_batch_size, projection_dim)
-        text_embeds = outputs.text_embeds  # (num_texts, projection_dim)
-        if not self._config.vision_only:
-            text_embeds = gather_rows(text_embeds)[: len(text_labels)]
+        if self._config.vision_only:
+            text_embeds = outputs.text_embeds[text_labels]  # (num_texts, projection_dim)
+        else:
+            text_embeds = gather_rows(outputs.text_embeds)[: len(text_labels)]
         loss = self._objective(image_embeds, text_embeds, labels, text_labels)
         if not torch.isfinite(loss):
             rows = gather_rows(inputs["index"]).tolist() if "index" in inputs else "unknown"
@@ -127,7 +146,7 @@ class MgVtcTrainer(PictureTrainer):
     def _select_text_labels(self, labels: torch.Tensor) -> torch.Tensor:
         """Class ids `(num_texts,)` of what the batch of all processes is compared with."""
         if self._config.vision_only or self.args.text_batch == "classes":
-            return torch.arange(self._config.num_labels, device=labels.device)
+            return self._classes
         return labels.unique() if self.args.text_batch == "unique" else labels
 
     def _text_inputs(self, text_labels: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -142,6 +161,8 @@ class MgVtcTrainer(PictureTrainer):
     ) -> torch.Tensor:
         model = self.accelerator.unwrap_model(self.model_wrapped)
         logits = model.compare(image_embeds, text_embeds)  # (global_batch_size, num_texts)
+        if self._log_prior is not None:
+            logits = adjust_logits(logits, self._log_prior, self.args.logit_adjustment)
         positives = labels[:, None] == text_labels[None, :]
         counts = positives.sum(dim=0) if self.args.text_batch == "unique" and not self._config.vision_only else None
         self._saturated_sum += saturated_share(logits.detach(), positives, text_counts=counts)

@@ -1,6 +1,7 @@
 """Settings of a training run, beyond those of transformers."""
 
 import difflib
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -47,6 +48,20 @@ class MgVtcTrainingArguments(TrainingArguments):
         metadata={
             "help": "More texts than this are encoded in chunks, whose activations are computed again in the backward "
             "pass: less memory, a third more time for the text tower. For text_batch classes with many classes."
+        },
+    )
+    balanced_sampling: bool = field(
+        default=False,
+        metadata={
+            "help": "Draw the training rows so that all classes come equally often; an epoch has as many as before."
+        },
+    )
+    logit_adjustment: float = field(
+        default=0.0,
+        metadata={
+            "help": "Times the logarithm of a class's share of the training rows, added to its logits in training: "
+            "rare classes are then scored as if all were equally frequent, with ce at 1. With text_batch classes or "
+            "vision_only."
         },
     )
     freeze_vision_model: bool = field(default=False, metadata={"help": "Leave the vision tower as it is."})
@@ -102,6 +117,15 @@ class MgVtcTrainingArguments(TrainingArguments):
         if self.loss_type in PAIRED_LOSS_TYPES and self.text_batch != "pairs":
             raise ValueError(
                 f"loss_type {self.loss_type!r} compares image i with text i: it needs text_batch 'pairs'."
+            )
+        if not 0 <= self.logit_adjustment < math.inf:
+            raise ValueError(
+                f"logit_adjustment must be 0 (off) or a positive number such as 1, got {self.logit_adjustment}."
+            )
+        if self.logit_adjustment > 0 and self.balanced_sampling:
+            raise ValueError(
+                f"logit_adjustment {self.logit_adjustment} makes up for classes of unequal frequency, and with "
+                "balanced_sampling there are none: leave one of them out."
             )
         if self.text_chunk_size < 1:
             raise ValueError(f"text_chunk_size must be 1 or more texts, got {self.text_chunk_size}.")

@@ -39,8 +39,23 @@ def test_scores_stand_beside_constant_answers_and_their_conditions(write_card):
     text = write_card().text
     for score in ("81.1 %", "94.3 %", "25.0 %", "50.0 %"):
         assert f"| {score} |" in text
-    assert "20 pictures that were held out at random from 100 (seed 7)" in text
-    assert "Frames of one clip are then on both sides" in text
+    assert "20 pictures of 100, pictures held out at random: leaky by design" in text
+    assert "(seed 7)" in text
+    assert "say little about clips that the model has not seen" in text
+
+
+@pytest.mark.parametrize(("split_by", "words"), [("clip", "held out by clip"), ("subject", "held out by subject")])
+def test_only_a_split_of_frames_is_called_leaky(write_card, split_by, words):
+    split = {"split_by": split_by, "seed": 7, "num_folds": 5, "fold": 2, "train": ["a"] * 80, "validation": ["b"] * 20}
+    text = write_card(split=split).text
+    assert words in text
+    assert "(seed 7, fold 2 of 5, counted from 0)" in text
+    assert "leaky" not in text
+
+
+def test_choosing_the_checkpoint_on_the_same_pictures_is_told_where_it_was_done(write_card):
+    assert "same pictures" not in write_card().text
+    assert "on these same pictures was kept" in write_card(results=RESULTS | {"best_step": 70}).text
 
 
 def test_a_given_split_is_not_called_random(write_card):

@@ -1,7 +1,8 @@
 """Data sets of pictures with class names: folders, the Hub, the drawn demo, and the way from files to pixel values."""
 
 from .demo import load_demo_dataset
-from .image_folder import load_hub_dataset, load_image_folder, load_image_folders
+from .hub_dataset import load_hub_dataset
+from .image_folder import load_image_folder, load_image_folders
 from .splits import split_stratified
 
 __all__ = ["load_demo_dataset", "load_hub_dataset", "load_image_folder", "load_image_folders", "split_stratified"]

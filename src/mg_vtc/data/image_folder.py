@@ -1,18 +1,20 @@
-"""Data sets from folders of pictures and from the Hub, all with the columns `image`, `label` and `file_name`.
+"""Data sets from folders of pictures, with the columns `image`, `label` and `file_name`.
 
 `image` is a `datasets.Image` (decoded when a row is read), `label` a `ClassLabel` whose names are in id order and the
-same in all splits, and `file_name` a string that identifies the row within its split.
+same in all splits, and `file_name` a string that identifies the row within its split. Where they are known of all rows
+of all splits, there are the columns `clip` and `subject`, strings.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value, load_dataset
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
 from .faults import find_faults
 from .labels import NUM_LISTED, canonical_id, check_class_names, read_labels, shorten, sort_ids
+from .metadata import find_groups
 
 SPLIT_NAMES = (
     dict.fromkeys(("train", "training"), "train")
@@ -29,7 +31,12 @@ class _Picture(NamedTuple):
 
 
 def load_image_folder(
-    image_dir: str | Path, labels_file: str | Path | None = None, *, skip_bad_images: bool = False
+    image_dir: str | Path,
+    labels_file: str | Path | None = None,
+    *,
+    clip_column: str = "clip",
+    subject_column: str = "subject",
+    skip_bad_images: bool = False,
 ) -> DatasetDict:
     """Load a folder of class folders, or a folder of splits that hold class folders.
 
@@ -37,8 +44,10 @@ def load_image_folder(
     splits "train", "validation" and "test"; where there are none, the whole folder is the split "train".
 
     Args:
-        image_dir: The folder. Files directly in it or directly in the folder of a split are no rows and are ignored.
+        image_dir: The folder. Files directly in it or directly in the folder of a split are no rows.
         labels_file: The `id,name` CSV, or "imigue" (see `read_labels`); by default `image_dir/labels.csv` where it is.
+        clip_column: As for `load_image_folders`; there may be a metadata file in `image_dir`, too.
+        subject_column: Likewise.
         skip_bad_images: Whether unreadable files are left out with a warning instead of refused.
 
     Raises:
@@ -56,11 +65,24 @@ def load_image_folder(
     split_dirs = {split: image_dir / folder for split, folder in name_splits(split_folders, image_dir).items()}
     if labels_file is None and (image_dir / "labels.csv").is_file():
         labels_file = image_dir / "labels.csv"
-    return load_image_folders(split_dirs or {"train": image_dir}, labels_file, skip_bad_images=skip_bad_images)
+    return load_image_folders(
+        split_dirs or {"train": image_dir},
+        labels_file,
+        metadata_dir=image_dir,
+        clip_column=clip_column,
+        subject_column=subject_column,
+        skip_bad_images=skip_bad_images,
+    )
 
 
 def load_image_folders(
-    split_dirs: Mapping[str, str | Path], labels_file: str | Path | None = None, *, skip_bad_images: bool = False
+    split_dirs: Mapping[str, str | Path],
+    labels_file: str | Path | None = None,
+    *,
+    metadata_dir: str | Path | None = None,
+    clip_column: str = "clip",
+    subject_column: str = "subject",
+    skip_bad_images: bool = False,
 ) -> DatasetDict:
     """Load one folder of class folders for each split, with one list of class names for all of them.
 
@@ -72,12 +94,15 @@ def load_image_folders(
         labels_file: The `id,name` CSV, or "imigue" (see `read_labels`). Class folders are then ids ("01" is "1"), and
             its rows are the classes, with or without pictures. By default the first `labels.csv` in a split's folder;
             where there is none, the class folders' names are the classes.
+        metadata_dir: A folder above those of the splits that may hold a metadata file, as each of them may.
+        clip_column: The column of the metadata files that tells the clips (see `find_groups`).
+        subject_column: The column of the metadata files that tells the subjects.
         skip_bad_images: Whether unreadable files are left out with a warning instead of refused.
 
     Raises:
         FileNotFoundError: A folder or the labels file does not exist.
         ValueError: A folder is a file, has no class folders or no readable pictures, a class folder has no row in the
-            labels file, there are fewer than two classes, or files are unreadable.
+            labels file, there are fewer than two classes, files are unreadable, or for a reason of `find_groups`.
     """
     if labels_file is None:
         found = [Path(split_dir) / "labels.csv" for split_dir in split_dirs.values()]
@@ -98,51 +123,17 @@ def load_image_folders(
         filled_ids={canonical_id(picture.folder) for rows in pictures.values() for picture in rows},
         labels=labels,
     )
-    features = _make_features(list(class_names.values()))
+    groups = find_groups(
+        {picture.path: picture.file_name for rows in pictures.values() for picture in rows},
+        [Path(folder) for folder in (metadata_dir, *split_dirs.values()) if folder is not None],
+        clip_column=clip_column,
+        subject_column=subject_column,
+    )
+    features = make_features(list(class_names.values()), groups)
     label_of = {class_id: label for label, class_id in enumerate(class_names)}
-    return DatasetDict({split: _make_dataset(rows, label_of, features, split) for split, rows in pictures.items()})
-
-
-def load_hub_dataset(
-    name: str, config_name: str | None = None, *, image_column: str = "image", label_column: str = "label"
-) -> DatasetDict:
-    """Load a data set of the Hub, or a local folder of Parquet files, with the columns of this module.
-
-    Split names are those of `load_image_folder` where they mean the same ("val" is "validation"), `file_name` is
-    "<split>/<row>". Labels that are not a `ClassLabel` (text or numbers) become one, in id order over all splits. Rows
-    without a label (null or -1, as in hidden test sets) are left out with a warning.
-
-    Args:
-        name: Repository id, such as "org/name", or path of the folder.
-        config_name: Which configuration, for a data set that has several.
-        image_column: The column that holds the pictures.
-        label_column: The column that holds the classes.
-
-    Raises:
-        FileNotFoundError: There is no such data set, or the Hub cannot be reached and the cache does not have it.
-        ValueError: A column is missing, two splits have one meaning, or there are fewer than two classes.
-    """
-    try:
-        source = load_dataset(name, config_name)
-    except (ConnectionError, FileNotFoundError) as error:
-        raise FileNotFoundError(
-            f"There is no data set {name!r} on this disk or on a Hub within reach ({error}). "
-            "For a folder of class folders on this disk use --train_dir."
-        ) from error
-    columns = {image_column: "image", label_column: "label"}
-    splits = {}
-    for split, source_split in name_splits(list(source), name).items():
-        rows = source[source_split]
-        if missing := sorted(set(columns) - set(rows.column_names)):
-            raise ValueError(
-                f"{name!r} has no column {shorten(missing)}; its columns are {shorten(rows.column_names)}. "
-                "Set image_column and label_column."
-            )
-        splits[split] = rows.select_columns(list(columns)).rename_columns(columns)
-    row_names = {split: _read_row_names(rows) for split, rows in splits.items()}
-    features = _make_features(_unite_class_names(splits, row_names))
-    encoded = {split: _encode_labels(rows, row_names[split], features, split) for split, rows in splits.items()}
-    return DatasetDict({split: rows for split, rows in encoded.items() if len(rows)})
+    return DatasetDict(
+        {split: _make_dataset(rows, label_of, groups, features, split) for split, rows in pictures.items()}
+    )
 
 
 def _list_folders(parent: Path) -> list[str]:
@@ -229,51 +220,23 @@ def _name_classes(
     return names
 
 
-def _make_features(class_names: list[str]) -> Features:
+def make_features(class_names: list[str], groups: Iterable[str]) -> Features:
+    """Return the columns of this module and those of `groups`; `check_class_names` refuses fewer than two."""
     check_class_names(class_names)
-    return Features(image=Image(), label=ClassLabel(names=class_names), file_name=Value("string"))
+    texts = dict.fromkeys(("file_name", *groups), Value("string"))
+    return Features(image=Image(), label=ClassLabel(names=class_names), **texts)
 
 
-def _make_dataset(pictures: list[_Picture], label_of: dict[int | str, int], features: Features, split: str) -> Dataset:
+def _make_dataset(
+    pictures: list[_Picture],
+    label_of: dict[int | str, int],
+    groups: Mapping[str, Mapping[Path, str]],
+    features: Features,
+    split: str,
+) -> Dataset:
     columns = {
         "image": [str(picture.path.absolute()) for picture in pictures],
         "label": [label_of[canonical_id(picture.folder)] for picture in pictures],
         "file_name": [picture.file_name for picture in pictures],
-    }
+    } | {group: [keys[picture.path] for picture in pictures] for group, keys in groups.items()}
     return Dataset.from_dict(columns, features=features, split=split)
-
-
-def _read_row_names(rows: Dataset) -> list[str | None]:
-    """Return the class name of each row of a Hub data set, None for null and -1."""
-    feature = rows.features["label"]
-    if not isinstance(feature, ClassLabel | Value):
-        raise ValueError(f"The labels must be one text or number a row, but they are {feature}.")
-    labels = [None if label == -1 else label for label in rows["label"][:]]
-    if isinstance(feature, ClassLabel):
-        return [None if label is None else feature.names[label] for label in labels]
-    return [None if label is None else str(label) for label in labels]
-
-
-def _unite_class_names(splits: dict[str, Dataset], row_names: dict[str, list[str | None]]) -> list[str]:
-    """Return the declared class names of all splits, or where they declare none, those of the rows in id order."""
-    label_features = [rows.features["label"] for rows in splits.values()]
-    if all(isinstance(feature, ClassLabel) for feature in label_features):
-        return list(dict.fromkeys(name for feature in label_features for name in feature.names))
-    return sort_ids(list({name for names in row_names.values() for name in names if name is not None}))
-
-
-def _encode_labels(rows: Dataset, names: list[str | None], features: Features, split: str) -> Dataset:
-    """Return `rows` with the columns of `features`, without the rows whose name is None."""
-    label_of: ClassLabel = features["label"]
-    labelled = [row for row, name in enumerate(names) if name is not None]
-    labels = [-1 if name is None else label_of.str2int(name) for name in names]
-    rows = rows.remove_columns("label").cast_column("image", features["image"])
-    rows = rows.add_column("label", labels, feature=features["label"])
-    rows = rows.add_column("file_name", [f"{split}/{row}" for row in range(len(names))])
-    if len(labelled) < len(names):
-        warnings.warn(
-            f"{len(names) - len(labelled)} of {len(names)} rows of the split {split} have no label and are left out.",
-            stacklevel=3,
-        )
-        rows = rows.select(labelled)
-    return rows

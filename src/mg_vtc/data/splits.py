@@ -1,49 +1,125 @@
-"""Hold out a part of a data set for validation."""
+"""Hold out a part of a data set for validation: pictures at random, or whole clips or subjects."""
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from datasets import Dataset, DatasetDict
 
+from .labels import shorten
 
-def split_stratified(dataset: Dataset, fraction: float, seed: int) -> DatasetDict:
-    """Split rows at random into "train" and "validation" so that both have the classes in the same proportions.
+# How rows came to be held out, and what a score on them says; "given" is the user's own split.
+SPLIT_MEANINGS = {
+    "frame": "pictures held out at random: leaky by design, frames of one clip are on both sides",
+    "clip": "held out by clip: no clip is on both sides",
+    "subject": "held out by subject: nobody is on both sides",
+    "given": "the validation pictures that were given",
+}
+SPLIT_KINDS = ("frame", "clip", "subject")
+TRAINING_ONLY, NO_PART, SEVERAL_PARTS = -1, -2, -3  # instead of the number of a part
+NUM_ORDERS = 10  # in which groups are shared out; the most stratified outcome is kept
 
-    Rows are drawn one by one: where they are frames of videos, frames of one clip come to lie on both sides. The
-    validation part has `round(fraction * len(dataset))` rows, shared out to the classes by largest remainder; every
-    class keeps at least one row in training, which can make the part smaller. Rows keep their order.
+
+def split_stratified(dataset: Dataset, fraction: float, seed: int, *, split_by: str = "frame") -> DatasetDict:
+    """Split rows into "train" and "validation" so that both have the classes in the same proportions.
+
+    By "frame", rows are drawn one by one: where they are frames of videos, frames of one clip come to lie on both
+    sides, and a score says little about new clips. The validation part then has `round(fraction * len(dataset))` rows,
+    shared out to the classes by largest remainder, and every class keeps at least one row in training.
+
+    By "clip" or "subject", the rows of a group stay together. The proportions are as near as the groups allow; every
+    class of two groups or more is on both sides (unless groups of many classes leave no way), and a class of one group
+    is in training only, of which a warning tells. Rows keep their order.
 
     Args:
-        dataset: Rows with a `ClassLabel` column `label`.
+        dataset: Rows with a `ClassLabel` column `label` and, to split by them, a column `clip` or `subject`.
         fraction: Share of the rows for validation, above 0 and below 1.
-        seed: The split is a function of this number and of the labels in their order.
+        seed: The split is a function of this number and of the labels and groups in their order.
+        split_by: "frame", "clip" or "subject".
 
     Raises:
-        ValueError: `fraction` is out of its range or so small that no row is held out, or no class has two rows.
+        ValueError: `fraction` or `split_by` is none of these, the column is missing, or nothing can be held out: the
+            fraction is too small, or no class has two rows, or two groups.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"The validation fraction must be above 0 and below 1, but it is {fraction}.")
-    class_names = dataset.features["label"].names
     labels = np.asarray(dataset["label"][:])  # (num_rows,)
-    class_sizes = np.bincount(labels, minlength=len(class_names))  # (num_classes,)
-    held_out_sizes = _share_out(class_sizes, fraction)
-    if held_out_sizes.sum() == 0:
+    if split_by == "frame":
+        held_out = _draw_rows(labels, fraction, seed)
+    else:
+        groups = _number_groups(dataset, split_by)
+        held_out = _share_out_groups(labels, groups, (fraction, 1 - fraction), seed) == 0
+    return _divide(dataset, held_out, split_by)
+
+
+def split_fold(dataset: Dataset, num_folds: int, fold: int, seed: int, *, split_by: str = "frame") -> DatasetDict:
+    """Split rows for one round of cross-validation: every row is in the validation part of one fold at most.
+
+    Folds have the classes in the same proportions, as near as the groups allow. Classes of a single row, or group, are
+    in training in all folds, and so in no validation part.
+
+    Args:
+        dataset: As for `split_stratified`.
+        num_folds: Number of parts, 2 or more.
+        fold: Which of them is the validation part, from 0.
+        seed: The folds are a function of this number and of the labels and groups in their order.
+        split_by: "frame", "clip" or "subject".
+
+    Raises:
+        ValueError: A number or `split_by` is out of range, the column is missing, or the fold is empty.
+    """
+    if num_folds < 2 or not 0 <= fold < num_folds:
+        raise ValueError(f"num_folds must be 2 or more and fold below it, from 0; got {num_folds} and {fold}.")
+    labels = np.asarray(dataset["label"][:])  # (num_rows,)
+    if split_by == "frame":
+        folds = _deal_rows(labels, num_folds, seed)
+    else:
+        folds = _share_out_groups(labels, _number_groups(dataset, split_by), (1 / num_folds,) * num_folds, seed)
+    return _divide(dataset, folds == fold, split_by)
+
+
+def _divide(dataset: Dataset, held_out: np.ndarray, split_by: str) -> DatasetDict:
+    """Rows where `held_out`, `(num_rows,)`, is False, and those where it is True."""
+    labels = np.asarray(dataset["label"][:])  # (num_rows,)
+    if not held_out.any():
         raise ValueError(
-            f"A fraction of {fraction} of {len(labels)} rows, the largest class having {class_sizes.max()}, holds out "
-            "no row for validation: give a larger fraction or more pictures."
+            f"No {split_by} of {len(labels)} pictures can be held out for validation, the largest class having "
+            f"{np.bincount(labels).max()}: give a larger fraction or more {split_by}s a class"
+            f"{'.' if split_by == 'frame' else ', or split by frame, whose scores are too high.'}"
         )
-    if single := [name for name, size in zip(class_names, class_sizes, strict=True) if size == 1]:
-        warnings.warn(f"Classes with a single picture are in training only: {', '.join(single)}.", stacklevel=2)
-    rng = np.random.default_rng(seed)
-    held_out = np.zeros(len(labels), dtype=bool)
-    for label, held_out_size in enumerate(held_out_sizes):
-        held_out[rng.permutation(np.flatnonzero(labels == label))[:held_out_size]] = True
+    unscored = np.setdiff1d(labels, labels[held_out])
+    if len(unscored):
+        names = shorten([dataset.features["label"].names[label] for label in unscored])
+        warnings.warn(f"Classes with too few {split_by}s for validation are in training only: {names}.", stacklevel=3)
     return DatasetDict(
         train=dataset.select(np.flatnonzero(~held_out)), validation=dataset.select(np.flatnonzero(held_out))
     )
 
 
-def _share_out(class_sizes: np.ndarray, fraction: float) -> np.ndarray:
+def _number_groups(dataset: Dataset, column: str) -> np.ndarray:
+    """Number of the group of each row, (num_rows,), from 0."""
+    if column not in SPLIT_KINDS[1:]:
+        raise ValueError(f"split_by {column!r} is none of {', '.join(SPLIT_KINDS)}.")
+    if column not in dataset.column_names:
+        names = ", or name the files <clip>.<frame>.jpg" if column == "clip" else ""
+        raise ValueError(
+            f"To split by {column}, that of each picture must be known; the columns are "
+            f"{shorten(dataset.column_names)}. Put a metadata.csv with the columns file_name,{column} into the "
+            f"folder{names}."
+        )
+    return np.unique(dataset[column][:], return_inverse=True)[1]
+
+
+def _draw_rows(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Which rows are held out, (num_rows,), each class in proportion."""
+    rng = np.random.default_rng(seed)
+    held_out = np.zeros(len(labels), dtype=bool)
+    for label, size in enumerate(_share_out_rows(np.bincount(labels), fraction)):
+        held_out[rng.permutation(np.flatnonzero(labels == label))[:size]] = True
+    return held_out
+
+
+def _share_out_rows(class_sizes: np.ndarray, fraction: float) -> np.ndarray:
     """Return how many rows of each class to hold out, one less than the class has at most (num_classes,)."""
     limits = np.maximum(class_sizes - 1, 0)
     quotas = fraction * class_sizes
@@ -55,3 +131,64 @@ def _share_out(class_sizes: np.ndarray, fraction: float) -> np.ndarray:
         order = np.argsort(-(quotas - sizes)[open_classes], kind="stable")
         sizes[open_classes[order[: total - sizes.sum()]]] += 1
     return sizes
+
+
+def _deal_rows(labels: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
+    """Fold of each row, (num_rows,): the rows of each class are dealt out in turn; -1 for the only row of a class."""
+    rng = np.random.default_rng(seed)
+    folds = np.full(len(labels), TRAINING_ONLY)
+    num_dealt = 0
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        if len(rows) > 1:
+            folds[rows] = (num_dealt + np.arange(len(rows))) % num_folds
+            num_dealt += len(rows)
+    return folds
+
+
+def _share_out_groups(labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], seed: int) -> np.ndarray:
+    """Part of each row, (num_rows,), so that groups stay whole and each part has its share of each class.
+
+    Groups come in a random order, larger ones rather first, each to the part where it makes the chi-square distance
+    between the parts' class counts and their shares smallest; of several orders the one that ends nearest is kept. The
+    groups of a class do not all come to one part; a class of a single group, which would, is `TRAINING_ONLY`.
+    """
+    counts_GC = np.zeros((groups.max() + 1, labels.max() + 1), dtype=int)
+    np.add.at(counts_GC, (groups, labels), 1)
+    groups_of_class_C = (counts_GC > 0).sum(axis=0)
+    movable_M = np.flatnonzero(~(counts_GC[:, groups_of_class_C == 1] > 0).any(axis=1))
+    sizes_M = counts_GC[movable_M].sum(axis=1)
+    targets_PC = np.outer(shares, counts_GC.sum(axis=0))
+    rng = np.random.default_rng(seed)
+    best_G, nearest = np.full(len(counts_GC), TRAINING_ONLY), np.inf
+    for _ in range(NUM_ORDERS):
+        order_M = movable_M[np.argsort(-sizes_M * rng.uniform(0.7, 1.3, len(movable_M)))]
+        parts_G, distance = _share_out_in_order(counts_GC, order_M, targets_PC)
+        if distance < nearest:
+            best_G, nearest = parts_G, distance
+    return best_G[groups]
+
+
+def _share_out_in_order(counts_GC: np.ndarray, order: np.ndarray, targets_PC: np.ndarray) -> tuple[np.ndarray, float]:
+    """Part of each group, (num_groups,), and the chi-square distance to `targets_PC`."""
+    parts_G = np.full(len(counts_GC), TRAINING_ONLY)
+    sizes_PC = np.zeros_like(targets_PC)
+    remaining_C = (counts_GC[order] > 0).sum(axis=0)  # groups that are still to come
+    only_part_C = np.full(counts_GC.shape[1], NO_PART)  # where all groups of a class are so far
+    for group in order:
+        classes = np.flatnonzero(counts_GC[group])
+        added, size_P1, target_PC = counts_GC[group, classes], sizes_PC[:, classes], targets_PC[:, classes]
+        cost_P = (added * (2 * (size_P1 - target_PC) + added) / target_PC).sum(axis=1)
+        remaining_C[classes] -= 1
+        last = classes[remaining_C[classes] == 0]
+        forbidden = only_part_C[last]
+        cost_P[forbidden[forbidden >= 0]] = np.inf
+        if np.isinf(cost_P).all():  # whichever part it came to, a class would be missing elsewhere
+            continue
+        part = int(cost_P.argmin())
+        parts_G[group] = part
+        sizes_PC[part, classes] += added
+        first = only_part_C[classes] == NO_PART
+        only_part_C[classes] = np.where(first | (only_part_C[classes] == part), part, SEVERAL_PARTS)
+    present = targets_PC > 0
+    return parts_G, float((((sizes_PC - targets_PC) ** 2)[present] / targets_PC[present]).sum())

@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from .. import __version__
 from ..configuration_mg_vtc import MgVtcConfig
+from ..data.splits import SPLIT_MEANINGS
 
 
 def write_model_card(template: Path, folder: Path) -> None:
@@ -24,6 +25,7 @@ def write_model_card(template: Path, folder: Path) -> None:
     """
     config = MgVtcConfig.from_pretrained(folder)
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+    split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
     towers = [recipe.get(f"{tower}_model_name_or_path") for tower in ("vision", "text")]
     hub_towers = [tower for tower in towers if tower and not Path(tower).exists()]
     # a path of the machine that trained is no part of the card
@@ -44,7 +46,8 @@ def write_model_card(template: Path, folder: Path) -> None:
         recipe=recipe,
         vision_base=vision_base,
         text_base=text_base,
-        split=json.loads((folder / "split.json").read_text(encoding="utf-8")),
+        split=split,
+        split_meaning=SPLIT_MEANINGS[split["split_by"]],
         results=json.loads((folder / "all_results.json").read_text(encoding="utf-8")),
         versions=library_versions(),
     )

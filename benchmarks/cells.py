@@ -1,0 +1,128 @@
+"""How benchmarks train: a table's runs are cells, each the project's own command in a folder of its own.
+
+A cell that is finished is not run again, so that a campaign which was killed goes on with the cells that are missing.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SMALL = str(ROOT / "configs" / "small.yaml")
+TRAIN = (sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", str(ROOT / "train.py"))
+# Flags of a cell that is scored after its last epoch, so that the pictures it is scored on choose nothing.
+LAST_EPOCH = ("--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false")
+RESULTS = "all_results.json"
+
+
+def run_cells(
+    cells: Mapping[str, Sequence[str]], folder: Path, *, jobs: int, command: Sequence[str] = TRAIN
+) -> dict[str, dict[str, float]]:
+    """Run the cells that are not finished, and read what all of them wrote.
+
+    Cell NAME is `command flags --output_dir folder/NAME` on one thread; its screen goes to `folder/NAME.log`, whose
+    first line are the flags. A cell that was broken off starts anew. How far it is stands on stderr.
+
+    Args:
+        cells: Flags of each cell, without `--output_dir`.
+        folder: Where the cells are; it is made if it is missing.
+        jobs: How many cells run at a time, 1 or more.
+        command: What the flags are given to.
+
+    Returns:
+        `all_results.json` of each cell, in the order of `cells`.
+
+    Raises:
+        ValueError: A cell's folder was not made by this cell with these flags.
+        SystemExit: A cell failed. Those that ran beside it are stopped, and start anew next time.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [name for name in cells if not _is_finished(folder / name, cells[name])]
+    print(f"{len(cells) - len(missing)} of {len(cells)} cells are done, in {folder}", file=sys.stderr, flush=True)
+    begun, waiting, running = time.monotonic(), list(missing), {}
+    stopped = signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that it stops the cells, too
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                name = waiting.pop(0)
+                running[name] = _start(folder / name, cells[name], command)
+            for name in [name for name, process in running.items() if process.poll() is not None]:
+                if running.pop(name).returncode != 0 or not (folder / name / RESULTS).exists():
+                    sys.exit(f"Cell {name!r} failed; its screen is in {folder / name}.log")
+                done = len(missing) - len(waiting) - len(running)
+                left = (time.monotonic() - begun) / done * (len(missing) - done) / 60
+                print(f"{done} of {len(missing)}: {name}; {left:.0f} min left", file=sys.stderr, flush=True)
+            time.sleep(0.1)
+    finally:
+        signal.signal(signal.SIGTERM, stopped)
+        for process in running.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return {name: json.loads((folder / name / RESULTS).read_text(encoding="utf-8")) for name in cells}
+
+
+def campaign_parser(description: str, name: str, *, epochs: int) -> argparse.ArgumentParser:
+    """Flags of a campaign on one folder: what is trained on, with which seeds, and where its cells are.
+
+    Args:
+        description: What it finds out.
+        name: Of its folder in `runs/`.
+        epochs: Length of a cell, unless told otherwise.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("folder", type=Path, help="class folders, such as benchmarks/gestures.py makes")
+    parser.add_argument("--jobs", type=int, default=2, help="cells at a time")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of split, draws and weights")
+    parser.add_argument("--epochs", type=int, default=epochs)
+    parser.add_argument("--split_by", default="clip", help="what is held out: clip, subject or frame")
+    parser.add_argument("--output_dir", type=Path, default=Path("runs") / name)
+    return parser
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Fractions as percent, such as "61.1 ± 2.0": their mean and, of two or more, their standard deviation."""
+    percents = [100 * value for value in values]
+    spread = f" ± {statistics.stdev(percents):.1f}" if len(percents) > 1 else ""
+    return f"{statistics.mean(percents):.1f}{spread}"
+
+
+def _is_finished(cell: Path, flags: Sequence[str]) -> bool:
+    """Whether the cell has its results; what it left when it was broken off is deleted."""
+    if not cell.exists():
+        return False
+    log = Path(f"{cell}.log")
+    seen = log.read_text(encoding="utf-8").partition("\n")[0] if log.exists() else None
+    if seen != shlex.join(flags):
+        raise ValueError(
+            f"{cell} was run with other flags, {seen!r} instead of {shlex.join(flags)!r} (the first line of "
+            f"{log.name}): choose another folder, or delete the cell."
+        )
+    if (cell / RESULTS).exists():
+        return True
+    shutil.rmtree(cell)
+    return False
+
+
+def _start(cell: Path, flags: Sequence[str], command: Sequence[str]) -> subprocess.Popen:
+    """Start a cell in a process group of its own, so that a kill takes its children along."""
+    with open(f"{cell}.log", "w", encoding="utf-8") as log:
+        print(shlex.join(flags), file=log, flush=True)
+        return subprocess.Popen(
+            [*command, *flags, "--output_dir", str(cell)],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )

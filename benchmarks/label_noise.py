@@ -1,0 +1,65 @@
+"""Does a bounded objective bear wrong labels? js and ce with 0, 20 and 40 % of the training labels replaced.
+
+    python benchmarks/label_noise.py FOLDER [--noise 0 0.2 0.4] [--jobs 2] [--output_dir runs/label_noise]
+
+A fifth of the pictures is held out by clip, with right labels. Of the rest, a share of the pictures, drawn one by one,
+gets another class, each with the same probability (symmetric noise). Each cell is the project's own command with
+`configs/small.yaml`; its seed draws split, wrong labels and weights, and it is scored after the last epoch, when wrong
+labels have been learned by heart if they can be. Prints top-1 and mean class accuracy on the right labels.
+"""
+
+from itertools import product
+
+import numpy as np
+from cells import LAST_EPOCH, SMALL, campaign_parser, mean_and_spread, run_cells
+from datasets import Dataset
+from links import link_pictures, split_folder
+from rounds import print_machine
+
+OBJECTIVES = {
+    "`js`": ("--loss_type", "js"),
+    "`js`, weight 0.1": ("--loss_type", "js", "--js_weight", "0.1"),
+    "`js`, weight 0.9": ("--loss_type", "js", "--js_weight", "0.9"),
+    "`ce`": ("--loss_type", "ce"),
+}
+
+
+def replace_labels(rows: Dataset, share: float, seed: int) -> Dataset:
+    """Give `round(share * len(rows))` rows another class, drawn uniformly from the others."""
+    rng = np.random.default_rng(seed)
+    num_classes = rows.features["label"].num_classes
+    labels = np.asarray(rows["label"][:])  # (num_rows,)
+    wrong = rng.permutation(len(labels))[: round(share * len(labels))]
+    labels[wrong] = (labels[wrong] + rng.integers(1, num_classes, len(wrong))) % num_classes
+    return rows.remove_columns("label").add_column("label", labels.tolist(), feature=rows.features["label"])
+
+
+def main() -> None:
+    parser = campaign_parser("Does a bounded objective bear wrong labels?", "label_noise", epochs=60)
+    parser.add_argument("--noise", type=float, nargs="+", default=[0.0, 0.2, 0.4], help="shares of wrong labels")
+    options = parser.parse_args()
+    cells = {}
+    for seed, noise in product(options.seeds, options.noise):
+        split = split_folder(options.folder, options.split_by, seed)
+        parts = {"train": replace_labels(split["train"], noise, seed), "validation": split["validation"]}
+        folder = link_pictures(options.output_dir / f"pictures-{noise:g}-{seed}", parts)
+        run = ("--train_dir", str(folder), "--seed", str(seed), "--num_train_epochs", str(options.epochs), *LAST_EPOCH)
+        for number, flags in enumerate(OBJECTIVES.values()):
+            cells[f"{number}-{noise:g}-{seed}"] = [SMALL, *run, *flags]
+    results = run_cells(cells, options.output_dir, jobs=options.jobs)
+
+    print_machine(f"Wrong labels, {options.epochs} epochs, mean ± standard deviation of {len(options.seeds)} seeds.")
+    columns = [(name, noise) for name in ("top1", "mean_class") for noise in options.noise]
+    titles = [f"{'top-1' if name == 'top1' else 'mean class'}, {noise:.0%} wrong" for name, noise in columns]
+    print(f"| objective | {' | '.join(titles)} |")
+    print("|---" * (1 + len(columns)) + "|")
+    for number, objective in enumerate(OBJECTIVES):
+        shown = [
+            mean_and_spread([results[f"{number}-{noise:g}-{seed}"][f"eval_{name}_accuracy"] for seed in options.seeds])
+            for name, noise in columns
+        ]
+        print(f"| {objective} | {' | '.join(shown)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Cross-validation: a run a fold, each in a folder of its own, and what they say together."""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from .recipe import Recipe
+from .run_folder import RECIPE, RESULTS, has_checkpoint
+
+SUMMARY = "cross_validation.json"
+SCORES = ("eval_top1_accuracy", "eval_top5_accuracy", "eval_mean_class_accuracy", "eval_macro_f1")
+
+
+def fold_folder(recipe: Recipe, fold: int) -> Path:
+    """Folder of the run of a fold."""
+    return Path(recipe.training.output_dir) / f"fold-{fold}"
+
+
+def plan_fold(arguments: list[str], recipe: Recipe, fold: int) -> list[str] | None:
+    """Arguments of the run of a fold; `None` where it is done and the cross-validation goes on.
+
+    Args:
+        arguments: Those of the whole cross-validation.
+        recipe: What `parse_recipe` made of them.
+        fold: Number of the fold, from 0.
+
+    Raises:
+        ValueError: `output_dir` holds a run that is no cross-validation, or one checkpoint is named to go on from.
+    """
+    if (Path(recipe.training.output_dir) / RECIPE).exists():
+        raise ValueError(f"output_dir {recipe.training.output_dir} holds a single run: choose another folder.")
+    folder, resume = fold_folder(recipe, fold), recipe.training.resume_from_checkpoint
+    plan = [*arguments, "--fold", str(fold), "--output_dir", str(folder)]
+    if resume is None:
+        return plan
+    if resume.lower() != "true":
+        raise ValueError(f"A cross-validation goes on with resume_from_checkpoint true, not {resume!r}.")
+    if (folder / RESULTS).exists():
+        return None
+    return plan if has_checkpoint(folder) else [*plan, "--resume_from_checkpoint", "false", "--overwrite_output_dir"]
+
+
+def summarize_folds(recipe: Recipe) -> dict[str, Any]:
+    """Mean and sample standard deviation of the scores over the folds, in `cross_validation.json` of `output_dir`.
+
+    Returns:
+        `num_folds` and, for each score, `mean`, `std` and the `folds`' own, fractions in [0, 1].
+    """
+    assert recipe.data.num_folds is not None
+    folders = [fold_folder(recipe, fold) for fold in range(recipe.data.num_folds)]
+    results = [json.loads((folder / RESULTS).read_text(encoding="utf-8")) for folder in folders]
+    summary: dict[str, Any] = {"num_folds": len(folders)}
+    for name in SCORES:
+        scores = [result[name] for result in results]
+        summary[name] = {"mean": statistics.mean(scores), "std": statistics.stdev(scores), "folds": scores}
+    path = Path(recipe.training.output_dir) / SUMMARY
+    path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return summary

@@ -1,0 +1,98 @@
+"""Data sets from the Hub, or from Parquet files in a folder, as those that `image_folder` makes of pictures."""
+
+import warnings
+
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dataset
+
+from .image_folder import make_features, name_splits
+from .labels import shorten, sort_ids
+from .metadata import read_group_columns
+
+
+def load_hub_dataset(
+    name: str,
+    config_name: str | None = None,
+    *,
+    image_column: str = "image",
+    label_column: str = "label",
+    clip_column: str = "clip",
+    subject_column: str = "subject",
+) -> DatasetDict:
+    """Load a data set of the Hub, or a local folder of Parquet files, with the columns of `load_image_folder`.
+
+    Split names are those of `load_image_folder` where they mean the same ("val" is "validation"), `file_name` is
+    "<split>/<row>". Labels that are not a `ClassLabel` (text or numbers) become one, in id order over all splits. Rows
+    without a label (null or -1, as in hidden test sets) are left out with a warning.
+
+    Args:
+        name: Repository id, such as "org/name", or path of the folder.
+        config_name: Which configuration, for a data set that has several.
+        image_column: The column that holds the pictures.
+        label_column: The column that holds the classes.
+        clip_column: The column that tells the clip of a picture (see `read_group_columns`).
+        subject_column: The column that tells the subject of a picture.
+
+    Raises:
+        FileNotFoundError: There is no such data set, or the Hub cannot be reached and the cache does not have it.
+        ValueError: A column is missing, two splits have one meaning, there are fewer than two classes, or for a reason
+            of `read_group_columns`.
+    """
+    try:
+        source = load_dataset(name, config_name)
+    except (ConnectionError, FileNotFoundError) as error:
+        raise FileNotFoundError(
+            f"There is no data set {name!r} on this disk or on a Hub within reach ({error}). "
+            "For a folder of class folders on this disk use --train_dir."
+        ) from error
+    columns = {image_column: "image", label_column: "label"}
+    found = {split: source[source_split] for split, source_split in name_splits(list(source), name).items()}
+    for rows in found.values():
+        if missing := sorted(set(columns) - set(rows.column_names)):
+            raise ValueError(
+                f"{name!r} has no column {shorten(missing)}; its columns are {shorten(rows.column_names)}. "
+                "Set image_column and label_column."
+            )
+    splits = {split: rows.select_columns(list(columns)).rename_columns(columns) for split, rows in found.items()}
+    row_names = {split: _read_row_names(rows) for split, rows in splits.items()}
+    labelled = {
+        split: [row for row, name in enumerate(names) if name is not None] for split, names in row_names.items()
+    }
+    groups = read_group_columns(found, labelled, clip_column=clip_column, subject_column=subject_column)
+    features = make_features(_unite_class_names(splits, row_names), groups)
+    encoded = {split: _encode_labels(rows, row_names[split], features, split) for split, rows in splits.items()}
+    for group, keys in groups.items():
+        for split, rows in encoded.items():
+            encoded[split] = rows.add_column(group, keys[split], feature=features[group])
+    return DatasetDict({split: rows.select(labelled[split]) for split, rows in encoded.items() if labelled[split]})
+
+
+def _read_row_names(rows: Dataset) -> list[str | None]:
+    """Return the class name of each row of a Hub data set, None for null and -1."""
+    feature = rows.features["label"]
+    if not isinstance(feature, ClassLabel | Value):
+        raise ValueError(f"The labels must be one text or number a row, but they are {feature}.")
+    labels = [None if label == -1 else label for label in rows["label"][:]]
+    if isinstance(feature, ClassLabel):
+        return [None if label is None else feature.names[label] for label in labels]
+    return [None if label is None else str(label) for label in labels]
+
+
+def _unite_class_names(splits: dict[str, Dataset], row_names: dict[str, list[str | None]]) -> list[str]:
+    """Return the declared class names of all splits, or where they declare none, those of the rows in id order."""
+    label_features = [rows.features["label"] for rows in splits.values()]
+    if all(isinstance(feature, ClassLabel) for feature in label_features):
+        return list(dict.fromkeys(name for feature in label_features for name in feature.names))
+    return sort_ids(list({name for names in row_names.values() for name in names if name is not None}))
+
+
+def _encode_labels(rows: Dataset, names: list[str | None], features: Features, split: str) -> Dataset:
+    """Return `rows` with their labels, -1 where the name is None, of which a warning tells, and with `file_name`."""
+    label_of: ClassLabel = features["label"]
+    labels = [-1 if name is None else label_of.str2int(name) for name in names]
+    rows = rows.remove_columns("label").cast_column("image", features["image"])
+    rows = rows.add_column("label", labels, feature=features["label"])
+    if num_left_out := names.count(None):
+        warnings.warn(
+            f"{num_left_out} of {len(names)} rows of the split {split} have no label and are left out.", stacklevel=3
+        )
+    return rows.add_column("file_name", [f"{split}/{row}" for row in range(len(names))])

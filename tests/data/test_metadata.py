@@ -1,0 +1,300 @@
+"""Clips and subjects of pictures: from metadata files, file names and columns, and what is refused or warned of."""
+
+import json
+from pathlib import Path
+
+import datasets
+import PIL.Image
+import pytest
+from datasets import ClassLabel, Dataset, Features, Image, Value
+
+from mg_vtc.data import load_hub_dataset, load_image_folder, load_image_folders
+from mg_vtc.data.metadata import name_clip
+
+
+def write_pictures(parent: Path, *file_names: str) -> Path:
+    for file_name in file_names:
+        path = parent / file_name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.new("RGB", (6, 4)).save(path)
+    return parent
+
+
+def write_metadata(path: Path, rows: list[dict]) -> Path:
+    if path.suffix == ".csv":
+        lines = [",".join(rows[0]), *(",".join(str(value) for value in row.values()) for row in rows)]
+        path.write_text("\n".join(lines))
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        Dataset.from_list(rows).to_parquet(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_pictures(tmp_path / "pictures", "nod/a.png", "nod/b.png", "wave/a.png")
+
+
+ROWS = [
+    {"file_name": "nod/a.png", "clip": "007", "subject": "Ann", "weather": "fair"},
+    {"file_name": "wave/a.png", "clip": "007", "subject": "Ann", "weather": "foul"},
+    {"file_name": "nod/b.png", "clip": "8", "subject": "Bo", "weather": "fair"},
+]
+
+
+# File names
+
+
+@pytest.mark.parametrize(
+    ("file_name", "clip"),
+    [
+        ("12/0000.3.jpg", "12/0000"),
+        ("12/0000.03.png", "12/0000"),
+        ("012/0000.3.jpg", "12/0000"),
+        ("nod/take.two.7.jpg", "nod/take.two"),
+        ("nod/film/0000.3.jpg", "nod/film/0000"),
+        ("nod/0000.jpg", None),
+        ("nod/0000.x.jpg", None),
+        ("nod/.3.jpg", None),
+        ("nod/0000.3", None),
+    ],
+)
+def test_clip_is_the_class_and_what_is_before_the_frame(file_name: str, clip: str | None):
+    assert name_clip(file_name) == clip
+
+
+def test_names_of_frames_tell_the_clips(tmp_path: Path):
+    rows = load_image_folder(write_pictures(tmp_path, "nod/0.0.png", "nod/0.1.png", "nod/1.0.png", "wave/0.0.png"))
+    assert rows["train"]["clip"][:] == ["nod/0", "nod/0", "nod/1", "wave/0"]
+    assert rows["train"].features["clip"] == Value("string")
+    assert "subject" not in rows["train"].column_names
+
+
+def test_one_name_that_is_no_frame_leaves_all_splits_without_clips(tmp_path: Path):
+    splits = load_image_folder(write_pictures(tmp_path, "train/nod/0.0.png", "train/wave/0.1.png", "val/nod/x.png"))
+    assert [rows.column_names for rows in splits.values()] == [["image", "label", "file_name"]] * 2
+
+
+# Metadata files
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl", "metadata.parquet"])
+def test_metadata_tells_clip_and_subject_and_nothing_else(folder: Path, name: str):
+    write_metadata(folder / name, ROWS)
+    rows = load_image_folder(folder)["train"]
+    assert rows.column_names == ["image", "label", "file_name", "clip", "subject"]
+    assert rows["file_name"][:] == ["nod/a.png", "nod/b.png", "wave/a.png"]
+    assert rows["clip"][:] == ["007", "8", "007"]
+    assert rows["subject"][:] == ["Ann", "Bo", "Ann"]
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.parquet"])
+def test_whole_numbers_become_text(folder: Path, name: str):
+    write_metadata(folder / name, [row | {"clip": number} for number, row in enumerate(ROWS)])
+    assert load_image_folder(folder)["train"]["clip"][:] == ["0", "2", "1"]
+
+
+def test_metadata_wins_over_names(tmp_path: Path):
+    write_pictures(tmp_path, "nod/0.0.png", "wave/0.0.png")
+    write_metadata(
+        tmp_path / "metadata.csv", [{"file_name": f"{name}/0.0.png", "clip": "one"} for name in ("nod", "wave")]
+    )
+    assert load_image_folder(tmp_path)["train"]["clip"][:] == ["one", "one"]
+
+
+def test_metadata_with_subjects_alone_leaves_clips_to_names(tmp_path: Path):
+    write_pictures(tmp_path, "nod/0.0.png", "wave/0.0.png")
+    write_metadata(
+        tmp_path / "metadata.csv", [{"file_name": f"{name}/0.0.png", "subject": "Ann"} for name in ("nod", "wave")]
+    )
+    rows = load_image_folder(tmp_path)["train"]
+    assert [rows["clip"][:], rows["subject"][:]] == [["nod/0", "wave/0"], ["Ann", "Ann"]]
+
+
+def test_metadata_is_found_above_the_splits_and_in_them(tmp_path: Path):
+    write_pictures(tmp_path, "train/nod/a.png", "train/wave/a.png", "val/nod/a.png")
+    write_metadata(
+        tmp_path / "train/metadata.csv", [{"file_name": f"{name}/a.png", "clip": name} for name in ("nod", "wave")]
+    )
+    write_metadata(tmp_path / "metadata.jsonl", [{"file_name": "val/nod/a.png", "clip": "high"}])
+    splits = load_image_folder(tmp_path)
+    assert splits["train"]["clip"][:] == ["nod", "wave"]
+    assert splits["validation"]["clip"][:] == ["high"]
+
+
+def test_metadata_is_found_in_separate_split_folders(tmp_path: Path):
+    write_pictures(tmp_path, "here/nod/a.png", "there/wave/a.png")
+    write_metadata(tmp_path / "here/metadata.csv", [{"file_name": "nod/a.png", "clip": "x"}])
+    write_metadata(tmp_path / "there/metadata.csv", [{"file_name": "wave/a.png", "clip": "y"}])
+    splits = load_image_folders({"train": tmp_path / "here", "validation": tmp_path / "there"})
+    assert [splits["train"]["clip"][:], splits["validation"]["clip"][:]] == [["x"], ["y"]]
+
+
+def test_columns_may_have_other_names(folder: Path):
+    write_metadata(folder / "metadata.csv", ROWS)
+    rows = load_image_folder(folder, clip_column="subject", subject_column="weather")["train"]
+    assert rows["clip"][:] == ["Ann", "Bo", "Ann"]
+    assert rows["subject"][:] == ["fair", "fair", "foul"]
+
+
+def test_column_asked_for_and_missing_is_refused_with_those_there_are(folder: Path):
+    with pytest.raises(ValueError, match=r"column 'take' that clips are asked of: no metadata\.csv, .* in .*pictures"):
+        load_image_folder(folder, clip_column="take")
+    write_metadata(folder / "metadata.csv", ROWS)
+    with pytest.raises(ValueError, match=r"'take' .*metadata\.csv has 'file_name', 'clip', 'subject', 'weather'"):
+        load_image_folder(folder, clip_column="take")
+
+
+def test_metadata_without_groups_is_passed_over(folder: Path):
+    (folder / "metadata.csv").write_text("weather\nfair\n")
+    assert load_image_folder(folder)["train"].column_names == ["image", "label", "file_name"]
+
+
+def test_pictures_without_a_row_are_refused(folder: Path):
+    write_metadata(folder / "metadata.csv", ROWS[:2])
+    with pytest.raises(ValueError, match=r"1 of 3 pictures have no row in .*metadata\.csv, .*'clip': '.*nod/b\.png'"):
+        load_image_folder(folder)
+
+
+def test_split_without_metadata_beside_one_with_is_refused(tmp_path: Path):
+    write_pictures(tmp_path, "train/nod/a.png", "train/wave/a.png", "val/nod/a.png")
+    write_metadata(
+        tmp_path / "train/metadata.csv", [{"file_name": f"{name}/a.png", "clip": name} for name in ("nod", "wave")]
+    )
+    with pytest.raises(ValueError, match=r"1 of 3 pictures have no row .*val/nod/a\.png"):
+        load_image_folder(tmp_path)
+
+
+def test_rows_without_a_file_are_warned_of(folder: Path):
+    write_metadata(folder / "metadata.csv", [*ROWS, ROWS[0] | {"file_name": "nod/gone.png"}])
+    with pytest.warns(UserWarning, match=r"names 1 files that do not exist: '.*nod/gone\.png'"):
+        assert len(load_image_folder(folder)["train"]) == 3
+
+
+def test_row_of_a_picture_that_is_left_out_is_silent(folder: Path):
+    (folder / "nod/b.png").write_text("no picture")
+    write_metadata(folder / "metadata.csv", ROWS)
+    with pytest.warns(UserWarning, match="left out") as caught:
+        assert load_image_folder(folder, skip_bad_images=True)["train"]["clip"][:] == ["007", "007"]
+    assert len(caught) == 1
+
+
+def test_second_row_of_a_picture_is_refused(folder: Path):
+    write_metadata(folder / "metadata.csv", [*ROWS, ROWS[0]])
+    with pytest.raises(ValueError, match=r"'nod/a\.png' in .*metadata\.csv has a row before"):
+        load_image_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("metadata.csv", ""),
+        ("metadata.csv", "  "),
+        ("metadata.jsonl", None),
+        ("metadata.parquet", None),
+        ("metadata.jsonl", 1.5),
+    ],
+)
+def test_empty_values_are_refused_with_an_example(folder: Path, name: str, value: object):
+    write_metadata(folder / name, [ROWS[0] | {"clip": value}, *ROWS[1:]])
+    with pytest.raises(ValueError, match=rf"column 'clip' must tell .* picture; 'nod/a\.png' in .*{name}"):
+        load_image_folder(folder)
+
+
+def test_two_metadata_files_in_one_folder_are_refused(folder: Path):
+    write_metadata(folder / "metadata.csv", ROWS)
+    write_metadata(folder / "metadata.jsonl", ROWS)
+    with pytest.raises(ValueError, match=r"has metadata\.csv and metadata\.jsonl: keep one"):
+        load_image_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("metadata.csv", b"clip\nx\n", "has no column 'file_name', only 'clip'"),
+        ("metadata.csv", b"file_name,clip\n\xff,x\n", "can not be read: UnicodeDecodeError"),
+        ("metadata.csv", b"file_name,clip\n,x\n", "has no file name"),
+        ("metadata.jsonl", b"{\n", "can not be read: JSONDecodeError"),
+        ("metadata.jsonl", b"[1]\n", r"each line must be an object, not \[1\]"),
+        ("metadata.parquet", b"PAR1", "can not be read: ArrowInvalid"),
+    ],
+)
+def test_metadata_that_can_not_be_read_is_refused(folder: Path, name: str, content: bytes, fault: str):
+    (folder / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name} .*{fault}|A row of .*{fault}"):
+        load_image_folder(folder)
+
+
+def test_csv_of_a_spreadsheet_is_read(folder: Path):
+    lines = ["file_name,clip", *(f"{row['file_name']}, {row['clip']}" for row in ROWS)]
+    (folder / "metadata.csv").write_text("\r\n".join(lines), encoding="utf-8-sig", newline="")
+    assert load_image_folder(folder)["train"]["clip"][:] == ["007", "8", "007"]
+
+
+# Columns of data sets
+
+
+@pytest.fixture
+def write_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "data").mkdir()
+
+    def write(split: str, labels: list, **columns: tuple[list, object]) -> str:
+        features = {"image": Image(), "label": ClassLabel(names=["bow", "nod"])}
+        features |= {name: feature for name, (_, feature) in columns.items()}
+        values = {"image": [PIL.Image.new("RGB", (6, 4))] * len(labels), "label": labels}
+        values |= {name: list(rows) for name, (rows, _) in columns.items()}
+        Dataset.from_dict(values, features=Features(features)).to_parquet(tmp_path / "data" / f"{split}.parquet")
+        return str(tmp_path / "data")
+
+    return write
+
+
+def test_columns_become_text(write_split):
+    name = write_split("train", [0, 1], clip=([7, 8], Value("int64")), subject=(["Ann", "Bo"], Value("string")))
+    rows = load_hub_dataset(name)["train"]
+    assert rows.column_names == ["image", "label", "file_name", "clip", "subject"]
+    assert rows["clip"][:] == ["7", "8"]
+    assert rows["subject"][:] == ["Ann", "Bo"]
+    assert rows.features["clip"] == Value("string")
+
+
+def test_fingerprint_is_that_of_the_content(write_split):
+    name = write_split("train", [0, 1], clip=([7, 8], Value("int64")))
+    assert load_hub_dataset(name)["train"]._fingerprint == load_hub_dataset(name)["train"]._fingerprint
+
+
+def test_rows_left_out_need_no_clip(write_split):
+    name = write_split("train", [0, -1, 1], clip=(["x", None, "y"], Value("string")))
+    with pytest.warns(UserWarning, match="1 of 3 rows"):
+        rows = load_hub_dataset(name)["train"]
+    assert rows["clip"][:] == ["x", "y"]
+    assert rows["file_name"][:] == ["train/0", "train/2"]
+
+
+def test_empty_value_of_a_column_is_refused(write_split):
+    name = write_split("train", [0, 1], clip=(["x", None], Value("string")))
+    with pytest.raises(ValueError, match=r"column 'clip' .* row 1 of the split train: None"):
+        load_hub_dataset(name)
+
+
+def test_column_of_some_splits_is_passed_over_unless_asked_for(write_split):
+    write_split("train", [0, 1], take=(["x", "y"], Value("string")), subject=(["x", "y"], Value("string")))
+    name = write_split("test", [0, 1])
+    splits = "".join(f"- {{config_name: {split}, data_files: {split}.parquet}}\n" for split in ("train", "test"))
+    (Path(name) / "README.md").write_text(f"---\nconfigs:\n{splits}---\n")
+    assert "subject" in load_hub_dataset(name, "train")["train"].column_names
+    assert "subject" not in load_hub_dataset(name, "test")["train"].column_names
+    assert load_hub_dataset(name, "train", clip_column="take")["train"]["clip"][:] == ["x", "y"]
+    with pytest.raises(ValueError, match=r"no clips .* 'take': the split train has only the columns 'image', 'label'"):
+        load_hub_dataset(name, "test", clip_column="take")
+
+
+def test_column_of_another_kind_is_passed_over_unless_asked_for(write_split):
+    name = write_split(
+        "train", [0, 1], clip=([0.5, 1.5], Value("float32")), take=([[0], [1]], datasets.List(Value("int8")))
+    )
+    assert "clip" not in load_hub_dataset(name)["train"].column_names
+    with pytest.raises(ValueError, match="in the split train it holds List"):
+        load_hub_dataset(name, clip_column="take")
