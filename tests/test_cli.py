@@ -172,7 +172,7 @@ def test_flags_of_an_evaluation_reach_it(refusal, run_folder, two_classes, pictu
     assert "There is no labels file absent.csv" in refuse("--labels_file", "absent.csv")
     assert "--prompt_template goes with --zero_shot" in refuse("--prompt_template", "a {}")
     assert "needs one '{}'" in refuse("--zero_shot", "--prompt_template", "a")
-    assert "batch_size must be at least 1" in refuse("--batch_size", "0")
+    assert "batch_size should be a positive integer" in refuse("--batch_size", "0")
     assert "no folder 'absent'" in refuse(data="absent")
     assert "The model's 2: 'Covering face', 'Folding arms'." in refuse(data=picture_folder)
     assert not (tmp_path / "report").exists()
@@ -184,6 +184,8 @@ def test_columns_of_a_data_set_can_be_named(refusal, run_folder, two_classes, tm
     rows.to_parquet(tmp_path / "shards" / "train.parquet")
     flags = ("--image_column_name", "photo", "--label_column_name", "gesture", "--out", tmp_path / "report")
     assert "has no column 'gesture', 'photo'" in refusal("evaluate", run_folder, tmp_path / "shards", *flags)
+    flags = ("--clip_column_name", "video", "--out", tmp_path / "report")
+    assert "column 'video'" in refusal("evaluate", run_folder, two_classes, *flags)
 
 
 def test_folder_that_is_no_model_can_not_be_evaluated(refusal, tmp_path, two_classes):

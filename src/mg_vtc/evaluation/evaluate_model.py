@@ -50,6 +50,7 @@ def evaluate_model(
     labels_file: str | None = None,
     image_column: str = "image",
     label_column: str = "label",
+    clip_column: str = "clip",
     zero_shot: bool = False,
     prompt_template: str | None = None,
     batch_size: int = 32,
@@ -63,6 +64,7 @@ def evaluate_model(
         labels_file: Names of the class folders, as for `load_image_folder`.
         image_column: Column of the pictures in a Hub data set or in Parquet files.
         label_column: Column of the classes in it.
+        clip_column: Column of the clips in it, or in a metadata file of a folder.
         zero_shot: Whether the data's own class names are encoded; else they must be among those of the training.
         prompt_template: With `zero_shot`, the text of a class, with `{}` for its name; by default the model's.
         batch_size: Pictures at a time.
@@ -74,12 +76,10 @@ def evaluate_model(
     """
     if prompt_template is not None and not zero_shot:
         raise ValueError("--prompt_template goes with --zero_shot: the classes of the training have their texts.")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
     network, image_processor = _open_on_device(model)
     records = read_records(model)
-    columns = {"image_column": image_column, "label_column": label_column}
-    splits = load_splits(data, labels_file, demo_size=find_image_size(image_processor), **columns)
+    columns = {"image_column": image_column, "label_column": label_column, "clip_column": clip_column}
+    splits = load_splits(data, labels_file, find_image_size(image_processor), **columns)
     chosen = choose_rows(splits, records.split, part)
     _warn_of_training_rows(chosen)
     template = prompt_template or network.config.prompt_template
@@ -94,9 +94,9 @@ def evaluate_model(
 
 
 def load_splits(
-    data: str, labels_file: str | None, *, image_column: str, label_column: str, demo_size: int
+    data: str, labels_file: str | None, demo_size: int, *, image_column: str, label_column: str, clip_column: str
 ) -> DatasetDict:
-    """Load pictures from wherever `data` says, by split.
+    """Load pictures from wherever `data` says, by split; the demo is drawn with `demo_size` pixels a side.
 
     Raises:
         FileNotFoundError: There is no such folder and no such data set within reach.
@@ -104,13 +104,13 @@ def load_splits(
     """
     folder = Path(data)
     if folder.exists() and data != "demo" and next(folder.rglob("*.parquet"), None) is None:
-        return load_image_folder(folder, labels_file)
+        return load_image_folder(folder, labels_file, clip_column=clip_column)
     if labels_file is not None:
         raise ValueError(f"--labels_file names the folders of pictures; {data} brings its own class names.")
     if data == "demo":
         return DatasetDict(train=load_demo_dataset(demo_size))
     try:
-        return load_hub_dataset(data, image_column=image_column, label_column=label_column)
+        return load_hub_dataset(data, image_column=image_column, label_column=label_column, clip_column=clip_column)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"There is no folder {data!r}, and no data set of this name on a Hub within reach."
@@ -185,13 +185,12 @@ def _embed_texts(
 def _collect(
     rows: Dataset, class_names: list[str], logits: np.ndarray, image_embeds: np.ndarray, text_embeds: np.ndarray
 ) -> Answers:
-    clips = rows["clip"][:] if "clip" in rows.column_names else None
     return Answers(
         logits=logits,
         labels=np.array(rows["label"][:], dtype=np.int64),  # (num_rows,)
         class_names=class_names,
         file_names=rows["file_name"][:],
-        clips=None if clips is None or None in clips else clips,
+        clips=rows["clip"][:] if "clip" in rows.column_names else None,
         image_embeds=image_embeds,
         text_embeds=text_embeds,
     )
