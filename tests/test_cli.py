@@ -1,16 +1,20 @@
 """The `mg-vtc` command: what it writes and prints, and that a user's mistake is told in one line."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 import warnings
 
+import datasets
 import pytest
 from conftest import CLASS_NAMES, TINY_RESNET
 from saved_models import save_model
 from transformers import AutoConfig
 from transformers.utils import logging
 
+from mg_vtc import load_image_folder
 from mg_vtc.cli import main
 
 COMMAND = [sys.executable, "-m", "mg_vtc.cli"]
@@ -29,6 +33,7 @@ def _settings_of_the_process(monkeypatch):
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     yield
     logging.enable_progress_bar()
+    datasets.enable_progress_bars()
 
 
 @pytest.fixture
@@ -48,8 +53,10 @@ def refusal():
 def test_help_needs_no_library_and_names_the_verbs():
     code = "import sys; from mg_vtc.cli import main\ntry: main(['--help'])\nexcept SystemExit: print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert "export" in done.stdout
-    assert not {"torch", "transformers", "datasets", "numpy", "onnx"} & set(done.stdout.split())
+    assert {"export", "evaluate"} <= set(done.stdout.split())
+    assert not {"torch", "transformers", "datasets", "numpy", "onnx", "matplotlib", "sklearn"} & set(
+        done.stdout.split()
+    )
 
 
 def test_export_writes_the_files_and_a_table_and_nothing_else(run_folder, picture_folder):
@@ -124,3 +131,69 @@ def test_fault_of_the_code_keeps_its_traceback(monkeypatch, run_folder):
     monkeypatch.setitem(sys.modules, "mg_vtc.inference.export_classifier", None)
     with pytest.raises(ModuleNotFoundError):
         main(["export", str(run_folder), "--to", "classifier"])
+
+
+# evaluate
+
+
+@pytest.fixture(scope="module")
+def two_classes(picture_folder, tmp_path_factory):
+    """Pictures of the classes that the model knows."""
+    folder = tmp_path_factory.mktemp("two")
+    for name in CLASS_NAMES[:2]:
+        shutil.copytree(picture_folder / name, folder / name)
+    return folder
+
+
+def test_evaluation_writes_a_report_beside_the_model_and_shows_scores(run_folder, two_classes):
+    pytest.importorskip("mg_vtc.evaluation.report")
+    command = [*COMMAND, "evaluate", str(run_folder), str(two_classes)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{run_folder} on {two_classes}: 16 pictures, part all; 2 classes, image-classification"
+    assert lines[-1] == str(run_folder / "report" / "report.html")
+    top1 = json.loads((run_folder / "report" / "results.json").read_text())["scores"]["top1_accuracy"]
+    assert re.search(rf"^top-1 accuracy +{top1['value']:.1%} ", done.stdout, re.MULTILINE)
+
+
+def test_files_are_kept_before_anything_is_computed(refusal, run_folder, tmp_path):
+    (tmp_path / "report.html").write_text("mine")
+    words = refusal("evaluate", run_folder, "absent", "--out", tmp_path)
+    assert words == f"mg-vtc: {tmp_path} holds report.html already: choose another --out, or add --overwrite."
+    assert "is the model itself" in refusal("evaluate", run_folder, "absent", "--out", run_folder, "--overwrite")
+
+
+def test_flags_of_an_evaluation_reach_it(refusal, run_folder, two_classes, picture_folder, tmp_path):
+    def refuse(*flags, data=two_classes):
+        return refusal("evaluate", run_folder, data, "--out", tmp_path / "report", *flags)
+
+    assert "no part 'test'" in refuse("--part", "test")
+    assert "There is no labels file absent.csv" in refuse("--labels_file", "absent.csv")
+    assert "--prompt_template goes with --zero_shot" in refuse("--prompt_template", "a {}")
+    assert "needs one '{}'" in refuse("--zero_shot", "--prompt_template", "a")
+    assert "batch_size should be a positive integer" in refuse("--batch_size", "0")
+    assert "no folder 'absent'" in refuse(data="absent")
+    assert "The model's 2: 'Covering face', 'Folding arms'." in refuse(data=picture_folder)
+    assert not (tmp_path / "report").exists()
+
+
+def test_columns_of_a_data_set_can_be_named(refusal, run_folder, two_classes, tmp_path):
+    rows = load_image_folder(two_classes)["train"]
+    (tmp_path / "shards").mkdir()
+    rows.to_parquet(tmp_path / "shards" / "train.parquet")
+    flags = ("--image_column_name", "photo", "--label_column_name", "gesture", "--out", tmp_path / "report")
+    assert "has no column 'gesture', 'photo'" in refusal("evaluate", run_folder, tmp_path / "shards", *flags)
+    flags = ("--clip_column_name", "video", "--out", tmp_path / "report")
+    assert "column 'video'" in refusal("evaluate", run_folder, two_classes, *flags)
+
+
+def test_folder_that_is_no_model_can_not_be_evaluated(refusal, tmp_path, two_classes):
+    assert re.match(rf"mg-vtc: .*{tmp_path}.* config\.json", refusal("evaluate", tmp_path, two_classes))
+
+
+def test_what_draws_a_report_is_missed_before_the_work(run_folder):
+    code = "import sys; sys.modules['matplotlib'] = None; from mg_vtc.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "evaluate", str(run_folder), "absent", "--overwrite"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, 'mg-vtc: matplotlib is not installed: pip install "mg-vtc[report]"\n')

@@ -32,6 +32,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from mg_vtc import evaluate_model
 from mg_vtc.recipe import parse_recipe
 from mg_vtc.training_args import TRAINING_LOSS_TYPES
 
@@ -112,6 +113,19 @@ def test_run_ends_with_all_that_a_model_folder_needs(launched):
     umask = os.umask(0)
     os.umask(umask)
     assert (launched / "model.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_evaluation_of_a_run_repeats_its_scores(launched, picture_folder):
+    with pytest.warns(UserWarning, match="Classes of the labels file without a picture"):
+        run = evaluate_model(str(launched), str(picture_folder), labels_file=str(launched.parent / "labels.csv"))
+    logged = read_json(launched / "all_results.json")
+    for name in ("top1_accuracy", "top5_accuracy", "mean_class_accuracy", "macro_f1"):
+        assert run.results["scores"][name]["value"] == logged[f"eval_{name}"]
+    baselines = run.results["baselines"]
+    assert baselines["majority_class"]["top1_accuracy"] == logged["baseline_majority_class_top1_accuracy"]
+    assert baselines["five_commonest"]["top5_accuracy"] == logged["baseline_five_commonest_top5_accuracy"]
+    assert sorted(run.answers.file_names) == sorted(read_json(launched / "split.json")["validation"])
+    assert len(run.history) == len(read_json(launched / "trainer_state.json")["log_history"])
 
 
 def test_split_names_every_picture_once(launched, picture_folder):

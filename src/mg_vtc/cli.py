@@ -129,6 +129,7 @@ def _add_evaluate(verbs: Any) -> None:
     parser.add_argument("--labels_file", help='CSV id,name that names the class folders, or "imigue" or "smg"')
     parser.add_argument("--image_column_name", default="image", help="column of the pictures in a Hub data set")
     parser.add_argument("--label_column_name", default="label", help="column of the classes in a Hub data set")
+    parser.add_argument("--clip_column_name", default="clip", help="column of the clips in it, or in a metadata file")
     parser.add_argument(
         "--zero_shot", action="store_true", help="compare with the data's own class names, whatever they are"
     )
@@ -161,6 +162,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         labels_file=options.labels_file,
         image_column=options.image_column_name,
         label_column=options.label_column_name,
+        clip_column=options.clip_column_name,
         zero_shot=options.zero_shot,
         prompt_template=options.prompt_template,
         batch_size=options.batch_size,

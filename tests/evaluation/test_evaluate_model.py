@@ -193,7 +193,7 @@ def test_data_that_are_not_there_are_named(model_folder):
 
 def test_labels_file_names_folders_alone():
     with pytest.raises(ValueError, match="demo brings its own class names"):
-        load_splits("demo", "imigue", image_column="image", label_column="label", demo_size=32)
+        load_splits("demo", "imigue", 32, image_column="image", label_column="label", clip_column="clip")
 
 
 def test_numbers_of_folders_are_no_names(model_folder, pictures):
@@ -208,9 +208,9 @@ def test_numbers_of_folders_are_no_names(model_folder, pictures):
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])
-def test_batch_of_no_picture_is_refused(batch_size):
-    with pytest.raises(ValueError, match="batch_size must be at least 1"):
-        evaluate_model("model", "data", batch_size=batch_size)
+def test_batch_of_no_picture_is_refused(model_folder, picture_folder, batch_size):
+    with pytest.raises(ValueError, match=f"batch_size should be a positive integer.*{batch_size}"):
+        evaluate_model(str(model_folder), str(picture_folder), batch_size=batch_size)
 
 
 def test_files_of_somebody_else_are_not_replaced(tmp_path):

@@ -17,7 +17,9 @@ SPLIT = {"split_by": "frame", "seed": 7, "leaks": {"same_file": 2}}
 def describe():
     """Results of six answers about three classes, the last without a row; four of them are right."""
 
-    def build(part="validation", of_run=True, split_by="frame", train_labels=(1, 1, 0), clips=None, state=None):
+    def build(
+        part="validation", of_run=True, split_by="frame", train_labels=(1, 1, 0), clips=None, state=None, recipe=None
+    ):
         labels = np.array([0, 0, 0, 1, 1, 0])
         logits = 3 * np.eye(3, dtype=np.float32)[[0, 0, 2, 1, 0, 0]]
         embeds = np.zeros((6, 4), dtype=np.float32)
@@ -25,7 +27,7 @@ def describe():
         rows = datasets.Dataset.from_dict({"label": labels})
         known = None if train_labels is None else np.array(train_labels)
         chosen = ChosenRows(rows, part, of_run, split_by, num_training_rows=0, train_labels=known)
-        records = RunRecords(SPLIT, state, {})
+        records = RunRecords(SPLIT, state, recipe or {})
         task = {"task": "image-classification", "prompt_template": "{}"}
         return describe_results("runs/mine", "pictures", answers, chosen, records, **task)
 
@@ -86,6 +88,7 @@ def test_seed_and_leaks_are_of_the_runs_own_split(describe):
     [
         ({"state": {"best_model_checkpoint": "checkpoint-3"}}, True),
         ({"state": {"best_model_checkpoint": None}}, False),
+        ({"state": {"best_model_checkpoint": "checkpoint-3"}, "recipe": {"load_best_model_at_end": False}}, False),
         ({"state": None}, True),  # an exported classifier, of a run that did as runs do by default
         ({"state": {"best_model_checkpoint": "checkpoint-3"}, "part": "test", "split_by": "given"}, False),
         ({"state": {"best_model_checkpoint": "checkpoint-3"}, "of_run": False, "split_by": "given"}, False),

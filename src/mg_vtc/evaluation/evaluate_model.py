@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import torch
 from datasets import Dataset, DatasetDict
+from transformers import BaseImageProcessor
 
 from ..data import load_demo_dataset, load_hub_dataset, load_image_folder
 from ..data.pixels import to_rgb
@@ -49,6 +50,7 @@ def evaluate_model(
     labels_file: str | None = None,
     image_column: str = "image",
     label_column: str = "label",
+    clip_column: str = "clip",
     zero_shot: bool = False,
     prompt_template: str | None = None,
     batch_size: int = 32,
@@ -58,30 +60,26 @@ def evaluate_model(
     Args:
         model: Folder or Hub id of a model of this package.
         data: Folder of class folders or of splits, folder of Parquet files, Hub data set, or "demo".
-        part: "train", "validation", "test" or "all"; by default as `choose_rows` has it, so that rows of the training
-            are never scored unless they are asked for.
+        part: "train", "validation", "test" or "all"; by default as `choose_rows` has it, never rows of the training.
         labels_file: Names of the class folders, as for `load_image_folder`.
         image_column: Column of the pictures in a Hub data set or in Parquet files.
         label_column: Column of the classes in it.
-        zero_shot: Whether pictures are compared with the data's own class names, which the text tower encodes;
-            otherwise with the classes of the training, which must have all of the data's.
+        clip_column: Column of the clips in it, or in a metadata file of a folder.
+        zero_shot: Whether the data's own class names are encoded; else they must be among those of the training.
         prompt_template: With `zero_shot`, the text of a class, with `{}` for its name; by default the model's.
         batch_size: Pictures at a time.
 
     Raises:
         OSError: There is no such model, folder or data set within reach.
-        ValueError: The model is of another kind, class names differ, the part is not there, a picture can not be
-            decoded, or settings exclude each other.
+        ValueError: The model is of another kind, class names differ, the part is missing, a picture is damaged, or
+            settings exclude each other.
     """
     if prompt_template is not None and not zero_shot:
         raise ValueError("--prompt_template goes with --zero_shot: the classes of the training have their texts.")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    network, image_processor = _open_on_device(model)
     records = read_records(model)
-    network, image_processor = open_model(model, dtype=torch.float32)
-    network.to(torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu")
-    columns = {"image_column": image_column, "label_column": label_column}
-    splits = load_splits(data, labels_file, demo_size=find_image_size(image_processor), **columns)
+    columns = {"image_column": image_column, "label_column": label_column, "clip_column": clip_column}
+    splits = load_splits(data, labels_file, find_image_size(image_processor), **columns)
     chosen = choose_rows(splits, records.split, part)
     _warn_of_training_rows(chosen)
     template = prompt_template or network.config.prompt_template
@@ -89,16 +87,16 @@ def evaluate_model(
     settings = {"batch_size": batch_size, "jpeg_draft": records.recipe.get("jpeg_draft", False)}
     embeds = answer_pictures(network, image_processor, chosen.rows, text_embeds, **settings)
     answers = _collect(chosen.rows, class_names, *embeds, text_embeds.cpu().numpy())
-    task = "zero-shot-image-classification" if zero_shot else "image-classification"
-    results = describe_results(model, data, answers, chosen, records, task=task, prompt_template=template)
-    history = None if records.state is None else records.state["log_history"]
+    how = {"task": f"{'zero-shot-' if zero_shot else ''}image-classification", "prompt_template": template}
+    results = describe_results(model, data, answers, chosen, records, **how)
+    history = records.state["log_history"] if records.state else None
     return Evaluation(answers, results, lambda row: to_rgb(chosen.rows[row]["image"]), history)
 
 
 def load_splits(
-    data: str, labels_file: str | None, *, image_column: str, label_column: str, demo_size: int
+    data: str, labels_file: str | None, demo_size: int, *, image_column: str, label_column: str, clip_column: str
 ) -> DatasetDict:
-    """Load pictures from wherever `data` says, by split.
+    """Load pictures from wherever `data` says, by split; the demo is drawn with `demo_size` pixels a side.
 
     Raises:
         FileNotFoundError: There is no such folder and no such data set within reach.
@@ -106,13 +104,13 @@ def load_splits(
     """
     folder = Path(data)
     if folder.exists() and data != "demo" and next(folder.rglob("*.parquet"), None) is None:
-        return load_image_folder(folder, labels_file)
+        return load_image_folder(folder, labels_file, clip_column=clip_column)
     if labels_file is not None:
         raise ValueError(f"--labels_file names the folders of pictures; {data} brings its own class names.")
     if data == "demo":
         return DatasetDict(train=load_demo_dataset(demo_size))
     try:
-        return load_hub_dataset(data, image_column=image_column, label_column=label_column)
+        return load_hub_dataset(data, image_column=image_column, label_column=label_column, clip_column=clip_column)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"There is no folder {data!r}, and no data set of this name on a Hub within reach."
@@ -159,6 +157,12 @@ def check_report_folder(model: str, folder: Path, *, overwrite: bool) -> None:
     check_destination(model, folder, (RESULTS, REPORT), overwrite=overwrite)
 
 
+def _open_on_device(model: str) -> tuple[MgVtcForImageClassification, BaseImageProcessor]:
+    network, image_processor = open_model(model, dtype=torch.float32)
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+    return network.to(device), image_processor
+
+
 def _warn_of_training_rows(chosen: ChosenRows) -> None:
     if chosen.num_training_rows:
         warnings.warn(
@@ -181,13 +185,12 @@ def _embed_texts(
 def _collect(
     rows: Dataset, class_names: list[str], logits: np.ndarray, image_embeds: np.ndarray, text_embeds: np.ndarray
 ) -> Answers:
-    clips = rows["clip"][:] if "clip" in rows.column_names else None
     return Answers(
         logits=logits,
         labels=np.array(rows["label"][:], dtype=np.int64),  # (num_rows,)
         class_names=class_names,
         file_names=rows["file_name"][:],
-        clips=None if clips is None or None in clips else clips,
+        clips=rows["clip"][:] if "clip" in rows.column_names else None,
         image_embeds=image_embeds,
         text_embeds=text_embeds,
     )

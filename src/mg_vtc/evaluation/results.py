@@ -39,8 +39,9 @@ def describe_results(
 
 def _describe_conditions(answers: Answers, chosen: ChosenRows, records: RunRecords) -> dict[str, Any]:
     is_own_validation = chosen.of_run and chosen.part == "validation"
-    # without its state, as in an exported classifier, a run is taken to have done as runs do by default
-    kept_best = records.state is None or records.state["best_model_checkpoint"] is not None
+    # without its state, as in an exported classifier, a run is taken to have found one
+    has_best = records.state is None or records.state["best_model_checkpoint"] is not None
+    kept_best = has_best and records.recipe.get("load_best_model_at_end", True)
     return {
         "part": chosen.part,
         "split_by": chosen.split_by,

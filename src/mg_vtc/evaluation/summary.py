@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ..data.splits import SPLIT_MEANINGS
+
 TITLES = {
     "top1_accuracy": "top-1 accuracy",
     "top5_accuracy": "top-5 accuracy",
@@ -38,15 +40,14 @@ def summarize(results: dict[str, Any]) -> str:
 
 def _describe(results: dict[str, Any]) -> list[str]:
     conditions = results["conditions"]
-    split = "" if conditions["split_by"] in (None, "given") else f", split by {conditions['split_by']}"
-    split += "" if conditions["seed"] is None else f" with seed {conditions['seed']}"
     clips = "" if conditions["num_clips"] is None else f" of {conditions['num_clips']} clips"
+    seed = "" if conditions["seed"] is None else f", seed {conditions['seed']}"
     lines = [
         f"{results['model']} on {results['data']}: {conditions['num_pictures']} pictures{clips}, "
-        f"part {conditions['part']}{split}; {conditions['num_classes']} classes, {conditions['task']}"
+        f"part {conditions['part']}{seed}; {conditions['num_classes']} classes, {conditions['task']}"
     ]
-    if conditions["leaky_by_design"]:
-        lines.append("leaky by design: frames of one clip are on both sides, so the scores are too high")
+    if conditions["split_by"] not in (None, "given"):
+        lines.append(SPLIT_MEANINGS[conditions["split_by"]])
     if conditions["chosen_on_these"]:
         lines.append("the best checkpoint was chosen on these pictures, so the scores are too high")
     return lines
