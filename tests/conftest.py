@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
@@ -97,6 +98,15 @@ def picture_folder(tmp_path_factory) -> Path:
                 pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / CLASS_NAMES[label] / f"{clip:04d}.{frame}.png")
     return folder
+
+
+@pytest.fixture
+def tiny_recipe(tmp_path) -> str:
+    """A recipe of towers that are trained in seconds, where benchmarks take configs/small.yaml."""
+    settings = {"vision_config": TINY_RESNET, "text_config": TINY_DISTILBERT, "projection_dim": 12, "image_size": 32}
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(settings | {"per_device_train_batch_size": 8, "output_dir": "tiny"}))
+    return str(path)
 
 
 class LabelledRows(list):
