@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SMALL = str(ROOT / "configs" / "small.yaml")
-TRAIN = (sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", str(ROOT / "train.py"))
+TRAIN = (sys.executable, str(ROOT / "train.py"))  # a process, so without the seconds of a launcher
 # Flags of a cell that is scored after its last epoch, so that the pictures it is scored on choose nothing.
 LAST_EPOCH = ("--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false")
 RESULTS = "all_results.json"
