@@ -49,6 +49,7 @@ def test_each_part_has_the_pictures_of_its_file_names(picture_folder):
     assert not set(data.split["train"]) & set(data.split["validation"])
 
 
+@pytest.mark.filterwarnings("ignore:.*training pictures")  # the splits are copies of each other
 def test_given_splits_have_their_own_pictures(picture_folder, tmp_path):
     for name in ("train", "val", "test"):
         shutil.copytree(picture_folder, tmp_path / name)

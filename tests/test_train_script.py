@@ -212,7 +212,7 @@ ACCUMULATED = ("--per_device_train_batch_size", "2", "--gradient_accumulation_st
 
 
 @pytest.mark.parametrize(
-    ("schedule", "first_checkpoint"), [((), 7), ((*STEPS, *ACCUMULATED), 10)], ids=["between_epochs", "in_mid_epoch"]
+    ("schedule", "first_checkpoint"), [((), 6), ((*STEPS, *ACCUMULATED), 10)], ids=["between_epochs", "in_mid_epoch"]
 )
 def test_killed_and_resumed_run_ends_bit_for_bit_like_one_that_was_not_killed(
     schedule, first_checkpoint, picture_folder, tmp_path
@@ -225,14 +225,14 @@ def test_killed_and_resumed_run_ends_bit_for_bit_like_one_that_was_not_killed(
     finish(processes[0])
     assert not (killed / "all_results.json").exists()
     last = max(int(path.name.removeprefix("checkpoint-")) for path in filter(is_complete, killed.iterdir()))
-    assert last < 98  # 14 epochs of 7 steps
-    assert (last % 7 == 0) == (first_checkpoint == 7)
+    assert last < 84  # 14 epochs of 6 steps
+    assert (last % 6 == 0) == (first_checkpoint == 6)
 
     torn = killed / f"checkpoint-{last + first_checkpoint}"
     torn.mkdir(exist_ok=True)
     (torn / "model.safetensors").write_bytes(b"half of the wei")
     screen = finish(start(*flags, "--output_dir", killed, "--resume_from_checkpoint", "true"))
-    assert float(re.search(r"^epoch +([\d.]+)/14", screen, flags=re.MULTILINE)[1]) > last / 7
+    assert float(re.search(r"^epoch +([\d.]+)/14", screen, flags=re.MULTILINE)[1]) > last / 6
     assert read_weights(killed) == read_weights(whole)
     for key in ("eval_loss", "eval_top1_accuracy", "eval_top5_accuracy"):
         assert read_json(killed / "all_results.json")[key] == read_json(whole / "all_results.json")[key]
@@ -242,10 +242,10 @@ def test_killed_and_resumed_run_ends_bit_for_bit_like_one_that_was_not_killed(
 def test_resumed_run_goes_on_from_the_named_checkpoint(tower, train, picture_folder, tmp_path):
     flags = (*TINY, "--vision_config", json.dumps(tower), "--train_dir", picture_folder, "--save_total_limit", 3)
     folder = train(*flags)
-    expected = {name: read_weights(folder / name) for name in ("checkpoint-14", "checkpoint-21")}
+    expected = {name: read_weights(folder / name) for name in ("checkpoint-12", "checkpoint-18")}
     for name in expected:
         shutil.rmtree(folder / name)
-    train(*flags, "--resume_from_checkpoint", folder / "checkpoint-7")
+    train(*flags, "--resume_from_checkpoint", folder / "checkpoint-6")
     assert {name: read_weights(folder / name) for name in expected} == expected
 
 
@@ -257,6 +257,7 @@ def test_resuming_with_other_settings_is_refused_and_nothing_is_written(train, r
     assert read_folder(train.folder) == before
 
 
+@pytest.mark.filterwarnings("ignore:.*training pictures")  # the splits are copies of each other
 def test_test_split_is_scored_once_at_the_end(train, pictures, tmp_path):
     (tmp_path / "set").mkdir()
     pictures.rename(tmp_path / "set" / "train")
@@ -274,6 +275,7 @@ def test_folder_with_nothing_to_train_on_is_refused(refusal, pictures, tmp_path)
     assert "There is nothing to train on" in refusal(*TINY, "--train_dir", tmp_path / "set")
 
 
+@pytest.mark.filterwarnings("ignore:.*training pictures")  # the splits are copies of each other
 def test_class_that_no_training_picture_shows_is_named(train, pictures, tmp_path):
     shutil.copytree(pictures, tmp_path / "validation")
     shutil.rmtree(pictures / CLASS_NAMES[2])
@@ -335,6 +337,7 @@ def test_resuming_where_nothing_was_saved_is_refused(refusal, picture_folder):
         (("--split_by", "frame"), "frame", "leaky by design, frames of one clip are on both sides"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*training pictures")  # of the split of frames
 def test_what_was_held_out_stands_beside_the_score_and_in_the_card(flags, kind, words, train, picture_folder, capsys):
     folder = train(*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, *flags)
     assert read_json(folder / "split.json")["split_by"] == kind
@@ -390,6 +393,57 @@ def test_pictures_that_bring_their_validation_split_are_not_split_again(refusal,
     assert "bring their own validation split" in message
 
 
+@pytest.fixture
+def own_split(picture_folder, tmp_path):
+    """Folders of training and validation pictures as a user makes them, of different clips."""
+    for part, clips in (("train", "012"), ("validation", "3")):
+        for path in picture_folder.rglob("*.png"):
+            if path.name[3] in clips:
+                target = tmp_path / "own" / part / path.relative_to(picture_folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+    return tmp_path / "own"
+
+
+def plant_clip(folder):
+    (folder / "validation/Head up/0003.0.png").rename(folder / "validation/Head up/0002.7.png")
+
+
+def plant_bytes(folder):
+    shutil.copyfile(folder / "train/Head up/0001.0.png", folder / "validation/Head up/0009.0.png")
+
+
+def plant_near_duplicate(folder):
+    with Image.open(folder / "train/Head up/0001.0.png") as picture:
+        picture.convert("RGB").point(lambda value: value * 1.03).save(folder / "validation/Head up/0009.0.png")
+
+
+@pytest.mark.parametrize(
+    ("plant", "kind", "words"),
+    [
+        (plant_clip, "same_clip", "1 validation pictures are of clips that training pictures are of too"),
+        (plant_bytes, "same_bytes", "1 validation pictures have the same bytes as training pictures"),
+        (plant_near_duplicate, "near_duplicate", "1 validation pictures are near duplicates of training pictures"),
+    ],
+)
+def test_planted_leak_in_a_users_own_split_is_told_and_recorded(plant, kind, words, train, own_split):
+    plant(own_split)
+    with pytest.warns(UserWarning, match=words):
+        folder = train(*TINY, "--train_dir", own_split, "--num_train_epochs", 1)
+    leaks = {"same_clip": 0, "same_bytes": 0, "near_duplicate": 0} | {kind: 1}
+    assert read_json(folder / "split.json")["leaks"] == {"validation": leaks}
+
+
+def test_split_without_leaks_is_recorded_as_looked_at(train, own_split):
+    split = read_json(train(*TINY, "--train_dir", own_split, "--num_train_epochs", 1) / "split.json")
+    assert split["leaks"] == {"validation": {"same_clip": 0, "same_bytes": 0, "near_duplicate": 0}}
+
+
+def test_split_of_frames_tells_of_the_clips_on_both_sides(train, picture_folder):
+    with pytest.warns(UserWarning, match="of clips that training pictures are of too"):
+        train(*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, "--split_by", "frame")
+
+
 # Objectives, towers, settings
 
 
@@ -427,7 +481,7 @@ def test_flags_override_the_file(train, picture_folder, tmp_path):
 def test_early_stopping_stops_when_patience_ends(train, picture_folder):
     patience = ("--early_stopping_patience", 2, "--num_train_epochs", 30)
     state = read_json(train(*TINY, "--train_dir", picture_folder, *patience) / "trainer_state.json")
-    assert state["global_step"] == state["best_global_step"] + 2 * 7 < 30 * 7
+    assert state["global_step"] == state["best_global_step"] + 2 * 6 < 30 * 6
 
 
 def test_tensorboard_gets_the_scores(train, picture_folder):
@@ -436,7 +490,7 @@ def test_tensorboard_gets_the_scores(train, picture_folder):
     flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 2, "--report_to", "tensorboard")
     (log,) = {path.parent for path in train(*flags).rglob("events.out.tfevents.*")}
     events = EventAccumulator(str(log)).Reload()
-    assert [event.step for event in events.Scalars("eval/top1_accuracy")][:2] == [7, 14]
+    assert [event.step for event in events.Scalars("eval/top1_accuracy")][:2] == [6, 12]
 
 
 # What is refused, and with which words
@@ -493,7 +547,7 @@ def test_labels_file_of_other_ids_is_refused(refusal, picture_folder, tmp_path):
 def test_class_of_one_picture_goes_to_training_with_a_warning(train, pictures):
     for picture in sorted((pictures / "Head up").iterdir())[1:]:
         picture.unlink()
-    with pytest.warns(UserWarning, match="in training only: Head up"):
+    with pytest.warns(UserWarning, match="in training only: 'Head up'"):
         folder = train(*TINY, "--train_dir", pictures, "--num_train_epochs", 1)
     assert "Head up/0000.0.png" in read_json(folder / "split.json")["train"]
 
@@ -582,7 +636,7 @@ def test_last_checkpoint_before_a_loss_that_is_not_finite_is_kept(picture_folder
 
     def collate_and_spoil(rows):
         batch = collate(rows)
-        if trainer.state.global_step >= 7:  # after the first epoch
+        if trainer.state.global_step >= 6:  # after the first epoch
             batch["pixel_values"] = batch["pixel_values"].float()
             batch["pixel_values"][batch["index"] == 5] = math.nan
         return batch
@@ -590,6 +644,6 @@ def test_last_checkpoint_before_a_loss_that_is_not_finite_is_kept(picture_folder
     trainer.data_collator = collate_and_spoil
     with pytest.raises(FloatingPointError, match=r"training rows \[(.*, )?5(, .*)?\]"):
         script["run"](trainer, None)
-    AutoModelForZeroShotImageClassification.from_pretrained(tmp_path / "checkpoint-7")
-    weights = load_file(tmp_path / "checkpoint-7" / "model.safetensors")
+    AutoModelForZeroShotImageClassification.from_pretrained(tmp_path / "checkpoint-6")
+    weights = load_file(tmp_path / "checkpoint-6" / "model.safetensors")
     assert all(tensor.isfinite().all() for tensor in weights.values())

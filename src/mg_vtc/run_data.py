@@ -9,6 +9,7 @@ from datasets import Dataset, DatasetDict
 
 from .data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders
 from .data.cache import PictureCache
+from .data.leaks import find_leaks
 from .data.pictures import PictureDataset
 from .data.shards import load_stream
 from .data.splits import split_fold, split_stratified
@@ -25,8 +26,8 @@ class RunData(NamedTuple):
     Attributes:
         parts: "train", "validation" and, if there is one, "test".
         class_names: In id order.
-        split: What `split.json` says: `split_by` (one of `SPLIT_MEANINGS`), what repeats the split, and the
-            `file_name`s of the rows of each part, which a stream does not have.
+        split: What `split.json` says: `split_by` (one of `SPLIT_MEANINGS`) and, but for a stream, what repeats the
+            split, how many pictures of each part training knows (`leaks`), and the `file_name`s of the rows of each.
     """
 
     parts: Mapping[str, PictureDataset | PictureStream]
@@ -49,24 +50,27 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
     if data.streaming:
         return _open_stream(data, training)
     source = _load_source(data)
-    pixels = {name: _decode_once(rows, data, say) for name, rows in source.items() if name in PARTS}
+    decoded = {name: _decode_once(rows, data, say) for name, rows in source.items() if name in PARTS}
     numbered = DatasetDict({name: rows.add_column("row", range(len(rows))) for name, rows in source.items()})
     splits, split = _split(numbered, data, training.seed)
+    rows = {name: splits[name] for name in PARTS if name in splits}
+    pixels = {name: decoded[name if name in source else "train"] for name in rows}
     parts = {
         name: PictureDataset(
-            splits[name],
+            rows[name],
             data.image_size,
-            pixels=pixels[name if name in source else "train"],
+            pixels=pixels[name],
             max_shift=data.max_shift if name == "train" else 0,
             seed=training.seed,
             jpeg_draft=data.jpeg_draft,
         )
-        for name in PARTS
-        if name in splits
+        for name in rows
     }
-    class_names = splits["train"].features["label"].names
+    class_names = rows["train"].features["label"].names
     _warn_of_unseen_classes(parts, class_names)
-    return RunData(parts, class_names, split | {name: splits[name]["file_name"][:] for name in parts})
+    if training.process_index == 0:  # which tells and writes it
+        split["leaks"] = _look_for_leaks(rows, pixels, data)
+    return RunData(parts, class_names, split | {name: part["file_name"][:] for name, part in rows.items()})
 
 
 def _load_source(data: DataArguments) -> DatasetDict:
@@ -116,6 +120,18 @@ def _split(source: DatasetDict, data: DataArguments, seed: int) -> tuple[Dataset
         return DatasetDict(source | split_stratified(rows, data.train_val_split, **split)), split
     split |= {"num_folds": data.num_folds, "fold": data.fold}
     return DatasetDict(source | split_fold(rows, **split)), split
+
+
+def _look_for_leaks(
+    parts: Mapping[str, Dataset], pixels: Mapping[str, np.memmap | None], data: DataArguments
+) -> dict[str, dict[str, int]]:
+    """How many pictures of each other part the training part knows, by kind of leak; a warning tells of each kind."""
+    counts: dict[str, dict[str, int]] = {name: {} for name in parts if name != "train"}
+    for leak in find_leaks(parts, pixels, data.image_size, jpeg_draft=data.jpeg_draft):
+        counts[leak.part][leak.kind] = len(leak.pairs)
+        if leak.pairs:
+            warnings.warn(leak.describe(), stacklevel=3)
+    return counts
 
 
 def _warn_of_unseen_classes(parts: dict[str, PictureDataset], class_names: list[str]) -> None:

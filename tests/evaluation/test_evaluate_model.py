@@ -41,7 +41,7 @@ def run_folder(model_folder, picture_folder, tmp_path):
         "seed": 5,
         "train": train[2:],
         "validation": train[:2] + held_out,
-        "leaks": {"same_file": 0},
+        "leaks": {"validation": {"same_bytes": 0}},
     }
     (folder / "split.json").write_text(json.dumps(split))
     state = {"best_model_checkpoint": "checkpoint-3", "log_history": [{"epoch": 1.0, "loss": 0.5}]}
@@ -83,7 +83,7 @@ def test_run_is_scored_on_its_validation_rows_under_its_conditions(run_folder, p
     assert (conditions["part"], conditions["split_by"], conditions["seed"]) == ("validation", "clip", 5)
     assert not conditions["leaky_by_design"]
     assert conditions["chosen_on_these"]
-    assert conditions["leaks"] == {"same_file": 0}
+    assert conditions["leaks"] == {"same_bytes": 0}
     assert conditions["baselines_from"] == "training rows"
     # the class of the two frames is the commonest of these ten, but the rarest in training
     assert results["baselines"]["majority_class"]["top1_accuracy"] == 0.2

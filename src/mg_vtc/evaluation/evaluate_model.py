@@ -13,6 +13,7 @@ from datasets import Dataset, DatasetDict
 from transformers import BaseImageProcessor
 
 from ..data import load_demo_dataset, load_hub_dataset, load_image_folder
+from ..data.metadata import METADATA_FILES
 from ..data.pixels import to_rgb
 from ..inference.export import check_destination, open_model, write_when_right
 from ..modeling_mg_vtc import MgVtcForImageClassification
@@ -103,7 +104,8 @@ def load_splits(
         ValueError: For the reasons of `load_image_folder` and `load_hub_dataset`, or `labels_file` does not apply.
     """
     folder = Path(data)
-    if folder.exists() and data != "demo" and next(folder.rglob("*.parquet"), None) is None:
+    is_parquet = any(path.name not in METADATA_FILES for path in folder.rglob("*.parquet"))
+    if folder.exists() and data != "demo" and not is_parquet:
         return load_image_folder(folder, labels_file, clip_column=clip_column)
     if labels_file is not None:
         raise ValueError(f"--labels_file names the folders of pictures; {data} brings its own class names.")

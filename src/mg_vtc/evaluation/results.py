@@ -51,7 +51,7 @@ def _describe_conditions(answers: Answers, chosen: ChosenRows, records: RunRecor
         "num_training_rows": chosen.num_training_rows,
         "num_clips": None if answers.clips is None else len(set(answers.clips)),
         "num_classes": len(answers.class_names),
-        "leaks": records.split.get("leaks") if chosen.of_run else None,
+        "leaks": records.split.get("leaks", {}).get(chosen.part) if chosen.of_run else None,
         "chosen_on_these": is_own_validation and kept_best,
         "baselines_from": "scored rows" if chosen.train_labels is None else "training rows",
         "interval": {
