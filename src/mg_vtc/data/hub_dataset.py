@@ -1,6 +1,7 @@
 """Data sets from the Hub, or from Parquet files in a folder, as those that `image_folder` makes of pictures."""
 
 import warnings
+from collections.abc import Collection
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dataset
 
@@ -37,21 +38,8 @@ def load_hub_dataset(
         ValueError: A column is missing, two splits have one meaning, there are fewer than two classes, or for a reason
             of `read_group_columns`.
     """
-    try:
-        source = load_dataset(name, config_name)
-    except (ConnectionError, FileNotFoundError) as error:
-        raise FileNotFoundError(
-            f"There is no data set {name!r} on this disk or on a Hub within reach ({error}). "
-            "For a folder of class folders on this disk use --train_dir."
-        ) from error
     columns = {image_column: "image", label_column: "label"}
-    found = {split: source[source_split] for split, source_split in name_splits(list(source), name).items()}
-    for rows in found.values():
-        if missing := sorted(set(columns) - set(rows.column_names)):
-            raise ValueError(
-                f"{name!r} has no column {shorten(missing)}; its columns are {shorten(rows.column_names)}. "
-                "Set image_column and label_column."
-            )
+    found = _open(name, config_name, columns)
     splits = {split: rows.select_columns(list(columns)).rename_columns(columns) for split, rows in found.items()}
     row_names = {split: _read_row_names(rows) for split, rows in splits.items()}
     labelled = {
@@ -64,6 +52,25 @@ def load_hub_dataset(
         for split, rows in encoded.items():
             encoded[split] = rows.add_column(group, keys[split], feature=features[group])
     return DatasetDict({split: rows.select(labelled[split]) for split, rows in encoded.items() if labelled[split]})
+
+
+def _open(name: str, config_name: str | None, columns: Collection[str]) -> dict[str, Dataset]:
+    """Return the rows of each split as they are, with all their columns, of which some are needed."""
+    try:
+        source = load_dataset(name, config_name)
+    except (ConnectionError, FileNotFoundError) as error:
+        raise FileNotFoundError(
+            f"There is no data set {name!r} on this disk or on a Hub within reach ({error}). "
+            "For a folder of class folders on this disk use --train_dir."
+        ) from error
+    found = {split: source[source_split] for split, source_split in name_splits(list(source), name).items()}
+    for rows in found.values():
+        if missing := sorted(set(columns) - set(rows.column_names)):
+            raise ValueError(
+                f"{name!r} has no column {shorten(missing)}; its columns are {shorten(rows.column_names)}. "
+                "Set image_column and label_column."
+            )
+    return found
 
 
 def _read_row_names(rows: Dataset) -> list[str | None]:

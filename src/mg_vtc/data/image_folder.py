@@ -109,26 +109,15 @@ def load_image_folders(
         labels_file = next((path for path in found if path.is_file()), None)
     labels = None if labels_file is None else read_labels(labels_file)
     class_folders = {split: _find_class_folders(Path(split_dir)) for split, split_dir in split_dirs.items()}
-    pictures = {
-        split: [picture for folder in folders for picture in _list_pictures(Path(split_dirs[split]), folder)]
-        for split, folders in class_folders.items()
-    }
-    bad_paths = _find_bad_images([picture.path for split in pictures.values() for picture in split], skip_bad_images)
-    pictures = {split: [row for row in rows if row.path not in bad_paths] for split, rows in pictures.items()}
-    for split, rows in pictures.items():
-        if not rows:
-            raise ValueError(f"The class folders of {split_dirs[split]} hold no readable pictures.")
+    pictures = _find_pictures(split_dirs, class_folders, skip_bad_images)
     class_names = _name_classes(
         folders=sort_ids([folder for folders in class_folders.values() for folder in folders]),
         filled_ids={canonical_id(picture.folder) for rows in pictures.values() for picture in rows},
         labels=labels,
     )
-    groups = find_groups(
-        {picture.path: picture.file_name for rows in pictures.values() for picture in rows},
-        [Path(folder) for folder in (metadata_dir, *split_dirs.values()) if folder is not None],
-        clip_column=clip_column,
-        subject_column=subject_column,
-    )
+    file_names = {picture.path: picture.file_name for rows in pictures.values() for picture in rows}
+    folders = [Path(folder) for folder in (metadata_dir, *split_dirs.values()) if folder is not None]
+    groups = find_groups(file_names, folders, clip_column=clip_column, subject_column=subject_column)
     features = make_features(list(class_names.values()), groups)
     label_of = {class_id: label for label, class_id in enumerate(class_names)}
     return DatasetDict(
@@ -181,6 +170,22 @@ def _list_pictures(split_dir: Path, folder: str) -> list[_Picture]:
     return sorted(pictures, key=lambda picture: picture.file_name)
 
 
+def _find_pictures(
+    split_dirs: Mapping[str, str | Path], class_folders: Mapping[str, list[str]], skip_bad_images: bool
+) -> dict[str, list[_Picture]]:
+    """Return the readable pictures of each split, of which there must be some, sorted by class and file name."""
+    pictures = {
+        split: [picture for folder in folders for picture in _list_pictures(Path(split_dirs[split]), folder)]
+        for split, folders in class_folders.items()
+    }
+    bad_paths = _find_bad_images([picture.path for split in pictures.values() for picture in split], skip_bad_images)
+    pictures = {split: [row for row in rows if row.path not in bad_paths] for split, rows in pictures.items()}
+    for split, rows in pictures.items():
+        if not rows:
+            raise ValueError(f"The class folders of {split_dirs[split]} hold no readable pictures.")
+    return pictures
+
+
 def _find_bad_images(paths: list[Path], skip_bad_images: bool) -> set[Path]:
     """Return the unreadable ones of `paths` with a warning, or raise ValueError unless `skip_bad_images`."""
     bad = find_faults(paths)
@@ -191,7 +196,7 @@ def _find_bad_images(paths: list[Path], skip_bad_images: bool) -> set[Path]:
     found = f"{len(bad)} of {len(paths)} files are not readable pictures"
     if not skip_bad_images:
         raise ValueError(f"{found}:\n{listed}{more}\nMend or remove them, or leave them out with --skip_bad_images.")
-    warnings.warn(f"{found} and are left out:\n{listed}{more}", stacklevel=3)
+    warnings.warn(f"{found} and are left out:\n{listed}{more}", stacklevel=4)
     return set(bad)
 
 
