@@ -8,6 +8,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 
 from .data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders, split_stratified
+from .data.augmentation import Augmentation
 from .data.cache import PictureCache
 from .data.pictures import PictureDataset
 from .data.shards import load_stream
@@ -57,7 +58,7 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
             splits[name],
             data.image_size,
             pixels=pixels["train" if split_by == "frame" and name == "validation" else name],
-            max_shift=data.max_shift if name == "train" else 0,
+            augmentation=data.train_augmentation if name == "train" else Augmentation(),
             seed=training.seed,
             jpeg_draft=data.jpeg_draft,
         )
@@ -152,7 +153,7 @@ def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunDa
         training.train_batch_size,
         repeat=True,
         shuffle_buffer=data.shuffle_buffer,
-        max_shift=data.max_shift,
+        augmentation=data.train_augmentation,
         seed=training.order_seed,
         num_processes=training.world_size,
         process_index=training.process_index,
