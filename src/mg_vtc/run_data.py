@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset, DatasetDict
@@ -141,7 +141,7 @@ def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunDa
             del splits[name]
     if "validation" not in splits:
         raise ValueError(f"The validation split of {data.dataset_name!r} has no labels to evaluate against.")
-    shared = {"jpeg_draft": data.jpeg_draft, "skip_bad_images": data.skip_bad_images}
+    shared: dict[str, Any] = {"jpeg_draft": data.jpeg_draft, "skip_bad_images": data.skip_bad_images}
     parts = {
         name: PictureStream(splits[name], data.image_size, training.eval_batch_size, repeat=False, **shared)
         for name in PARTS[1:]

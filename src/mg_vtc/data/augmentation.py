@@ -16,8 +16,8 @@ ASPECT = 0.15  # natural logarithm of width by height
 ROTATION = 20.0  # degrees
 SHEAR = 0.15  # tangent
 TRANSLATION = 0.1  # of the picture's side, each axis
-BEND = 0.05  # of the picture's side: how far each knot of the grid below moves along each axis
-BEND_KNOTS = 4  # along each axis
+BEND = 0.025  # of the picture's side: amplitude of each wave, along and across each axis
+BEND_WAVES = 3  # of half a wave, one, and so on over the picture
 OUTLINED = 0.3  # share of the pictures
 OUTLINE_ONLY = 0.25  # share of the outlined ones that keep nothing else
 RECOLOURED = 0.8  # share of the pictures
@@ -138,23 +138,32 @@ def _to_tensor(values: np.ndarray) -> Tensor:
 
 def _warp(pixels: Tensor, draws: _Draws, strength: float, *, mirror: bool) -> Tensor:
     """Scale, turn, shear, move, bend and mirror pictures (batch_size, 3, height, width); borders fill what is free."""
-    batch_size, _, height, width = pixels.shape
+    height, width = pixels.shape[2:]
     scale, aspect, angle, shear, right, down = draws.take_signed(6) * strength  # (batch_size,) each
     side = np.where(draws.take(1)[0] < 0.5, -1.0, 1.0) if mirror else 1.0
     scale, aspect, angle = np.exp(scale * SCALE), np.exp(aspect * ASPECT / 2), np.radians(angle * ROTATION)
     cos, sin, shear = np.cos(angle), np.sin(angle), shear * SHEAR
-    columns = scale * aspect * np.stack([cos, sin]) * side  # (2, batch_size), how the place to read moves along a row
-    rows = scale / aspect * np.stack([shear * cos - sin, shear * sin + cos])  # (2, batch_size)
-    x = (torch.arange(width) + 0.5) / width * 2 - 1  # (width,)
-    y = (torch.arange(height) + 0.5)[:, None] / height * 2 - 1  # (height, 1)
-    shape = (2, batch_size, 1, 1)
-    grid = _to_tensor(columns).view(shape) * x + _to_tensor(rows).view(shape) * y  # (2, batch_size, height, width)
-    grid += _to_tensor(np.stack([right, down]) * (2 * TRANSLATION)).view(shape)
-    knots = _to_tensor(draws.take_signed(2 * BEND_KNOTS**2) * (2 * BEND * strength))  # (2 * knots^2, batch_size)
-    knots = knots.T.reshape(batch_size, 2, BEND_KNOTS, BEND_KNOTS)
-    bend = torch.nn.functional.interpolate(knots, (height, width), mode="bicubic", align_corners=True)
-    grid = grid.permute(1, 2, 3, 0) + bend.permute(0, 2, 3, 1)  # (batch_size, height, width, 2)
+    # Where to read, in -1..1, is the sum of a part that the column decides and one that the row does.
+    part = (2, len(pixels), 1)  # of the place across and the place down
+    across = (scale * aspect * side * np.stack([cos, sin])).reshape(part) * _centres(width)  # (2, batch_size, width)
+    along = (scale / aspect * np.stack([shear * cos - sin, shear * sin + cos])).reshape(part) * _centres(height)
+    across += np.stack([right, down]).reshape(part) * (2 * TRANSLATION)
+    bends = draws.take_signed(4 * BEND_WAVES).reshape(2, 2, BEND_WAVES, -1, 1) * (2 * BEND * strength)
+    across += (bends[0] * _waves(width)).sum(axis=1)
+    along += (bends[1] * _waves(height)).sum(axis=1)  # (2, batch_size, height)
+    grid = _to_tensor(across)[:, :, None, :] + _to_tensor(along)[:, :, :, None]  # (2, batch_size, height, width)
+    grid = grid.permute(1, 2, 3, 0)  # (batch_size, height, width, 2)
     return torch.nn.functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+
+
+def _centres(size: int) -> np.ndarray:
+    """Return the centres of pixels, from -1 to 1, (size,)."""
+    return (np.arange(size) + 0.5) / size * 2 - 1
+
+
+def _waves(size: int) -> np.ndarray:
+    """Return a half, one, and so on waves of a cosine over the pixels of a side, (BEND_WAVES, 1, size)."""
+    return np.cos(np.pi / 2 * np.arange(1, BEND_WAVES + 1)[:, None, None] * (_centres(size) + 1))
 
 
 def _outline(pixels: Tensor, draws: _Draws, strength: float) -> None:
