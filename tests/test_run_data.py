@@ -30,13 +30,24 @@ def assert_equal_rows(first, second):
         assert row == other
 
 
-@pytest.mark.parametrize("flags", [(), ("--max_shift", 3), ("--jpeg_draft", "true")])
+@pytest.mark.parametrize(
+    "flags", [(), ("--max_shift", 3), ("--augmentation", 1, "--horizontal_flip", "true"), ("--jpeg_draft", "true")]
+)
 def test_pictures_decoded_once_are_those_decoded_each_time(picture_folder, flags):
     once = load("--train_dir", picture_folder, *flags)
     each_time = load("--train_dir", picture_folder, *flags, "--decode_once", "false")
     for name in ("train", "validation"):
         rows = [part.parts[name].__getitems__(range(len(part.parts[name]))) for part in (once, each_time)]
         assert_equal_rows(*rows)
+
+
+def test_training_pictures_alone_are_augmented_and_their_labels_stay(picture_folder):
+    flags = ("--augmentation", 1, "--horizontal_flip", "true", "--max_shift", 2)
+    plain, augmented = load("--train_dir", picture_folder), load("--train_dir", picture_folder, *flags)
+    assert_equal_rows(plain.parts["validation"], augmented.parts["validation"])
+    for row, other in zip(plain.parts["train"], augmented.parts["train"], strict=True):
+        assert not torch.equal(row.pop("pixel_values"), other.pop("pixel_values"))
+        assert row == other
 
 
 def test_each_part_has_the_pictures_of_its_file_names(picture_folder):
@@ -107,7 +118,7 @@ def shards(picture_folder, tmp_path_factory):
 
 NO_BEST = ("--load_best_model_at_end", "false")
 STREAMING = (
-    *("--streaming", "--max_steps", "6", "--shuffle_buffer", "10", "--image_size", "32", "--max_shift", "2"),
+    *("--streaming", "--max_steps", "6", "--shuffle_buffer", "10", "--image_size", "32", "--augmentation", "1"),
     *("--vision_config", json.dumps(TINY_RESNET), "--text_config", json.dumps(TINY_DISTILBERT)),
     *("--eval_strategy", "steps", "--eval_steps", "3", "--save_strategy", "steps", "--save_steps", "3"),
     *("--logging_strategy", "steps", "--logging_steps", "3", "--per_device_train_batch_size", "8", "--use_cpu"),

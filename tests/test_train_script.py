@@ -209,10 +209,13 @@ def test_recipe_of_a_run_repeats_it_bit_for_bit(launched, tmp_path):
 
 STEPS = ("--eval_strategy", "steps", "--save_strategy", "steps", "--eval_steps", "10", "--save_steps", "10")
 ACCUMULATED = ("--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "2")
+AUGMENTED = ("--augmentation", "1", "--horizontal_flip", "true")
 
 
 @pytest.mark.parametrize(
-    ("schedule", "first_checkpoint"), [((), 6), ((*STEPS, *ACCUMULATED), 10)], ids=["between_epochs", "in_mid_epoch"]
+    ("schedule", "first_checkpoint"),
+    [((), 6), ((*STEPS, *ACCUMULATED, *AUGMENTED), 10)],
+    ids=["between_epochs", "in_mid_epoch"],
 )
 def test_killed_and_resumed_run_ends_bit_for_bit_like_one_that_was_not_killed(
     schedule, first_checkpoint, picture_folder, tmp_path

@@ -11,6 +11,7 @@ import yaml
 from transformers import CONFIG_MAPPING, HfArgumentParser
 
 from .configuration_mg_vtc import MgVtcConfig
+from .data.augmentation import Augmentation
 from .data.splits import SPLIT_KINDS
 from .training_args import MgVtcTrainingArguments
 
@@ -128,6 +129,14 @@ class DataArguments:
     )
     skip_bad_images: bool = field(default=False, metadata={"help": "Leave out files that can not be read."})
     image_size: int = field(default=224, metadata={"help": "Side of the square picture, in pixels."})
+    augmentation: float = field(
+        default=0.0,
+        metadata={"help": "Strength, 0 to 1, of random scale, turn, move, bend, outlines, colours and covers."},
+    )
+    horizontal_flip: bool = field(
+        default=False,
+        metadata={"help": "Augmentation: mirror half of the pictures. Not where left and right are two classes."},
+    )
     max_shift: int = field(default=0, metadata={"help": "Augmentation: largest random shift, in pixels."})
     decode_once: bool = field(
         default=True,
@@ -169,11 +178,16 @@ class DataArguments:
             raise ValueError("split_by and num_folds hold pictures out; streams and validation_dir bring their own.")
         if not 0 < self.train_val_split < 1:
             raise ValueError(f"train_val_split must lie between 0 and 1, got {self.train_val_split}.")
-        if self.image_size < 1 or self.max_shift < 0 or self.shuffle_buffer < 0:
+        if self.image_size < 1 or self.shuffle_buffer < 0:
             raise ValueError(
-                f"image_size {self.image_size} must be positive, max_shift {self.max_shift} and shuffle_buffer "
-                f"{self.shuffle_buffer} not negative."
+                f"image_size {self.image_size} must be positive and shuffle_buffer {self.shuffle_buffer} not negative."
             )
+        _ = self.train_augmentation  # raises where a value is out of range
+
+    @property
+    def train_augmentation(self) -> Augmentation:
+        """What happens to the pictures of the training set, and to no others."""
+        return Augmentation(self.augmentation, self.horizontal_flip, self.max_shift)
 
 
 class _RecipeParser(HfArgumentParser):

@@ -8,6 +8,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 
 from .data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders
+from .data.augmentation import Augmentation
 from .data.cache import PictureCache
 from .data.leaks import find_leaks
 from .data.pictures import PictureDataset
@@ -60,7 +61,7 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
             rows[name],
             data.image_size,
             pixels=pixels[name],
-            max_shift=data.max_shift if name == "train" else 0,
+            augmentation=data.train_augmentation if name == "train" else Augmentation(),
             seed=training.seed,
             jpeg_draft=data.jpeg_draft,
         )
@@ -169,7 +170,7 @@ def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunDa
             del splits[name]
     if "validation" not in splits:
         raise ValueError(f"The validation split of {data.dataset_name!r} has no labels to evaluate against.")
-    shared = {"jpeg_draft": data.jpeg_draft, "skip_bad_images": data.skip_bad_images}
+    shared: dict[str, Any] = {"jpeg_draft": data.jpeg_draft, "skip_bad_images": data.skip_bad_images}
     parts = {
         name: PictureStream(splits[name], data.image_size, training.eval_batch_size, repeat=False, **shared)
         for name in PARTS[1:]
@@ -181,7 +182,7 @@ def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunDa
         training.train_batch_size,
         repeat=True,
         shuffle_buffer=data.shuffle_buffer,
-        max_shift=data.max_shift,
+        augmentation=data.train_augmentation,
         seed=training.order_seed,
         num_processes=training.world_size,
         process_index=training.process_index,

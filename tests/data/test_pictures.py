@@ -11,11 +11,13 @@ import torch
 from datasets import Dataset, Features, Image, Value
 from torch.utils.data import DataLoader
 
+from mg_vtc.data.augmentation import Augmentation
 from mg_vtc.data.cache import PictureCache
 from mg_vtc.data.pictures import PictureDataset
-from mg_vtc.data.pixels import collate_pictures, decode, shift
+from mg_vtc.data.pixels import collate_pictures, decode
 
 SIZE = 9
+AUGMENTATION = Augmentation(strength=1.0, horizontal_flip=True, max_shift=3)
 ROWS = [7, 2, 11, 5, 0, 3, 8, 9, 6, 1]  # of the twelve pictures that are cached
 
 
@@ -58,11 +60,11 @@ def test_a_row_is_its_picture_its_label_and_its_number(parts):
     np.testing.assert_array_equal(row["pixel_values"].permute(1, 2, 0), decode(picture, SIZE))
 
 
-@pytest.mark.parametrize("max_shift", [0, 2])
-def test_pictures_from_the_cache_equal_those_decoded_each_time(parts, max_shift: int):
+@pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(0.5, True, 2)])
+def test_pictures_from_the_cache_equal_those_decoded_each_time(parts, augmentation: Augmentation):
     rows, pixels = parts
-    cached = PictureDataset(rows, SIZE, pixels=pixels, max_shift=max_shift, seed=3)
-    decoded = PictureDataset(rows, SIZE, pixels=None, max_shift=max_shift, seed=3)
+    cached = PictureDataset(rows, SIZE, pixels=pixels, augmentation=augmentation, seed=3)
+    decoded = PictureDataset(rows, SIZE, pixels=None, augmentation=augmentation, seed=3)
     for dataset in (cached, decoded):
         dataset.set_epoch(4)
     assert torch.equal(stack(cached), stack(decoded))
@@ -71,19 +73,19 @@ def test_pictures_from_the_cache_equal_those_decoded_each_time(parts, max_shift:
 
 def test_one_row_equals_that_row_of_a_batch(parts):
     rows, pixels = parts
-    dataset = PictureDataset(rows, SIZE, pixels=pixels, max_shift=3)
+    dataset = PictureDataset(rows, SIZE, pixels=pixels, augmentation=AUGMENTATION)
     batch = dataset.__getitems__([4, 0, 9])
     for row, number in zip(batch, [4, 0, 9], strict=True):
         assert row["index"] == number
         assert torch.equal(row["pixel_values"], dataset[number]["pixel_values"])
 
 
-def test_pictures_move_by_seed_epoch_and_row(parts):
+def test_pictures_change_by_seed_epoch_and_row(parts):
     rows, pixels = parts
-    dataset = PictureDataset(rows, SIZE, pixels=pixels, max_shift=2, seed=4)
+    dataset = PictureDataset(rows, SIZE, pixels=pixels, augmentation=AUGMENTATION, seed=4)
     dataset.set_epoch(6)
     plain = stack(PictureDataset(rows, SIZE, pixels=pixels))
-    expected = shift(plain, max_shift=2, seed=4, epoch=6, indices=torch.arange(10))
+    expected = AUGMENTATION(plain, seed=4, epoch=6, indices=torch.arange(10))
     assert torch.equal(stack(dataset), expected)
     assert not torch.equal(expected, plain)
 
@@ -108,7 +110,7 @@ def test_a_row_whose_picture_can_not_be_decoded_is_named(tmp_path: Path):
 
 def test_a_pickle_holds_the_name_of_the_cache_not_its_pixels(parts):
     rows, pixels = parts
-    dataset = PictureDataset(rows, SIZE, pixels=pixels, max_shift=1, seed=2)
+    dataset = PictureDataset(rows, SIZE, pixels=pixels, augmentation=AUGMENTATION, seed=2)
     dataset.set_epoch(3)
     content = pickle.dumps(dataset)
     assert pixels[0].tobytes() not in content
@@ -131,12 +133,12 @@ def test_a_pickle_holds_the_name_of_the_cache_not_its_pixels(parts):
 )
 def test_workers_read_the_same_rows_and_see_the_epoch(parts, cached: bool, num_workers: int, options: dict):
     rows, pixels = parts
-    dataset = PictureDataset(rows, SIZE, pixels=pixels if cached else None, max_shift=3, seed=1)
+    dataset = PictureDataset(rows, SIZE, pixels=pixels if cached else None, augmentation=AUGMENTATION, seed=1)
     loader = DataLoader(dataset, batch_size=4, collate_fn=collate_pictures, num_workers=num_workers, **options)
     plain = stack(PictureDataset(rows, SIZE, pixels=pixels))
     for epoch in (0, 1, 7):
         dataset.set_epoch(epoch)
         batches = list(loader)
-        expected = shift(plain, max_shift=3, seed=1, epoch=epoch, indices=torch.arange(10))
+        expected = AUGMENTATION(plain, seed=1, epoch=epoch, indices=torch.arange(10))
         assert torch.equal(torch.cat([batch["pixel_values"] for batch in batches]), expected)
         assert torch.cat([batch["index"] for batch in batches]).tolist() == list(range(10))

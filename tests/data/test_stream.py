@@ -14,7 +14,8 @@ import torch
 from datasets import ClassLabel, Dataset, Features, Image
 from torch.utils.data import DataLoader
 
-from mg_vtc.data.pixels import decode, shift
+from mg_vtc.data.augmentation import Augmentation
+from mg_vtc.data.pixels import decode
 from mg_vtc.data.shards import load_stream
 from mg_vtc.data.stream import PictureStream
 
@@ -39,6 +40,9 @@ def write_shards(folder: Path, shards: list[list[dict | None]]) -> Path:
         rows = Dataset.from_dict({"image": images, "label": labels}, features=features)
         rows.to_parquet(str(folder / f"train-{number:05d}-of-{len(shards):05d}.parquet"))
     return folder
+
+
+AUGMENTATION = Augmentation(strength=1.0, max_shift=2)
 
 
 @pytest.fixture(scope="module")
@@ -121,13 +125,12 @@ def test_order_is_a_function_of_seed_and_pass(rows):
     assert indices_of(again, NUM_ROWS) == indices_of(again, NUM_ROWS) == orders[1, 0]
 
 
-def test_moves_are_those_of_seed_pass_and_picture(rows):
+def test_augmentation_is_that_of_seed_pass_and_picture(rows):
     still = {row["index"]: row["pixel_values"] for row in PictureStream(rows, 8, BATCH_SIZE, repeat=False)}
-    stream = PictureStream(rows, 8, BATCH_SIZE, repeat=True, shuffle_buffer=10, max_shift=2, seed=5)
+    stream = PictureStream(rows, 8, BATCH_SIZE, repeat=True, shuffle_buffer=10, augmentation=AUGMENTATION, seed=5)
     for number, row in enumerate(itertools.islice(stream, 2 * NUM_ROWS)):
-        expected = shift(
+        expected = AUGMENTATION(
             still[row["index"]][None],  # (1, 3, height, width)
-            max_shift=2,
             seed=5,
             epoch=number // NUM_ROWS,
             indices=torch.tensor([row["index"]]),
@@ -146,7 +149,7 @@ def test_resumed_stream_equals_an_unbroken_one(rows, num_processes, num_workers)
             BATCH_SIZE,
             repeat=True,
             shuffle_buffer=10,
-            max_shift=2,
+            augmentation=AUGMENTATION,
             seed=3,
             num_processes=num_processes,
             process_index=num_processes - 1,

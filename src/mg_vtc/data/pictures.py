@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from .augmentation import Augmentation
 from .cache import decode_row
-from .pixels import shift
 
 
 class PictureDataset(Dataset):
@@ -23,8 +23,8 @@ class PictureDataset(Dataset):
             `pixels`).
         image_size: Height and width, in pixels.
         pixels: What `PictureCache.open` returned; where it is None, pictures are decoded each time, to equal values.
-        max_shift: How far `shift` may move a picture, in pixels; 0 leaves pictures where they are.
-        seed: Seed of `shift`.
+        augmentation: What happens to the pictures when they are read; by default nothing.
+        seed: Seed of `augmentation`.
         jpeg_draft: As for `decode`; without effect on `pixels`, which were decoded before.
 
     Attributes:
@@ -41,7 +41,7 @@ class PictureDataset(Dataset):
         image_size: int,
         *,
         pixels: np.memmap | None,
-        max_shift: int = 0,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008
         seed: int = 0,
         jpeg_draft: bool = False,
     ) -> None:
@@ -49,7 +49,7 @@ class PictureDataset(Dataset):
             raise ValueError(f"image_size is {image_size}, but pixels are of pictures of size {pixels.shape[1]}.")
         self.labels = torch.tensor(rows["label"][:])  # (num_rows,)
         self.image_size = image_size
-        self.max_shift = max_shift
+        self.augmentation = augmentation
         self.seed = seed
         self.jpeg_draft = jpeg_draft
         self._pixels = pixels
@@ -61,7 +61,7 @@ class PictureDataset(Dataset):
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the moves of this epoch, here and in all workers of a DataLoader."""
+        """Choose the augmentation of this epoch, here and in all workers of a DataLoader."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
@@ -75,9 +75,7 @@ class PictureDataset(Dataset):
         numbers = torch.tensor(indices)  # (batch_size,)
         labels = self.labels[numbers]  # (batch_size,)
         pixel_values = torch.from_numpy(self._read(numbers.numpy())).permute(0, 3, 1, 2)  # (batch_size, 3, H, W)
-        if self.max_shift > 0:
-            epoch = int(self._epoch)
-            pixel_values = shift(pixel_values, max_shift=self.max_shift, seed=self.seed, epoch=epoch, indices=numbers)
+        pixel_values = self.augmentation(pixel_values, seed=self.seed, epoch=int(self._epoch), indices=numbers)
         return [
             {"pixel_values": picture, "labels": label, "index": index}
             for picture, label, index in zip(pixel_values, labels.tolist(), numbers.tolist(), strict=True)

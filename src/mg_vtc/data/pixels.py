@@ -1,4 +1,4 @@
-"""From pictures to pixel values: decode, turn to RGB, resize, move, collate, normalise.
+"""From pictures to pixel values: decode, turn to RGB, resize, collate, normalise.
 
 Pictures are uint8 with the channels last in memory, (height, width, 3), from the decoder to the device of the model,
 where `normalize` makes floats of them.
@@ -139,49 +139,3 @@ def normalize(pixel_values: Tensor, mean: Sequence[float], std: Sequence[float])
     lines = pixel_values.permute(0, 2, 3, 1).reshape(-1, width * 3).float()  # (batch_size * height, width * 3)
     torch.addcmul(offsets, lines, factors, out=lines)
     return lines.view(batch_size, height, width, 3).permute(0, 3, 1, 2)  # (batch_size, 3, height, width)
-
-
-def shift(pixel_values: Tensor, *, max_shift: int, seed: int, epoch: int, indices: Tensor) -> Tensor:
-    """Move each picture by up to `max_shift` pixels along each axis; border pixels fill what comes free.
-
-    The move of a picture is a pure function of (seed, epoch, index), uniform over the (2 * max_shift + 1)^2 moves:
-    neither the rest of the batch nor the order or the worker matters, so a resumed run goes on with the same pictures.
-
-    Args:
-        pixel_values: uint8 (batch_size, 3, height, width).
-        max_shift: Pixels, 0 or more.
-        seed: Seed of the run, 0 or more.
-        epoch: Number of the epoch, 0 or more.
-        indices: Row of each picture in the data set, int64 (batch_size,), 0 or more.
-
-    Returns:
-        uint8 (batch_size, 3, height, width), with the channels last in memory.
-
-    Raises:
-        ValueError: `max_shift` is negative.
-    """
-    if max_shift < 0:
-        raise ValueError(f"max_shift must be 0 or more pixels, but it is {max_shift}.")
-    bits = _hash(seed, epoch, indices.numpy())  # (batch_size,)
-    num_corners = np.uint64(2 * max_shift + 1)
-    halves = np.stack([bits >> np.uint64(32), bits & np.uint64(0xFFFFFFFF)])  # (2, batch_size), each below 2^32
-    corners = (halves * num_corners >> np.uint64(32)).astype(np.int64)  # (2, batch_size), 0..2 * max_shift
-    pictures = pixel_values.permute(0, 2, 3, 1).numpy()  # (batch_size, height, width, 3)
-    padded = np.pad(pictures, ((0, 0), (max_shift, max_shift), (max_shift, max_shift), (0, 0)), mode="edge")
-    height, width = pictures.shape[1:3]
-    crops = [
-        picture[top : top + height, left : left + width]
-        for picture, (top, left) in zip(padded, corners.T.tolist(), strict=True)
-    ]
-    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)  # (batch_size, 3, height, width)
-
-
-def _hash(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
-    """Return 64 well-mixed bits a row by rounds of SplitMix64 (Steele et al., OOPSLA 2014), uint64 (batch_size,)."""
-    state = np.zeros(len(indices), dtype=np.uint64)
-    for number in (np.uint64(seed), np.uint64(epoch), indices.astype(np.uint64)):
-        state = state + number + np.uint64(0x9E3779B97F4A7C15)  # wraps modulo 2^64, as the generator asks
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state = state ^ (state >> np.uint64(31))
-    return state

@@ -12,7 +12,8 @@ from datasets.distributed import split_dataset_by_node
 from datasets.utils.file_utils import xopen
 from torch.utils.data import IterableDataset, get_worker_info
 
-from .pixels import decode, shift
+from .augmentation import Augmentation
+from .pixels import decode
 
 EVEN_ENOUGH = 10  # shards a reader, from where it does not matter that some readers have one more
 
@@ -24,8 +25,8 @@ class PictureStream(IterableDataset):
     Where there are too few shards for equal shares, each reads all of them and takes every n-th row.
 
     A row is `pixel_values`, uint8 (3, image_size, image_size) with the channels last in memory, `labels`, int, and
-    `index`, a 32-bit hash of the encoded picture, so that the moves of `shift` depend on nothing but the seed, the
-    pass and the picture.
+    `index`, a 32-bit hash of the encoded picture, so that the augmentation depends on nothing but the seed, the pass
+    and the picture.
 
     Args:
         rows: A split of `mg_vtc.data.shards.load_stream`.
@@ -36,8 +37,9 @@ class PictureStream(IterableDataset):
         shuffle_buffer: Of how many undecoded pictures a reader draws the next one; 0 only changes the order of the
             shards, from the second pass on. A reader reads one shard after the other, so a buffer that is smaller than
             a shard mixes well only where the rows of a shard are in random order.
-        max_shift: How far `shift` may move a picture, in pixels.
-        seed: Seed of the moves and, where `shuffle_buffer` is above 0, of the order; else the pass alone decides it.
+        augmentation: What happens to the pictures when they are read; by default nothing.
+        seed: Seed of the augmentation and, where `shuffle_buffer` is above 0, of the order; else the pass alone
+            decides it.
         num_processes: How many processes share the rows.
         process_index: Which of them this is.
         jpeg_draft: As for `decode`.
@@ -55,7 +57,7 @@ class PictureStream(IterableDataset):
         *,
         repeat: bool,
         shuffle_buffer: int = 0,
-        max_shift: int = 0,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008
         seed: int = 0,
         num_processes: int = 1,
         process_index: int = 0,
@@ -67,7 +69,7 @@ class PictureStream(IterableDataset):
         self.batch_size = batch_size
         self.repeat = repeat
         self.shuffle_buffer = shuffle_buffer
-        self.max_shift = max_shift
+        self.augmentation = augmentation
         self.seed = seed
         self.num_processes = num_processes
         self.process_index = process_index
@@ -149,10 +151,7 @@ class PictureStream(IterableDataset):
         if not pictures:
             return
         pixel_values = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)  # (num_rows, 3, height, width)
-        if self.max_shift > 0:
-            pixel_values = shift(
-                pixel_values, max_shift=self.max_shift, seed=self.seed, epoch=epoch, indices=torch.tensor(indices)
-            )
+        pixel_values = self.augmentation(pixel_values, seed=self.seed, epoch=epoch, indices=torch.tensor(indices))
         for picture, label, index in zip(pixel_values, kept, indices, strict=True):
             yield {"pixel_values": picture, "labels": label, "index": index}  # (3, height, width), int, int
 
