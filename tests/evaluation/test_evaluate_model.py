@@ -186,6 +186,15 @@ def test_parquet_files_are_read_by_the_names_of_their_columns(model_folder, pict
     assert (results["conditions"]["part"], results["conditions"]["split_by"]) == ("test", "given")
 
 
+def test_metadata_in_parquet_make_no_parquet_data_set_of_a_folder(model_folder, pictures):
+    names = [path.relative_to(pictures).as_posix() for path in pictures.rglob("*.png")]
+    columns = {"file_name": names, "video": [str(number // 16) for number in range(len(names))]}
+    datasets.Dataset.from_dict(columns).to_parquet(pictures / "metadata.parquet")
+    answers, results, *_ = evaluate_model(str(model_folder), str(pictures), clip_column="video")
+    assert set(answers.clips) == {"0", "1"}
+    assert results["conditions"]["num_clips"] == 2
+
+
 def test_data_that_are_not_there_are_named(model_folder):
     with pytest.raises(FileNotFoundError, match="no folder 'absent', and no data set of this name"):
         evaluate_model(str(model_folder), "absent")
