@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.manifold import TSNE
 
 MAX_MAPPED = 1000  # pictures; more can not be told apart on a page, and take longer than ten seconds
+STEP = 4.0  # pixels between the places that are tried for a label
 PERPLEXITY = 30.0  # neighbours that count for a point, t-SNE's usual value
 
 
@@ -41,7 +42,7 @@ def sample_rows(num_rows: int) -> np.ndarray:
 
 
 def place_labels(
-    anchors: np.ndarray, sizes: np.ndarray, width: float, height: float, marker_size: float
+    anchors: np.ndarray, sizes: np.ndarray, *, width: float, height: float, marker_size: float
 ) -> np.ndarray:
     """Find for every label the free place nearest to what it names; no two labels, and no label and marker, overlap.
 
@@ -58,18 +59,22 @@ def place_labels(
     Raises:
         ValueError: The canvas is too small for the labels.
     """
-    step = 4.0
-    grid = np.stack(np.meshgrid(np.arange(0, width, step), np.arange(0, height, step)), axis=-1)
-    grid = grid.reshape(-1, 2)  # (num_places, 2)
+    xs, ys = np.arange(0, width, STEP), np.arange(0, height, STEP)
     taken = [(anchor, np.full(2, marker_size)) for anchor in anchors]
     middles = np.empty_like(anchors, dtype=float)
     for row, (anchor, size) in enumerate(zip(anchors, sizes, strict=True)):
-        free = ((grid >= size / 2) & (grid <= np.array([width, height]) - size / 2)).all(axis=1)  # (num_places,)
+        distances = np.hypot(xs - anchor[0], ys[:, None] - anchor[1])  # (num_ys, num_xs)
+        low, high = size / 2, np.array([width, height]) - size / 2
+        distances[(ys < low[1]) | (ys > high[1])] = np.inf
+        distances[:, (xs < low[0]) | (xs > high[0])] = np.inf
         for middle, other_size in taken:
-            free &= (np.abs(grid - middle) >= (size + other_size) / 2).any(axis=1)
-        if not free.any():
+            reach = (size + other_size) / 2
+            first = np.maximum(np.floor((middle - reach) / STEP).astype(int) + 1, 0)
+            last = np.ceil((middle + reach) / STEP).astype(int)
+            distances[first[1] : max(last[1], 0), first[0] : max(last[0], 0)] = np.inf
+        if not np.isfinite(distances).any():
             raise ValueError(f"A canvas of {width:.0f} x {height:.0f} pixels does not hold {len(anchors)} labels.")
-        places = grid[free]
-        middles[row] = places[np.abs((places - anchor) / [1.0, 0.6]).sum(axis=1).argmin()]  # rather beside than above
+        y, x = np.unravel_index(distances.argmin(), distances.shape)
+        middles[row] = xs[x], ys[y]
         taken.append((middles[row], size))
     return middles

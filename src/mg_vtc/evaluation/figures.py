@@ -53,7 +53,7 @@ def draw_confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     axes.tick_params(length=0, labelsize=label_size, labelcolor=INK)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
-    axes.set_xlabel("answered", labelpad=6)
+    axes.set_xlabel("answered", loc="left", labelpad=6)
     rotation = 90 if cell < 18 and num_classes > 9 else 0
     axes.set_xticks(np.arange(num_classes) + 0.5, range(1, num_classes + 1), rotation=rotation)
     axes.set_yticks(np.arange(num_classes) + 0.5, labels)
@@ -68,22 +68,22 @@ def draw_confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
 
 
 def _fill_cells(axes: Axes, counts: np.ndarray, cell: float) -> None:
-    """Colour the cells by their share of the row, and write the number into those that have room for it."""
+    """Colour the cells by their share of the row, and write it in percent into those that have room for it."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # (num_classes, num_classes)
     rows, columns = np.nonzero(counts)  # each (num_filled,)
     colours = [RIGHT if row == column else WRONG for row, column in zip(rows, columns, strict=True)]
     cells = PatchCollection([Rectangle((column, row), 1, 1) for row, column in zip(rows, columns, strict=True)])
-    alphas = 0.15 + 0.85 * shares[rows, columns]  # (num_filled,); a single picture of many must be seen
+    alphas = 0.08 + 0.92 * shares[rows, columns] ** 0.7  # (num_filled,); a few pictures of many must be seen, too
     cells.set(facecolors=[(colour, alpha) for colour, alpha in zip(colours, alphas, strict=True)], linewidth=0)
     axes.add_collection(cells)
-    digits = len(str(counts.max(initial=0)))
-    size = min(11.0, 0.55 * cell, (cell - 3) / (0.64 * digits))  # a digit of the font is 0.64 of its size wide
+    size = min(10.0, (cell - 3) / 1.92)  # "100" is 1.92 times as wide as the size of its font
     if size < 6:
         return
     for row, column, alpha in zip(rows, columns, alphas, strict=True):
-        colour = PAGE if alpha > 0.6 else INK
-        text = str(counts[row, column])
-        axes.text(column + 0.5, row + 0.53, text, fontsize=size, color=colour, ha="center", va="center")
+        text = f"{100 * shares[row, column]:.0f}"
+        if text != "0":
+            colour = PAGE if alpha > 0.6 else INK
+            axes.text(column + 0.5, row + 0.53, text, fontsize=size, color=colour, ha="center", va="center")
 
 
 @rc_context(STYLE)
@@ -115,14 +115,13 @@ def draw_classes(classes: Sequence[dict[str, Any]], most_support: int) -> Figure
     for number, row in enumerate(classes):
         y = number * row_height
         scores.text(0, y + 12, short(row["name"]), color=INK if row["support"] else MUTED, va="center", clip_on=False)
-        for score, colour, offset, missing in (
-            ("recall", RIGHT, 21, "no picture of it here"),
-            ("precision", WRONG, 29, "never answered"),
-        ):
-            if row[score] is None:
-                scores.text(0, y + offset, missing, color=MUTED, va="center", fontsize=8)
-            else:
+        for score, colour, offset in (("recall", RIGHT, 21), ("precision", WRONG, 29)):
+            if row[score] is not None:
                 scores.barh(y + offset, row[score], height=7, color=colour, edgecolor=colour, linewidth=0.8)
+        if row["recall"] is None:
+            scores.text(0.02, y + 23, "no picture of it here", color=MUTED, va="center", fontsize=9)
+        elif row["precision"] is None:
+            scores.text(0.02, y + 28, "never answered", color=MUTED, va="center", fontsize=9)
         bar = 0.55 * row["support"] / most_support
         support.barh(y + 25, bar, height=14, color=MUTED, alpha=0.55)
         support.text(bar + 0.05, y + 25, f"{row['support']:,}", va="center_baseline", fontsize=10)
@@ -143,7 +142,6 @@ def draw_reliability(bins: Sequence[dict[str, Any]]) -> Figure:
     figure.subplots_adjust(left=0.15, right=0.95, bottom=0.11, top=0.98, hspace=0.12)
     lows, widths = [one["low"] for one in filled], [one["high"] - one["low"] for one in filled]
     main.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
-    main.text(0.06, 0.1, "as right as confident", color=MUTED, rotation=45, rotation_mode="anchor", fontsize=10)
     main.bar(lows, [one["accuracy"] for one in filled], widths, align="edge", color=RIGHT, alpha=0.3)
     points = [one["confidence"] for one in filled], [one["accuracy"] for one in filled]
     main.plot(*points, "o-", color=RIGHT, linewidth=1.5, markersize=5, clip_on=False)
@@ -202,7 +200,7 @@ def _spread(axes: Axes, labels: Sequence[Text], anchors: np.ndarray, width: floa
     """Move labels to where they hide neither each other nor a marker, and lead a line to those that moved far."""
     boxes = [label.get_window_extent() for label in labels]
     sizes = np.array([[box.width + 6, box.height + 2] for box in boxes])  # (num_labels, 2)
-    middles = place_labels(anchors, sizes, width, height, marker_size=10)
+    middles = place_labels(anchors, sizes, width=width, height=height, marker_size=10)
     for label, middle, anchor, size in zip(labels, middles, anchors, sizes, strict=True):
         label.set_position(tuple(middle))
         label.set_bbox({"facecolor": PAGE, "alpha": 0.8, "linewidth": 0, "pad": 1})
@@ -229,7 +227,9 @@ def draw_curves(history: Sequence[dict[str, float]], curves: dict[str, str], *, 
         points = [(log["epoch"], log[key]) for log in history if key in log]
         if points:
             marker = "o" if len(points) < 20 else None
-            axes.plot(*zip(*points, strict=True), color=colour, linestyle=line, label=name, marker=marker, markersize=4)
+            axes.plot(
+                *zip(*points, strict=True), color=colour, linestyle=line, label=name, marker=marker, markersize=4
+            )
     if not axes.lines:
         return None
     axes.set(xlabel="epoch", xlim=(0, None), ylim=(0, 1.02) if percent else None)

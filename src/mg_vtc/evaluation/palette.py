@@ -20,7 +20,9 @@ PALETTE = {
     "right": ("#0072b2", "#56b4e9"),
     "wrong": ("#b84a00", "#ff9a4d"),
 }
-PAGE, INK, MUTED, LINE, RIGHT, WRONG = (PALETTE[name][0] for name in ("page", "ink", "muted", "line", "right", "wrong"))
+PAGE, INK, MUTED, LINE, RIGHT, WRONG = (
+    PALETTE[name][0] for name in ("page", "ink", "muted", "line", "right", "wrong")
+)
 
 # What all figures are drawn with. A class name is text and no formula, whatever it holds.
 STYLE = {

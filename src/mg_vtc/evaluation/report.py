@@ -27,7 +27,13 @@ SCORES = {  # what the report calls them, in its order
     "macro_f1": "macro-F1",
     "expected_calibration_error": "calibration error",
 }
-SHORT_NAMES = {"mean_class_accuracy": "mean class", "expected_calibration_error": "calib. error"}  # heads of columns
+SHORT_NAMES = {  # for the heads of columns; their hyphens do not break
+    "top1_accuracy": "top\u20111",
+    "top5_accuracy": "top\u20115",
+    "mean_class_accuracy": "mean class",
+    "macro_f1": "macro F1",
+    "expected_calibration_error": "calib. error",
+}
 BASELINES = {"majority_class": "always the commonest class", "five_commonest": "always the five commonest"}
 
 
@@ -143,9 +149,7 @@ def embed_picture(picture: PIL.Image.Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _draw_figures(
-    answers: Answers, results: dict[str, Any], history: list[dict[str, float]] | None
-) -> dict[str, Any]:
+def _draw_figures(answers: Answers, results: dict[str, Any], history: list[dict[str, float]] | None) -> dict[str, Any]:
     """All figures as SVG, by the names that the template has for them, and what their captions must say."""
     from .embedding_map import sample_rows
     from .figures import NUM_NAMED, draw_reliability
