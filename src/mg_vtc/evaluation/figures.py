@@ -1,10 +1,13 @@
-"""The figures of the report, drawn with matplotlib. Sizes are pixels, classes are numbered from 1 in the model's order."""
+"""The figures of the report, drawn with matplotlib.
+
+Sizes are pixels. Classes are numbered from 1, in the model's order.
+"""
 
 from collections.abc import Sequence
 from typing import Any
+from unicodedata import east_asian_width
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.figure import Figure
@@ -13,7 +16,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import PercentFormatter
 
 from .embedding_map import place_labels
-from .palette import INK, LINE, MUTED, PAGE, RIGHT, STYLE, WRONG, new_figure
+from .palette import INK, LINE, MUTED, PAGE, RIGHT, WRONG, drawing, new_figure
 
 NARROW = 380  # pixels, the width of a figure that a telephone shows whole
 WIDE = 960
@@ -24,10 +27,26 @@ NUM_NAMED = 40  # classes that the map names; of more it shows the numbers
 def short(name: str) -> str:
     """Return a class name on one line, and not longer than a figure has room for."""
     name = " ".join(name.split())
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    if len(name) + count_wide(name) <= LONGEST_NAME:
+        return name
+    while len(name) + count_wide(name) >= LONGEST_NAME:
+        name = name[:-1]
+    return f"{name}…"
 
 
-@rc_context(STYLE)
+def count_wide(text: str) -> int:
+    """Count the characters, such as Chinese ones, that are as wide as two."""
+    return sum(east_asian_width(character) in "WF" for character in text)
+
+
+def measure(text: Text) -> tuple[float, float]:
+    """Width and height of a text, in pixels, also where the font lacks its wide characters."""
+    box = text.get_window_extent()
+    size = text.get_fontproperties().get_size_in_points()
+    return box.width + 0.4 * size * count_wide(text.get_text()), box.height  # what stands for them is 0.6 wide
+
+
+@drawing()
 def draw_confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     """Draw which class is answered for which.
 
@@ -42,7 +61,7 @@ def draw_confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     labels = [f"{short(name)}\u2002{number}" for number, name in enumerate(class_names, start=1)]
     figure = new_figure(WIDE, WIDE)
     texts = [figure.text(0, 0, label, fontsize=label_size) for label in labels]
-    left = max(text.get_window_extent().width for text in texts) + 2 * margin
+    left = max(measure(text)[0] for text in texts) + 2 * margin
     for text in texts:
         text.remove()
     side = cell * num_classes
@@ -55,7 +74,9 @@ def draw_confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     axes.xaxis.set_label_position("top")
     axes.set_xlabel("answered", loc="left", labelpad=6)
     rotation = 90 if cell < 18 and num_classes > 9 else 0
-    axes.set_xticks(np.arange(num_classes) + 0.5, range(1, num_classes + 1), rotation=rotation)
+    axes.set_xticks(
+        np.arange(num_classes) + 0.5, [str(number) for number in range(1, num_classes + 1)], rotation=rotation
+    )
     axes.set_yticks(np.arange(num_classes) + 0.5, labels)
     for tick, size in zip(axes.get_yticklabels(), support, strict=True):
         tick.set_color(INK if size else MUTED)
@@ -70,23 +91,21 @@ def draw_confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
 def _fill_cells(axes: Axes, counts: np.ndarray, cell: float) -> None:
     """Colour the cells by their share of the row, and write it in percent into those that have room for it."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # (num_classes, num_classes)
-    rows, columns = np.nonzero(counts)  # each (num_filled,)
-    colours = [RIGHT if row == column else WRONG for row, column in zip(rows, columns, strict=True)]
-    cells = PatchCollection([Rectangle((column, row), 1, 1) for row, column in zip(rows, columns, strict=True)])
-    alphas = 0.08 + 0.92 * shares[rows, columns] ** 0.7  # (num_filled,); a few pictures of many must be seen, too
-    cells.set(facecolors=[(colour, alpha) for colour, alpha in zip(colours, alphas, strict=True)], linewidth=0)
+    filled = np.argwhere(counts).tolist()  # row and column of each
+    alphas = [0.08 + 0.92 * shares[row, column] ** 0.7 for row, column in filled]  # a few of many must be seen, too
+    colours = [RIGHT if row == column else WRONG for row, column in filled]
+    cells = PatchCollection([Rectangle((column, row), 1, 1) for row, column in filled])
+    cells.set(facecolors=list(zip(colours, alphas, strict=True)), linewidth=0)
     axes.add_collection(cells)
     size = min(10.0, (cell - 3) / 1.92)  # "100" is 1.92 times as wide as the size of its font
-    if size < 6:
-        return
-    for row, column, alpha in zip(rows, columns, alphas, strict=True):
+    for (row, column), alpha in zip(filled, alphas, strict=True):
         text = f"{100 * shares[row, column]:.0f}"
-        if text != "0":
+        if size >= 6 and text != "0":
             colour = PAGE if alpha > 0.6 else INK
             axes.text(column + 0.5, row + 0.53, text, fontsize=size, color=colour, ha="center", va="center")
 
 
-@rc_context(STYLE)
+@drawing()
 def draw_classes(classes: Sequence[dict[str, Any]], most_support: int) -> Figure:
     """Draw recall, precision and support of some classes, one below the other.
 
@@ -128,7 +147,7 @@ def draw_classes(classes: Sequence[dict[str, Any]], most_support: int) -> Figure
     return figure
 
 
-@rc_context(STYLE)
+@drawing()
 def draw_reliability(bins: Sequence[dict[str, Any]]) -> Figure:
     """Draw how often the model is right where it is so confident, above how often it is so confident.
 
@@ -162,7 +181,7 @@ def draw_reliability(bins: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-@rc_context(STYLE)
+@drawing()
 def draw_map(
     images: np.ndarray, texts: np.ndarray, labels: np.ndarray, right: np.ndarray, class_names: Sequence[str]
 ) -> Figure:
@@ -188,18 +207,17 @@ def draw_map(
     alpha = float(np.clip(60 / len(images), 0.12, 0.5))
     axes.add_collection(LineCollection(ties[right], colors=RIGHT, alpha=alpha, linewidths=0.8))
     axes.add_collection(LineCollection(ties[~right], colors=WRONG, alpha=alpha, linewidths=0.8))
-    axes.scatter(*images[right].T, s=14, color=RIGHT, alpha=0.75, linewidths=0)
-    axes.scatter(*images[~right].T, s=22, color=WRONG, marker="x", linewidths=1.4)
-    axes.scatter(*texts.T, s=46, color=INK, marker="D", edgecolors=PAGE, linewidths=1)
-    drawn = [axes.text(*place, name, ha="center", va="center") for place, name in zip(texts, names, strict=True)]
+    axes.scatter(images[right, 0], images[right, 1], s=14, color=RIGHT, alpha=0.75, linewidths=0)
+    axes.scatter(images[~right, 0], images[~right, 1], s=22, color=WRONG, marker="x", linewidths=1.4)
+    axes.scatter(texts[:, 0], texts[:, 1], s=46, color=INK, marker="D", edgecolors=PAGE, linewidths=1)
+    drawn = [axes.text(x, y, name, ha="center", va="center") for (x, y), name in zip(texts, names, strict=True)]
     _spread(axes, drawn, texts, WIDE, height)
     return figure
 
 
 def _spread(axes: Axes, labels: Sequence[Text], anchors: np.ndarray, width: float, height: float) -> None:
     """Move labels to where they hide neither each other nor a marker, and lead a line to those that moved far."""
-    boxes = [label.get_window_extent() for label in labels]
-    sizes = np.array([[box.width + 6, box.height + 2] for box in boxes])  # (num_labels, 2)
+    sizes = np.array([measure(label) for label in labels]) + np.array([6, 2])  # (num_labels, 2)
     middles = place_labels(anchors, sizes, width=width, height=height, marker_size=10)
     for label, middle, anchor, size in zip(labels, middles, anchors, sizes, strict=True):
         label.set_position(tuple(middle))
@@ -209,7 +227,7 @@ def _spread(axes: Axes, labels: Sequence[Text], anchors: np.ndarray, width: floa
             axes.plot(*np.stack([anchor, end]).T, color=INK, linewidth=0.7)
 
 
-@rc_context(STYLE)
+@drawing()
 def draw_curves(history: Sequence[dict[str, float]], curves: dict[str, str], *, percent: bool) -> Figure | None:
     """Draw what the log of a run says about some scores.
 

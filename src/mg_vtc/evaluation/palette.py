@@ -4,6 +4,9 @@ import html
 import io
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -25,7 +28,7 @@ PAGE, INK, MUTED, LINE, RIGHT, WRONG = (
 )
 
 # What all figures are drawn with. A class name is text and no formula, whatever it holds.
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": 72,  # of an SVG: one pixel is one point, so that sizes of fonts are pixels
     "figure.facecolor": "none",
     "svg.fonttype": "none",
@@ -48,6 +51,14 @@ STYLE = {
 }
 
 
+@contextmanager
+def drawing(**settings: Any) -> Iterator[None]:
+    """Within this, or in a function decorated with it, matplotlib draws as the report wants it."""
+    with warnings.catch_warnings(), rc_context(STYLE | settings):
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has fonts of its own for them
+        yield
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of so many pixels, whose texts can be measured."""
     figure = Figure(figsize=(width / 72, height / 72))
@@ -66,14 +77,13 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
         label: What a reader sees in it, for those who do not.
     """
     buffer = io.StringIO()
-    with warnings.catch_warnings(), rc_context(STYLE | {"svg.hashsalt": name}):
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has fonts of its own for them
+    with drawing(**{"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = re.sub(r"<style.*?</style>", "", buffer.getvalue())  # it would hold for the whole page
     svg = re.sub(r"<[^>]*>", lambda tag: _adapt_tag(tag[0], name), svg[svg.index("<svg") :])
     width, height = (figure.get_size_inches() * 72).round()
     head = (
-        f'<svg role="img" aria-label="{label}" viewBox="0 0 {width:g} {height:g}" '
+        f'<svg role="img" aria-label="{html.escape(label)}" viewBox="0 0 {width:g} {height:g}" '
         f'width="{width:g}" height="{height:g}">'
     )
     return re.sub(r"^<svg[^>]*>", lambda _: head, svg)
