@@ -42,6 +42,12 @@ def test_one_picture_is_enough(num_classes):
     assert np.isfinite(texts).all()
 
 
+@pytest.mark.parametrize("num_rows", [1, 40])
+def test_collapsed_model_can_be_mapped(num_rows):
+    places = map_embeddings(np.ones((num_rows, 8), dtype=np.float32), np.ones((3, 8), dtype=np.float32))
+    assert np.isfinite(np.concatenate(places)).all()
+
+
 def test_rows_are_sampled_only_where_there_are_too_many():
     assert (sample_rows(MAX_MAPPED) == np.arange(MAX_MAPPED)).all()
     rows = sample_rows(60_000)

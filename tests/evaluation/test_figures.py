@@ -162,5 +162,12 @@ def test_curves_are_what_the_log_says():
     assert lines == {"training": [[1.0, 0.5], [2.0, 0.4]], "validation": [[1.0, 0.6], [2.0, 0.3]]}
 
 
+def test_curves_within_one_epoch_are_drawn_over_steps():
+    history = [{"epoch": 0.5, "step": 10, "loss": 0.5}, {"epoch": 1.0, "step": 20, "loss": 0.4}]
+    (axes,) = draw_curves(history, {"loss": "training"}, percent=False).axes
+    assert axes.lines[0].get_xydata().tolist() == [[10, 0.5], [20, 0.4]]
+    assert axes.get_xlabel() == "step"
+
+
 def test_curves_that_the_log_does_not_hold_are_none():
-    assert draw_curves([{"epoch": 1.0, "loss": 0.5}], {"saturated_share": "share"}, percent=True) is None
+    assert draw_curves([{"epoch": 1.0, "step": 9, "loss": 0.5}], {"saturated_share": "share"}, percent=True) is None

@@ -22,9 +22,10 @@ def map_embeddings(image_embeds: np.ndarray, text_embeds: np.ndarray) -> tuple[n
     """
     embeds = np.concatenate([image_embeds, text_embeds]).astype(np.float64)  # (num_rows + num_classes, projection_dim)
     embeds /= np.linalg.norm(embeds, axis=1, keepdims=True)
+    has_plane = min(embeds.shape) > 1 and np.ptp(embeds, axis=0).max() > 1e-6  # not so in a collapsed model
     tsne = TSNE(
         metric="cosine",
-        init="random" if min(embeds.shape) < 2 else "pca",
+        init="pca" if has_plane else "random",
         perplexity=min(PERPLEXITY, (len(embeds) - 1) / 3),
         random_state=0,
     )

@@ -232,7 +232,7 @@ def draw_curves(history: Sequence[dict[str, float]], curves: dict[str, str], *, 
     """Draw what the log of a run says about some scores.
 
     Args:
-        history: `log_history` of the state of a Trainer.
+        history: `log_history` of the state of a Trainer, at least one log.
         curves: Name of each curve by its key in the log; two at most.
         percent: Whether they are fractions in [0, 1].
 
@@ -241,8 +241,9 @@ def draw_curves(history: Sequence[dict[str, float]], curves: dict[str, str], *, 
     """
     figure = new_figure(NARROW, 260)
     axes = figure.add_axes((0.14, 0.18, 0.82, 0.7))
+    unit = "epoch" if max(log["epoch"] for log in history) > 1 else "step"  # a stream is one epoch
     for (key, name), colour, line in zip(curves.items(), (RIGHT, WRONG), ("-", "--"), strict=False):
-        points = [(log["epoch"], log[key]) for log in history if key in log]
+        points = [(log[unit], log[key]) for log in history if key in log]
         if points:
             marker = "o" if len(points) < 20 else None
             axes.plot(
@@ -250,7 +251,7 @@ def draw_curves(history: Sequence[dict[str, float]], curves: dict[str, str], *, 
             )
     if not axes.lines:
         return None
-    axes.set(xlabel="epoch", xlim=(0, None), ylim=(0, 1.02) if percent else None)
+    axes.set(xlabel=unit, xlim=(0, None), ylim=(0, 1.02) if percent else None)
     axes.grid(axis="y")
     axes.tick_params(length=0, pad=6)
     if percent:

@@ -168,7 +168,7 @@ def _draw_figures(answers: Answers, results: dict[str, Any], history: list[dict[
         "map": Markup(_draw_map(answers, rows)),
         "num_mapped": len(rows),
         "map_is_named": len(answers.class_names) <= NUM_NAMED,
-        "curves": [(title, Markup(svg)) for title, svg in _draw_curves(history or [])],
+        "curves": [(title, Markup(svg)) for title, svg in _draw_curves(history)] if history else [],
     }
 
 
@@ -230,7 +230,7 @@ def _draw_curves(history: list[dict[str, float]]) -> list[tuple[str, str]]:
     }
     figures = {title: draw_curves(history, names, percent=percent) for title, (names, percent) in curves.items()}
     return [
-        (title, to_svg(figure, f"curves{number}", f"{title} by epoch"))
+        (title, to_svg(figure, f"curves{number}", f"{title} over the training"))
         for number, (title, figure) in enumerate(figures.items())
         if figure is not None
     ]
