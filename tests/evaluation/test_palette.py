@@ -3,8 +3,12 @@
 import re
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pytest
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import to_hex, to_rgb
 
+from mg_vtc.evaluation.figures import draw_confusion
 from mg_vtc.evaluation.palette import PALETTE, RIGHT, drawing, new_figure, to_svg
 
 
@@ -13,6 +17,12 @@ def luminance(colour):
     channels = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    """Contrast ratio as WCAG 2.2 defines it."""
+    dark, light = sorted(luminance(colour) for colour in (one, other))
+    return (light + 0.05) / (dark + 0.05)
 
 
 @drawing()
@@ -28,8 +38,20 @@ def draw():
 @pytest.mark.parametrize("name", ["ink", "muted", "right", "wrong"])
 @pytest.mark.parametrize("ground", ["page", "panel"])
 def test_text_can_be_read_in_every_colour(name, ground, mode):
-    dark, light = sorted(luminance(PALETTE[key][mode]) for key in (name, ground))
-    assert (light + 0.05) / (dark + 0.05) >= 4.5
+    assert contrast(PALETTE[name][mode], PALETTE[ground][mode]) >= 4.5
+
+
+@pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
+def test_numbers_can_be_read_on_cells_of_every_share(mode):
+    names = [f"class {number}" for number in range(2)]
+    modes = {colours[0]: colours[mode] for colours in PALETTE.values()}
+    page = np.array(to_rgb(PALETTE["page"][mode]))
+    for share in range(2, 100, 4):
+        (axes,) = draw_confusion(np.array([[share, 100 - share], [0, 0]]), names).axes
+        (cells,) = [one for one in axes.collections if isinstance(one, PatchCollection)]
+        for text, cell in zip(axes.texts, cells.get_facecolor(), strict=True):
+            colour, alpha = np.array(to_rgb(modes[to_hex(cell[:3])])), cell[3]
+            assert contrast(modes[text.get_color()], to_hex(alpha * colour + (1 - alpha) * page)) >= 3.5
 
 
 def test_colours_of_a_figure_are_those_of_the_page():

@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import PercentFormatter
 
 from .embedding_map import place_labels
-from .palette import INK, LINE, MUTED, PAGE, RIGHT, WRONG, drawing, new_figure
+from .palette import BLACK, INK, LINE, MUTED, PAGE, RIGHT, WRONG, drawing, new_figure
 
 NARROW = 380  # pixels, the width of a figure that a telephone shows whole
 WIDE = 960
@@ -101,7 +101,7 @@ def _fill_cells(axes: Axes, counts: np.ndarray, cell: float) -> None:
     for (row, column), alpha in zip(filled, alphas, strict=True):
         text = f"{100 * shares[row, column]:.0f}"
         if size >= 6 and text != "0":
-            colour = PAGE if alpha > 0.6 else INK
+            colour = INK if alpha < 0.6 else BLACK if alpha < 0.88 else PAGE  # seen well on it, in light and in dark
             axes.text(column + 0.5, row + 0.53, text, fontsize=size, color=colour, ha="center", va="center")
 
 

@@ -18,13 +18,14 @@ PALETTE = {
     "page": ("#ffffff", "#15181c"),
     "panel": ("#f3f5f7", "#1f242a"),
     "ink": ("#1b1f24", "#e6e9ec"),
+    "black": ("#14171a", "#14171a"),
     "muted": ("#59636e", "#a2abb5"),
     "line": ("#d0d7de", "#3a424b"),
     "right": ("#0072b2", "#56b4e9"),
     "wrong": ("#b84a00", "#ff9a4d"),
 }
-PAGE, INK, MUTED, LINE, RIGHT, WRONG = (
-    PALETTE[name][0] for name in ("page", "ink", "muted", "line", "right", "wrong")
+PAGE, INK, BLACK, MUTED, LINE, RIGHT, WRONG = (
+    PALETTE[name][0] for name in ("page", "ink", "black", "muted", "line", "right", "wrong")
 )
 
 # What all figures are drawn with. A class name is text and no formula, whatever it holds.
