@@ -19,8 +19,8 @@ from mg_vtc.evaluation.figures import (
     draw_reliability,
     short,
 )
+from mg_vtc.evaluation.mistakes import count_answers
 from mg_vtc.evaluation.palette import RIGHT, WRONG, drawing, to_svg
-from mg_vtc.evaluation.report import count_answers
 
 MANY_NAMES = [f"{name}, variant {number}" for number in range(5) for name in IMIGUE_CLASS_NAMES][:150]
 NAMES = {2: IMIGUE_CLASS_NAMES[13:15], 32: IMIGUE_CLASS_NAMES, 150: MANY_NAMES}

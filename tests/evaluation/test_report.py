@@ -15,7 +15,7 @@ from made_answers import make_answers, make_results
 from PIL import Image
 
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
-from mg_vtc.evaluation.report import count_answers, embed_picture, find_mistakes, list_confusions, write_report
+from mg_vtc.evaluation.report import embed_picture, write_report
 
 SECTIONS = ["scores", "conditions", "classes", "confusion", "mistakes", "calibration", "map", "training", "use"]
 HISTORY = [
@@ -210,22 +210,6 @@ def test_mistakes_shown_are_the_most_confident_ones_in_order(answers, source):
     assert f"{100 * probabilities[first, answers.labels[first]]:.1f}\xa0%" in source.replace("&nbsp;", "\xa0")
 
 
-def test_frames_of_a_clip_with_one_mistake_are_shown_once():
-    answers = make_answers(4, ["Folding arms", "Head up"])
-    logits = np.array([[0, 3], [0, 5], [0, 4], [1, 0]], dtype=np.float32)
-    answers = answers._replace(logits=logits, labels=np.zeros(4, dtype=int), clips=["a", "a", "b", "b"])
-    assert [(mistake["row"], mistake["others"]) for mistake in find_mistakes(answers)] == [(1, 1), (2, 0)]
-    rows = [mistake["row"] for mistake in find_mistakes(answers._replace(clips=None))]
-    assert rows == [1, 2, 0]
-
-
-def test_answers_are_counted_and_confusions_listed_by_number():
-    answers = make_answers(5, ["a", "b", "c"])
-    answers = answers._replace(labels=np.array([0, 0, 0, 1, 1]), logits=np.eye(3, dtype=np.float32)[[0, 2, 2, 0, 1]])
-    assert count_answers(answers).tolist() == [[1, 0, 2], [1, 1, 0], [0, 0, 0]]
-    assert [tuple(pair.values()) for pair in list_confusions(answers)] == [("a", "c", 2, 3), ("b", "a", 1, 2)]
-
-
 @pytest.mark.parametrize(("size", "expected"), [((640, 320), (240, 120)), ((30, 60), (30, 60)), ((5, 900), (1, 240))])
 def test_pictures_keep_their_aspect_ratio_and_are_not_enlarged(size, expected):
     uri = embed_picture(Image.new("RGB", size))
@@ -248,7 +232,7 @@ def test_report_of_one_picture(write, num_classes):
 
 
 def test_what_is_left_out_of_the_matrix_and_the_map_is_told(write, monkeypatch):
-    monkeypatch.setattr("mg_vtc.evaluation.report.MOST_CLASSES_DRAWN", 5)
+    monkeypatch.setattr("mg_vtc.evaluation.report_figures.MOST_CLASSES_DRAWN", 5)
     monkeypatch.setattr("mg_vtc.evaluation.embedding_map.MAX_MAPPED", 20)
     _, page = write(make_answers(2000, IMIGUE_CLASS_NAMES[:9]))
     assert "Of 9 classes these are the 5 with the most mistakes" in page.text
