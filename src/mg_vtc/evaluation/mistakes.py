@@ -1,0 +1,68 @@
+"""What a model answers wrongly: the surest mistakes, and which classes are taken for which."""
+
+from typing import Any
+
+import numpy as np
+
+from .answers import Answers
+
+NUM_MISTAKES = 12  # that are shown with their pictures
+NUM_CONFUSIONS = 10  # pairs of classes that are listed
+
+
+def find_mistakes(answers: Answers) -> list[dict[str, Any]]:
+    """Find the most confident wrong answers, the most confident first.
+
+    Frames of a clip that were mistaken for the same class are near duplicates: the most confident one stands for them.
+
+    Returns:
+        `row`, `file_name`, names `right` and `answered`, their probabilities `right_probability` and `probability`,
+        and how many `others` of the clip the row stands for; up to `NUM_MISTAKES` of them.
+    """
+    exp = np.exp(answers.logits - answers.logits.max(axis=1, keepdims=True), dtype=np.float64)
+    probabilities = exp / exp.sum(axis=1, keepdims=True)  # (num_rows, num_classes)
+    answered = probabilities.argmax(axis=1)  # (num_rows,)
+    confidence = probabilities.max(axis=1)  # (num_rows,)
+    groups: dict[Any, list[int]] = {}  # rows of each mistake, the most confident first
+    for row in np.argsort(-confidence, kind="stable").tolist():
+        label = answers.labels[row]
+        if answered[row] != label:
+            clip = row if answers.clips is None else answers.clips[row]
+            groups.setdefault((clip, label, answered[row]), []).append(row)
+    return [
+        {
+            "row": rows[0],
+            "file_name": answers.file_names[rows[0]],
+            "right": answers.class_names[label],
+            "answered": answers.class_names[answer],
+            "right_probability": float(probabilities[rows[0], label]),
+            "probability": float(confidence[rows[0]]),
+            "others": len(rows) - 1,
+        }
+        for (_, label, answer), rows in list(groups.items())[:NUM_MISTAKES]
+    ]
+
+
+def count_answers(answers: Answers) -> np.ndarray:
+    """Count the pictures of the class of the row that were answered as the column, `(num_classes, num_classes)`."""
+    num_classes = len(answers.class_names)
+    cells = answers.labels * num_classes + answers.logits.argmax(axis=1)  # (num_rows,)
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def list_confusions(answers: Answers) -> list[dict[str, Any]]:
+    """List the pairs of classes that were mistaken most often: `right`, `answered`, `count`, `support`."""
+    counts = count_answers(answers)
+    wrong = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
+    commonest = np.argsort(-wrong, axis=None, kind="stable")[:NUM_CONFUSIONS]
+    pairs = [divmod(int(cell), len(counts)) for cell in commonest]
+    return [
+        {
+            "right": answers.class_names[label],
+            "answered": answers.class_names[answer],
+            "count": int(wrong[label, answer]),
+            "support": int(counts[label].sum()),
+        }
+        for label, answer in pairs
+        if wrong[label, answer]
+    ]

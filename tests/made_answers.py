@@ -1,0 +1,87 @@
+"""Answers of a made-up model, and the results that go with them, for the tests of what is drawn of them."""
+
+import numpy as np
+from sklearn.metrics import precision_recall_fscore_support
+
+from mg_vtc.evaluation.answers import Answers
+
+
+def make_answers(num_rows, class_names, *, num_absent=0, noise=0.25, seed=0):
+    """Pictures around the texts of their classes; of the last classes there is none. Two rows are a clip."""
+    rng = np.random.default_rng(seed)
+    text_embeds = rng.normal(size=(len(class_names), 8))
+    text_embeds /= np.linalg.norm(text_embeds, axis=1, keepdims=True)
+    labels = np.sort(rng.integers(len(class_names) - num_absent, size=num_rows))
+    image_embeds = text_embeds[labels] + noise * rng.normal(size=(num_rows, 8))
+    image_embeds /= np.linalg.norm(image_embeds, axis=1, keepdims=True)
+    return Answers(
+        logits=(10 * image_embeds @ text_embeds.T).astype(np.float32),
+        labels=labels,
+        class_names=list(class_names),
+        file_names=[f"{label}/{row:04d}.jpg" for row, label in enumerate(labels)],
+        clips=[f"clip {row // 2}" for row in range(num_rows)],
+        image_embeds=image_embeds.astype(np.float32),
+        text_embeds=text_embeds.astype(np.float32),
+    )
+
+
+def make_classes(answers):
+    """Precision, recall, F1 and support of each class, by scikit-learn."""
+    table = precision_recall_fscore_support(
+        answers.labels, answers.logits.argmax(axis=1), labels=range(len(answers.class_names)), zero_division=np.nan
+    )
+    scores = [[None if np.isnan(value) else float(value) for value in column] for column in table[:3]]
+    return [
+        {"name": name, "precision": precision, "recall": recall, "f1": f1, "support": int(support)}
+        for name, precision, recall, f1, support in zip(answers.class_names, *scores, table[3], strict=True)
+    ]
+
+
+def make_calibration(answers, num_bins=10):
+    """Bins of confidence of one width; empty ones hold None."""
+    exp = np.exp(answers.logits - answers.logits.max(axis=1, keepdims=True))
+    confidence = (exp / exp.sum(axis=1, keepdims=True)).max(axis=1)
+    right = answers.logits.argmax(axis=1) == answers.labels
+    number = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
+    bins = []
+    for one in range(num_bins):
+        rows = number == one
+        bins.append({"low": one / num_bins, "high": (one + 1) / num_bins, "count": int(rows.sum())})
+        for name, values in (("confidence", confidence), ("accuracy", right)):
+            bins[-1][name] = float(values[rows].mean()) if rows.any() else None
+    return bins
+
+
+def make_results(answers, **conditions):
+    """Results in the shape of `results.json`; the scores are five numbers that are found again on a page."""
+    names = ("top1_accuracy", "top5_accuracy", "mean_class_accuracy", "macro_f1", "expected_calibration_error")
+    return {
+        "model": "runs/mine",
+        "data": "pictures of mine",
+        "conditions": {
+            "part": "validation",
+            "split_by": "clip",
+            "leaky_by_design": False,
+            "seed": 0,
+            "num_pictures": len(answers.labels),
+            "num_clips": None if answers.clips is None else len(set(answers.clips)),
+            "num_classes": len(answers.class_names),
+            "task": "zero-shot-image-classification",
+            "prompt_template": "a person who is {}",
+            "leaks": {"same_clip": 0, "same_bytes": 0, "near_duplicate": 0},
+            "chosen_on_these": False,
+            "interval": {"level": 0.95, "resampled_by": "clip", "num_resamples": 2000},
+            "versions": {"mg_vtc": "1.2.3", "torch": "4.5.6"},
+        }
+        | conditions,
+        "scores": {
+            name: {"value": 0.9 - 0.111 * k, "low": 0.8 - 0.111 * k, "high": 0.95 - 0.111 * k}
+            for k, name in enumerate(names)
+        },
+        "baselines": {
+            "majority_class": {"top1_accuracy": 0.0694, "top5_accuracy": None},
+            "five_commonest": {"top1_accuracy": None, "top5_accuracy": 0.2312},
+        },
+        "classes": make_classes(answers),
+        "calibration": make_calibration(answers),
+    }
