@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
 
-from mg_vtc.evaluation.answers import Answers
+from mg_vtc.evaluation.results import Answers
 
 
 def make_answers(num_rows, class_names, *, num_absent=0, noise=0.25, seed=0):

@@ -6,8 +6,7 @@ import datasets
 import numpy as np
 import pytest
 
-from mg_vtc.evaluation.answers import Answers
-from mg_vtc.evaluation.results import describe_results
+from mg_vtc.evaluation.results import Answers, describe_results
 from mg_vtc.evaluation.run_rows import ChosenRows, RunRecords
 
 SPLIT = {"split_by": "frame", "seed": 7, "leaks": {"validation": {"same_bytes": 2}}}

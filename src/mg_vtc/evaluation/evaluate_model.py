@@ -18,9 +18,8 @@ from ..data.pixels import to_rgb
 from ..inference.export import check_destination, open_model, write_when_right
 from ..modeling_mg_vtc import MgVtcForImageClassification
 from .answering import answer_pictures, embed_classes, embed_names, find_image_size
-from .answers import Answers
 from .class_matching import match_classes
-from .results import describe_results
+from .results import Answers, describe_results
 from .run_rows import ChosenRows, choose_rows, read_records
 
 RESULTS, REPORT = "results.json", "report.html"

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .answers import Answers
+from .results import Answers
 
 NUM_MISTAKES = 12  # that are shown with their pictures
 NUM_CONFUSIONS = 10  # pairs of classes that are listed

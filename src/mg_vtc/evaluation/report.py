@@ -10,8 +10,8 @@ import PIL.Image
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..data.pixels import to_rgb
-from .answers import Answers
 from .mistakes import find_mistakes, list_confusions
+from .results import Answers
 
 FILE_NAME = "report.html"
 PICTURE_SIDE = 240  # pixels of the longer side of a picture in the report

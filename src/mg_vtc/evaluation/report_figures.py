@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from .answers import Answers
 from .embedding_map import map_embeddings, sample_rows
 from .figures import NUM_NAMED, draw_classes, draw_confusion, draw_curves, draw_map, draw_reliability
 from .mistakes import count_answers
 from .palette import PALETTE, to_svg
+from .results import Answers
 
 CLASSES_A_FIGURE = 12
 MOST_CLASSES_DRAWN = 200  # in the matrix; of more, those with the most mistakes
