@@ -172,7 +172,7 @@ def test_flag_vision_only_takes_the_place_of_the_text_tower_of_a_recipe():
         (("--num_folds", "1"), "num_folds must be 2 or more, got 1"),
         (("--fold", "0"), "fold 0 is none of the num_folds None"),
         (("--num_folds", "3", "--fold", "3"), "fold 3 is none of the num_folds 3"),
-        (("--split_by", "clip", "--validation_dir", "y"), "validation_dir bring their own"),
+        (("--num_folds", "2", "--validation_dir", "y"), "validation_dir bring their own"),
     ],
 )
 def test_splits_that_make_no_sense_are_refused(flags, message):

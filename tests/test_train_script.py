@@ -388,14 +388,6 @@ def test_cross_validation_that_is_there_is_not_replaced(train, refusal, picture_
     assert read_folder(train.folder) == before
 
 
-def test_pictures_that_bring_their_validation_split_are_not_split_again(refusal, pictures, tmp_path):
-    (tmp_path / "set").mkdir()
-    pictures.rename(tmp_path / "set" / "train")
-    shutil.copytree(tmp_path / "set" / "train", tmp_path / "set" / "validation")
-    message = refusal(*TINY, "--train_dir", tmp_path / "set", "--split_by", "clip")
-    assert "bring their own validation split" in message
-
-
 @pytest.fixture
 def own_split(picture_folder, tmp_path):
     """Folders of training and validation pictures as a user makes them, of different clips."""
@@ -406,6 +398,14 @@ def own_split(picture_folder, tmp_path):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
     return tmp_path / "own"
+
+
+def test_pictures_that_bring_their_validation_split_are_not_split_again(train, refusal, own_split):
+    flags = (*TINY, "--train_dir", own_split, "--num_train_epochs", 1)
+    assert "bring their own validation split" in refusal(*flags, "--num_folds", 2)
+    with pytest.warns(UserWarning, match="so they are not split by frame"):  # as the recipes of the method ask
+        folder = train(*flags, "--split_by", "frame")
+    assert read_json(folder / "split.json")["split_by"] == "given"
 
 
 def plant_clip(folder):

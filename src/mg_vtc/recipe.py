@@ -113,7 +113,8 @@ class DataArguments:
         default=None,
         metadata={
             "help": "What is held out: frame (pictures at random, the method's way, which is leaky), clip or subject "
-            "(all pictures of some). Default: clip where clips are known, otherwise frame."
+            "(all pictures of some), where there is no validation split. Default: clip where clips are known, otherwise "
+            "frame."
         },
     )
     num_folds: int | None = field(
@@ -174,8 +175,8 @@ class DataArguments:
             raise ValueError(f"num_folds must be 2 or more, got {self.num_folds}.")
         if self.fold is not None and not 0 <= self.fold < (self.num_folds or 0):
             raise ValueError(f"fold {self.fold} is none of the num_folds {self.num_folds}, which are counted from 0.")
-        if (self.split_by or self.num_folds) and (self.streaming or self.validation_dir is not None):
-            raise ValueError("split_by and num_folds hold pictures out; streams and validation_dir bring their own.")
+        if self.num_folds and (self.streaming or self.validation_dir is not None):
+            raise ValueError("num_folds holds pictures out; streams and validation_dir bring their own: leave it out.")
         if not 0 < self.train_val_split < 1:
             raise ValueError(f"train_val_split must lie between 0 and 1, got {self.train_val_split}.")
         if self.image_size < 1 or self.shuffle_buffer < 0:

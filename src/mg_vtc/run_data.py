@@ -108,10 +108,15 @@ def _split(source: DatasetDict, data: DataArguments, seed: int) -> tuple[Dataset
     if "train" not in source:
         raise ValueError(f"There is nothing to train on: the only splits are {', '.join(source)}.")
     if "validation" in source:
-        if data.split_by or data.num_folds:
+        if data.num_folds:
             raise ValueError(
-                "split_by and num_folds hold pictures out, but these bring their own validation split: leave the two "
-                "out, or put all pictures into one split."
+                "num_folds holds pictures out, but these bring their own validation split: leave it out, or put all "
+                "pictures into one split."
+            )
+        if data.split_by:
+            warnings.warn(
+                f"The pictures bring their own validation split, so they are not split by {data.split_by}.",
+                stacklevel=3,
             )
         return source, {"split_by": "given"}
     rows = source["train"]
