@@ -113,7 +113,7 @@ class DataArguments:
         default=None,
         metadata={
             "help": "What is held out: frame (pictures at random, the method's way, which is leaky), clip or subject "
-            "(all pictures of some), where there is no validation split. Default: clip where clips are known, otherwise "
+            "(all pictures of some), where there is no validation split. Default: clip where clips are known, else "
             "frame."
         },
     )
