@@ -4,7 +4,7 @@
 
 A fifth of the pictures is held out by clip and stays as it is. Of the rest, the classes in a random order keep a share
 that falls from all to 1 / `--imbalance`, whole clips as far as they go, and never less than one picture. Each cell is
-the project's own command with `configs/small.yaml`; its seed draws split, order of the classes and weights, and it is
+the project's own command with `configs/small.yaml` at 48 px; its seed draws split, order of the classes and weights, and it is
 scored after the last epoch. Prints top-1, mean class accuracy, and that of the third of the classes with the most and
 the fewest training pictures. With `text_batch` unique no logits are adjusted: they are by the batch's own frequencies.
 """
@@ -12,7 +12,7 @@ the fewest training pictures. With `text_batch` unique no logits are adjusted: t
 from itertools import product
 
 import numpy as np
-from cells import LAST_EPOCH, SMALL, campaign_parser, mean_and_spread, run_cells
+from cells import LAST_EPOCH, QUICK, SMALL, campaign_parser, mean_and_spread, run_cells
 from datasets import Dataset
 from links import link_pictures, score_run, split_folder
 from rounds import print_machine
@@ -44,7 +44,7 @@ def thin_out(rows: Dataset, imbalance: float, seed: int) -> Dataset:
 
 
 def main() -> None:
-    parser = campaign_parser("What helps where some classes are rare.", "imbalance", epochs=120)
+    parser = campaign_parser("What helps where some classes are rare.", "imbalance", epochs=30)
     parser.add_argument("--imbalance", type=float, default=20.0, help="of the shares that the classes keep")
     options = parser.parse_args()
     parts, cells = {}, {}
@@ -56,7 +56,7 @@ def main() -> None:
         for loss_type, text_batch, treatment in ROWS:
             objective = ("--loss_type", loss_type, "--text_batch", text_batch)
             name = f"{loss_type}-{text_batch}-{treatment.replace(' ', '-')}-{seed}"
-            cells[name] = [SMALL, *run, *objective, *TREATMENTS[treatment]]
+            cells[name] = [SMALL, *QUICK, *run, *objective, *TREATMENTS[treatment]]
     results = run_cells(cells, options.output_dir, jobs=options.jobs)
 
     print_machine(f"Rare classes, {options.epochs} epochs, mean ± standard deviation of {len(options.seeds)} seeds.")
