@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SMALL = str(ROOT / "configs" / "small.yaml")
 TRAIN = (sys.executable, str(ROOT / "train.py"))  # a process, so without the seconds of a launcher
-# Flags of a cell that is to be quick: smaller pictures, and the rates that suited js best in benchmarks/method_table.py.
+# Flags of a cell that is to be quick: smaller pictures, and the rates that suited js best in the method's table.
 QUICK = (
     *("--image_size", "48", "--learning_rate", "3e-3"),
     *("--vision_learning_rate", "3e-3", "--text_learning_rate", "3e-4"),

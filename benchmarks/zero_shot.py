@@ -3,7 +3,7 @@
     python benchmarks/zero_shot.py FOLDER [--held_out 8] [--jobs 2] [--output_dir runs/zero_shot]
 
 Of each draw, which is a seed, `--held_out` classes are left out of training altogether, pictures and names. Each cell
-is the project's own command with `configs/small.yaml` at 48 px on the others, a fifth of whose pictures is held out by clip.
+is the project's own command with `configs/small.yaml` at 48 px on the others, a fifth of them held out by clip.
 Afterwards all pictures of the unseen classes are compared with the unseen names, and with all names, and the held-out
 pictures of the seen classes with the seen names, and with all. A row is a prompt template; the ensemble takes the mean
 of a name's embeddings over the templates. Scores are means over classes, so that chance is 1 / number of names.
