@@ -138,7 +138,7 @@ def test_recipes_hold_only_keys_that_exist(path):
     assert parse_recipe([str(path), *flags]).training.output_dir == f"runs/{path.stem}"
 
 
-@pytest.mark.parametrize("name", ["demo", "small"])
+@pytest.mark.parametrize("name", ["demo", "recommended", "small"])
 def test_recipes_that_run_offline_name_no_pretrained_tower(name):
     recipe = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
     assert {"vision_config", "text_config"} <= set(recipe)
