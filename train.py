@@ -239,6 +239,9 @@ def cross_validate(arguments: list[str], recipe: Recipe) -> None:
     if recipe.training.process_index == 0:
         scores = summarize_folds(recipe)
         print(f"\nmean of {recipe.data.num_folds} folds ± standard deviation, in {recipe.training.output_dir}")
+        print(SPLIT_MEANINGS[scores["split_by"]])
+        if scores["chosen_on_these"]:
+            print("The best epoch of each fold by these same pictures was kept.")
         for name in SCORES:
             shown = name.removeprefix("eval_").replace("_", " ")
             print(f"{shown:20} {scores[name]['mean']:6.1%} ± {scores[name]['std']:.1%}")

@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -102,6 +102,17 @@ def mean_and_spread(values: Sequence[float]) -> str:
     return f"{statistics.mean(percents):.1f}{spread}"
 
 
+def revisions_of(cells: Iterable[str], folder: Path) -> list[str]:
+    """The revisions of the project that made these cells."""
+    logs = [(folder / f"{name}.log").read_text(encoding="utf-8").splitlines() for name in cells]
+    return sorted({log[1].removeprefix("at revision ") for log in logs})
+
+
+def _revision() -> str:
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def _is_finished(cell: Path, flags: Sequence[str]) -> bool:
     """Whether the cell has its results; what it left when it was broken off is deleted."""
     if not cell.exists():
@@ -122,7 +133,8 @@ def _is_finished(cell: Path, flags: Sequence[str]) -> bool:
 def _start(cell: Path, flags: Sequence[str], command: Sequence[str]) -> subprocess.Popen:
     """Start a cell in a process group of its own, so that a kill takes its children along."""
     with open(f"{cell}.log", "w", encoding="utf-8") as log:
-        print(shlex.join(flags), file=log, flush=True)
+        print(shlex.join(flags), file=log)
+        print(f"at revision {_revision()}", file=log, flush=True)
         return subprocess.Popen(
             [*command, *flags, "--output_dir", str(cell)],
             env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -17,14 +17,14 @@ import argparse
 import json
 import re
 import statistics
-import subprocess
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from cells import LAST_EPOCH, ROOT, SMALL, mean_and_spread, run_cells
+from cells import LAST_EPOCH, ROOT, SMALL, mean_and_spread, revisions_of, run_cells
 from safetensors.torch import load_file
 
 NUM_EPOCHS, IMAGE_SIZE, SEEDS, TUNING_SEED = 30, 48, range(5), 100
@@ -158,10 +158,9 @@ def put_between_marks(path: Path, name: str, lines: list[str]) -> None:
     path.write_text("\n".join([before + begin, *lines, end + after]), encoding="utf-8")
 
 
-def describe_conditions() -> list[str]:
-    """Revision, length, seeds, machine: the line under each table."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    revision = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+def describe_conditions(cells: Iterable[str], folder: Path) -> list[str]:
+    """Revision, length, seeds: the line under a table."""
+    revision = ", ".join(revisions_of(cells, folder))
     return [
         f"Percent, mean ± standard deviation of {len(SEEDS)} seeds (split and weights), after the last of "
         f"{NUM_EPOCHS} epochs of `configs/small.yaml` at {IMAGE_SIZE} px; revision {revision}, torch "
@@ -186,20 +185,24 @@ def main() -> None:
         for data, seed, split, row in keys
     }
     run_cells(cells, options.output_dir, jobs=options.jobs)
-    short, full = [], ["", "Top-1 of the tuning runs, percent; the factor in bold is used in the row:", "", *tuning]
     for data in options.sets:
         outcomes = {
             (row, split): [read_outcome(options.output_dir / names[data, seed, split, row]) for seed in SEEDS]
             for row, split in product(ROWS, SPLITS)
         }
         scores = score_table(outcomes)
-        short += ["", SETS[data], "", *scores]
-        full += ["", SETS[data], "", *scores, "", *detail_table(outcomes, factors)]
-    conditions = ["", *describe_conditions(), ""]
-    print("\n".join([*full, *conditions]))
+        own = [names[data, seed, split, row] for seed, split, row in product(SEEDS, SPLITS, ROWS)]
+        conditions = ["", *describe_conditions(own, options.output_dir), ""]
+        short = ["", SETS[data], "", *scores, *conditions]
+        full = ["", SETS[data], "", *scores, "", *detail_table(outcomes, factors), *conditions]
+        print("\n".join(full))
+        if options.write:
+            put_between_marks(ROOT / "README.md", f"method_table {data}", short)
+            put_between_marks(ROOT / "EXPERIMENTS.md", f"method_table {data}", full)
+    grid = ["", "Top-1 of the tuning runs, percent; the factor in bold is used in the row:", "", *tuning, ""]
+    print("\n".join(grid))
     if options.write:
-        put_between_marks(ROOT / "README.md", "method_table", [*short, *conditions])
-        put_between_marks(ROOT / "EXPERIMENTS.md", "method_table", [*full, *conditions])
+        put_between_marks(ROOT / "EXPERIMENTS.md", "method_table grid", grid)
 
 
 if __name__ == "__main__":

@@ -146,12 +146,13 @@ def two_classes(picture_folder, tmp_path_factory):
 
 
 def test_evaluation_writes_a_report_beside_the_model_and_shows_scores(run_folder, two_classes):
-    pytest.importorskip("mg_vtc.evaluation.report")
     command = [*COMMAND, "evaluate", str(run_folder), str(two_classes)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == f"{run_folder} on {two_classes}: 16 pictures, part all; 2 classes, image-classification"
+    assert (
+        lines[0] == f"{run_folder} on {two_classes}: 16 pictures of 8 clips, part all; 2 classes, image-classification"
+    )
     assert lines[-1] == str(run_folder / "report" / "report.html")
     top1 = json.loads((run_folder / "report" / "results.json").read_text())["scores"]["top1_accuracy"]
     assert re.search(rf"^top-1 accuracy +{top1['value']:.1%} ", done.stdout, re.MULTILINE)

@@ -7,6 +7,7 @@ import pytest
 
 from mg_vtc.cross_validation import SCORES, plan_fold, summarize_folds
 from mg_vtc.recipe import parse_recipe
+from mg_vtc.run_folder import write_recipe
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ def test_each_fold_is_a_run_in_a_folder_of_its_own(command, tmp_path):
 
 def test_going_on_leaves_finished_folds_resumes_begun_ones_and_begins_the_others(command, tmp_path):
     write(tmp_path / "cv" / "fold-0", "all_results.json", {})
+    write_recipe(tmp_path / "cv" / "fold-0", parse_recipe(plan_fold(*command(), 0)).settings, resume=False)
     write(tmp_path / "cv" / "fold-1" / "checkpoint-7", "trainer_state.json", {})
     write(tmp_path / "cv" / "fold-2", "recipe.yaml", {})
     plans = [plan_fold(*command("--resume_from_checkpoint", "true"), fold) for fold in range(3)]
@@ -41,6 +43,14 @@ def test_going_on_leaves_finished_folds_resumes_begun_ones_and_begins_the_others
     begun, new = (parse_recipe(plan).training for plan in plans[1:])
     assert (begun.resume_from_checkpoint, begun.overwrite_output_dir) == ("true", False)
     assert (new.resume_from_checkpoint, new.overwrite_output_dir) == (None, True)
+
+
+@pytest.mark.parametrize("flags", [("--seed", "7"), ("--loss_type", "ce"), ("--num_folds", "5")])
+def test_finished_fold_of_another_cross_validation_is_refused(flags, command, tmp_path):
+    write(tmp_path / "cv" / "fold-0", "all_results.json", {})
+    write_recipe(tmp_path / "cv" / "fold-0", parse_recipe(plan_fold(*command(), 0)).settings, resume=False)
+    with pytest.raises(ValueError, match=f"The run began with {flags[0].removeprefix('--')}"):
+        plan_fold(*command("--resume_from_checkpoint", "true", *flags), 0)
 
 
 def test_folder_of_a_single_run_is_refused(command, tmp_path):
@@ -57,8 +67,10 @@ def test_one_checkpoint_to_go_on_from_is_refused(command):
 def test_summary_is_the_mean_and_the_sample_deviation_of_the_folds(command, tmp_path):
     for fold, score in enumerate((0.5, 0.6, 0.8)):
         write(tmp_path / "cv" / f"fold-{fold}", "all_results.json", dict.fromkeys(SCORES, score))
+        write(tmp_path / "cv" / f"fold-{fold}", "split.json", {"split_by": "clip"})
     summary = summarize_folds(command()[1])
     assert summary == json.loads((tmp_path / "cv" / "cross_validation.json").read_text())
+    assert (summary["split_by"], summary["chosen_on_these"]) == ("clip", False)
     top1 = summary["eval_top1_accuracy"]
     assert top1["folds"] == [0.5, 0.6, 0.8]
     assert top1["mean"] == pytest.approx(1.9 / 3)

@@ -126,10 +126,14 @@ def _add_evaluate(verbs: Any) -> None:
         help="by default the test pictures where there are any, else the run's own validation pictures where it had "
         "these data, else the data's validation pictures, else all",
     )
+    parser.add_argument("--dataset_config_name", help="configuration of a Hub data set")
+    parser.add_argument("--skip_bad_images", action="store_true", help="leave out files that can not be read")
     parser.add_argument("--labels_file", help='CSV id,name that names the class folders, or "imigue" or "smg"')
     parser.add_argument("--image_column_name", default="image", help="column of the pictures in a Hub data set")
     parser.add_argument("--label_column_name", default="label", help="column of the classes in a Hub data set")
-    parser.add_argument("--clip_column_name", default="clip", help="column of the clips in it, or in a metadata file")
+    parser.add_argument(
+        "--clip_column_name", help="column of the clips in it, or in a metadata file; by default that of the run"
+    )
     parser.add_argument(
         "--zero_shot", action="store_true", help="compare with the data's own class names, whatever they are"
     )
@@ -159,7 +163,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.model,
         options.data,
         part=options.part,
+        config_name=options.dataset_config_name,
         labels_file=options.labels_file,
+        skip_bad_images=options.skip_bad_images,
         image_column=options.image_column_name,
         label_column=options.label_column_name,
         clip_column=options.clip_column_name,

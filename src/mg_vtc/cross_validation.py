@@ -5,8 +5,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from .recipe import Recipe
-from .run_folder import RECIPE, RESULTS, has_checkpoint
+from .recipe import Recipe, parse_recipe
+from .run_folder import RECIPE, RESULTS, SPLIT, check_settings, has_checkpoint
 
 SUMMARY = "cross_validation.json"
 SCORES = ("eval_top1_accuracy", "eval_top5_accuracy", "eval_mean_class_accuracy", "eval_macro_f1")
@@ -26,7 +26,8 @@ def plan_fold(arguments: list[str], recipe: Recipe, fold: int) -> list[str] | No
         fold: Number of the fold, from 0.
 
     Raises:
-        ValueError: `output_dir` holds a run that is no cross-validation, or one checkpoint is named to go on from.
+        ValueError: `output_dir` holds a run that is no cross-validation, one checkpoint is named to go on from, or a
+            fold was finished with other settings.
     """
     if (Path(recipe.training.output_dir) / RECIPE).exists():
         raise ValueError(f"output_dir {recipe.training.output_dir} holds a single run: choose another folder.")
@@ -37,6 +38,7 @@ def plan_fold(arguments: list[str], recipe: Recipe, fold: int) -> list[str] | No
     if resume.lower() != "true":
         raise ValueError(f"A cross-validation goes on with resume_from_checkpoint true, not {resume!r}.")
     if (folder / RESULTS).exists():
+        check_settings(folder, parse_recipe(plan).settings)
         return None
     return plan if has_checkpoint(folder) else [*plan, "--resume_from_checkpoint", "false", "--overwrite_output_dir"]
 
@@ -45,12 +47,15 @@ def summarize_folds(recipe: Recipe) -> dict[str, Any]:
     """Mean and sample standard deviation of the scores over the folds, in `cross_validation.json` of `output_dir`.
 
     Returns:
-        `num_folds` and, for each score, `mean`, `std` and the `folds`' own, fractions in [0, 1].
+        `num_folds`, `split_by`, whether checkpoints were `chosen_on_these` pictures and, for each score, `mean`, `std`
+        and the `folds`' own, fractions in [0, 1].
     """
     assert recipe.data.num_folds is not None
     folders = [fold_folder(recipe, fold) for fold in range(recipe.data.num_folds)]
     results = [json.loads((folder / RESULTS).read_text(encoding="utf-8")) for folder in folders]
-    summary: dict[str, Any] = {"num_folds": len(folders)}
+    split = json.loads((folders[0] / SPLIT).read_text(encoding="utf-8"))
+    summary: dict[str, Any] = {"num_folds": len(folders), "split_by": split["split_by"]}
+    summary["chosen_on_these"] = any("best_step" in result for result in results)
     for name in SCORES:
         scores = [result[name] for result in results]
         summary[name] = {"mean": statistics.mean(scores), "std": statistics.stdev(scores), "folds": scores}

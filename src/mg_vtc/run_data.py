@@ -10,7 +10,7 @@ from datasets import Dataset, DatasetDict
 from .data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders
 from .data.augmentation import Augmentation
 from .data.cache import PictureCache
-from .data.leaks import find_leaks
+from .data.leaks import count_bytes, find_leaks
 from .data.pictures import PictureDataset
 from .data.shards import load_stream
 from .data.splits import split_fold, split_stratified
@@ -28,7 +28,8 @@ class RunData(NamedTuple):
         parts: "train", "validation" and, if there is one, "test".
         class_names: In id order.
         split: What `split.json` says: `split_by` (one of `SPLIT_MEANINGS`) and, but for a stream, what repeats the
-            split, how many pictures of each part training knows (`leaks`), and the `file_name`s of the rows of each.
+            split, how many pictures of each part training knows (`leaks`), and of the rows of each part their
+            `file_name`s and `num_bytes`, which tell other pictures of these names apart.
     """
 
     parts: Mapping[str, PictureDataset | PictureStream]
@@ -71,6 +72,7 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
     _warn_of_unseen_classes(parts, class_names)
     if training.process_index == 0:  # which tells and writes it
         split["leaks"] = _look_for_leaks(rows, pixels, data)
+        split["num_bytes"] = {name: count_bytes(part).tolist() for name, part in rows.items()}
     return RunData(parts, class_names, split | {name: part["file_name"][:] for name, part in rows.items()})
 
 
@@ -112,11 +114,6 @@ def _split(source: DatasetDict, data: DataArguments, seed: int) -> tuple[Dataset
             raise ValueError(
                 "num_folds holds pictures out, but these bring their own validation split: leave it out, or put all "
                 "pictures into one split."
-            )
-        if data.split_by:
-            warnings.warn(
-                f"The pictures bring their own validation split, so they are not split by {data.split_by}.",
-                stacklevel=3,
             )
         return source, {"split_by": "given"}
     rows = source["train"]

@@ -133,19 +133,37 @@ def write_recipe(folder: Path, settings: dict[str, Any], *, resume: bool) -> Non
     Raises:
         ValueError: A setting of a resumed run is another one.
     """
-    path = folder / RECIPE
-    left_out = ("overwrite_output_dir", "resume_from_checkpoint", "hub_token")
-    kept = {key: value for key, value in settings.items() if key not in left_out and value is not None}
+    kept = _kept(settings)
     if resume:
-        begun = yaml.safe_load(path.read_text(encoding="utf-8"))
-        may_change = set(MAY_CHANGE) - ({"dataloader_num_workers"} if kept.get("streaming") else set())
-        for key in sorted((begun.keys() | kept.keys()) - may_change):
-            if begun.get(key) != kept.get(key):
-                raise ValueError(
-                    f"The run began with {key} {begun.get(key)!r}, now it is {kept.get(key)!r}: a run goes on with "
-                    f"the settings in {path}; start another one for others."
-                )
-    path.write_text(yaml.safe_dump(kept, sort_keys=True, allow_unicode=True), encoding="utf-8")
+        check_settings(folder, settings)
+    (folder / RECIPE).write_text(yaml.safe_dump(kept, sort_keys=True, allow_unicode=True), encoding="utf-8")
+
+
+def check_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Make sure that a run goes on as it began, but for what `MAY_CHANGE`.
+
+    Args:
+        folder: Folder of the run.
+        settings: Settings by name, with which it is to go on.
+
+    Raises:
+        ValueError: A setting that decides the outcome is another one.
+    """
+    path, kept = folder / RECIPE, _kept(settings)
+    begun = yaml.safe_load(path.read_text(encoding="utf-8"))
+    may_change = set(MAY_CHANGE) - ({"dataloader_num_workers"} if kept.get("streaming") else set())
+    for key in sorted((begun.keys() | kept.keys()) - may_change):
+        if begun.get(key) != kept.get(key):
+            raise ValueError(
+                f"The run began with {key} {begun.get(key)!r}, now it is {kept.get(key)!r}: a run goes on with "
+                f"the settings in {path}; start another one for others."
+            )
+
+
+def _kept(settings: dict[str, Any]) -> dict[str, Any]:
+    """What of the settings stands in `recipe.yaml`."""
+    left_out = ("overwrite_output_dir", "resume_from_checkpoint", "hub_token")
+    return {key: value for key, value in settings.items() if key not in left_out and value is not None}
 
 
 def _complete_checkpoints(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoProcessor
 
 from mg_vtc import evaluate_model, load_demo_dataset, write_evaluation
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
-from mg_vtc.evaluation.evaluate_model import check_report_folder, load_splits
+from mg_vtc.evaluation.evaluate_model import check_report_folder
 
 COLOURED = CLASS_NAMES[:4]  # the classes of `picture_folder`
 
@@ -200,9 +200,9 @@ def test_data_that_are_not_there_are_named(model_folder):
         evaluate_model(str(model_folder), "absent")
 
 
-def test_labels_file_names_folders_alone():
+def test_labels_file_names_folders_alone(model_folder):
     with pytest.raises(ValueError, match="demo brings its own class names"):
-        load_splits("demo", "imigue", 32, image_column="image", label_column="label", clip_column="clip")
+        evaluate_model(str(model_folder), "demo", labels_file="imigue")
 
 
 def test_numbers_of_folders_are_no_names(model_folder, pictures):

@@ -131,7 +131,9 @@ def test_report_is_leaky_by_design_exactly_where_frames_were_split(write, split_
     ("leaks", "told"),
     [
         ({"same_clip": 0, "same_bytes": 0, "near_duplicate": 3}, "3 that look nearly the same"),
-        ({"same_clip": 0, "same_bytes": 0, "near_duplicate": 0}, "None found"),
+        ({"same_clip": 0, "same_bytes": 0, "near_duplicate": 0}, "0 pictures of a clip that is in training too"),
+        ({"same_bytes": 2, "near_duplicate": 3}, "Clips are not known, 2 with the same bytes"),
+        ({}, "Not looked for"),
         (None, "Not looked for"),
     ],
 )

@@ -118,4 +118,21 @@ def test_checkpoint_has_the_records_of_its_run(tmp_path):
 
 
 def test_model_without_a_run_has_no_records(tmp_path):
-    assert read_records(str(tmp_path)) == read_records("org/name") == ({}, None, {})
+    assert read_records(str(tmp_path)) == ({}, None, {})
+
+
+def test_pictures_of_the_same_names_and_other_bytes_are_not_those_of_the_run():
+    features = datasets.Features(
+        image=datasets.Image(), label=datasets.ClassLabel(names=["a", "b"]), file_name=datasets.Value("string")
+    )
+
+    def make(*sizes):
+        rows = {"image": [{"bytes": b"x" * size, "path": None} for size in sizes], "label": [0, 1, 0]}
+        rows["file_name"] = ["train/0", "train/1", "train/2"]
+        return datasets.DatasetDict(train=datasets.Dataset.from_dict(rows, features=features))
+
+    run = {"split_by": "frame", "seed": 0, "train": ["train/0", "train/2"], "validation": ["train/1"]}
+    run["num_bytes"] = {"train": [10, 30], "validation": [20]}
+    assert names_of(choose_rows(make(10, 20, 30), run)) == ["train/1"]
+    others = choose_rows(make(11, 21, 31), run)
+    assert (len(others.rows), others.part, others.num_training_rows) == (3, "all", 0)

@@ -182,7 +182,7 @@ def _take_prints(rows: datasets.Dataset, pixels: np.ndarray | None, image_size: 
     batches = [thumbnails[first : first + CHUNK] for first in range(0, len(thumbnails), CHUNK)]
     has_content = np.concatenate([batch.std((2, 3)).max(1) >= MIN_CONTRAST for batch in batches])  # (num_rows,)
     hashes = np.concatenate([hash_pictures(batch) for batch in batches])  # (num_rows,)
-    return _Prints(thumbnails, hashes, has_content, _count_bytes(rows))
+    return _Prints(thumbnails, hashes, has_content, count_bytes(rows))
 
 
 def _read_pictures(
@@ -210,7 +210,7 @@ def _undecoded(rows: datasets.Dataset) -> datasets.Dataset:
     return rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
 
 
-def _count_bytes(rows: datasets.Dataset) -> np.ndarray:
+def count_bytes(rows: datasets.Dataset) -> np.ndarray:
     """Return how many bytes each picture has, int64 (num_rows,), without reading those of files."""
     sizes: list[int] = []
     for table in rows.select_columns("image").with_format("arrow").iter(1000):

@@ -64,8 +64,15 @@ def find_groups(
             listed = "; ".join(found) or f"no {', '.join(METADATA_FILES)} in {', '.join(map(str, folders))}"
             raise ValueError(f"No metadata file has the column {column!r} that {group}s are asked of: {listed}.")
     clips = {path: name_clip(name) for path, name in file_names.items()}
-    if "clip" not in groups and None not in clips.values():
+    others = [str(path) for path, clip in clips.items() if clip is None]
+    if "clip" not in groups and not others:
         groups["clip"] = {path: clip for path, clip in clips.items() if clip is not None}
+    elif "clip" not in groups and len(others) < len(clips) / 2:
+        warnings.warn(
+            f"Clips count as unknown, as {len(others)} of {len(clips)} pictures are not named "
+            f"<clip>.<frame>.<extension>: {shorten(others)}. Rename them, or tell the clips in a metadata.csv.",
+            stacklevel=4,
+        )
     return groups
 
 
@@ -92,7 +99,8 @@ def read_group_columns(
 ) -> dict[str, dict[str, list[str | None]]]:
     """Read the clips and subjects of a data set that has columns for them.
 
-    A column of the default name is passed over where a split lacks it or it holds neither text nor whole numbers.
+    A column of the default name is passed over where a split lacks it or it holds neither text nor whole numbers and,
+    with a warning, where a value is empty.
 
     Args:
         splits: Split name to rows.
@@ -113,9 +121,11 @@ def read_group_columns(
         if faults and column != group:
             raise ValueError(f"There are no {group}s to read in the column {column!r}: {faults[0]}.")
         if not faults:
-            groups[group] = {
-                split: _read_keys(rows[column][:], labelled[split], column, split) for split, rows in splits.items()
-            }
+            values = {split: rows[column][:] for split, rows in splits.items()}
+            if column == group and (empty := _count_empty(values, labelled)):
+                warnings.warn(f"{group}s count as unknown, as {empty} rows have none in {column!r}.", stacklevel=4)
+            else:
+                groups[group] = {split: _read_keys(values[split], labelled[split], column, split) for split in splits}
     return groups
 
 
@@ -128,6 +138,10 @@ def _find_column_fault(rows: datasets.Dataset, split: str, column: str) -> str |
     ):
         return None
     return f"in the split {split} it holds {feature}, not text or whole numbers"
+
+
+def _count_empty(values: Mapping[str, Sequence[object]], labelled: Mapping[str, Collection[int]]) -> int:
+    return sum(values[split][row] in (None, "") for split, rows in labelled.items() for row in rows)
 
 
 def _read_keys(values: Sequence[object], labelled: Collection[int], column: str, split: str) -> list[str | None]:

@@ -66,6 +66,6 @@ def _refuse(data_names: Sequence[str], model_names: Sequence[str], unknown: list
     else:
         fault = f"The model does not know all of the data's classes, not {shorten(unknown)}."
     return (
-        f"{fault} {way_out} The data's {len(data_names)}: {shorten(data_names)}. The model's {len(model_names)}: "
-        f"{shorten(model_names)}."
+        f"{fault} {way_out} The data's {len(data_names)}: {', '.join(map(repr, data_names))}. The model's "
+        f"{len(model_names)}: {', '.join(map(repr, model_names))}."
     )

@@ -47,10 +47,12 @@ def evaluate_model(
     data: str,
     *,
     part: str | None = None,
+    config_name: str | None = None,
     labels_file: str | None = None,
+    skip_bad_images: bool = False,
     image_column: str = "image",
     label_column: str = "label",
-    clip_column: str = "clip",
+    clip_column: str | None = None,
     zero_shot: bool = False,
     prompt_template: str | None = None,
     batch_size: int = 32,
@@ -61,10 +63,12 @@ def evaluate_model(
         model: Folder or Hub id of a model of this package.
         data: Folder of class folders or of splits, folder of Parquet files, Hub data set, or "demo".
         part: "train", "validation", "test" or "all"; by default as `choose_rows` has it, never rows of the training.
+        config_name: Which configuration, for a Hub data set that has several.
         labels_file: Names of the class folders, as for `load_image_folder`.
+        skip_bad_images: Whether unreadable files of a folder are left out with a warning instead of refused.
         image_column: Column of the pictures in a Hub data set or in Parquet files.
         label_column: Column of the classes in it.
-        clip_column: Column of the clips in it, or in a metadata file of a folder.
+        clip_column: Column of the clips in it, or in a metadata file of a folder; by default that of the run.
         zero_shot: Whether the data's own class names are encoded; else they must be among those of the training.
         prompt_template: With `zero_shot`, the text of a class, with `{}` for its name; by default the model's.
         batch_size: Pictures at a time.
@@ -78,8 +82,16 @@ def evaluate_model(
         raise ValueError("--prompt_template goes with --zero_shot: the classes of the training have their texts.")
     network, image_processor = _open_on_device(model)
     records = read_records(model)
-    columns = {"image_column": image_column, "label_column": label_column, "clip_column": clip_column}
-    splits = load_splits(data, labels_file, find_image_size(image_processor), **columns)
+    splits = load_splits(
+        data,
+        config_name,
+        labels_file,
+        demo_size=find_image_size(image_processor),
+        skip_bad_images=skip_bad_images,
+        image_column=image_column,
+        label_column=label_column,
+        clip_column=clip_column or records.recipe.get("clip_column_name", "clip"),
+    )
     chosen = choose_rows(splits, records.split, part)
     _warn_of_training_rows(chosen)
     template = prompt_template or network.config.prompt_template
@@ -94,9 +106,19 @@ def evaluate_model(
 
 
 def load_splits(
-    data: str, labels_file: str | None, demo_size: int, *, image_column: str, label_column: str, clip_column: str
+    data: str,
+    config_name: str | None,
+    labels_file: str | None,
+    *,
+    demo_size: int,
+    skip_bad_images: bool,
+    image_column: str,
+    label_column: str,
+    clip_column: str,
 ) -> DatasetDict:
-    """Load pictures from wherever `data` says, by split; the demo is drawn with `demo_size` pixels a side.
+    """Load pictures from wherever `data` says, by split, as `evaluate_model` has it.
+
+    The demo is drawn with `demo_size` pixels a side.
 
     Raises:
         FileNotFoundError: There is no such folder and no such data set within reach.
@@ -105,13 +127,17 @@ def load_splits(
     folder = Path(data)
     is_parquet = any(path.name not in METADATA_FILES for path in folder.rglob("*.parquet"))
     if folder.exists() and data != "demo" and not is_parquet:
-        return load_image_folder(folder, labels_file, clip_column=clip_column)
-    if labels_file is not None:
-        raise ValueError(f"--labels_file names the folders of pictures; {data} brings its own class names.")
+        return load_image_folder(folder, labels_file, skip_bad_images=skip_bad_images, clip_column=clip_column)
+    if labels_file is not None or skip_bad_images:
+        raise ValueError(
+            f"--labels_file and --skip_bad_images go with folders of pictures; {data} brings its own class names."
+        )
     if data == "demo":
         return DatasetDict(train=load_demo_dataset(demo_size))
     try:
-        return load_hub_dataset(data, image_column=image_column, label_column=label_column, clip_column=clip_column)
+        return load_hub_dataset(
+            data, config_name, image_column=image_column, label_column=label_column, clip_column=clip_column
+        )
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"There is no folder {data!r}, and no data set of this name on a Hub within reach."

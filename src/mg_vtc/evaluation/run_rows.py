@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 from datasets import Dataset, DatasetDict, concatenate_datasets
+from huggingface_hub import snapshot_download
 from transformers.trainer import TRAINER_STATE_NAME
 
+from ..data.leaks import count_bytes
 from ..run_folder import RECIPE, SPLIT
 
 PARTS = ("train", "validation", "test")
@@ -50,14 +52,14 @@ class ChosenRows(NamedTuple):
 
 
 def read_records(model_id: str) -> RunRecords:
-    """Read what is beside a model, or for a checkpoint beside the model of its run."""
+    """Read what is beside a model, here or on the Hub, or for a checkpoint beside the model of its run."""
+    names = [SPLIT, TRAINER_STATE_NAME, RECIPE]
     folder = Path(model_id)
+    if not folder.is_dir():
+        folder = Path(snapshot_download(model_id, allow_patterns=names))
     if folder.resolve().name.startswith("checkpoint-") and not (folder / SPLIT).exists():
         folder = folder.resolve().parent
-    texts = {
-        name: path.read_text(encoding="utf-8") if (path := folder / name).is_file() else None
-        for name in (SPLIT, TRAINER_STATE_NAME, RECIPE)
-    }
+    texts = {name: path.read_text(encoding="utf-8") if (path := folder / name).is_file() else None for name in names}
     split, state, recipe = texts.values()
     return RunRecords(
         json.loads(split) if split else {}, json.loads(state) if state else None, yaml.safe_load(recipe or "{}")
@@ -103,7 +105,7 @@ def choose_rows(splits: DatasetDict, run: Mapping[str, Any], part: str | None = 
         ValueError: There is no such part; or none is asked for, and only rows of the training are there, or some rows
             are the run's and others are not.
     """
-    assigned = assign_parts({split: rows["file_name"][:] for split, rows in splits.items()}, run)
+    assigned = assign_parts(*_identify(splits, run))
     part = part or _default_part(splits, assigned)
     if part not in (*PARTS, "all"):
         raise ValueError(f"part must be train, validation, test or all, got {part!r}.")
@@ -124,6 +126,23 @@ def choose_rows(splits: DatasetDict, run: Mapping[str, Any], part: str | None = 
     num_training_rows = sum(assigned[split][row] == "train" for split, rows in selected.items() for row in rows)
     train_labels = _labels_of(splits, assigned, "train")
     return ChosenRows(chosen, part, of_run, split_by, num_training_rows, train_labels if len(train_labels) else None)
+
+
+def _identify(splits: DatasetDict, run: Mapping[str, Any]) -> tuple[dict[str, list[str]], Mapping[str, Any]]:
+    """File names of the data and of the run, with the bytes of the pictures where the run tells them.
+
+    Rows of data sets of the Hub have but numbers for names, and "0000.0.jpg" is in many a folder.
+    """
+    names = {split: rows["file_name"][:] for split, rows in splits.items()}
+    if "num_bytes" not in run:
+        return names, run
+    sizes = {split: count_bytes(rows) for split, rows in splits.items()}
+    of_run = {part: _join(run[part], run["num_bytes"][part]) for part in PARTS if part in run}
+    return {split: _join(names[split], sizes[split]) for split in splits}, {**run, **of_run}
+
+
+def _join(names: Iterable[str], sizes: Iterable[int]) -> list[str]:
+    return [f"{name} of {size} bytes" for name, size in zip(names, sizes, strict=True)]
 
 
 def _default_part(splits: DatasetDict, assigned: dict[str, list[str | None]]) -> str:
