@@ -49,6 +49,8 @@ def make_calibration(answers, num_bins=10):
         bins.append({"low": one / num_bins, "high": (one + 1) / num_bins, "count": int(rows.sum())})
         for name, values in (("confidence", confidence), ("accuracy", right)):
             bins[-1][name] = float(values[rows].mean()) if rows.any() else None
+        accuracy = bins[-1]["accuracy"]
+        bins[-1] |= {"accuracy_low": accuracy and accuracy / 2, "accuracy_high": accuracy and (accuracy + 1) / 2}
     return bins
 
 

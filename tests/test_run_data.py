@@ -121,6 +121,7 @@ STREAMING = (
     *("--streaming", "--max_steps", "6", "--shuffle_buffer", "10", "--image_size", "32", "--augmentation", "1"),
     *("--vision_config", json.dumps(TINY_RESNET), "--text_config", json.dumps(TINY_DISTILBERT)),
     *("--eval_strategy", "steps", "--eval_steps", "3", "--save_strategy", "steps", "--save_steps", "3"),
+    *("--save_total_limit", "2"),  # the last one, too, where it is not the best
     *("--logging_strategy", "steps", "--logging_steps", "3", "--per_device_train_batch_size", "8", "--use_cpu"),
 )
 

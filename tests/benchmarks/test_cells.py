@@ -60,7 +60,9 @@ def test_cell_that_fails_is_named_with_its_screen(tmp_path):
     with pytest.raises(SystemExit, match=r"Cell 'bad' failed; its screen is in .*bad\.log"):
         run_cells(tmp_path, jobs=1, good=1, bad=-1, later=2)
     assert ran(tmp_path) == ["bad", "good"]
-    assert (tmp_path / "bad.log").read_text() == "--value -1\na value below zero\n"
+    flags, revision, screen = (tmp_path / "bad.log").read_text().splitlines()
+    assert (flags, screen) == ("--value -1", "a value below zero")
+    assert [f"at revision {one}" for one in cells.revisions_of(["bad"], tmp_path)] == [revision]
     with pytest.raises(SystemExit, match="'bad' failed"):
         run_cells(tmp_path, jobs=1, good=1, bad=-1, later=2)
     assert ran(tmp_path) == ["bad", "bad", "good"]

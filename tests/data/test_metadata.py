@@ -72,7 +72,9 @@ def test_names_of_frames_tell_the_clips(tmp_path: Path):
 
 
 def test_one_name_that_is_no_frame_leaves_all_splits_without_clips(tmp_path: Path):
-    splits = load_image_folder(write_pictures(tmp_path, "train/nod/0.0.png", "train/wave/0.1.png", "val/nod/x.png"))
+    folder = write_pictures(tmp_path, "train/nod/0.0.png", "train/wave/0.1.png", "val/nod/x.png")
+    with pytest.warns(UserWarning, match=r"Clips count as unknown, as 1 of 3 pictures are not named .*x\.png"):
+        splits = load_image_folder(folder)
     assert [rows.column_names for rows in splits.values()] == [["image", "label", "file_name"]] * 2
 
 
@@ -273,10 +275,12 @@ def test_rows_left_out_need_no_clip(write_split):
     assert rows["file_name"][:] == ["train/0", "train/2"]
 
 
-def test_empty_value_of_a_column_is_refused(write_split):
-    name = write_split("train", [0, 1], clip=(["x", None], Value("string")))
-    with pytest.raises(ValueError, match=r"column 'clip' .* row 1 of the split train: None"):
-        load_hub_dataset(name)
+def test_column_with_an_empty_value_is_passed_over_unless_asked_for(write_split):
+    name = write_split("train", [0, 1], clip=(["x", None], Value("string")), take=(["x", None], Value("string")))
+    with pytest.warns(UserWarning, match="clips count as unknown, as 1 rows have none in 'clip'"):
+        assert "clip" not in load_hub_dataset(name)["train"].column_names
+    with pytest.raises(ValueError, match=r"column 'take' .* row 1 of the split train: None"):
+        load_hub_dataset(name, clip_column="take")
 
 
 def test_column_of_some_splits_is_passed_over_unless_asked_for(write_split):

@@ -120,12 +120,19 @@ def test_bars_are_as_long_as_the_scores():
 
 
 def test_reliability_diagram_shows_the_bins_that_hold_pictures():
+    keys = ("low", "high", "confidence", "accuracy", "accuracy_low", "accuracy_high", "count")
     bins = [
-        {"low": 0.0, "high": 0.5, "confidence": 0.4, "accuracy": 0.3, "count": 12},
-        {"low": 0.5, "high": 0.8, "confidence": None, "accuracy": None, "count": 0},
-        {"low": 0.8, "high": 1.0, "confidence": 0.95, "accuracy": 1.0, "count": 1234},
+        dict(zip(keys, (0.0, 0.5, 0.4, 0.3, 0.1, 0.5, 12), strict=True)),
+        dict(zip(keys, (0.5, 0.8, None, None, None, None, 0), strict=True)),
+        dict(zip(keys, (0.8, 1.0, 0.95, 1.0, 0.9, 1.0, 1234), strict=True)),
     ]
     main, below = draw_reliability(bins).axes
+    assert [(bar.get_x(), round(bar.get_width(), 9)) for bar in below.patches] == [(0.0, 0.5), (0.8, 0.2)]
+    (intervals,) = main.collections
+    assert [segment.tolist() for segment in intervals.get_segments()] == [
+        [[0.4, 0.1], [0.4, 0.5]],
+        [[0.95, 0.9], [0.95, 1.0]],
+    ]
     assert main.lines[1].get_xydata().tolist() == [[0.4, 0.3], [0.95, 1.0]]
     assert [text.get_text() for text in below.texts] == ["12", "1,234"]
 

@@ -56,7 +56,7 @@ def test_scores_in_closed_form(describe):
     assert results["scores"]["expected_calibration_error"]["value"] == pytest.approx(confidence - 4 / 6)
     first, _, last = results["classes"]
     assert first == {"name": "a", "precision": 0.75, "recall": 0.75, "f1": 0.75, "support": 4}
-    assert last == {"name": "c", "precision": 0, "recall": 0, "f1": 0, "support": 0}
+    assert last == {"name": "c", "precision": None, "recall": None, "f1": None, "support": 0}
 
 
 def test_bins_without_a_row_are_left_out(describe):
@@ -64,7 +64,9 @@ def test_bins_without_a_row_are_left_out(describe):
     assert only["count"] == 6
     assert only["accuracy"] == pytest.approx(4 / 6)
     assert only["confidence"] == pytest.approx(np.exp(3) / (np.exp(3) + 2))
-    assert only["low"] < only["accuracy"] < only["high"]
+    assert only["accuracy_low"] < only["accuracy"] < only["accuracy_high"]
+    assert only["low"] < only["confidence"] <= only["high"]
+    assert only["high"] - only["low"] == pytest.approx(1 / 15)
 
 
 def test_constant_answers_are_the_commonest_of_training_or_else_of_the_scored_rows(describe):

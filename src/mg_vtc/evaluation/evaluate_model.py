@@ -47,15 +47,11 @@ def evaluate_model(
     data: str,
     *,
     part: str | None = None,
-    config_name: str | None = None,
-    labels_file: str | None = None,
-    skip_bad_images: bool = False,
-    image_column: str = "image",
-    label_column: str = "label",
-    clip_column: str | None = None,
     zero_shot: bool = False,
     prompt_template: str | None = None,
     batch_size: int = 32,
+    clip_column: str | None = None,
+    **reading: Any,
 ) -> Evaluation:
     """Score a saved model on labelled pictures.
 
@@ -63,15 +59,11 @@ def evaluate_model(
         model: Folder or Hub id of a model of this package.
         data: Folder of class folders or of splits, folder of Parquet files, Hub data set, or "demo".
         part: "train", "validation", "test" or "all"; by default as `choose_rows` has it, never rows of the training.
-        config_name: Which configuration, for a Hub data set that has several.
-        labels_file: Names of the class folders, as for `load_image_folder`.
-        skip_bad_images: Whether unreadable files of a folder are left out with a warning instead of refused.
-        image_column: Column of the pictures in a Hub data set or in Parquet files.
-        label_column: Column of the classes in it.
-        clip_column: Column of the clips in it, or in a metadata file of a folder; by default that of the run.
         zero_shot: Whether the data's own class names are encoded; else they must be among those of the training.
         prompt_template: With `zero_shot`, the text of a class, with `{}` for its name; by default the model's.
         batch_size: Pictures at a time.
+        clip_column: Column of the clips in a Hub data set or a metadata file; by default that of the run.
+        reading: How the data are read, as for `load_splits`.
 
     Raises:
         OSError: There is no such model, folder or data set within reach.
@@ -82,16 +74,8 @@ def evaluate_model(
         raise ValueError("--prompt_template goes with --zero_shot: the classes of the training have their texts.")
     network, image_processor = _open_on_device(model)
     records = read_records(model)
-    splits = load_splits(
-        data,
-        config_name,
-        labels_file,
-        demo_size=find_image_size(image_processor),
-        skip_bad_images=skip_bad_images,
-        image_column=image_column,
-        label_column=label_column,
-        clip_column=clip_column or records.recipe.get("clip_column_name", "clip"),
-    )
+    clip_column = clip_column or records.recipe.get("clip_column_name", "clip")
+    splits = load_splits(data, find_image_size(image_processor), clip_column=clip_column, **reading)
     chosen = choose_rows(splits, records.split, part)
     _warn_of_training_rows(chosen)
     template = prompt_template or network.config.prompt_template
@@ -107,18 +91,26 @@ def evaluate_model(
 
 def load_splits(
     data: str,
-    config_name: str | None,
-    labels_file: str | None,
-    *,
     demo_size: int,
-    skip_bad_images: bool,
-    image_column: str,
-    label_column: str,
-    clip_column: str,
+    *,
+    config_name: str | None = None,
+    labels_file: str | None = None,
+    skip_bad_images: bool = False,
+    image_column: str = "image",
+    label_column: str = "label",
+    clip_column: str = "clip",
 ) -> DatasetDict:
-    """Load pictures from wherever `data` says, by split, as `evaluate_model` has it.
+    """Load pictures from wherever `data` says, by split.
 
-    The demo is drawn with `demo_size` pixels a side.
+    Args:
+        data: As for `evaluate_model`.
+        demo_size: Height and width in which the demo is drawn, in pixels.
+        config_name: Which configuration, for a Hub data set that has several.
+        labels_file: Names of the class folders, as for `load_image_folder`.
+        skip_bad_images: Whether unreadable files of a folder are left out with a warning instead of refused.
+        image_column: Column of the pictures in a Hub data set or in Parquet files.
+        label_column: Column of the classes in it.
+        clip_column: Column of the clips in it, or in a metadata file of a folder.
 
     Raises:
         FileNotFoundError: There is no such folder and no such data set within reach.

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..hub.card import library_versions
+from .calibration import NUM_BINS
 from .intervals import LEVEL, NUM_RESAMPLES
-from .metrics import constant_answer_baselines
+from .metrics import constant_answer_baselines, predict_classes
 from .run_rows import ChosenRows, RunRecords
 from .scores import Scores, score_answers
 
@@ -48,7 +49,8 @@ def describe_results(
 
     Returns:
         `model`, `data`, `conditions`, `scores` (each with `value`, `low` and `high`), `baselines`, `classes` (a row a
-        class) and `calibration` (a row a bin that is not empty, from low to high confidence). All of it is JSON.
+        class; null where undefined) and `calibration` (a row a bin that is not empty, from low to high confidence).
+        All of it is JSON.
     """
     return {
         "model": model,
@@ -87,7 +89,9 @@ def _describe_conditions(answers: Answers, chosen: ChosenRows, records: RunRecor
 def _describe_scores(answers: Answers, train_labels: np.ndarray | None) -> dict[str, Any]:
     scores = score_answers(answers.logits, answers.labels, answers.clips)
     baselines = constant_answer_baselines(answers.labels if train_labels is None else train_labels, answers.labels)
-    by_class = zip(answers.class_names, *(column.tolist() for column in scores.classes), strict=True)
+    predicted = predict_classes(answers.logits)  # (num_rows,)
+    num_answers = np.bincount(predicted + 1, minlength=len(answers.class_names) + 1)[1:]  # (num_classes,)
+    by_class = zip(answers.class_names, *(column.tolist() for column in scores.classes), num_answers, strict=True)
     return {
         "scores": {name: interval._asdict() for name, interval in scores.intervals.items()},
         "baselines": {
@@ -101,18 +105,32 @@ def _describe_scores(answers: Answers, train_labels: np.ndarray | None) -> dict[
             },
         },
         "classes": [
-            {"name": name, "precision": precision, "recall": recall, "f1": f1, "support": int(support)}
-            for name, precision, recall, f1, support in by_class
+            {
+                "name": name,
+                "precision": precision if answered else None,
+                "recall": recall if support else None,
+                "f1": f1 if support else None,
+                "support": int(support),
+            }
+            for name, precision, recall, f1, support, answered in by_class
         ],
         "calibration": _describe_bins(scores),
     }
 
 
 def _describe_bins(scores: Scores) -> list[dict[str, Any]]:
-    """The bins that have a row, from low to high confidence."""
+    """The bins that have a row, from low to high confidence: their bounds, and the accuracy with its interval."""
     columns = [*(column.tolist() for column in scores.bins), scores.bin_low.tolist(), scores.bin_high.tolist()]
     return [
-        {"confidence": confidence, "accuracy": accuracy, "count": int(count), "low": low, "high": high}
-        for confidence, accuracy, count, low, high in zip(*columns, strict=True)
+        {
+            "low": number / NUM_BINS,
+            "high": (number + 1) / NUM_BINS,
+            "confidence": confidence,
+            "accuracy": accuracy,
+            "accuracy_low": low,
+            "accuracy_high": high,
+            "count": int(count),
+        }
+        for number, (confidence, accuracy, count, low, high) in enumerate(zip(*columns, strict=True))
         if count > 0
     ]
