@@ -56,7 +56,7 @@ def test_scores_in_closed_form(describe):
     assert results["scores"]["expected_calibration_error"]["value"] == pytest.approx(confidence - 4 / 6)
     first, _, last = results["classes"]
     assert first == {"name": "a", "precision": 0.75, "recall": 0.75, "f1": 0.75, "support": 4}
-    assert last == {"name": "c", "precision": None, "recall": None, "f1": None, "support": 0}
+    assert last == {"name": "c", "precision": 0, "recall": None, "f1": None, "support": 0}
 
 
 def test_bins_without_a_row_are_left_out(describe):
