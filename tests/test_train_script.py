@@ -451,7 +451,7 @@ def test_split_of_frames_tells_of_the_clips_on_both_sides(train, picture_folder)
 
 @pytest.mark.parametrize("loss_type", TRAINING_LOSS_TYPES)
 def test_every_objective_learns_the_colours(loss_type, train, picture_folder):
-    folder = train(*TINY, "--train_dir", picture_folder, "--loss_type", loss_type, "--num_train_epochs", 16)
+    folder = train(*TINY, "--train_dir", picture_folder, "--loss_type", loss_type, "--num_train_epochs", 40)
     results = read_json(folder / "all_results.json")
     assert results["eval_top1_accuracy"] > 2 * results["baseline_majority_class_top1_accuracy"]
     assert math.isfinite(results["eval_loss"])
