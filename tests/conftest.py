@@ -1,6 +1,7 @@
 """What the tests share: no network, small towers, and folders of small pictures."""
 
 import os
+import warnings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -13,8 +14,10 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from transformers.utils import logging
 
 from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
+from mg_vtc.cli import main
 from mg_vtc.evaluation.metrics import score_top_k
 from mg_vtc.processing import build_processor, build_tokenizer
 
@@ -147,3 +150,36 @@ def make_trainer(model, processor, tmp_path):
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def two_class_run(processor, tmp_path_factory):
+    """A saved model of the first two classes."""
+    from saved_models import save_model  # which imports this file
+
+    folder = tmp_path_factory.mktemp("runs") / "mine"
+    save_model(folder, TINY_RESNET, tokenizer=processor.tokenizer, id2label=dict(enumerate(CLASS_NAMES[:2])))
+    return folder
+
+
+@pytest.fixture
+def mg_vtc_command(monkeypatch):
+    """The command `mg-vtc` within the process of the tests, to which it leaves its settings as they were."""
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    yield lambda *arguments: main([str(argument) for argument in arguments])
+    logging.enable_progress_bar()
+    datasets.enable_progress_bars()
+
+
+@pytest.fixture
+def refusal(mg_vtc_command):
+    """The words with which the command refuses arguments."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            mg_vtc_command(*arguments)
+        assert isinstance(stop.value.code, str)  # a text as exit code is printed, and 1 is returned
+        assert "\n" not in stop.value.code
+        return stop.value.code
+
+    return run
