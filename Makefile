@@ -17,8 +17,8 @@ install: $(VENV)/installed  ## Make .venv with the package and what its tests ne
 demo: install  ## Train small towers on the drawn demo, two to four minutes on two cores
 	$(VENV)/bin/accelerate launch train.py configs/demo.yaml --overwrite_output_dir
 
-test: install  ## Run the tests, offline
-	$(PYTHON) -m pytest
+test: install  ## Run the tests, offline, a file to a core
+	$(PYTHON) -m pytest --numprocesses auto --dist loadfile
 
 check: install  ## Lint, check the format and the types
 	$(VENV)/bin/ruff check
