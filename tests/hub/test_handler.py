@@ -319,6 +319,11 @@ REFUSED = {
         r"has 1001 labels",
     ),
     "long label": ({"inputs": RGB, "parameters": {"candidate_labels": ["up " * 600]}}, r"too long for this model"),
+    "label that is a file": (
+        {"inputs": RGB, "parameters": {"candidate_labels": [[RGB]]}},
+        r"characters\); each must be",
+    ),
+    "name that is a file": ({"inputs": RGB, "parameters": {RGB: 1}}, r"no parameter .* characters\); there are"),
     "template without labels": ({"inputs": RGB, "parameters": {"hypothesis_template": "{}"}}, r"of which there are"),
     "template without a place": (
         {"inputs": RGB, "parameters": {"candidate_labels": LABELS, "hypothesis_template": "{label}"}},

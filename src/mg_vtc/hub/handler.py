@@ -44,6 +44,7 @@ class EndpointHandler:
     """
 
     def __init__(self, path: str) -> None:
+        # the code of the model came with this file, which runs already
         local: dict[str, Any] = {"trust_remote_code": True, "local_files_only": True}
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = AutoModel.from_pretrained(path, **local).eval().to(device)
@@ -106,10 +107,10 @@ class EndpointHandler:
             raise ValueError(f"'candidate_labels' has {len(labels)} labels; send 1 to {MAX_LABELS}.")
         for label in labels:
             if not isinstance(label, str) or not label.strip():
-                raise ValueError(f"'candidate_labels' has {label!r}; each must be a text that is not empty.")
+                raise ValueError(f"'candidate_labels' has {_shorten(label)}; each must be a text that is not empty.")
         template = parameters.get("hypothesis_template", config.prompt_template)
         if template.count("{}") != 1:
-            raise ValueError(f"'hypothesis_template' needs one '{{}}' for the label, got {template!r}.")
+            raise ValueError(f"'hypothesis_template' needs one '{{}}' for the label, got {_shorten(template)}.")
         return labels, self._cached_text_states(tuple(template.replace("{}", label) for label in labels))
 
     def _get_text_states(self, texts: tuple[str, ...]) -> torch.Tensor:
@@ -139,7 +140,7 @@ def _read_request(data: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     unknown = sorted(set(data) - {"inputs", "parameters", "options"})  # options are for the service, not for the model
     if unknown or data.get("inputs") is None:
         raise ValueError(
-            f"A request has the fields 'inputs' (pictures) and 'parameters', this one has {sorted(data)}. "
+            f"A request has the fields 'inputs' (pictures) and 'parameters', this one has {_shorten(sorted(data))}. "
             "What is no picture goes into 'parameters'."
         )
     inputs, given = data["inputs"], {} if data.get("parameters") is None else data["parameters"]
@@ -150,12 +151,12 @@ def _read_request(data: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         if "image" not in inputs or inside.keys() & given.keys():
             raise ValueError(
                 f"'inputs' as a mapping has an 'image', and parameters that 'parameters' does not repeat; its fields "
-                f"are {sorted(inputs)}, those of 'parameters' are {sorted(given)}."
+                f"are {_shorten(sorted(inputs))}, those of 'parameters' are {_shorten(sorted(given))}."
             )
         inputs, given = inputs["image"], inside | given
     for name, value in given.items():
         if name not in PARAMETERS:
-            raise ValueError(f"There is no parameter {name!r}; there are {', '.join(map(repr, PARAMETERS))}.")
+            raise ValueError(f"There is no parameter {_shorten(name)}; there are {', '.join(map(repr, PARAMETERS))}.")
         kind, words = PARAMETERS[name]
         if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
             raise ValueError(f"{name!r} must be {words}, got {_shorten(value)}.")
