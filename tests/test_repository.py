@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -40,6 +41,12 @@ def test_files_that_ship_to_the_hub_import_torch_transformers_and_each_other(nam
         else:
             allowed = {"torch", "transformers", "huggingface_hub"}  # the last for transformers' own `strict`
             assert module.split(".")[0] in standard | allowed, module
+
+
+def test_handler_of_the_endpoint_stands_alone():
+    for level, module in imports_of(room("hub/handler")):
+        assert level == 0
+        assert module.split(".")[0] in {*sys.stdlib_module_names, "torch", "transformers", "PIL"}, module
 
 
 def test_losses_import_torch_alone():

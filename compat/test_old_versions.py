@@ -1,0 +1,83 @@
+"""A checkpoint answers alike in the oldest versions that pyproject.toml allows and in those that are installed."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+from build import PINS, PYTHON, ROOT
+from packaging.version import Version
+from PIL import Image
+
+PYTHONS = {"newest": sys.executable, "oldest": str(PYTHON)}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Runs a script in one of the two environments, with empty caches, no network and nobody to answer."""
+
+    def run_script(age, *arguments):
+        home = tmp_path_factory.mktemp("home")
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment |= {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        environment["PYTHONPATH"] = str(ROOT / "src")
+        done = subprocess.run(
+            [PYTHONS[age], "-W", "error", *map(str, arguments)],
+            cwd=home,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run_script
+
+
+@pytest.fixture(scope="module", params=["newest", "oldest"])
+def checkpoints(request, run, tmp_path_factory):
+    """Checkpoints that one of the environments wrote, and its own answers by them."""
+    folder = tmp_path_factory.mktemp(f"written_by_{request.param}")
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "picture.png")
+    script = ROOT / "compat" / "checkpoints.py"
+    run(request.param, script, "write", folder)
+    return folder, json.loads(run(request.param, script, "read", folder))
+
+
+@pytest.mark.parametrize("way", [[], ["--without_package"]], ids=["package", "remote_code"])
+@pytest.mark.parametrize("reader", ["newest", "oldest"])
+def test_checkpoint_answers_alike_whoever_wrote_it_and_whoever_reads_it(checkpoints, run, reader, way):
+    folder, expected = checkpoints
+    answers = json.loads(run(reader, ROOT / "compat" / "checkpoints.py", "read", folder, *way))
+    assert answers.keys() == expected.keys()
+    for towers, of_ways in expected.items():
+        assert answers[towers].keys() == of_ways.keys()
+        for way_of_asking, values in of_ways.items():
+            assert max(values) > min(values)  # or a permutation would not show
+            assert answers[towers][way_of_asking] == pytest.approx(values, abs=1e-5), (towers, way_of_asking)
+
+
+def test_the_oldest_versions_are_the_lower_bounds_and_the_newest_are_newer(run):
+    wanted = [pin.split("==") for pin in PINS.read_text().splitlines()]
+    names = [name for name, _ in wanted]
+    code = (
+        "import json, sys; from importlib.metadata import version; print(json.dumps(list(map(version, sys.argv[1:]))))"
+    )
+    found = json.loads(run("oldest", "-c", code, *names))
+    for (name, lower_bound), of_oldest in zip(wanted, found, strict=True):
+        if name != "torch":
+            assert Version(of_oldest) == Version(lower_bound), name
+    assert Version(version("transformers")) > Version(found[names.index("transformers")])
+
+
+def test_oldest_versions_train_and_the_newest_read_the_run(run, tmp_path):
+    code = "from mg_vtc import MgVtcModel; import sys; print(MgVtcModel.from_pretrained(sys.argv[1]).num_parameters())"
+    settings = ["--max_steps", "1", "--output_dir", tmp_path / "run", "--use_cpu", "true", "--decode_once", "false"]
+    run("oldest", ROOT / "train.py", ROOT / "configs" / "demo.yaml", *settings)
+    assert int(run("newest", "-c", code, tmp_path / "run")) == int(run("oldest", "-c", code, tmp_path / "run"))

@@ -1,0 +1,557 @@
+"""An endpoint answers as the pipelines of transformers do, in the schema of the task, or says what is wrong."""
+
+import base64
+import http.client
+import importlib.util
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+from conftest import CLASS_NAMES, TINY_RESNET
+from huggingface_hub import InferenceClient, constants
+from PIL import Image
+from saved_models import save_model
+from transformers import pipeline
+
+ROOT = Path(__file__).parents[2]
+HUB = ROOT / "src" / "mg_vtc" / "hub"
+LABELS = ["head up", "pressing lips", "folding arms"]
+
+
+def noise(mode="RGB", size=(50, 40), seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 4), dtype=np.uint8)
+    return Image.fromarray(pixels).convert("RGB").convert(mode)
+
+
+def encode(image, kind="PNG", **options):
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def as_base64(content):
+    return base64.b64encode(content).decode()
+
+
+def turned():
+    """A picture that is upright only once its EXIF orientation is obeyed."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encode(noise(), exif=exif)
+
+
+PICTURES = {
+    "rgb": encode(noise()),
+    "grey": encode(noise("L")),
+    "grey with alpha": encode(noise("LA")),
+    "16-bit grey": encode(Image.fromarray(np.arange(2000, dtype=np.uint16).reshape(40, 50))),
+    "rgba": encode(noise("RGBA")),
+    "palette": encode(noise("P")),
+    "palette with transparency": encode(noise("P"), transparency=3),
+    "bilevel": encode(noise("1")),
+    "cmyk jpeg": encode(noise("CMYK"), "JPEG"),
+    "jpeg": encode(noise(), "JPEG"),
+    "webp": encode(noise(), "WEBP"),
+    "turned": turned(),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(processor, tmp_path_factory):
+    """A model in a folder, as it is on the Hub."""
+    path = tmp_path_factory.mktemp("model")
+    save_model(
+        path,
+        TINY_RESNET,
+        tokenizer=processor.tokenizer,
+        prompt_template="a person {}",
+        logit_scale_init_value=4.6,  # the largest: scores that differ much
+    )
+    shutil.copyfile(HUB / "handler.py", path / "handler.py")
+    return path
+
+
+@pytest.fixture(scope="module")
+def post(folder, tmp_path_factory):
+    """Sends a request to the endpoint, which runs in a process of its own."""
+    home = tmp_path_factory.mktemp("home")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PYTHON"))}
+    environment |= {"HF_HOME": str(home), "OMP_NUM_THREADS": "1"}  # which may go online, as on an endpoint
+    command = [sys.executable, "-I", "-W", "error", str(ROOT / "tests" / "inference_toolkit.py"), str(folder)]
+    with (
+        open(home / "errors.txt", "w+") as errors,
+        subprocess.Popen(
+            command, cwd=home, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+        ) as server,
+    ):
+        port = server.stdout.readline()  # nothing, if it fell over
+        assert port, (home / "errors.txt").read_text()
+
+        def send(body, kind="application/json", path="/", method="POST"):
+            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
+            body = json.dumps(body).encode() if kind == "application/json" and method == "POST" else body
+            connection.request(method, path, body, {"Content-Type": kind})
+            response = connection.getresponse()
+            content = response.read()
+            connection.close()
+            return response.status, content
+
+        send.url = f"http://127.0.0.1:{int(port)}"
+        yield send
+        server.terminate()
+
+
+@pytest.fixture(scope="module")
+def ask(post):
+    """The answer to a request that is answered."""
+
+    def run(*arguments, **options):
+        status, content = post(*arguments, **options)
+        assert status == 200, content
+        return json.loads(content)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def complaint(post):
+    """The words with which a request is refused."""
+
+    def run(*arguments, **options):
+        status, content = post(*arguments, **options)
+        assert status == 400, content
+        return json.loads(content)["error"]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def classify(folder):
+    return pipeline("image-classification", str(folder))
+
+
+@pytest.fixture(scope="module")
+def compare(folder):
+    return pipeline("zero-shot-image-classification", str(folder))
+
+
+def assert_same(answer, expected):
+    assert [row["label"] for row in answer] == [row["label"] for row in expected]
+    assert [row["score"] for row in answer] == pytest.approx([row["score"] for row in expected], abs=1e-5)
+    assert all(row.keys() == {"label", "score"} for row in answer)
+    scores = [row["score"] for row in expected]
+    assert max(scores) - min(scores) > 1e-3  # scores that differ, so that a permutation would show
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_classes_have_the_scores_of_the_image_classification_pipeline(ask, classify, name):
+    answer = ask({"inputs": as_base64(PICTURES[name])})
+    assert_same(answer, classify(Image.open(io.BytesIO(PICTURES[name]))))
+    assert len(answer) == 5  # of six classes
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_candidate_labels_have_the_scores_of_the_zero_shot_pipeline(ask, compare, name):
+    parameters = {"candidate_labels": LABELS, "hypothesis_template": "this is {}"}
+    answer = ask({"inputs": as_base64(PICTURES[name]), "parameters": parameters})
+    expected = compare(
+        Image.open(io.BytesIO(PICTURES[name])), candidate_labels=LABELS, hypothesis_template="this is {}"
+    )
+    assert_same(answer, expected)
+
+
+def test_orientation_matters_to_the_scores(ask):
+    assert ask({"inputs": as_base64(PICTURES["turned"])}) != ask({"inputs": as_base64(PICTURES["rgb"])})
+
+
+def test_without_a_template_the_text_is_that_of_the_training(ask, compare):
+    answer = ask({"inputs": as_base64(PICTURES["rgb"]), "parameters": {"candidate_labels": LABELS}})
+    assert_same(answer, compare(noise(), candidate_labels=LABELS, hypothesis_template="a person {}"))
+
+
+def test_classes_as_candidate_labels_have_the_scores_of_the_classes(ask):
+    picture = as_base64(PICTURES["rgb"])
+    named = ask({"inputs": picture, "parameters": {"candidate_labels": list(CLASS_NAMES)}})
+    classes = ask({"inputs": picture, "parameters": {"top_k": 6}})
+    assert_same(named, classes)
+    assert sum(row["score"] for row in classes) == pytest.approx(1)
+
+
+def test_pictures_of_a_list_are_answered_as_each_alone(ask):
+    names = ["rgb", "turned", "grey"]
+    for parameters in ({}, {"candidate_labels": LABELS}):
+        answers = ask({"inputs": [as_base64(PICTURES[name]) for name in names], "parameters": parameters})
+        for name, answer in zip(names, answers, strict=True):
+            assert_same(answer, ask({"inputs": as_base64(PICTURES[name]), "parameters": parameters}))
+
+
+def test_list_of_one_picture_is_answered_by_a_list(ask):
+    picture = as_base64(PICTURES["rgb"])
+    assert ask({"inputs": [picture]}) == [ask({"inputs": picture})]
+
+
+@pytest.mark.parametrize("name", ["rgb", "turned", "jpeg"])
+def test_file_sent_as_such_is_answered_as_its_base64(ask, name):
+    kind = "image/jpeg" if name == "jpeg" else "image/png"
+    assert ask(PICTURES[name], kind=kind) == ask({"inputs": as_base64(PICTURES[name])})
+
+
+def test_parameters_may_stand_in_the_query(ask):
+    picture = as_base64(PICTURES["rgb"])
+    for parameters in ({"top_k": 2}, {"candidate_labels": ", ".join(LABELS)}):
+        answer = ask(PICTURES["rgb"], kind="image/png", path=f"/predict?{urlencode(parameters)}")
+        assert answer == ask({"inputs": picture, "parameters": parameters})
+    assert [row["label"] for row in answer] == [
+        row["label"] for row in ask({"inputs": picture, "parameters": {"candidate_labels": LABELS}})
+    ]
+
+
+def test_picture_has_several_forms(ask):
+    plain = as_base64(PICTURES["rgb"])
+    expected = ask({"inputs": plain, "parameters": {"candidate_labels": LABELS}})
+    lines = "\n".join(re.findall(".{1,76}", plain))
+    for form in (f"data:image/png;base64,{plain}", lines):
+        assert ask({"inputs": form, "parameters": {"candidate_labels": LABELS}}) == expected
+    assert ask({"inputs": {"image": plain, "candidate_labels": LABELS}}) == expected
+    assert ask({"inputs": {"image": [plain]}, "parameters": {"candidate_labels": LABELS}}) == [expected]
+
+
+def test_null_parameters_and_options_of_the_service_change_nothing(ask):
+    plain = {"inputs": as_base64(PICTURES["rgb"])}
+    names = ("candidate_labels", "hypothesis_template", "top_k")
+    assert ask(plain | {"parameters": dict.fromkeys(names), "options": {"wait_for_model": True}}) == ask(plain)
+
+
+def test_top_k_beyond_the_labels_gives_all(ask):
+    picture = as_base64(PICTURES["rgb"])
+    assert len(ask({"inputs": picture, "parameters": {"top_k": 99}})) == 6
+    assert len(ask({"inputs": picture, "parameters": {"top_k": 1, "candidate_labels": LABELS}})) == 1
+
+
+def test_client_of_the_hub_understands_the_answers(post, classify, compare, monkeypatch, tmp_path):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # it is sent to the loopback interface
+    client = InferenceClient(model=post.url, token="of nobody")
+    path = tmp_path / "picture.png"
+    path.write_bytes(PICTURES["rgb"])
+    assert_same(client.image_classification(str(path)), classify(noise()))
+    assert_same(client.image_classification(PICTURES["rgb"], top_k=3), classify(noise(), top_k=3))
+    expected = compare(noise(), candidate_labels=LABELS, hypothesis_template="a photo of {}")
+    assert_same(
+        client.zero_shot_image_classification(
+            PICTURES["rgb"], candidate_labels=LABELS, hypothesis_template="a photo of {}"
+        ),
+        expected,
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [("import mg_vtc", "ModuleNotFoundError"), ("socket.create_connection(('127.0.0.1', 9))", "PermissionError")],
+)
+def test_package_and_network_are_out_of_reach_of_the_endpoint(code, error):
+    way = (
+        f"import socket, sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import inference_toolkit as toolkit; "
+        f"toolkit.shut_in(); {code}"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", way], capture_output=True, text=True, timeout=60)
+    assert done.stderr.splitlines()[-1].startswith(error)
+
+
+def test_health_is_told(post):
+    assert post(None, method="GET", path="/health") == (200, b"Ok")
+
+
+RGB = as_base64(PICTURES["rgb"])
+REFUSED = {
+    "no picture": ({"inputs": None}, r"fields 'inputs'"),
+    "empty text": ({"inputs": ""}, r"Picture 0 .* it is empty"),
+    "empty list": ({"inputs": []}, r"has 0 pictures; send 1 to 64"),
+    "too many pictures": ({"inputs": [RGB] * 65}, r"has 65 pictures; send 1 to 64"),
+    "number": ({"inputs": 3}, r"send the base64 of a file, not 3"),
+    "second is wrong": ({"inputs": [RGB, {"image": RGB}]}, r"Picture 1 .* send the base64 of a file, not \{'image'"),
+    "not base64": ({"inputs": "a picture, please"}, r"base64 of a file, got 'a picture, please'"),
+    "a path": ({"inputs": "/etc/passwd"}, r"base64 of a file, got '/etc/passwd'"),
+    "a path that is base64": ({"inputs": "/etc/nothing"}, r"no file of the kinds BMP, GIF, JPEG"),
+    "data URL of text": ({"inputs": "data:image/svg+xml,<svg/>"}, r"data: URL must be of base64, got 'data:image/svg"),
+    "not an image": ({"inputs": as_base64(b"%PDF-1.4 ...")}, r"no file of the kinds BMP, GIF, JPEG"),
+    "a kind that needs other programs": (
+        {"inputs": as_base64(encode(noise(), "EPS"))},
+        r"no file of the kinds BMP, GIF, JPEG",
+    ),
+    "truncated png": ({"inputs": as_base64(PICTURES["rgb"][:3000])}, r"can not be read: .*truncated"),
+    "truncated jpeg": ({"inputs": as_base64(PICTURES["jpeg"][:1000])}, r"can not be read: .*truncated"),
+    "bomb": (
+        {"inputs": as_base64(encode(Image.new("1", (10000, 8000))))},
+        r"10000 x 8000 pixels; at most 50,000,000",
+    ),
+    "greater bomb": ({"inputs": as_base64(encode(Image.new("1", (20000, 10000))))}, r"can not be read: .*200000000"),
+    "URL": ({"inputs": "https://example.org/picture.jpg"}, r"nothing from URLs, .*MG_VTC_ALLOW_URLS=1"),
+    "file URL": ({"inputs": "file:///etc/passwd"}, r"nothing from URLs"),
+    "field of the request": ({"inputs": RGB, "candidate_labels": LABELS}, r"goes into 'parameters'"),
+    "mapping without image": ({"inputs": {"candidate_labels": LABELS}}, r"has an 'image'"),
+    "parameter twice": ({"inputs": {"image": RGB, "top_k": 1}, "parameters": {"top_k": 2}}, r"does not repeat"),
+    "parameters of no names": ({"inputs": RGB, "parameters": ["top_k"]}, r"must map names to values, got \['top_k'\]"),
+    "top-k of a service": ({"inputs": RGB, "parameters": {"topk": 3}}, r"no parameter 'topk'; .*'top_k'"),
+    "top_k as text": ({"inputs": RGB, "parameters": {"top_k": "3"}}, r"'top_k' must be a whole number, got '3'"),
+    "top_k as truth": ({"inputs": RGB, "parameters": {"top_k": True}}, r"'top_k' must be a whole number, got True"),
+    "top_k of none": ({"inputs": RGB, "parameters": {"top_k": 0}}, r"'top_k' must be at least 1, got 0"),
+    "labels as a mapping": ({"inputs": RGB, "parameters": {"candidate_labels": {"a": 1}}}, r"must be a list of texts"),
+    "no labels": ({"inputs": RGB, "parameters": {"candidate_labels": []}}, r"has 0 labels; send 1 to 1000"),
+    "label that is a number": ({"inputs": RGB, "parameters": {"candidate_labels": ["a", 7]}}, r"has 7; each must be"),
+    "empty label": ({"inputs": RGB, "parameters": {"candidate_labels": "a,,b"}}, r"has ''; each must be"),
+    "too many labels": (
+        {"inputs": RGB, "parameters": {"candidate_labels": [str(i) for i in range(1001)]}},
+        r"has 1001 labels",
+    ),
+    "long label": ({"inputs": RGB, "parameters": {"candidate_labels": ["up " * 600]}}, r"too long for this model"),
+    "label that is a file": (
+        {"inputs": RGB, "parameters": {"candidate_labels": [[RGB]]}},
+        r"characters\); each must be",
+    ),
+    "name that is a file": ({"inputs": RGB, "parameters": {RGB: 1}}, r"no parameter .* characters\); there are"),
+    "template without labels": ({"inputs": RGB, "parameters": {"hypothesis_template": "{}"}}, r"of which there are"),
+    "template without a place": (
+        {"inputs": RGB, "parameters": {"candidate_labels": LABELS, "hypothesis_template": "{label}"}},
+        r"needs one '\{\}' for the label, got '\{label\}'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_request_that_can_not_be_answered_is_told_why(complaint, name):
+    request, words = REFUSED[name]
+    text = complaint(request)
+    assert re.search(words, text), text
+    assert len(text) < 400  # whatever was sent
+
+
+def load(folder):
+    """The handler's module, loaded into this process."""
+    spec = importlib.util.spec_from_file_location("loaded_handler", folder / "handler.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def module(folder):
+    return load(folder)
+
+
+@pytest.fixture(scope="module")
+def handler(module, folder):
+    return module.EndpointHandler(str(folder))
+
+
+def test_bytes_and_pil_images_are_pictures(handler):
+    assert handler({"inputs": PICTURES["rgb"]}) == handler({"inputs": noise()}) == handler({"inputs": RGB})
+    first, second = handler({"inputs": [PICTURES["rgb"], noise()]})
+    assert first == second
+
+
+def test_large_pil_image_is_refused_too(handler):
+    with pytest.raises(ValueError, match="10000 x 8000 pixels"):
+        handler({"inputs": Image.new("1", (10000, 8000))})
+
+
+def test_batch_is_one_forward_and_known_labels_are_not_encoded_again(handler):
+    calls = {"vision_model": 0, "text_model": 0}
+    for name in calls:
+
+        def count(*_, name=name):
+            calls[name] += 1
+
+        getattr(handler.model, name).register_forward_pre_hook(count)
+    request = {"inputs": [RGB] * 3, "parameters": {"candidate_labels": "one, two, three"}}
+    first = handler(request)
+    assert calls == {"vision_model": 1, "text_model": 1}
+    assert handler(request) == first
+    assert calls == {"vision_model": 2, "text_model": 1}
+    handler(request | {"parameters": {"candidate_labels": "one, two, four"}})
+    assert calls == {"vision_model": 3, "text_model": 2}
+
+
+def test_known_labels_are_forgotten_before_they_fill_the_memory(handler, module):
+    for i in range(module.NUM_CACHED_TEXTS + 3):
+        handler({"inputs": RGB, "parameters": {"candidate_labels": [f"label {i}"]}})
+    assert handler._cached_text_states.cache_info().currsize == module.NUM_CACHED_TEXTS
+
+
+def test_vision_only_model_knows_its_classes_alone(tmp_path):
+    save_model(tmp_path, {"model_type": "alexnet", "hidden_sizes": [4, 8, 8, 8, 8], "hidden_size": 16}, image_size=64)
+    shutil.copyfile(HUB / "handler.py", tmp_path / "handler.py")
+    handler = load(tmp_path).EndpointHandler(str(tmp_path))
+    assert_same(handler({"inputs": RGB}), pipeline("image-classification", str(tmp_path))(noise()))
+    with pytest.raises(ValueError, match=r"vision-only .* Leave them out to classify by its own 6 classes"):
+        handler({"inputs": RGB, "parameters": {"candidate_labels": LABELS}})
+
+
+class PictureSite(BaseHTTPRequestHandler):
+    """Pictures of the internet, and what is met there besides."""
+
+    def do_GET(self):
+        size = {"/large.png": 3000}.get(self.path, 0)
+        content = PICTURES["rgb"] + bytes(size)
+        self.send_response({"/gone.png": 410}.get(self.path, 302 if self.path.startswith("/to") else 200))
+        self.send_header("Content-Length", str(len(content)))
+        if self.path.startswith("/to"):
+            self.send_header("Location", self.path.removeprefix("/to?"))
+        self.end_headers()
+        if self.path == "/slow.png":  # each byte in time, but not all of them
+            for i in range(60):
+                self.wfile.write(content[i : i + 1])
+                time.sleep(0.05)
+        elif not self.path.startswith("/to"):
+            self.wfile.write(content)
+
+    def log_message(self, *arguments):
+        pass
+
+
+class QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):  # a client that leaves early is a part of the tests
+        pass
+
+
+@contextmanager
+def serving(server):
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def site():
+    with serving(QuietServer(("127.0.0.1", 0), PictureSite)) as address:
+        yield f"http://{address}"
+
+
+@pytest.fixture
+def allowed(monkeypatch, handler):
+    monkeypatch.setenv("MG_VTC_ALLOW_URLS", "1")
+    return handler
+
+
+@pytest.fixture
+def public_site(monkeypatch, allowed, module, site):
+    """The site as if it were on the internet; the rest of this machine is what it is."""
+    is_public = module._is_public
+    monkeypatch.setattr(module, "_is_public", lambda address: address == "127.0.0.1" or is_public(address))
+    return site
+
+
+def test_url_is_fetched_where_the_owner_allows_it(handler, public_site):
+    assert handler({"inputs": f"{public_site}/picture.png?size=large"}) == handler({"inputs": RGB})
+
+
+def test_url_is_not_fetched_for_another_value_of_the_variable(handler, public_site, monkeypatch):
+    monkeypatch.setenv("MG_VTC_ALLOW_URLS", "0")
+    with pytest.raises(ValueError, match="nothing from URLs"):
+        handler({"inputs": f"{public_site}/picture.png"})
+
+
+def test_redirections_are_followed_three_times(handler, public_site):
+    url = f"{public_site}/picture.png"
+    for _ in range(3):
+        url = f"{public_site}/to?{url}"
+    assert handler({"inputs": url}) == handler({"inputs": RGB})
+    with pytest.raises(ValueError, match="more than 3 redirections"):
+        handler({"inputs": f"{public_site}/to?{url}"})
+
+
+LOOPBACK = ("127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1", "0.0.0.0")
+PRIVATE = ("10.0.0.1", "172.16.0.1", "192.168.1.1")
+SPECIAL = ("169.254.169.254", "100.64.0.1")  # where clouds tell their machines secrets; behind a carrier's NAT
+
+
+@pytest.mark.parametrize("host", [*LOOPBACK, *PRIVATE, *SPECIAL])
+def test_private_addresses_are_never_connected_to(allowed, monkeypatch, host):
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("it was connected to"))
+    with pytest.raises(ValueError, match="no address of the public internet"):
+        allowed({"inputs": f"http://{host}/picture.png"})
+
+
+def test_ipv6_addresses_are_not_connected_to(allowed, monkeypatch):
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("it was connected to"))
+    with pytest.raises(ValueError, match="can not be read"):
+        allowed({"inputs": "http://[::1]/picture.png"})
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.2:{port}/picture.png", "file:///etc/passwd", "//10.0.0.1/a.png"])
+def test_redirections_into_the_private_are_refused(handler, public_site, target):
+    port = public_site.rpartition(":")[2]
+    with pytest.raises(ValueError, match=r"no address of the public internet|only http and https URLs"):
+        handler({"inputs": f"{public_site}/to?{target.format(port=port)}"})
+
+
+def test_what_no_url_gives_is_said(handler, public_site, module, monkeypatch):
+    with pytest.raises(ValueError, match=r"gone\.png' answered with status 410"):
+        handler({"inputs": f"{public_site}/gone.png"})
+    monkeypatch.setattr(module, "MAX_URL_BYTES", len(PICTURES["rgb"]) + 100)
+    handler({"inputs": f"{public_site}/picture.png"})
+    with pytest.raises(ValueError, match=r"large\.png' has more than [\d,]+ bytes"):
+        handler({"inputs": f"{public_site}/large.png"})
+    with pytest.raises(ValueError, match="could not be fetched"):
+        handler({"inputs": f"{public_site.replace('http', 'https')}/picture.png"})
+
+
+def test_slow_site_is_left_in_time(handler, public_site, module, monkeypatch):
+    monkeypatch.setattr(module, "MAX_URL_SECONDS", 0.3)
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=r"could not be fetched within 0\.3 s"):
+        handler({"inputs": f"{public_site}/slow.png"})
+    assert time.monotonic() - start < 2  # of the three that all of it would take
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate, and is not here")
+def test_https_needs_a_certificate_that_is_trusted(handler, public_site, module, tmp_path, monkeypatch):
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    )
+    subprocess.run(
+        [*command.split(), "-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    server = QuietServer(("127.0.0.1", 0), PictureSite)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with serving(server) as address:
+        url = f"https://localhost:{address.rpartition(':')[2]}"
+        with pytest.raises(ValueError, match="CERTIFICATE_VERIFY_FAILED"):
+            handler({"inputs": f"{url}/picture.png"})
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert handler({"inputs": f"{url}/picture.png"}) == handler({"inputs": RGB})
+        monkeypatch.setattr(module, "MAX_URL_SECONDS", 0.3)
+        with pytest.raises(ValueError, match="could not be fetched within"):
+            handler({"inputs": f"{url}/slow.png"})
+
+
+def test_requirements_are_the_libraries_of_the_code_on_the_hub_with_the_bounds_of_the_package():
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    bounds = {re.match(r"[\w.-]+", dependency)[0]: dependency for dependency in dependencies}
+    required = (HUB / "requirements.txt").read_text().splitlines()
+    assert required == [bounds[name] for name in ("torch", "transformers", "huggingface_hub", "pillow")]
