@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import CLASS_NAMES, TINY_BERT, TINY_RESNET
+from conftest import CLASS_NAMES, TINY_BERT, TINY_RESNET, TINY_VIT
 from PIL import Image
 from saved_models import save_model
 from transformers import BertConfig, pipeline
@@ -86,7 +86,7 @@ def test_vision_only_model_knows_its_classes_alone(tmp_path, picture):
 
 
 def test_tower_without_positions_answers_without_a_map(tmp_path, picture):
-    save_model(tmp_path, {"model_type": "alexnet", "hidden_sizes": [4] * 5, "hidden_size": 8}, image_size=64)
+    save_model(tmp_path, TINY_VIT | {"patch_size": 32})  # the whole picture is one patch
     scores, heat = GestureModel(str(tmp_path)).answer(picture, [])
     assert sum(scores.values()) == pytest.approx(1)
     assert heat is None

@@ -1,7 +1,6 @@
 """What the page answers: a picture and names in, scores and a map of where the model looked out."""
 
 import re
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,22 +118,15 @@ def open_picture(path: Path) -> Image.Image:
     Raises:
         ValueError: It is no picture, a damaged one, or too large.
     """
-    too_large = ValueError(
-        f"The picture has more than {MOST_PIXELS // 1_000_000} million pixels, the most that are read here: make it smaller."
-    )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is bounded here
-            with Image.open(path) as picture:
-                if picture.width * picture.height > MOST_PIXELS:
-                    raise too_large
-                picture.draft("RGB", (SHOWN_SIDE, SHOWN_SIDE))
-                return to_rgb(picture)
-    except Image.DecompressionBombError:
-        raise too_large from None
+        with Image.open(path) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise Image.DecompressionBombError
+            return to_rgb(picture)
+    except Image.DecompressionBombError as error:  # Pillow's own bound is higher
+        most = f"{MOST_PIXELS // 1_000_000} million pixels"
+        raise ValueError(f"The picture has more than {most}, the most that are read here. Make it smaller.") from error
     except Exception as error:  # the decoders of Pillow raise what they like
-        if error is too_large:
-            raise
         raise ValueError("This file can not be read as a picture. JPEG, PNG and WebP can.") from error
 
 

@@ -28,9 +28,9 @@ def serve_page(model_id: str, port: int | None = None) -> Iterator[str]:
     """
     if port is not None:
         _check_port(port)
-    from .page import LAUNCH, build_page
-
     with tempfile.TemporaryDirectory(prefix="mg-vtc-demo-") as pictures, _keeping_pictures_in(pictures):
+        from .page import LAUNCH, build_page  # Gradio makes folders there when it is imported
+
         page = build_page(model_id)
         _, url, _ = page.launch(server_name=LOOPBACK, server_port=port, prevent_thread_lock=True, **LAUNCH)
         try:
