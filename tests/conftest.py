@@ -183,3 +183,15 @@ def refusal(mg_vtc_command):
         return stop.value.code
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Chromium, by its driver."""
+    from pages import NO_BROWSER, open_browser  # which imports this file
+
+    if NO_BROWSER:
+        pytest.skip(NO_BROWSER)
+    browser = open_browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.quit()

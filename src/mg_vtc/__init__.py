@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from .evaluation.evaluate_model import evaluate_model, write_evaluation
     from .evaluation.metrics import TopKAccuracy
     from .evaluation.scores import MicroGestureScores
+    from .hub.publish_space import publish_space
+    from .inference.grad_cam import grad_cam, heat_map
     from .losses import contrastive_loss, soft_target_loss
     from .modeling_alexnet import AlexNetModel
     from .modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
     from .processing import build_processor, build_tokenizer
+    from .space.server import serve_page
     from .trainer import MgVtcTrainer
     from .training_args import MgVtcTrainingArguments
 
@@ -39,9 +42,13 @@ _HOME = {
     "build_tokenizer": "processing",
     "contrastive_loss": "losses",
     "evaluate_model": "evaluation.evaluate_model",
+    "grad_cam": "inference.grad_cam",
+    "heat_map": "inference.grad_cam",
     "load_demo_dataset": "data",
     "load_hub_dataset": "data",
     "load_image_folder": "data",
+    "publish_space": "hub.publish_space",
+    "serve_page": "space.server",
     "soft_target_loss": "losses",
     "split_stratified": "data",
     "write_evaluation": "evaluation.evaluate_model",
@@ -61,9 +68,13 @@ __all__ = [
     "build_tokenizer",
     "contrastive_loss",
     "evaluate_model",
+    "grad_cam",
+    "heat_map",
     "load_demo_dataset",
     "load_hub_dataset",
     "load_image_folder",
+    "publish_space",
+    "serve_page",
     "soft_target_loss",
     "split_stratified",
     "write_evaluation",

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from transformers import AutoConfig, AutoImageProcessor, BaseImageProcessor
 
+from ..configuration_mg_vtc import MgVtcConfig
 from ..modeling_mg_vtc import MgVtcForImageClassification
 
 
@@ -42,6 +43,21 @@ def open_model(
         OSError: There is no such model within reach.
         ValueError: It is a model of another kind.
     """
+    config = read_config(model_id)
+    model = MgVtcForImageClassification.from_pretrained(model_id, config=config, dtype=dtype).eval()
+    return model, AutoImageProcessor.from_pretrained(model_id, backend="pil")
+
+
+def read_config(model_id: str) -> MgVtcConfig:
+    """Read the configuration of a model of this package, whose own code is not run.
+
+    Args:
+        model_id: Folder or Hub id.
+
+    Raises:
+        OSError: There is no such model within reach.
+        ValueError: It is a model of another kind.
+    """
     try:
         config = AutoConfig.from_pretrained(model_id)
     except OSError as error:
@@ -50,8 +66,7 @@ def open_model(
         ) from error
     if config.model_type != "mg_vtc":
         raise ValueError(f"{model_id!r} is a model of type {config.model_type!r}; only those of mg_vtc are used here.")
-    model = MgVtcForImageClassification.from_pretrained(model_id, config=config, dtype=dtype).eval()
-    return model, AutoImageProcessor.from_pretrained(model_id, backend="pil")
+    return config
 
 
 def check_destination(model_id: str, folder: Path, names: Sequence[str], *, overwrite: bool) -> None:

@@ -1,0 +1,34 @@
+"""`mg-vtc demo-app`: a page on this machine on which a model is tried."""
+
+import argparse
+import signal
+import threading
+from typing import Any
+
+
+def add_parser(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "demo-app",
+        help="try a model in the browser, on this machine",
+        description="Serve a page on which a model is tried: a picture from a file or the camera, its answer, where "
+        "it looked, and names of your own. Only this machine can open it.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
+    parser.add_argument("--port", type=int, metavar="N", help="by default the first that is free from 7860 on")
+    parser.set_defaults(run=_serve)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the pictures are deleted then, too
+    try:
+        from transformers.utils import logging
+
+        from ..space.server import serve_page
+
+        logging.disable_progress_bar()  # of loading weights
+        with serve_page(options.model, options.port) as url:
+            print(f"{url} shows {options.model}. Ctrl-C stops it.", flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        print("\nstopped")

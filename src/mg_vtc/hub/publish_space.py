@@ -1,0 +1,80 @@
+"""Publish a Space that shows a model: one commit of the page, its card, and the package that it is written in."""
+
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceCard, get_token
+from huggingface_hub.errors import HfHubHTTPError
+
+from ..inference.export import read_config
+
+PACKAGE = Path(__file__).parents[1]
+APP, CARD, REQUIREMENTS = "app.py", "README.md", "requirements.txt"
+OURS = f"{PACKAGE.name}/space/page.py"  # in every Space of ours, and in no other
+
+
+def publish_space(model_id: str, space_id: str, *, private: bool | None = None) -> str:
+    """Publish a Space on which a model of the Hub is tried; a Space of ours that is there is brought up to date.
+
+    It runs on the Hub's free hardware, and reads the model from its repository when it starts, a private one with a
+    token in the Space's secret `HF_TOKEN`.
+
+    Args:
+        model_id: Repository of a model of this package, such as "org/mg-vtc".
+        space_id: Repository of the Space, such as "org/mg-vtc-space"; made where there is none.
+        private: Whether the Space is private when it is made; by default what is the default of its owner.
+
+    Returns:
+        Address of the Space.
+
+    Raises:
+        ValueError: The model is a folder of this machine or one of another kind, or the Space has an app of its own.
+        OSError: There is no such model within reach, no token, or the Hub refuses it.
+    """
+    if Path(model_id).exists():
+        raise ValueError(f"{model_id} is a folder of this machine, which a Space can not read: publish it first.")
+    read_config(model_id)
+    if get_token() is None:
+        raise OSError(
+            f"There is no token of the Hub to publish {space_id} with: set HF_TOKEN, or run `hf auth login`, with a "
+            "token that may write."
+        )
+    files = collect_space(model_id)
+    api = HfApi()
+    try:
+        page = api.create_repo(space_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
+        present = api.list_repo_files(space_id, repo_type="space")
+        if APP in present and OURS not in present:
+            raise ValueError(f"{space_id} has an {APP} of its own, which would be lost: choose another name.")
+        stale = [name for name in present if name.startswith(f"{PACKAGE.name}/") and name not in files]
+        api.create_commit(
+            space_id,
+            [
+                *(CommitOperationAdd(name, content) for name, content in files.items()),
+                *(CommitOperationDelete(name) for name in stale),
+            ],
+            commit_message=f"Show {model_id}",
+            repo_type="space",
+        )
+    except HfHubHTTPError as error:
+        raise OSError(f"The Hub refused {space_id}: {error.server_message or error}") from error
+    return str(page)
+
+
+def collect_space(model_id: str) -> dict[str, bytes]:
+    """Say which files a Space gets, and what is in them.
+
+    Args:
+        model_id: Repository of the model, which the card then names. The page reads it there.
+
+    Returns:
+        By name in the Space, the content: card, app and requirements at its root, and the package beside them.
+    """
+    card = SpaceCard.load(PACKAGE / "space" / CARD)
+    card.data["models"] = [model_id]
+    root = {name: (PACKAGE / "space" / name).read_bytes() for name in (APP, REQUIREMENTS)}
+    package = {
+        f"{PACKAGE.name}/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes()
+        for path in sorted(PACKAGE.rglob("*"))
+        if path.suffix in (".py", ".jinja", ".md", ".txt")
+    }
+    return {CARD: str(card).encode(), **root, **package}

@@ -1,0 +1,144 @@
+"""What the page answers: a picture and names in, scores and a map of where the model looked out."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoTokenizer
+
+from ..data.pixels import to_rgb
+from ..inference.export import read_config
+from ..inference.grad_cam import heat_map
+from ..modeling_mg_vtc import MgVtcModel
+
+MOST_NAMES = 100
+MOST_PIXELS = 50_000_000  # 150 MB in RGB
+SHOWN_SIDE = 768  # pixels, of the picture under the map
+HEAT_COLOUR = (225, 29, 72)
+
+
+class Answer(NamedTuple):
+    """What a model says about a picture.
+
+    Args:
+        scores: Probability of each name among all of them, in their order.
+        heat: Where the picture spoke for the likeliest name, `(h, w)` from 0 to 1; `None` where the tower keeps no
+            positions.
+    """
+
+    scores: dict[str, float]
+    heat: np.ndarray | None
+
+
+class GestureModel:
+    """A model and what prepares its inputs.
+
+    Args:
+        model_id: Folder or Hub id of a model of this package.
+
+    Raises:
+        OSError: There is no such model within reach.
+        ValueError: It is a model of another kind.
+    """
+
+    def __init__(self, model_id: str) -> None:
+        config = read_config(model_id)
+        self.model = (
+            MgVtcModel.from_pretrained(model_id, config=config, dtype=torch.float32).eval().requires_grad_(False)
+        )
+        self.image_processor = AutoImageProcessor.from_pretrained(model_id, backend="pil")
+        self.tokenizer = None if config.vision_only else AutoTokenizer.from_pretrained(model_id)
+        self.class_names: list[str] = [config.id2label[label] for label in range(config.num_labels)]
+
+    def answer(self, picture: Image.Image, names: list[str]) -> Answer:
+        """Compare a picture with names of gestures or, where there are none, with the classes of the training.
+
+        Args:
+            picture: RGB.
+            names: Different ones; none for a vision-only model.
+
+        Raises:
+            ValueError: Two names are the same to the model.
+        """
+        texts = self._tokenize(names) if names else {}
+        pixel_values = self.image_processor(picture, return_tensors="pt").pixel_values  # (1, 3, height, width)
+        pixel_values.requires_grad_(True)  # the weights have none
+        outputs = self.model(pixel_values=pixel_values, output_hidden_states=True, **texts)
+        logits = outputs.logits_per_image[0]  # (num_names,)
+        seen = outputs.vision_model_output
+        try:
+            heat = heat_map([*(seen.hidden_states or ()), seen.last_hidden_state], logits.max()).numpy()
+        except ValueError:  # the tower keeps no positions, which is no fault of the picture
+            heat = None
+        scores = logits.detach().softmax(dim=0).tolist()
+        return Answer(dict(zip(names or self.class_names, scores, strict=True)), heat)
+
+    def _tokenize(self, names: list[str]) -> dict[str, torch.Tensor]:
+        if self.tokenizer is None:
+            raise ValueError("This model is vision-only: it knows its own classes alone, and no other names.")
+        prompts = [self.model.config.prompt_template.format(name) for name in names]
+        texts = self.tokenizer(prompts, padding=True, truncation=True, return_tensors="pt")
+        first_with: dict[tuple[int, ...], str] = {}
+        for name, ids in zip(names, texts.input_ids.tolist(), strict=True):
+            other = first_with.setdefault(tuple(ids), name)
+            if other != name:
+                raise ValueError(
+                    f"“{other}” and “{name}” are the same to this model: it ignores case, and does not know all words "
+                    "and scripts. Choose other words for one of them."
+                )
+        return dict(texts)
+
+
+def read_names(text: str) -> list[str]:
+    """Names of gestures from what was typed: parted by commas, semicolons or lines, each once; none from nothing.
+
+    Raises:
+        ValueError: There is no name in it, or one alone, or there are too many.
+    """
+    names = list(dict.fromkeys(" ".join(name.split()) for name in re.split(r"[,;\n]", text)))
+    names = [name for name in names if name]
+    if text.strip() and not names:
+        raise ValueError("There is no name between the commas. Write two or more, or leave the field empty.")
+    if len(names) == 1:
+        raise ValueError(
+            f"“{names[0]}” alone would always get 100 %. Write two names or more, so that the model can choose, "
+            "or leave the field empty."
+        )
+    if len(names) > MOST_NAMES:
+        raise ValueError(f"These are {len(names)} names; {MOST_NAMES} are the most that are compared here.")
+    return names
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Open a file of a user as an upright RGB picture.
+
+    Raises:
+        ValueError: It is no picture, a damaged one, or too large.
+    """
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise Image.DecompressionBombError
+            return to_rgb(picture)
+    except Image.DecompressionBombError as error:  # Pillow's own bound is higher
+        most = f"{MOST_PIXELS // 1_000_000} million pixels"
+        raise ValueError(f"The picture has more than {most}, the most that are read here. Make it smaller.") from error
+    except Exception as error:  # the decoders of Pillow raise what they like
+        raise ValueError("This file can not be read as a picture. JPEG, PNG and WebP can.") from error
+
+
+def paint_heat(picture: Image.Image, heat: np.ndarray) -> Image.Image:
+    """Lay a map over a picture, the stronger the redder.
+
+    Args:
+        picture: RGB; what is larger than 768 pixels is made smaller.
+        heat: `(h, w)` from 0 to 1, which covers the whole picture.
+    """
+    shown = picture.copy()
+    shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    strength = Image.fromarray(heat.astype(np.float32)).resize(shown.size, Image.Resampling.BICUBIC)
+    mask = Image.fromarray((np.asarray(strength).clip(0, 1) * 190).astype(np.uint8))  # (height, width)
+    return Image.composite(Image.new("RGB", shown.size, HEAT_COLOUR), shown, mask)

@@ -1,0 +1,11 @@
+"""What a Space runs: the page of the model that its own README.md names."""
+
+from pathlib import Path
+
+from huggingface_hub import SpaceCard
+
+from mg_vtc.space.page import LAUNCH, build_page
+
+if __name__ == "__main__":
+    card = SpaceCard.load(Path(__file__).with_name("README.md"))
+    build_page(card.data["models"][0]).launch(**LAUNCH)

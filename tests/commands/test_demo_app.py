@@ -1,0 +1,50 @@
+"""`mg-vtc demo-app`: what it prints, what it leaves, what it refuses."""
+
+import json
+import signal
+import socket
+import sys
+import urllib.request
+
+import pytest
+from pages import free_port, serving
+
+BOUNDARY = "picture"
+
+
+def upload(port, content):
+    """Where the server put a file that it was sent."""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="face.png"\r\n\r\n'
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/gradio_api/upload",
+        data=head.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode(),
+        headers={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)[0]
+
+
+def test_page_is_for_this_machine_alone_and_leaves_nothing_when_ctrl_c_stops_it(two_class_run, tmp_path):
+    temporary, cwd = tmp_path / "temporary", tmp_path / "cwd"
+    temporary.mkdir()
+    cwd.mkdir()
+    port = free_port()
+    command = [sys.executable, "-m", "mg_vtc.cli", "demo-app", two_class_run, "--port", port]
+    with serving(*command, port=port, cwd=cwd, TMPDIR=str(temporary)) as process:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port), timeout=5)
+        path = upload(port, b"a face")
+        assert path.startswith(str(temporary))
+        with open(path, "rb") as file:
+            assert file.read() == b"a face"
+        assert process.stdout.readline() == f"http://127.0.0.1:{port}/ shows {two_class_run}. Ctrl-C stops it.\n"
+        process.send_signal(signal.SIGINT)
+        screen, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert screen == "\nstopped\n"
+    assert list(temporary.iterdir()) == []
+    assert list(cwd.iterdir()) == []
+
+
+def test_mistakes_are_told_in_a_line(refusal, tmp_path):
+    assert "--port is 99999" in refusal("demo-app", tmp_path, "--port", "99999")

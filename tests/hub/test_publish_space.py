@@ -1,0 +1,66 @@
+"""Claims about a Space's files, and what is refused before anything is published."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from huggingface_hub import SpaceCard
+
+from mg_vtc import publish_space
+from mg_vtc.hub.publish_space import OURS, PACKAGE, collect_space
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def files():
+    return collect_space("org/mg-vtc")
+
+
+def test_root_of_the_space_is_card_app_and_requirements(files):
+    assert {name for name in files if "/" not in name} == {"README.md", "app.py", "requirements.txt"}
+    assert files["app.py"] == (PACKAGE / "space" / "app.py").read_bytes()
+
+
+def test_package_goes_with_it_whole_and_alone(files):
+    tracked = {f"mg_vtc/{path.relative_to(PACKAGE)}" for path in PACKAGE.rglob("*.py")}
+    assert OURS in files
+    assert tracked == {name for name in files if name.startswith("mg_vtc/") and name.endswith(".py")}
+    assert not [name for name in files if "__pycache__" in name]
+
+
+def test_card_says_what_a_space_needs(files):
+    card = SpaceCard(files["README.md"].decode()).data
+    assert card.models == ["org/mg-vtc"]
+    assert (card.sdk, card.app_file, card.license) == ("gradio", "app.py", "apache-2.0")
+    assert tuple(map(int, card.python_version.split("."))) >= (3, 11)
+    assert len(card.short_description) <= 60  # the Hub takes no longer one
+
+
+def test_gradio_is_the_version_that_the_tests_run_with(files):
+    pinned = re.search(r"^gradio==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[1]
+    assert SpaceCard(files["README.md"].decode()).data.sdk_version == pinned
+
+
+def test_requirements_are_those_of_the_package(files):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [line for line in files["requirements.txt"].decode().splitlines() if not line.startswith("#")]
+    assert set(lines) <= set(project["dependencies"])
+
+
+def test_token_paths_and_pictures_are_in_no_file(files):
+    for name, content in files.items():
+        assert not re.search(rb"\bhf_[A-Za-z0-9]{20,}", content), name
+        assert str(ROOT).encode() not in content, name
+        content.decode()  # text
+
+
+def test_folder_of_this_machine_is_no_model_of_a_space(two_class_run):
+    with pytest.raises(ValueError, match="a folder of this machine, which a Space can not read"):
+        publish_space(str(two_class_run), "org/space")
+
+
+def test_model_out_of_reach_is_refused():
+    with pytest.raises(OSError, match="There is no model 'org/absent'"):
+        publish_space("org/absent", "org/space")

@@ -1,0 +1,158 @@
+"""Claims about the answers of the page: what is asked, what is refused, what is shown."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import CLASS_NAMES, TINY_BERT, TINY_RESNET, TINY_VIT
+from PIL import Image
+from saved_models import save_model
+from transformers import BertConfig, pipeline
+
+from mg_vtc.space.answers import GestureModel, open_picture, paint_heat, read_names
+
+NAMES = ["rubbing eyes", "head up", "arms akimbo"]
+
+
+@pytest.fixture(scope="module")
+def gesture_model(two_class_run):
+    return GestureModel(str(two_class_run))
+
+
+@pytest.fixture
+def picture():
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", []),
+        (" \n ", []),
+        ("folding arms, covering face", ["folding arms", "covering face"]),
+        ("folding arms\n\n  covering   face \n", ["folding arms", "covering face"]),
+        ("a; b,, c\r\nd, a", ["a", "b", "c", "d"]),
+    ],
+)
+def test_names_are_parted_by_commas_and_lines_and_stand_once(text, names):
+    assert read_names(text) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (" , ,\n", "no name between the commas"),
+        ("folding arms", "“folding arms” alone would always get 100 %"),
+        ("head up, head up", "“head up” alone"),
+        (",".join(map(str, range(101))), "These are 101 names; 100 are the most"),
+    ],
+)
+def test_names_that_can_not_be_compared_are_refused(text, words):
+    with pytest.raises(ValueError, match=words):
+        read_names(text)
+
+
+def test_scores_are_those_of_the_pipelines(gesture_model, two_class_run, picture):
+    classify = pipeline("image-classification", str(two_class_run))
+    compare = pipeline("zero-shot-image-classification", str(two_class_run))
+    for names, answers in (
+        ([], classify(picture)),
+        (NAMES, compare(picture, candidate_labels=NAMES, hypothesis_template="{}")),
+    ):
+        scores, _ = gesture_model.answer(picture, names)
+        assert list(scores) == (names or list(CLASS_NAMES[:2]))
+        assert scores == pytest.approx({row["label"]: row["score"] for row in answers}, abs=1e-6)
+
+
+def test_map_is_that_of_the_likeliest_name_and_others_change_it(gesture_model, picture):
+    heats = [gesture_model.answer(picture, names).heat for names in ([], NAMES)]
+    assert {heat.shape for heat in heats} == {(4, 4)}
+    assert not np.array_equal(*heats)
+
+
+def test_names_that_are_one_text_to_the_model_are_refused(gesture_model, picture):
+    with pytest.raises(ValueError, match="“Head up” and “head UP” are the same to this model"):
+        gesture_model.answer(picture, ["Head up", "rubbing eyes", "head UP"])
+    with pytest.raises(ValueError, match="“握手” and “微笑” are the same"):
+        gesture_model.answer(picture, ["握手", "微笑"])
+
+
+def test_vision_only_model_knows_its_classes_alone(tmp_path, picture):
+    save_model(tmp_path, TINY_RESNET)
+    model = GestureModel(str(tmp_path))
+    assert model.tokenizer is None
+    assert list(model.answer(picture, []).scores) == list(CLASS_NAMES)
+    with pytest.raises(ValueError, match="vision-only: it knows its own classes alone"):
+        model.answer(picture, NAMES)
+
+
+def test_tower_without_positions_answers_without_a_map(tmp_path, picture):
+    save_model(tmp_path, TINY_VIT | {"patch_size": 32})  # the whole picture is one patch
+    scores, heat = GestureModel(str(tmp_path)).answer(picture, [])
+    assert sum(scores.values()) == pytest.approx(1)
+    assert heat is None
+
+
+def test_half_precision_checkpoint_answers_on_a_cpu(two_class_run, tmp_path, picture):
+    from transformers import AutoProcessor
+
+    from mg_vtc import MgVtcModel
+
+    MgVtcModel.from_pretrained(two_class_run, dtype=torch.float16).save_pretrained(tmp_path)
+    AutoProcessor.from_pretrained(two_class_run).save_pretrained(tmp_path)
+    assert GestureModel(str(tmp_path)).answer(picture, []).heat.dtype == np.float32
+
+
+def test_other_models_are_refused(tmp_path):
+    BertConfig(**{key: value for key, value in TINY_BERT.items() if key != "model_type"}).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="model of type 'bert'"):
+        GestureModel(str(tmp_path))
+    with pytest.raises(OSError, match="There is no model 'absent'"):
+        GestureModel("absent")
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix"),
+    [(b"", ".png"), (b"no picture", ".jpg"), (b"<svg xmlns='http://www.w3.org/2000/svg'/>", ".svg")],
+)
+def test_files_that_are_no_pictures_are_refused(tmp_path, content, suffix):
+    path = tmp_path / f"file{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="can not be read as a picture") as error:
+        open_picture(path)
+    assert str(tmp_path) not in str(error.value)
+
+
+def test_damaged_pictures_are_refused(tmp_path, picture):
+    picture.save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-1000])
+    assert open_picture(tmp_path / "whole.png").size == (50, 40)
+    with pytest.raises(ValueError, match="can not be read as a picture"):
+        open_picture(tmp_path / "cut.png")
+
+
+@pytest.mark.parametrize("side", [8000, 20000])
+def test_huge_pictures_are_refused_before_they_are_decoded(tmp_path, side):
+    Image.new("1", (side, side)).save(tmp_path / "huge.png")
+    with pytest.raises(ValueError, match="more than 50 million pixels"):
+        open_picture(tmp_path / "huge.png")
+
+
+def test_pictures_are_upright_and_rgb(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("CMYK", (60, 30)).save(tmp_path / "turned.jpg", exif=exif)
+    opened = open_picture(tmp_path / "turned.jpg")
+    assert (opened.mode, opened.size) == ("RGB", (30, 60))
+
+
+def test_paint_is_where_the_heat_is_and_the_picture_keeps_its_shape():
+    heat = np.zeros((4, 4), dtype=np.float32)
+    heat[0, 3] = 1
+    grey = Image.new("RGB", (2000, 1000), (90, 90, 90))
+    painted = np.asarray(paint_heat(grey, heat)).astype(int)
+    assert painted.shape == (384, 768, 3)
+    red = painted[..., 0] - painted[..., 1]
+    assert red[20, 740] > 80
+    assert (red[200:] == 0).all()
+    assert (red[:, :380] == 0).all()
+    assert grey.size == (2000, 1000)

@@ -1,0 +1,151 @@
+"""Claims about the page, in Chromium, served by the real command for a model that was trained on colours."""
+
+import sys
+
+import pytest
+from conftest import CLASS_NAMES
+from pages import Page, free_port, serving, train_on_colours
+from PIL import Image
+
+COLOURS = CLASS_NAMES[:4]
+
+
+@pytest.fixture(scope="module")
+def url(browser, picture_folder, processor, tmp_path_factory):
+    folder = train_on_colours(tmp_path_factory.mktemp("colours"), picture_folder, processor.tokenizer)
+    port = free_port()
+    command = [sys.executable, "-m", "mg_vtc.cli", "demo-app", folder, "--port", port]
+    temporary = tmp_path_factory.mktemp("temporary")
+    with serving(*command, port=port, cwd=temporary, TMPDIR=str(temporary)) as process:
+        yield f"http://127.0.0.1:{port}/"
+        assert list(temporary.rglob("*.png"))
+        process.terminate()
+        process.wait(timeout=30)
+        assert list(temporary.iterdir()) == []  # all pictures of all tests
+
+
+@pytest.fixture
+def page(browser, url):
+    page = Page(browser, url)
+    page.open()
+    return page
+
+
+@pytest.fixture
+def faces(picture_folder):
+    """A picture of the first class."""
+    return picture_folder / COLOURS[0] / "0000.0.png"
+
+
+def test_picture_that_is_uploaded_gets_its_right_name_first(page, picture_folder):
+    for name in COLOURS:
+        page.open()
+        page.upload(picture_folder / name / "0001.1.png")
+        scores = page.wait(page.scores)
+        assert scores[0][0] == name
+        assert scores[0][1] > 80
+        assert {name for name, _ in scores} == set(COLOURS)
+        assert [share for _, share in scores] == sorted((share for _, share in scores), reverse=True)
+
+
+def test_names_of_ones_own_are_compared_instead(page, faces):
+    page.upload(faces)
+    page.wait(lambda: len(page.scores()) == 4)
+    page.ask("folding arms, head up\ncovering face")
+    page.wait(lambda: len(page.scores()) == 3)
+    assert page.scores()[0][0] == "covering face"
+    assert "“covering face”" in page.one("#about").text
+    page.ask("")
+    page.wait(lambda: len(page.scores()) == 4)
+
+
+def test_map_is_shown_over_the_picture_and_said_to_be_rough(page, tmp_path):
+    Image.new("RGB", (300, 150), (220, 40, 40)).save(tmp_path / "wide.png")
+    page.upload(tmp_path / "wide.png")
+    page.wait(lambda: page.all("#heat img"))
+    size = "const [one] = arguments; return one.complete && [one.naturalWidth, one.naturalHeight]"
+    assert page.wait(lambda: page.browser.execute_script(size, page.one("#heat img"))) == [300, 150]
+    assert "4 × 4 fields" in page.wait(lambda: page.one("#about").text)
+
+
+def test_file_that_is_no_picture_is_told_in_the_page_which_goes_on(page, faces, tmp_path):
+    (tmp_path / "wrong.png").write_text("no picture")
+    page.upload(tmp_path / "wrong.png")
+    assert page.wait(page.message) == "This file can not be read as a picture. JPEG, PNG and WebP can."
+    assert not page.all("#heat img")
+    assert "Traceback" not in page.browser.page_source
+    assert str(tmp_path) not in page.browser.page_source
+    page.open()
+    page.upload(faces)
+    assert page.wait(page.scores)[0][0] == COLOURS[0]
+    assert page.message() == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ("folding arms", "“folding arms” alone would always get 100 %"),
+        (", ,", "There is no name between the commas"),
+        ("Head up, head up, <b>x</b>", "“Head up” and “head up” are the same to this model"),
+    ],
+)
+def test_names_that_can_not_be_compared_are_told_in_the_page(page, faces, names, words):
+    page.upload(faces)
+    page.wait(page.scores)
+    page.ask(names)
+    assert words in page.wait(page.message)
+    assert page.one("#answer").text == "Answer"  # the former one is gone
+    page.ask("folding arms, <i>head</i> up")
+    page.wait(page.scores)
+    assert page.message() == ""
+
+
+def test_asking_without_a_picture_is_told(page):
+    page.ask()
+    assert page.wait(page.message) == "Drop, take or choose a picture first."
+
+
+def test_drawn_example_is_answered_with_a_click(page):
+    assert len(page.all("#examples img")) == 3
+    page.all("#examples img")[0].click()
+    page.wait(lambda: page.scores() and page.all("#heat img"))
+
+
+def test_picture_from_the_camera_is_answered(page):
+    page.one("#picture [aria-label='Capture from camera']").click()
+    page.wait(lambda: page.all("#picture [title='grant webcam access']"))[0].click()
+    page.wait(lambda: page.all("#picture [aria-label='capture photo']"))[0].click()
+    page.wait(lambda: page.scores() and page.all("#heat img"))
+
+
+def test_limits_are_in_sight_before_anything_is_asked(page):
+    limits = page.one("#limits").text
+    for words in ("A gesture is not an emotion.", "not stored", "AI Act, Article 5"):
+        assert words in limits
+    assert page.box("#limits")["y"] + page.box("#limits")["height"] < page.box("#picture")["y"] < 300
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_phone_shows_all_in_its_width_with_the_answer_behind_the_picture(page, faces, dark):
+    page.open(width=390, height=844, dark=dark)
+    page.upload(faces)
+    page.wait(lambda: page.scores() and page.all("#heat img"))
+    width = (
+        "return [document.documentElement.scrollWidth, innerWidth, getComputedStyle(document.body).backgroundColor]"
+    )
+    needed, given, background = page.browser.execute_script(width)
+    assert needed <= given == 390
+    assert (max(int(part) for part in background.strip("rgba()").split(",")[:3]) < 60) == dark
+    tops = [page.box(one)["y"] for one in ("#limits", "#picture", "#examples", "#answer", "#names", "#ask", "#heat")]
+    assert tops == sorted(tops)
+    assert all(page.box(one)["width"] > 300 for one in ("#picture", "#answer", "#names", "#heat"))
+
+
+def test_nothing_is_loaded_from_elsewhere(page, url, faces):
+    page.asked_for()
+    page.open()
+    page.upload(faces)
+    page.wait(lambda: page.scores() and page.all("#heat img"))
+    addresses = page.asked_for()
+    assert len(addresses) > 10
+    assert [address for address in addresses if not address.startswith((url, "data:", "blob:" + url))] == []
