@@ -81,6 +81,12 @@ def test_file_that_is_no_picture_is_told_in_the_page_which_goes_on(page, faces, 
     assert page.message() == ""
 
 
+def test_file_of_another_kind_is_told_in_the_page(page, tmp_path):
+    (tmp_path / "notes.txt").write_text("no picture")
+    page.upload(tmp_path / "notes.txt")
+    page.wait(lambda: "Invalid file type: notes.txt" in page.one("body").text)
+
+
 @pytest.mark.parametrize(
     ("names", "words"),
     [

@@ -14,7 +14,8 @@ from .answers import GestureModel, open_picture, paint_heat, read_names
 
 EXAMPLES = ("Covering face", "Touching or scratching forehead", "Arms akimbo")
 EXAMPLE_CLIP = 9  # of the drawn figures; the demo trains on the first six
-KEPT_SECONDS = 600  # how long a picture is kept for further questions about it
+KEPT_SECONDS = 600  # how long a picture is kept for further questions about it,
+EVERY_SECONDS = 60  # and how often it is looked for older ones
 LIMITS = """**A gesture is not an emotion.** The model names visible movements, and always chooses one of its names:
 nothing about what a person feels, means or hides follows. Ask people before you use their pictures, which are not
 stored: temporary files are deleted within a quarter of an hour. Where the law prohibits or restricts the inference of
@@ -58,7 +59,9 @@ def build_page(model_id: str) -> gr.Blocks:
     model = GestureModel(model_id)
     # a path of this machine is nothing for the readers of a page
     name = Path(model_id).resolve().name if Path(model_id).is_dir() else model_id
-    with gr.Blocks(title=f"Micro-gestures: {name}", analytics_enabled=False, delete_cache=(60, KEPT_SECONDS)) as page:
+    with gr.Blocks(
+        title=f"Micro-gestures: {name}", analytics_enabled=False, delete_cache=(EVERY_SECONDS, KEPT_SECONDS)
+    ) as page:
         gr.Markdown(f"# Which gesture does a picture show?\nAsk the model `{name}`.")
         gr.Markdown(LIMITS, elem_id="limits")
         with gr.Row(elem_id="columns"):
@@ -83,7 +86,7 @@ def build_page(model_id: str) -> gr.Blocks:
                 heat = gr.Image(
                     label="Where it looked", buttons=["fullscreen"], height=300, interactive=False, elem_id="heat"
                 )
-                about = gr.HTML(visible=False, elem_id="about")
+                about = gr.HTML(visible=False, padding=False, elem_id="about")
         events = [(picture.change, ""), (ask.click, "Drop, take or choose a picture first.")]
         for event, if_none in events:
             event(
