@@ -120,8 +120,13 @@ def test_drawn_example_is_answered_with_a_click(page):
 def test_picture_from_the_camera_is_answered(page):
     page.one("#picture [aria-label='Capture from camera']").click()
     page.wait(lambda: page.all("#picture [title='grant webcam access']"))[0].click()
-    page.wait(lambda: page.all("#picture [aria-label='capture photo']"))[0].click()
-    page.wait(lambda: page.scores() and page.all("#heat img"))
+
+    def capture():  # again and again, as the camera needs some time to show anything
+        for button in page.all("#picture [aria-label='capture photo']"):
+            button.click()
+        return page.scores() and page.all("#heat img")
+
+    page.wait(capture)
 
 
 def test_limits_are_in_sight_before_anything_is_asked(page):
