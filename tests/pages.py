@@ -142,7 +142,8 @@ class Page:
         from selenium.webdriver.common.keys import Keys
 
         if names is not None:
-            self.one("#names textarea").send_keys(Keys.CONTROL + "a", Keys.BACKSPACE, names)
+            self.one("#names textarea").send_keys(Keys.CONTROL + "a")
+            self.one("#names textarea").send_keys(Keys.BACKSPACE, names)
         self.one("#ask").click()
 
     def scores(self):

@@ -8,6 +8,8 @@ from pages import Page, free_port, serving, train_on_colours
 
 from mg_vtc.hub.publish_space import collect_space
 
+KEPT_SECONDS = 10  # by the page that is tested; enough to be answered on a busy machine
+
 
 @pytest.fixture(scope="module")
 def space(picture_folder, tmp_path_factory):
@@ -17,23 +19,37 @@ def space(picture_folder, tmp_path_factory):
     for name, content in collect_space(str(model)).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    page = folder / "mg_vtc" / "space" / "page.py"  # marked, to be told from that of the package that is installed
-    page.write_text(page.read_text().replace("Drawn examples", "Marked examples"))
+    page = folder / "mg_vtc" / "space" / "page.py"  # changed, to be told from that of the package that is installed
+    changes = {"Drawn examples": "Marked examples", "KEPT_SECONDS = 600": f"KEPT_SECONDS = {KEPT_SECONDS}"}
+    source = page.read_text()
+    for old, new in (changes | {"EVERY_SECONDS = 60": "EVERY_SECONDS = 1"}).items():
+        assert old in source
+        source = source.replace(old, new)
+    page.write_text(source)
     return folder
 
 
-def test_space_shows_its_model_with_its_own_copy_of_the_package(browser, space, picture_folder):
+def files_in(folder):
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+def test_space_shows_its_model_with_its_own_copy_of_the_package_and_forgets_pictures(
+    browser, space, picture_folder, tmp_path
+):
     port = free_port()
     # python puts the folder of a script first, before the package that is installed here
-    with serving(
-        sys.executable, "app.py", port=port, cwd=space, PYTHONPATH="", GRADIO_SERVER_PORT=str(port)
-    ) as process:
+    settings = {"PYTHONPATH": "", "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(tmp_path)}
+    with serving(sys.executable, "app.py", port=port, cwd=space, **settings):
+        examples = files_in(tmp_path)
         page = Page(browser, f"http://127.0.0.1:{port}/")
         page.open()
         assert not page.all("#names")  # a vision-only model reads none
+        assert "Marked examples" in page.one("#examples").text
         page.upload(picture_folder / CLASS_NAMES[1] / "0002.0.png")
         scores = page.wait(page.scores)
         assert scores[0][0] == CLASS_NAMES[1]
         assert len(scores) == 4
-        assert "Marked examples" in page.one("#examples").text
-        assert process.poll() is None
+        assert len(files_in(tmp_path) - examples) >= 2  # what was uploaded, and the map over it
+        page.wait(lambda: files_in(tmp_path) == examples)
+        page.ask()
+        assert page.wait(page.message) == "The picture has been deleted since it was chosen. Choose it again."

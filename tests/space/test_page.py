@@ -81,6 +81,12 @@ def test_file_that_is_no_picture_is_told_in_the_page_which_goes_on(page, faces, 
     assert page.message() == ""
 
 
+def test_file_of_another_kind_is_told_in_the_page(page, tmp_path):
+    (tmp_path / "notes.txt").write_text("no picture")
+    page.upload(tmp_path / "notes.txt")
+    page.wait(lambda: "Invalid file type: notes.txt" in page.one("body").text)
+
+
 @pytest.mark.parametrize(
     ("names", "words"),
     [
@@ -114,8 +120,13 @@ def test_drawn_example_is_answered_with_a_click(page):
 def test_picture_from_the_camera_is_answered(page):
     page.one("#picture [aria-label='Capture from camera']").click()
     page.wait(lambda: page.all("#picture [title='grant webcam access']"))[0].click()
-    page.wait(lambda: page.all("#picture [aria-label='capture photo']"))[0].click()
-    page.wait(lambda: page.scores() and page.all("#heat img"))
+
+    def capture():  # again and again, as the camera needs some time to show anything
+        for button in page.all("#picture [aria-label='capture photo']"):
+            button.click()
+        return page.scores() and page.all("#heat img")
+
+    page.wait(capture)
 
 
 def test_limits_are_in_sight_before_anything_is_asked(page):

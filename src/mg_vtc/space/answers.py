@@ -116,7 +116,7 @@ def open_picture(path: Path) -> Image.Image:
     """Open a file of a user as an upright RGB picture.
 
     Raises:
-        ValueError: It is no picture, a damaged one, or too large.
+        ValueError: It is no picture, a damaged one, too large, or there no more.
     """
     try:
         with Image.open(path) as picture:
@@ -126,6 +126,8 @@ def open_picture(path: Path) -> Image.Image:
     except Image.DecompressionBombError as error:  # Pillow's own bound is higher
         most = f"{MOST_PIXELS // 1_000_000} million pixels"
         raise ValueError(f"The picture has more than {most}, the most that are read here. Make it smaller.") from error
+    except FileNotFoundError as error:
+        raise ValueError("The picture has been deleted since it was chosen. Choose it again.") from error
     except Exception as error:  # the decoders of Pillow raise what they like
         raise ValueError("This file can not be read as a picture. JPEG, PNG and WebP can.") from error
 

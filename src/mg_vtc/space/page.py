@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from ..data.demo import render_frame
 from ..data.labels import IMIGUE_CLASS_NAMES
@@ -14,7 +13,9 @@ from .answers import GestureModel, open_picture, paint_heat, read_names
 
 EXAMPLES = ("Covering face", "Touching or scratching forehead", "Arms akimbo")
 EXAMPLE_CLIP = 9  # of the drawn figures; the demo trains on the first six
-KEPT_SECONDS = 600  # how long a picture is kept for further questions about it
+KEPT_SECONDS = 600  # how long a picture is kept for further questions about it,
+EVERY_SECONDS = 60  # and how often it is looked for older ones
+HEIGHT = 300  # of a picture on the page, in pixels
 LIMITS = """**A gesture is not an emotion.** The model names visible movements, and always chooses one of its names:
 nothing about what a person feels, means or hides follows. Ask people before you use their pictures, which are not
 stored: temporary files are deleted within a quarter of an hour. Where the law prohibits or restricts the inference of
@@ -58,43 +59,51 @@ def build_page(model_id: str) -> gr.Blocks:
     model = GestureModel(model_id)
     # a path of this machine is nothing for the readers of a page
     name = Path(model_id).resolve().name if Path(model_id).is_dir() else model_id
-    with gr.Blocks(title=f"Micro-gestures: {name}", analytics_enabled=False, delete_cache=(60, KEPT_SECONDS)) as page:
+    deletion = (EVERY_SECONDS, KEPT_SECONDS)
+    with gr.Blocks(title=f"Micro-gestures: {name}", analytics_enabled=False, delete_cache=deletion) as page:
         gr.Markdown(f"# Which gesture does a picture show?\nAsk the model `{name}`.")
         gr.Markdown(LIMITS, elem_id="limits")
         with gr.Row(elem_id="columns"):
             with gr.Column(elem_id="given"):
-                picture = gr.Image(
-                    label="Picture",
-                    placeholder="Drop a picture here, choose a file, or take one with the camera",
-                    sources=["upload", "webcam", "clipboard"],
-                    buttons=["fullscreen"],
-                    height=300,
-                    elem_id="picture",
-                )
-                gr.Examples(_draw_examples(), picture, label="Drawn examples", elem_id="examples")
+                picture = _ask_for_picture()
                 with gr.Column(elem_id="own"):
                     names = _ask_for_names(model)
                     ask = gr.Button("Name the gesture", variant="primary", elem_id="ask")
                     with gr.Accordion(f"The {len(model.class_names)} gestures it was trained on", open=False):
                         gr.Markdown("\n".join(f"- {html.escape(name)}" for name in model.class_names))
             with gr.Column(elem_id="found"):
-                message = gr.HTML(visible=False, elem_id="message")
-                scores = gr.Label(label="Answer", num_top_classes=5, elem_id="answer")
-                heat = gr.Image(
-                    label="Where it looked", buttons=["fullscreen"], height=300, interactive=False, elem_id="heat"
-                )
-                about = gr.HTML(visible=False, elem_id="about")
-        events = [(picture.change, ""), (ask.click, "Drop, take or choose a picture first.")]
-        for event, if_none in events:
+                shown = [
+                    gr.HTML(visible=False, elem_id="message"),
+                    gr.Label(label="Answer", num_top_classes=5, elem_id="answer"),
+                    gr.Image(label="Where it looked", buttons=["fullscreen"], height=HEIGHT, elem_id="heat"),
+                    gr.HTML(visible=False, padding=False, elem_id="about"),
+                ]
+        for event, if_none in ((picture.change, ""), (ask.click, "Drop, take or choose a picture first.")):
             event(
                 _answer_with(model, if_none),
                 [picture, names],
-                [message, scores, heat, about],
+                shown,
                 preprocess=False,  # so that a wrong file is refused by us, in words
                 show_progress="minimal",
                 api_visibility="private",
             )
     return page
+
+
+def _ask_for_picture() -> gr.Image:
+    """The field of the picture, from a file, the camera or the clipboard, and drawn examples."""
+    picture = gr.Image(
+        label="Picture",
+        placeholder="Drop a picture here, choose a file, or take one with the camera",
+        sources=["upload", "webcam", "clipboard"],
+        buttons=["fullscreen"],
+        height=HEIGHT,
+        elem_id="picture",
+    )
+    classes = [IMIGUE_CLASS_NAMES.index(name) for name in EXAMPLES]
+    drawn = [render_frame(label, EXAMPLE_CLIP, 0, image_size=320) for label in classes]
+    gr.Examples(drawn, picture, label="Drawn examples", elem_id="examples")
+    return picture
 
 
 def _ask_for_names(model: GestureModel) -> gr.Textbox:
@@ -107,10 +116,6 @@ def _ask_for_names(model: GestureModel) -> gr.Textbox:
         visible=model.tokenizer is not None,
         elem_id="names",
     )
-
-
-def _draw_examples() -> list[Image.Image]:
-    return [render_frame(IMIGUE_CLASS_NAMES.index(name), EXAMPLE_CLIP, 0, image_size=320) for name in EXAMPLES]
 
 
 def _answer_with(model: GestureModel, if_none: str) -> Callable[..., list[Any]]:
