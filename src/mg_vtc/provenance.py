@@ -10,9 +10,8 @@ import torch
 import transformers
 
 from . import __version__
+from .run_folder import PROVENANCE
 from .training_args import MgVtcTrainingArguments
-
-PROVENANCE = "provenance.json"
 
 
 def library_versions() -> dict[str, str]:

@@ -12,13 +12,11 @@ from transformers.trainer_utils import PredictionOutput
 
 from ..data.pictures import PictureDataset
 from ..provenance import name_data
+from ..run_folder import CONFUSION, PART_RESULTS
 from .mistakes import count_answers
 from .results import Answers, describe_results
 from .run_rows import ScoredPart, read_records
 
-RESULTS_FOLDER = "results"  # of a run, with a JSON file a part
-CONFUSION = "figures/confusion.png"
-PARTS = ("test", "validation")  # test pictures chose nothing, so they come first
 MOST_CLASSES = 150  # of more the figure would show nothing
 DOTS_PER_INCH = 144
 
@@ -44,9 +42,11 @@ def write_run_results(
     records = read_records(str(folder))
     train_rows = parts["train"]
     train_labels = train_rows.labels.numpy() if isinstance(train_rows, PictureDataset) else None
-    (folder / RESULTS_FOLDER).mkdir(exist_ok=True)
     answers = {}
-    for part in (part for part in PARTS if part in predicted):
+    for path in (folder / name for name in PART_RESULTS):
+        part = path.stem
+        if part not in predicted:
+            continue
         rows, output = parts[part], predicted[part]
         assert isinstance(output.predictions, np.ndarray)
         assert isinstance(output.label_ids, np.ndarray)
@@ -57,7 +57,8 @@ def write_run_results(
         data = name_data(records.recipe)
         results = describe_results("this model", data, answers[part], scored, records, task="image-classification")
         text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
-        (folder / RESULTS_FOLDER / f"{part}.json").write_text(text + "\n", encoding="utf-8")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8")
     _draw_confusion(folder / CONFUSION, next(iter(answers.values())))
 
 

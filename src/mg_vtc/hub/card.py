@@ -12,12 +12,10 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from ..configuration_mg_vtc import MgVtcConfig
 from ..data.leaks import PHRASES
 from ..data.splits import SPLIT_MEANINGS
-from ..provenance import PROVENANCE, find_hub_dataset, name_data
+from ..provenance import find_hub_dataset, name_data
+from ..run_folder import CARD, CONFUSION, PART_RESULTS, PROVENANCE, RECIPE, SPLIT
 
-CARD = "README.md"
 PLACEHOLDER = '"MODEL"'  # stands in the usage for the id that the model has not yet
-CONFUSION = "figures/confusion.png"
-RESULTS = ("results/test.json", "results/validation.json")  # test pictures chose nothing, so they come first
 METRICS = {  # name in the results: type in the model-index, name on the page
     "top1_accuracy": ("accuracy", "top-1 accuracy"),
     "top5_accuracy": ("top_5_accuracy", "top-5 accuracy"),
@@ -42,49 +40,35 @@ def write_model_card(template: Path, folder: Path, examples: Sequence[dict[str, 
         examples: Entries of the card's `widget`, as `write_samples` returns them.
     """
     config = MgVtcConfig.from_pretrained(folder)
-    recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
-    results = [json.loads((folder / name).read_text(encoding="utf-8")) for name in RESULTS if (folder / name).exists()]
-    provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-    towers = [recipe.get(f"{tower}_model_name_or_path") for tower in ("vision", "text")]
-    hub_towers = [tower for tower in towers if tower and not Path(tower).exists()]
-    # a path of the machine that trained is no part of the card
-    vision_base, text_base = (
-        tower and (f"`{tower}`" if tower in hub_towers else "weights in a local folder") for tower in towers
-    )
-    hub_dataset = find_hub_dataset(recipe)
-    data = ModelCardData(
-        library_name="transformers",
-        pipeline_tag="image-classification" if config.vision_only else "zero-shot-image-classification",
-        license="apache-2.0",
-        language="en",
-        tags=["mg_vtc", "custom_code", "micro-gesture"],
-        base_model=hub_towers or None,
-        datasets=[hub_dataset] if hub_dataset else None,
-        metrics=["accuracy", "f1"],
-        model_name="mg_vtc",
-        eval_results=[entry for result in results for entry in _list_scores(result, recipe)],
-        widget=list(examples) or None,
-    )
+    recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+    results = [_read(folder / name) for name in PART_RESULTS if (folder / name).exists()]
+    provenance = _read(folder / PROVENANCE)
+    bases = {tower: recipe.get(f"{tower}_model_name_or_path") for tower in ("vision", "text")}
+    hub_bases = [base for base in bases.values() if base and not Path(base).exists()]
+    class_names = [config.id2label[number] for number in range(config.num_labels)]
     card = ModelCard.from_template(
-        data,
+        _describe_metadata(config, recipe, hub_bases, results, examples),
         template_str=template.read_text(encoding="utf-8"),
         config=config,
-        class_names=[escape_markdown(config.id2label[number]) for number in range(config.num_labels)],
-        candidate_names=_to_python([config.id2label[number] for number in range(min(3, config.num_labels))]),
+        class_names=[escape_markdown(name) for name in class_names],
+        candidate_names=_to_python(class_names[:3]),
         hypothesis_template=_to_python(config.prompt_template),
         recipe=recipe,
         settings=_dump_settings(recipe),
-        hub_dataset=hub_dataset,
+        hub_dataset=find_hub_dataset(recipe),
         data_name=name_data(recipe),
-        vision_base=vision_base,
-        text_base=text_base,
-        split=json.loads((folder / "split.json").read_text(encoding="utf-8")),
+        # a path of the machine that trained is no part of the card
+        bases={
+            tower: base and (f"`{base}`" if base in hub_bases else "weights in a local folder")
+            for tower, base in bases.items()
+        },
+        split=_read(folder / SPLIT),
         split_meanings=SPLIT_MEANINGS,
+        leak_phrases=PHRASES,
         results=results,
         score_names={score: name for score, (_, name) in METRICS.items()},
         baseline_of={score: answer for score, (answer, _, _) in BASELINES.items()},
         has_confusion=(folder / CONFUSION).exists(),
-        leak_phrases=PHRASES,
         provenance=provenance,
         duration=_tell_duration(provenance.get("training_seconds")),
     )
@@ -104,6 +88,34 @@ def with_repo_id(card: str, repo_id: str) -> str:
 def escape_markdown(text: str) -> str:
     """Return a text on one line that Markdown shows as it is."""
     return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(text.split()))
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _describe_metadata(
+    config: MgVtcConfig,
+    recipe: dict[str, Any],
+    hub_bases: list[str],
+    results: list[dict[str, Any]],
+    examples: Sequence[dict[str, Any]],
+) -> ModelCardData:
+    """What the Hub makes the page from; a field that is None is absent."""
+    hub_dataset = find_hub_dataset(recipe)
+    return ModelCardData(
+        library_name="transformers",
+        pipeline_tag="image-classification" if config.vision_only else "zero-shot-image-classification",
+        license="apache-2.0",
+        language="en",
+        tags=["mg_vtc", "custom_code", "micro-gesture"],
+        base_model=hub_bases or None,
+        datasets=[hub_dataset] if hub_dataset else None,
+        metrics=["accuracy", "f1"],
+        model_name="mg_vtc",
+        eval_results=[entry for result in results for entry in _list_scores(result, recipe)],
+        widget=list(examples) or None,
+    )
 
 
 def _to_python(value: Any) -> str:

@@ -9,8 +9,8 @@ from transformers import pipeline
 from ..configuration_mg_vtc import MgVtcConfig
 from ..data.demo import render_frame
 from ..data.labels import IMIGUE_CLASS_NAMES
+from ..run_folder import SAMPLES
 
-SAMPLES = "samples"  # folder of the pictures, in that of the model
 NUM_SAMPLES = 3
 NUM_CANDIDATES = 5  # names that a picture is compared with
 IMAGE_SIZE = 256  # pixels
