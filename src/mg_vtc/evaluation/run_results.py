@@ -27,7 +27,7 @@ def write_run_results(
     parts: Mapping[str, Dataset],
     class_names: list[str],
 ) -> None:
-    """Write `results/PART.json`, as `mg-vtc evaluate` writes it, for each part, and draw `figures/confusion.png`.
+    """Write `results/PART.json`, in the form of `mg-vtc evaluate`, for each part, and draw `figures/confusion.png`.
 
     Clips are resampled where they are known; of streams they are not, and pictures are. The figure is of the test
     pictures or, where there are none, of those of the validation. It needs the extra `report`; a warning tells that it
