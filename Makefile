@@ -38,11 +38,14 @@ compat: install  ## Exchange checkpoints with the oldest versions that pyproject
 	$(PYTHON) compat/build.py
 	$(PYTHON) -m pytest -c compat/pytest.ini compat
 
+page-tables:  ## Fetch the Hub's own tables of tasks and libraries, which a test holds the model card against (npm)
+	npm install --prefix tests/node --no-audit --no-fund --no-package-lock --ignore-scripts --loglevel=error
+
 bench: install  ## Measure speed and memory, as ratios in one run; alone on the machine, under 20 minutes
 	@failed=0; for benchmark in import_time train_step memory loader answering classes pictures; do \
 		$(PYTHON) benchmarks/$$benchmark.py || failed=1; done; exit $$failed
 
 clean:  ## Remove what the other targets made, but the runs
-	rm -rf $(VENV) .conformance .compat .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) tests/node/node_modules .conformance .compat .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo test check format conformance compat bench clean
+.PHONY: help install demo test check format conformance compat page-tables bench clean

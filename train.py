@@ -6,7 +6,7 @@ Without arguments it runs the demo, `configs/demo.yaml`. All flags: `python trai
 import json
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,9 +34,12 @@ from mg_vtc.data.pixels import collate_pictures
 from mg_vtc.data.splits import SPLIT_MEANINGS
 from mg_vtc.data.stream import PictureStream
 from mg_vtc.evaluation.metrics import constant_answer_baselines, score_top_k
+from mg_vtc.evaluation.run_results import write_run_results
 from mg_vtc.hub.card import write_model_card
+from mg_vtc.hub.samples import write_samples
 from mg_vtc.processing import build_processor, build_tokenizer
 from mg_vtc.progress import EpochLineCallback
+from mg_vtc.provenance import write_provenance
 from mg_vtc.recipe import ModelArguments, Recipe, parse_recipe
 from mg_vtc.run_data import load_run_data
 from mg_vtc.run_folder import (
@@ -92,8 +95,8 @@ def build_model(
     return model, build_processor(image_size, tokenizer)
 
 
-def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, PictureDataset | PictureStream | None]:
-    """Check the run's folder, load data and towers, join them, write what the run is: its trainer and test rows."""
+def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, PictureDataset | PictureStream]]:
+    """Check the run's folder, load data and towers, join them, write what the run is: its trainer and its parts."""
     arguments, folder = recipe.training, Path(recipe.training.output_dir)
     resume = arguments.resume_from_checkpoint is not None
     check_run_folder(folder, overwrite=arguments.overwrite_output_dir, resume=resume)
@@ -129,19 +132,24 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, PictureDataset | Pictur
         raise ValueError(
             f"output_dir {folder} must be on a disk that all machines share, and this one does not see it."
         )
-    return trainer, data.parts.get("test")
+    return trainer, data.parts
 
 
-def run(trainer: MgVtcTrainer, test_rows: PictureDataset | PictureStream | None) -> dict[str, float]:
+def run(trainer: MgVtcTrainer, parts: Mapping[str, PictureDataset | PictureStream]) -> dict[str, float]:
     """Train, keep the best checkpoint as the run's model, evaluate it and write `all_results.json` and the card."""
-    training = trainer.train(resume_from_checkpoint=trainer.args.resume_from_checkpoint)
+    resume_from = trainer.args.resume_from_checkpoint
+    training = trainer.train(resume_from_checkpoint=resume_from)
     trainer.save_model()
     trainer.save_state()
-    results = training.metrics | trainer.evaluate()
+    prefixes = {"validation": "eval", "test": "test"}
+    answers = {
+        part: trainer.predict(rows, metric_key_prefix=prefixes[part])
+        for part, rows in parts.items()
+        if part in prefixes
+    }
+    results = training.metrics | {name: value for part in answers.values() for name, value in part.metrics.items()}
     if isinstance(trainer.train_dataset, PictureDataset):
         results |= constant_answer_baselines(trainer.train_dataset.labels.numpy(), trainer.eval_dataset.labels.numpy())
-    if test_rows is not None:
-        results |= trainer.predict(test_rows, metric_key_prefix="test").metrics
     for log in trainer.state.log_history if trainer.args.load_best_model_at_end else ():
         if "eval_loss" in log and log["step"] == trainer.state.best_global_step:
             results["best_step"] = log["step"]
@@ -150,7 +158,12 @@ def run(trainer: MgVtcTrainer, test_rows: PictureDataset | PictureStream | None)
             break
     trainer.save_metrics("all", results)
     if trainer.is_world_process_zero():
-        write_model_card(CARD_TEMPLATE, Path(trainer.args.output_dir))
+        folder = Path(trainer.args.output_dir)
+        class_names = list(trainer.model.config.id2label.values())
+        write_run_results(folder, answers, parts, class_names)
+        seconds = training.metrics["train_runtime"] if resume_from is None else None  # of the last part alone
+        write_provenance(folder, trainer.args, project=Path(__file__).parent, seconds=seconds)
+        write_model_card(CARD_TEMPLATE, folder, write_samples(folder))
     return results
 
 
@@ -218,10 +231,10 @@ def refusing_in_one_line() -> Iterator[None]:
 def train(recipe: Recipe) -> None:
     """One run, with its first and last lines."""
     with refusing_in_one_line():
-        trainer, test_rows = build_trainer(recipe)
+        trainer, parts = build_trainer(recipe)
     if trainer.is_world_process_zero():
         print(overview(trainer), flush=True)
-    results = run(trainer, test_rows)
+    results = run(trainer, parts)
     if trainer.is_world_process_zero():
         print(summary(results, trainer.args.output_dir))
 

@@ -64,12 +64,17 @@ def test_clearing_deletes_what_a_run_writes_and_nothing_else(tmp_path):
         "tokenizer.json",
     ):
         (tmp_path / name).write_text("{}")
-    (tmp_path / "report").mkdir()
+    for name in ("report", "results", "figures", "samples"):
+        (tmp_path / name).mkdir()
+    for name in ("results/test.json", "figures/confusion.png", "samples/drawn-head-up.png", "README.md"):
+        (tmp_path / name).write_text("")
+    for name in ("figures/mine.png", "samples/mine.png"):
+        (tmp_path / name).write_text("")
     for name in ("thesis.tex", "notes.json", "report/notes.txt", "report/report.html", "report/results.json"):
         (tmp_path / name).write_text("")
     clear_run_folder(tmp_path)
     left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
-    assert left == ["notes.json", "report/notes.txt", "thesis.tex"]
+    assert left == ["figures/mine.png", "notes.json", "report/notes.txt", "samples/mine.png", "thesis.tex"]
 
 
 def test_last_checkpoint_is_that_of_the_highest_step(tmp_path):

@@ -109,7 +109,8 @@ def test_run_ends_with_all_that_a_model_folder_needs(launched):
     names = {path.name for path in launched.iterdir()}
     code = {path.name for part in ("configuration", "modeling") for path in (ROOT / "src/mg_vtc").glob(f"{part}_*.py")}
     assert names >= code | {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json"}
-    assert names >= {"all_results.json", "split.json", "recipe.yaml"}
+    assert names >= {"all_results.json", "split.json", "recipe.yaml", "README.md", "provenance.json"}
+    assert (launched / "figures" / "confusion.png").is_file()
     umask = os.umask(0)
     os.umask(umask)
     assert (launched / "model.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask
@@ -125,6 +126,11 @@ def test_evaluation_of_a_run_repeats_its_scores(launched, picture_folder):
     assert baselines["majority_class"]["top1_accuracy"] == logged["baseline_majority_class_top1_accuracy"]
     assert baselines["five_commonest"]["top5_accuracy"] == logged["baseline_five_commonest_top5_accuracy"]
     assert sorted(run.answers.file_names) == sorted(read_json(launched / "split.json")["validation"])
+    of_training = read_json(launched / "results" / "validation.json")
+    same = ("scores", "baselines", "classes", "calibration")
+    assert [of_training[name] for name in same] == [run.results[name] for name in same]
+    told = {name: value for name, value in of_training["conditions"].items() if name != "versions"}
+    assert told == {name: run.results["conditions"][name] for name in told}
     assert len(run.history) == len(read_json(launched / "trainer_state.json")["log_history"])
 
 

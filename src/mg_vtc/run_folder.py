@@ -22,6 +22,9 @@ MAY_CHANGE = (
     ),
 )
 REPORT_FILES = ("report/results.json", "report/report.html")  # where `mg-vtc evaluate` writes unless told otherwise
+CARD, PROVENANCE, CONFUSION, SAMPLES = "README.md", "provenance.json", "figures/confusion.png", "samples"
+PART_RESULTS = ("results/test.json", "results/validation.json")  # test pictures chose nothing, so they come first
+PAGE_FILES = (CARD, PROVENANCE, CONFUSION, *PART_RESULTS, f"{SAMPLES}/drawn-*.png")  # what the model's page is made of
 MODEL_FILES = ("*config.json", "tokenizer.json", "trainer_state.json", "model*.safetensors*", "training_args.bin")
 
 
@@ -54,7 +57,7 @@ def clear_run_folder(folder: Path) -> None:
     """Delete what an earlier run left in its folder: some of it would be taken for the new run's."""
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
-    for pattern in (RESULTS, RECIPE, SPLIT, *REPORT_FILES, *MODEL_FILES):
+    for pattern in (RESULTS, RECIPE, SPLIT, *REPORT_FILES, *PAGE_FILES, *MODEL_FILES):
         for path in folder.glob(pattern):
             path.unlink()
 

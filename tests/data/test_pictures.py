@@ -42,6 +42,13 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, np.memmap]
         return rows.select(ROWS), PictureCache(rows, SIZE).open()
 
 
+def test_clips_are_told_where_they_are_known(parts):
+    rows, pixels = parts
+    assert PictureDataset(rows, SIZE, pixels=pixels).clips is None
+    clips = [f"clip {row}" for row in ROWS]
+    assert PictureDataset(rows.add_column("clip", clips), SIZE, pixels=pixels).clips == clips
+
+
 def stack(dataset: PictureDataset) -> torch.Tensor:
     return collate_pictures(dataset.__getitems__(range(len(dataset))))["pixel_values"]
 

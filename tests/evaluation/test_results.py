@@ -2,12 +2,11 @@
 
 import json
 
-import datasets
 import numpy as np
 import pytest
 
 from mg_vtc.evaluation.results import Answers, describe_results
-from mg_vtc.evaluation.run_rows import ChosenRows, RunRecords
+from mg_vtc.evaluation.run_rows import RunRecords, ScoredPart
 
 SPLIT = {"split_by": "frame", "seed": 7, "leaks": {"validation": {"same_bytes": 2}}}
 
@@ -23,12 +22,11 @@ def describe():
         logits = 3 * np.eye(3, dtype=np.float32)[[0, 0, 2, 1, 0, 0]]
         embeds = np.zeros((6, 4), dtype=np.float32)
         answers = Answers(logits, labels, ["a", "b", "c"], [f"a/{row}" for row in range(6)], clips, embeds, embeds[:3])
-        rows = datasets.Dataset.from_dict({"label": labels})
         known = None if train_labels is None else np.array(train_labels)
-        chosen = ChosenRows(rows, part, of_run, split_by, num_training_rows=0, train_labels=known)
+        scored = ScoredPart(part, of_run, split_by, num_training_rows=0, train_labels=known)
         records = RunRecords(SPLIT, state, recipe or {})
         task = {"task": "image-classification", "prompt_template": "{}"}
-        return describe_results("runs/mine", "pictures", answers, chosen, records, **task)
+        return describe_results("runs/mine", "pictures", answers, scored, records, **task)
 
     return build
 

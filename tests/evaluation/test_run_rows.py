@@ -31,14 +31,14 @@ def names_of(chosen):
 def test_run_is_scored_on_its_own_validation_rows_alone():
     chosen = choose_rows(make_splits(train=["a/0", "a/1", "a/2", "b/0", "b/1"]), FRAME)
     assert names_of(chosen) == ["a/2", "b/1"]
-    assert (chosen.part, chosen.of_run, chosen.split_by, chosen.num_training_rows) == ("validation", True, "frame", 0)
-    assert chosen.train_labels.tolist() == [0, 0, 1]
+    assert chosen.scored[:4] == ("validation", True, "frame", 0)
+    assert chosen.scored.train_labels.tolist() == [0, 0, 1]
 
 
 def test_rows_of_the_training_are_counted_when_they_are_asked_for():
     splits = make_splits(train=["a/0", "a/1", "a/2", "b/0", "b/1"])
     everything = choose_rows(splits, FRAME, "all")
-    assert (len(everything.rows), everything.num_training_rows, everything.split_by) == (5, 3, None)
+    assert (len(everything.rows), everything.scored.num_training_rows, everything.scored.split_by) == (5, 3, None)
     assert names_of(choose_rows(splits, FRAME, "train")) == FRAME["train"]
 
 
@@ -53,7 +53,7 @@ def test_pictures_of_which_some_are_the_runs_are_refused_and_can_be_chosen():
     ):
         choose_rows(splits, FRAME)
     assert names_of(choose_rows(splits, FRAME, "validation")) == ["a/2"]
-    assert choose_rows(splits, FRAME, "all").num_training_rows == 1
+    assert choose_rows(splits, FRAME, "all").scored.num_training_rows == 1
 
 
 def test_nothing_but_rows_of_the_training_is_refused():
@@ -65,13 +65,13 @@ def test_nothing_but_rows_of_the_training_is_refused():
 def test_other_pictures_are_all_scored(run):
     chosen = choose_rows(make_splits(train=["a/10", "b/11"]), run)
     assert names_of(chosen) == ["a/10", "b/11"]
-    assert (chosen.part, chosen.of_run, chosen.split_by, chosen.train_labels) == ("all", False, None, None)
+    assert chosen.scored == ("all", False, None, 0, None)
 
 
 def test_test_rows_come_before_validation_rows_before_all():
     parts = {"train": ["a/10"], "validation": ["a/11"], "test": ["a/12"], "extra": ["b/13"]}
     chosen = choose_rows(make_splits(**parts), {})
-    assert (names_of(chosen), chosen.split_by) == (["a/12"], "given")
+    assert (names_of(chosen), chosen.scored.split_by) == (["a/12"], "given")
     del parts["test"]
     assert names_of(choose_rows(make_splits(**parts), {})) == ["a/11"]
     del parts["validation"]
@@ -82,8 +82,8 @@ def test_given_split_of_a_run_is_matched_split_by_split():
     splits = make_splits(train=["a/0", "b/0"], validation=["a/0", "b/1"])  # a/0 is another file in each
     chosen = choose_rows(splits, GIVEN)
     assert names_of(chosen) == ["a/0", "b/1"]
-    assert (chosen.of_run, chosen.split_by, chosen.num_training_rows) == (True, "given", 0)
-    assert chosen.train_labels.tolist() == [0, 1]
+    assert chosen.scored[1:4] == (True, "given", 0)
+    assert chosen.scored.train_labels.tolist() == [0, 1]
 
 
 def test_folder_of_one_part_of_a_run_is_known_by_all_of_its_names():
@@ -97,9 +97,9 @@ def test_folder_of_one_part_of_a_run_is_known_by_all_of_its_names():
 def test_test_rows_of_a_run_that_split_the_rest_itself_are_given():
     splits = make_splits(train=["a/0", "a/1", "a/2", "b/0", "b/1"], test=["a/5", "b/0"])
     chosen = choose_rows(splits, FRAME | {"test": ["a/5", "b/0"]})
-    assert (names_of(chosen), chosen.part, chosen.split_by) == (["a/5", "b/0"], "test", "given")
-    assert chosen.num_training_rows == 0
-    assert len(chosen.train_labels) == 3
+    assert (names_of(chosen), chosen.scored.part, chosen.scored.split_by) == (["a/5", "b/0"], "test", "given")
+    assert chosen.scored.num_training_rows == 0
+    assert len(chosen.scored.train_labels) == 3
 
 
 def test_part_that_is_not_there_is_refused():
@@ -135,4 +135,4 @@ def test_pictures_of_the_same_names_and_other_bytes_are_not_those_of_the_run():
     run["num_bytes"] = {"train": [10, 30], "validation": [20]}
     assert names_of(choose_rows(make(10, 20, 30), run)) == ["train/1"]
     others = choose_rows(make(11, 21, 31), run)
-    assert (len(others.rows), others.part, others.num_training_rows) == (3, "all", 0)
+    assert (len(others.rows), others.scored.part, others.scored.num_training_rows) == (3, "all", 0)

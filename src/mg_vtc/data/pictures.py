@@ -19,8 +19,8 @@ class PictureDataset(Dataset):
     `index`, int, the row's number here. Workers of a DataLoader, forked or spawned, map the file of `pixels` too.
 
     Args:
-        rows: Columns `image` (a `datasets.Image`), `label` (int) and `row` (int, the number of the picture in
-            `pixels`).
+        rows: Columns `image` (a `datasets.Image`), `label` (int), `row` (int, the number of the picture in `pixels`)
+            and, where it is known, `clip`.
         image_size: Height and width, in pixels.
         pixels: What `PictureCache.open` returned; where it is None, pictures are decoded each time, to equal values.
         augmentation: What happens to the pictures when they are read; by default nothing.
@@ -29,6 +29,7 @@ class PictureDataset(Dataset):
 
     Attributes:
         labels: int64 (num_rows,).
+        clips: The clip that each row is a frame of, (num_rows,); None where clips are not known.
         image_size: Height and width, in pixels.
 
     Raises:
@@ -48,6 +49,7 @@ class PictureDataset(Dataset):
         if pixels is not None and pixels.shape[1] != image_size:
             raise ValueError(f"image_size is {image_size}, but pixels are of pictures of size {pixels.shape[1]}.")
         self.labels = torch.tensor(rows["label"][:])  # (num_rows,)
+        self.clips: list[str] | None = rows["clip"][:] if "clip" in rows.column_names else None
         self.image_size = image_size
         self.augmentation = augmentation
         self.seed = seed

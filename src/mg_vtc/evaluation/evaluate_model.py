@@ -84,7 +84,7 @@ def evaluate_model(
     embeds = answer_pictures(network, image_processor, chosen.rows, text_embeds, **settings)
     answers = _collect(chosen.rows, class_names, *embeds, text_embeds.cpu().numpy())
     how = {"task": f"{'zero-shot-' if zero_shot else ''}image-classification", "prompt_template": template}
-    results = describe_results(model, data, answers, chosen, records, **how)
+    results = describe_results(model, data, answers, chosen.scored, records, **how)
     history = records.state["log_history"] if records.state else None
     return Evaluation(answers, results, lambda row: to_rgb(chosen.rows[row]["image"]), history)
 
@@ -183,9 +183,9 @@ def _open_on_device(model: str) -> tuple[MgVtcForImageClassification, BaseImageP
 
 
 def _warn_of_training_rows(chosen: ChosenRows) -> None:
-    if chosen.num_training_rows:
+    if num_training_rows := chosen.scored.num_training_rows:
         warnings.warn(
-            f"The model was trained on {chosen.num_training_rows} of the {len(chosen.rows)} pictures that are scored, "
+            f"The model was trained on {num_training_rows} of the {len(chosen.rows)} pictures that are scored, "
             "by their file names: the scores say little about new ones.",
             stacklevel=3,
         )

@@ -19,6 +19,7 @@ def find_mistakes(answers: Answers) -> list[dict[str, Any]]:
         `row`, `file_name`, names `right` and `answered`, their probabilities `right_probability` and `probability`,
         and how many `others` of the clip the row stands for; up to `NUM_MISTAKES` of them.
     """
+    assert answers.file_names is not None
     exp = np.exp(answers.logits - answers.logits.max(axis=1, keepdims=True), dtype=np.float64)
     probabilities = exp / exp.sum(axis=1, keepdims=True)  # (num_rows, num_classes)
     answered = probabilities.argmax(axis=1)  # (num_rows,)

@@ -65,6 +65,8 @@ def _draw_classes(classes: list[dict[str, Any]]) -> list[str]:
 
 
 def _draw_map(answers: Answers, rows: np.ndarray) -> str:
+    assert answers.image_embeds is not None
+    assert answers.text_embeds is not None
     images, texts = map_embeddings(answers.image_embeds[rows], answers.text_embeds)
     labels = answers.labels[rows]
     right = answers.logits[rows].argmax(axis=1) == labels

@@ -4,16 +4,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..hub.card import library_versions
+from ..provenance import library_versions
 from .calibration import NUM_BINS
 from .intervals import LEVEL, NUM_RESAMPLES
 from .metrics import constant_answer_baselines, predict_classes
-from .run_rows import ChosenRows, RunRecords
+from .run_rows import RunRecords, ScoredPart
 from .scores import Scores, score_answers
 
 
 class Answers(NamedTuple):
     """Answers about `num_rows` labelled pictures, and the pictures' and classes' embeddings.
+
+    A training keeps the answers alone: names and embeddings are then None.
 
     Attributes:
         logits: float32 (num_rows, num_classes), scaled similarities; their softmax is the model's confidence.
@@ -28,22 +30,22 @@ class Answers(NamedTuple):
     logits: np.ndarray
     labels: np.ndarray
     class_names: list[str]
-    file_names: list[str]
-    clips: list[str] | None
-    image_embeds: np.ndarray
-    text_embeds: np.ndarray
+    file_names: list[str] | None = None
+    clips: list[str] | None = None
+    image_embeds: np.ndarray | None = None
+    text_embeds: np.ndarray | None = None
 
 
 def describe_results(
-    model: str, data: str, answers: Answers, chosen: ChosenRows, records: RunRecords, **how: str
+    model: str, data: str, answers: Answers, scored: ScoredPart, records: RunRecords, **how: str
 ) -> dict[str, Any]:
     """Score the answers and say under which conditions.
 
     Args:
         model: Folder or Hub id of the model.
         data: What it was scored on.
-        answers: What it answered about `chosen`.
-        chosen: The rows that were scored.
+        answers: What it answered.
+        scored: Which rows these are.
         records: What the folder of the model's run tells.
         how: Further conditions: `task` and `prompt_template`.
 
@@ -55,28 +57,28 @@ def describe_results(
     return {
         "model": model,
         "data": data,
-        "conditions": _describe_conditions(answers, chosen, records) | how,
-        **_describe_scores(answers, chosen.train_labels),
+        "conditions": _describe_conditions(answers, scored, records) | how,
+        **_describe_scores(answers, scored.train_labels),
     }
 
 
-def _describe_conditions(answers: Answers, chosen: ChosenRows, records: RunRecords) -> dict[str, Any]:
-    is_own_validation = chosen.of_run and chosen.part == "validation"
+def _describe_conditions(answers: Answers, scored: ScoredPart, records: RunRecords) -> dict[str, Any]:
+    is_own_validation = scored.of_run and scored.part == "validation"
     # without its state, as in an exported classifier, a run is taken to have found one
     has_best = records.state is None or records.state["best_model_checkpoint"] is not None
     kept_best = has_best and records.recipe.get("load_best_model_at_end", True)
     return {
-        "part": chosen.part,
-        "split_by": chosen.split_by,
-        "leaky_by_design": chosen.split_by == "frame",
-        "seed": records.split.get("seed") if chosen.of_run and chosen.split_by != "given" else None,
+        "part": scored.part,
+        "split_by": scored.split_by,
+        "leaky_by_design": scored.split_by == "frame",
+        "seed": records.split.get("seed") if scored.of_run and scored.split_by != "given" else None,
         "num_pictures": len(answers.labels),
-        "num_training_rows": chosen.num_training_rows,
+        "num_training_rows": scored.num_training_rows,
         "num_clips": None if answers.clips is None else len(set(answers.clips)),
         "num_classes": len(answers.class_names),
-        "leaks": records.split.get("leaks", {}).get(chosen.part) if chosen.of_run else None,
+        "leaks": records.split.get("leaks", {}).get(scored.part) if scored.of_run else None,
         "chosen_on_these": is_own_validation and kept_best,
-        "baselines_from": "scored rows" if chosen.train_labels is None else "training rows",
+        "baselines_from": "scored rows" if scored.train_labels is None else "training rows",
         "interval": {
             "level": LEVEL,
             "resampled_by": "picture" if answers.clips is None else "clip",

@@ -31,11 +31,10 @@ class RunRecords(NamedTuple):
     recipe: dict[str, Any]
 
 
-class ChosenRows(NamedTuple):
-    """Rows to be scored.
+class ScoredPart(NamedTuple):
+    """What is known of rows that are scored.
 
     Attributes:
-        rows: Columns `image`, `label`, `file_name` and, where it is known, `clip`.
         part: "train", "validation", "test" or "all".
         of_run: Whether the run had them as this part.
         split_by: How the part came to be: as the run says, "given" for a split of the data, None for all rows.
@@ -43,12 +42,23 @@ class ChosenRows(NamedTuple):
         train_labels: Class ids of all rows that the run was trained on; None where they are not among the data.
     """
 
-    rows: Dataset
     part: str
     of_run: bool
     split_by: str | None
     num_training_rows: int
     train_labels: np.ndarray | None
+
+
+class ChosenRows(NamedTuple):
+    """Rows to be scored.
+
+    Attributes:
+        rows: Columns `image`, `label`, `file_name` and, where it is known, `clip`.
+        scored: What is known of them.
+    """
+
+    rows: Dataset
+    scored: ScoredPart
 
 
 def read_records(model_id: str) -> RunRecords:
@@ -125,7 +135,8 @@ def choose_rows(splits: DatasetDict, run: Mapping[str, Any], part: str | None = 
     chosen = concatenate_datasets([splits[split].select(rows) for split, rows in selected.items() if len(rows)])
     num_training_rows = sum(assigned[split][row] == "train" for split, rows in selected.items() for row in rows)
     train_labels = _labels_of(splits, assigned, "train")
-    return ChosenRows(chosen, part, of_run, split_by, num_training_rows, train_labels if len(train_labels) else None)
+    known_labels = train_labels if len(train_labels) else None
+    return ChosenRows(chosen, ScoredPart(part, of_run, split_by, num_training_rows, known_labels))
 
 
 def _identify(splits: DatasetDict, run: Mapping[str, Any]) -> tuple[dict[str, list[str]], Mapping[str, Any]]:

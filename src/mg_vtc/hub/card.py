@@ -1,64 +1,169 @@
 """The card of a trained model: what it is, how it was trained, what was measured, and what it must not be used for."""
 
 import json
-import platform
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
-import transformers
 import yaml
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from .. import __version__
 from ..configuration_mg_vtc import MgVtcConfig
+from ..data.leaks import PHRASES
 from ..data.splits import SPLIT_MEANINGS
+from ..provenance import find_hub_dataset, name_data
+from ..run_folder import CARD, CONFUSION, PART_RESULTS, PROVENANCE, RECIPE, SPLIT
+
+PLACEHOLDER = '"MODEL"'  # stands in the usage for the id that the model has not yet
+METRICS = {  # name in the results: type in the model-index, name on the page
+    "top1_accuracy": ("accuracy", "top-1 accuracy"),
+    "top5_accuracy": ("top_5_accuracy", "top-5 accuracy"),
+    "mean_class_accuracy": ("mean_class_accuracy", "mean class accuracy"),
+    "macro_f1": ("f1", "macro-F1"),
+}
+BASELINES = {  # score: constant answer that it is compared with, type in the model-index, name on the page
+    "top1_accuracy": ("majority_class", "baseline_accuracy", "always the commonest class: top-1 accuracy"),
+    "top5_accuracy": ("five_commonest", "baseline_top_5_accuracy", "always the five commonest: top-5 accuracy"),
+}
 
 
-def write_model_card(template: Path, folder: Path) -> None:
+def write_model_card(template: Path, folder: Path, examples: Sequence[dict[str, Any]] = ()) -> None:
     """Fill the template with what the folder of a finished run says, and write it there as `README.md`.
 
     Only what was measured is in the card; what is not known is left out.
 
     Args:
         template: Jinja template, the project's `model_card.md`.
-        folder: Run folder with `config.json`, `recipe.yaml`, `split.json` and `all_results.json`.
+        folder: Run folder with `config.json`, `recipe.yaml`, `split.json`, `provenance.json`, `results/` and, where it
+            could be drawn, `figures/confusion.png`.
+        examples: Entries of the card's `widget`, as `write_samples` returns them.
     """
     config = MgVtcConfig.from_pretrained(folder)
-    recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
-    split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
-    towers = [recipe.get(f"{tower}_model_name_or_path") for tower in ("vision", "text")]
-    hub_towers = [tower for tower in towers if tower and not Path(tower).exists()]
-    # a path of the machine that trained is no part of the card
-    vision_base, text_base = (
-        tower and (f"`{tower}`" if tower in hub_towers else "weights in a local folder") for tower in towers
+    recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+    results = [_read(folder / name) for name in PART_RESULTS if (folder / name).exists()]
+    provenance = _read(folder / PROVENANCE)
+    bases = {tower: recipe.get(f"{tower}_model_name_or_path") for tower in ("vision", "text")}
+    hub_bases = [base for base in bases.values() if base and not Path(base).exists()]
+    class_names = [config.id2label[number] for number in range(config.num_labels)]
+    card = ModelCard.from_template(
+        _describe_metadata(config, recipe, hub_bases, results, examples),
+        template_str=template.read_text(encoding="utf-8"),
+        config=config,
+        class_names=[escape_markdown(name) for name in class_names],
+        candidate_names=_to_python(class_names[:3]),
+        hypothesis_template=_to_python(config.prompt_template),
+        recipe=recipe,
+        settings=_dump_settings(recipe),
+        hub_dataset=find_hub_dataset(recipe),
+        data_name=name_data(recipe),
+        # a path of the machine that trained is no part of the card
+        bases={
+            tower: base and (f"`{base}`" if base in hub_bases else "weights in a local folder")
+            for tower, base in bases.items()
+        },
+        split=_read(folder / SPLIT),
+        split_meanings=SPLIT_MEANINGS,
+        leak_phrases=PHRASES,
+        results=results,
+        score_names={score: name for score, (_, name) in METRICS.items()},
+        baseline_of={score: answer for score, (answer, _, _) in BASELINES.items()},
+        has_confusion=(folder / CONFUSION).exists(),
+        provenance=provenance,
+        duration=_tell_duration(provenance.get("training_seconds")),
     )
-    data = ModelCardData(
+    card.save(folder / CARD)
+
+
+def with_repo_id(card: str, repo_id: str) -> str:
+    """Put the Hub id of a model into the usage of its card, and leave all else as it is, edits of its owner too.
+
+    Args:
+        card: Text of the card.
+        repo_id: "owner/name".
+    """
+    return card.replace(PLACEHOLDER, f'"{repo_id}"')
+
+
+def escape_markdown(text: str) -> str:
+    """Return a text on one line that Markdown shows as it is."""
+    return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(text.split()))
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _describe_metadata(
+    config: MgVtcConfig,
+    recipe: dict[str, Any],
+    hub_bases: list[str],
+    results: list[dict[str, Any]],
+    examples: Sequence[dict[str, Any]],
+) -> ModelCardData:
+    """What the Hub makes the page from; a field that is None is absent."""
+    hub_dataset = find_hub_dataset(recipe)
+    return ModelCardData(
         library_name="transformers",
         pipeline_tag="image-classification" if config.vision_only else "zero-shot-image-classification",
         license="apache-2.0",
+        language="en",
         tags=["mg_vtc", "custom_code", "micro-gesture"],
-        base_model=hub_towers or None,
+        base_model=hub_bases or None,
+        datasets=[hub_dataset] if hub_dataset else None,
+        metrics=["accuracy", "f1"],
+        model_name="mg_vtc",
+        eval_results=[entry for result in results for entry in _list_scores(result, recipe)],
+        widget=list(examples) or None,
     )
-    card = ModelCard.from_template(
-        data,
-        template_str=template.read_text(encoding="utf-8"),
-        config=config,
-        recipe=recipe,
-        vision_base=vision_base,
-        text_base=text_base,
-        split=split,
-        split_meaning=SPLIT_MEANINGS[split["split_by"]],
-        results=json.loads((folder / "all_results.json").read_text(encoding="utf-8")),
-        versions=library_versions(),
-    )
-    card.save(folder / "README.md")
 
 
-def library_versions() -> dict[str, str]:
-    """Versions of what computes a score."""
-    return {
-        "mg_vtc": __version__,
-        "transformers": transformers.__version__,
-        "torch": torch.__version__,
-        "Python": platform.python_version(),
+def _to_python(value: Any) -> str:
+    """A text or a list of texts as Python source."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _dump_settings(recipe: dict[str, Any]) -> str:
+    """The recipe as YAML, without what names a place on the machine that trained."""
+    told = {name: value for name, value in recipe.items() if not _is_place(name, value)}
+    return yaml.safe_dump(told, sort_keys=True, allow_unicode=True, default_flow_style=None).rstrip()
+
+
+def _is_place(name: str, value: Any) -> bool:
+    return name.endswith(("_dir", "_file")) or (
+        isinstance(value, str) and (Path(value).is_absolute() or Path(value).exists())
+    )
+
+
+def _tell_duration(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _list_scores(results: dict[str, Any], recipe: dict[str, Any]) -> list[EvalResult]:
+    """Scores and baselines of one part, as the `model-index` of the card has them; fractions in [0, 1]."""
+    conditions = results["conditions"]
+    where = {
+        # the classes are those of the training, whatever else the model can do
+        "task_type": "image-classification",
+        "task_name": "Image Classification",
+        "dataset_type": find_hub_dataset(recipe)
+        or ("demo" if recipe.get("dataset_name") == "demo" else "imagefolder"),
+        "dataset_config": recipe.get("dataset_config_name"),
+        "dataset_name": name_data(recipe),
+        "dataset_split": conditions["part"],
     }
+    entries = []
+    for score, (metric, name) in METRICS.items():
+        value, low, high = (results["scores"][score][bound] for bound in ("value", "low", "high"))
+        interval = f"95 % interval {low:.3f} to {high:.3f} by {conditions['interval']['resampled_by']}"
+        entries.append(
+            EvalResult(**where, metric_type=metric, metric_value=round(value, 4), metric_name=f"{name} ({interval})")
+        )
+    for score, (answer, metric, name) in BASELINES.items():
+        value = round(results["baselines"][answer][score], 4)
+        entries.append(EvalResult(**where, metric_type=metric, metric_value=value, metric_name=name))
+    return entries

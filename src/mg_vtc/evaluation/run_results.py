@@ -1,0 +1,81 @@
+"""The scores of a run on the pictures that it held out, with their intervals: what its card tells."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import Dataset
+from transformers.trainer_utils import PredictionOutput
+
+from ..data.pictures import PictureDataset
+from ..provenance import name_data
+from ..run_folder import CONFUSION, PART_RESULTS
+from .mistakes import count_answers
+from .results import Answers, describe_results
+from .run_rows import ScoredPart, read_records
+
+MOST_CLASSES = 150  # of more the figure would show nothing
+DOTS_PER_INCH = 144
+
+
+def write_run_results(
+    folder: Path,
+    predicted: Mapping[str, PredictionOutput],
+    parts: Mapping[str, Dataset],
+    class_names: list[str],
+) -> None:
+    """Write `results/PART.json`, in the form of `mg-vtc evaluate`, for each part, and draw `figures/confusion.png`.
+
+    Clips are resampled where they are known; of streams they are not, and pictures are. The figure is of the test
+    pictures or, where there are none, of those of the validation. It needs the extra `report`; a warning tells that it
+    was not drawn.
+
+    Args:
+        folder: Folder of a finished run.
+        predicted: What the trainer predicted for "validation" and, where there is one, "test".
+        parts: The rows of "train" and of the same parts.
+        class_names: In id order.
+    """
+    records = read_records(str(folder))
+    train_rows = parts["train"]
+    train_labels = train_rows.labels.numpy() if isinstance(train_rows, PictureDataset) else None
+    answers = {}
+    for path in (folder / name for name in PART_RESULTS):
+        part = path.stem
+        if part not in predicted:
+            continue
+        rows, output = parts[part], predicted[part]
+        assert isinstance(output.predictions, np.ndarray)
+        assert isinstance(output.label_ids, np.ndarray)
+        clips = rows.clips if isinstance(rows, PictureDataset) else None
+        answers[part] = Answers(output.predictions, output.label_ids, class_names, clips=clips)
+        split_by = records.split["split_by"] if part == "validation" else "given"
+        scored = ScoredPart(part, True, split_by, num_training_rows=0, train_labels=train_labels)
+        data = name_data(records.recipe)
+        results = describe_results("this model", data, answers[part], scored, records, task="image-classification")
+        text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8")
+    _draw_confusion(folder / CONFUSION, next(iter(answers.values())))
+
+
+def _draw_confusion(path: Path, answers: Answers) -> None:
+    if len(answers.class_names) > MOST_CLASSES:
+        return
+    if missing := [module for module in ("matplotlib", "sklearn") if find_spec(module) is None]:
+        warnings.warn(
+            f"The card has no confusion matrix, as {' and '.join(missing)} is not installed: pip install "
+            '"mg-vtc[report]" before the training.',
+            stacklevel=3,
+        )
+        return
+    from .figures import draw_confusion
+    from .palette import PAGE, drawing
+
+    path.parent.mkdir(exist_ok=True)
+    figure = draw_confusion(count_answers(answers), answers.class_names)
+    with drawing():
+        figure.savefig(path, dpi=DOTS_PER_INCH, facecolor=PAGE, metadata={"Software": None})
