@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .evaluation.evaluate_model import evaluate_model, write_evaluation
     from .evaluation.metrics import TopKAccuracy
     from .evaluation.scores import MicroGestureScores
+    from .hub.publish import publish
     from .losses import contrastive_loss, soft_target_loss
     from .modeling_alexnet import AlexNetModel
     from .modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
@@ -42,6 +43,7 @@ _HOME = {
     "load_demo_dataset": "data",
     "load_hub_dataset": "data",
     "load_image_folder": "data",
+    "publish": "hub.publish",
     "soft_target_loss": "losses",
     "split_stratified": "data",
     "write_evaluation": "evaluation.evaluate_model",
@@ -64,6 +66,7 @@ __all__ = [
     "load_demo_dataset",
     "load_hub_dataset",
     "load_image_folder",
+    "publish",
     "soft_target_loss",
     "split_stratified",
     "write_evaluation",
