@@ -125,6 +125,11 @@ class Handler(BaseHTTPRequestHandler):
     def address(self):
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
+    @property
+    def store(self):
+        """Where objects are: another host for the client, which sends its token to the first one alone."""
+        return f"http://localhost:{self.server.server_address[1]}/lfs"
+
     def log_message(self, *_):
         pass
 
@@ -150,7 +155,7 @@ class Handler(BaseHTTPRequestHandler):
                 {"error": refusal.message}, status=refusal.status, headers={"X-Error-Message": refusal.message} | code
             )
 
-    do_GET = do_HEAD = do_POST = do_PUT = serve  # noqa: N815 (http.server calls them so)
+    do_GET = do_HEAD = do_POST = do_PUT = serve
 
     def body(self, size=None):
         content = self.rfile.read(self.unread if size is None else size)
@@ -217,7 +222,7 @@ class Handler(BaseHTTPRequestHandler):
         rows = json.loads(self.body())["objects"]
         for row in rows:
             if row["oid"] not in self.hub.objects:
-                row["actions"] = {"upload": {"href": f"{self.address}/lfs/{row['oid']}"}}
+                row["actions"] = {"upload": {"href": f"{self.store}/{row['oid']}"}}
         self.answer({"transfer": "basic", "objects": rows})
 
     def lfs_put(self, oid):
@@ -311,11 +316,13 @@ class Handler(BaseHTTPRequestHandler):
         if file.lfs:
             size = len(self.hub.objects[file.lfs])
             headers = commit | {"X-Linked-Etag": f'"{file.lfs}"', "X-Linked-Size": size}
-            self.answer(b"", 302, headers | {"Location": f"{self.address}/lfs/{file.lfs}"})
+            self.answer(b"", 302, headers | {"Location": f"{self.store}/{file.lfs}"})
         else:
             self._send_range(file.content, commit | {"ETag": f'"{file.oid}"'})
 
     def lfs_get(self, oid):
+        if self.token is not None:
+            raise Refused(400, "A link that is signed goes without a token")
         self._send_range(self.hub.objects[oid], {"ETag": f'"{oid}"'})
 
     def _send_range(self, content, headers):

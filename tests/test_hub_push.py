@@ -14,10 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import TINY_DISTILBERT, TINY_RESNET
 from doors import OPEN_DOORS, WITH_PACKAGE, WITHOUT_PACKAGE
+from huggingface_hub import close_session, constants
 from local_hub import TOKEN, client_environment, serving_hub
 from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModel, AutoProcessor
+
+from mg_vtc.inference.export import open_model
 
 ROOT = Path(__file__).parents[1]
 REPO = "org/mg-vtc"
@@ -54,13 +60,18 @@ def trained(the_hub, home, picture_folder, tmp_path_factory):
     return folder, done.stdout, the_hub.repos[REPO].branches["main"]
 
 
+def change_weights(folder, logit_scale):
+    """Other weights, by which every score is another one."""
+    weights = load_file(folder / "model.safetensors")
+    weights["logit_scale"] = torch.tensor(logit_scale).reshape(weights["logit_scale"].shape)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
 @pytest.fixture(scope="module")
-def published(trained, the_hub, home):
-    """A second revision, by the command, with another weight; the first stays what it was."""
+def published(trained, first_scores, the_hub, home):
+    """A second revision, by the command, with other weights; the first stays what it was."""
     folder, _, first = trained
-    weights = bytearray((folder / "model.safetensors").read_bytes())
-    weights[-4:] = np.float32(0.125).tobytes()
-    (folder / "model.safetensors").write_bytes(weights)
+    change_weights(folder, 4.0)
     done = run((*PUBLISH, folder, REPO), client_environment(os.environ, the_hub, home))
     assert (done.returncode, done.stdout) == (0, f"{the_hub.address}/{REPO}\n"), done.stderr
     second = the_hub.repos[REPO].branches["main"]
@@ -76,28 +87,43 @@ def picture(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def open_from(the_hub, picture, tmp_path_factory):
-    """Scores of one picture by door in a fresh interpreter, which knows the Hub and no folder of the run."""
+def load(the_hub, picture):
+    """Loads by the name of the repository, in a fresh interpreter that knows the Hub and no folder of the run."""
 
-    def load(way, source, *, home, revision=None, offline=False, token=None):
+    def run_elsewhere(way, code, *, home, token=None, offline=False):
         environment = client_environment(os.environ, the_hub, home, token=token)
-        environment.pop("PYTHONPATH", None)
         if offline:
             environment |= {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
-        names = f"folder, picture = {str(source)!r}, {str(picture)!r}"
+        names = f"import json, sys\nfolder, picture = {REPO!r}, {str(picture)!r}"
         path = f"sys.path.insert(0, {str(ROOT / 'src')!r})" if way == WITH_PACKAGE else ""
-        pin = f"options['revision'] = {revision!r}" if revision else ""
-        code = f"import json, sys\n{names}\n{path}\n{way}\n{pin}\n{OPEN_DOORS}\nprint(json.dumps([scores, home]))"
-        done = run((sys.executable, "-I", "-W", "error", "-c", code), environment, cwd=home)
-        return done if done.returncode else json.loads(done.stdout)
+        program = "\n".join([names, path, way, code])
+        return run((sys.executable, "-I", "-W", "error", "-c", program), environment, cwd=home)
 
-    return load
+    return run_elsewhere
 
 
 @pytest.fixture(scope="module")
-def first_scores(open_from, trained, tmp_path_factory):
-    """The run's own folder, opened from the disk before anything else happens to it."""
-    return open_from(WITH_PACKAGE, trained[0], home=tmp_path_factory.mktemp("disk"))[0]
+def open_doors(load):
+    """Scores of one picture by door, and the package that the model's class came from."""
+
+    def read(way, **options):
+        done = load(way, f"{OPEN_DOORS}\nprint(json.dumps([scores, home]))", **options)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return read
+
+
+def score(folder, picture):
+    """Scores of the classes by the model of a folder, in this process."""
+    pixels = AutoProcessor.from_pretrained(folder)(images=Image.open(picture), return_tensors="pt")
+    with torch.no_grad():
+        return AutoModel.from_pretrained(folder)(**pixels).logits_per_image.softmax(dim=1)[0].tolist()
+
+
+@pytest.fixture(scope="module")
+def first_scores(trained, picture):
+    return score(trained[0], picture)
 
 
 @pytest.fixture(scope="module")
@@ -107,19 +133,18 @@ def elsewhere(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def opened_elsewhere(open_from, first_scores, published, elsewhere):
-    return open_from(WITHOUT_PACKAGE, REPO, home=elsewhere)
+def opened_elsewhere(open_doors, published, elsewhere):
+    return open_doors(WITHOUT_PACKAGE, home=elsewhere)
 
 
-def assert_close(scores, others):
-    assert scores.keys() == others.keys()
+def assert_close(scores, expected):
     assert len(scores) == 5
     for door in scores:
-        assert scores[door] == pytest.approx(others[door], abs=1e-6), door
+        assert scores[door] == pytest.approx(expected, abs=1e-6), door
 
 
 def test_run_ends_with_its_scores_and_the_page_of_the_model(trained, the_hub):
-    folder, screen, _ = trained
+    _, screen, _ = trained
     assert screen.splitlines()[-1] == f"The model is published: {the_hub.address}/{REPO}"
     assert "top-1" in screen
     assert list(the_hub.repos[REPO].messages.values())[:2] == ["initial commit", "End of training"]
@@ -170,37 +195,47 @@ def test_weights_can_be_read_by_whom_the_umask_lets(trained):
     assert stat.S_IMODE(mode) == 0o666 & ~umask
 
 
-def test_every_door_opens_without_the_package(opened_elsewhere):
+def test_every_door_opens_without_the_package(opened_elsewhere, trained, picture, first_scores):
     scores, package = opened_elsewhere
     assert package == "transformers_modules"
-    first = scores["AutoModel"]
-    assert max(first) - min(first) > 1e-3
-    assert_close(scores, dict.fromkeys(scores, first))
+    expected = score(trained[0], picture)
+    assert expected != pytest.approx(first_scores, abs=1e-4)
+    assert_close(scores, expected)
 
 
-def test_every_door_opens_with_the_package_and_without_trust(open_from, opened_elsewhere, tmp_path):
-    scores, package = open_from(WITH_PACKAGE, REPO, home=tmp_path)
+def test_every_door_opens_with_the_package_and_without_trust(open_doors, opened_elsewhere, tmp_path):
+    scores, package = open_doors(WITH_PACKAGE, home=tmp_path)
     assert package == "mg_vtc"
-    assert_close(scores, opened_elsewhere[0])
+    assert_close(scores, opened_elsewhere[0]["AutoModel"])
 
 
-def test_pinned_revision_is_that_of_the_first_push(open_from, trained, first_scores, opened_elsewhere, tmp_path):
-    scores, _ = open_from(WITHOUT_PACKAGE, REPO, home=tmp_path, revision=trained[2])
-    assert_close(scores, first_scores)
-    assert scores["AutoModel"] != pytest.approx(opened_elsewhere[0]["AutoModel"], abs=1e-6)
+def test_cache_opens_offline(open_doors, opened_elsewhere, elsewhere):
+    assert open_doors(WITHOUT_PACKAGE, home=elsewhere, offline=True)[0] == opened_elsewhere[0]
 
 
-def test_cache_opens_offline(open_from, opened_elsewhere, elsewhere):
-    scores, _ = open_from(WITHOUT_PACKAGE, REPO, home=elsewhere, offline=True)
-    assert_close(scores, opened_elsewhere[0])
+PINNED = """
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, AutoProcessor
+from transformers import AutoModel, AutoProcessor
+
+options |= {"revision": revision}
+inputs = AutoProcessor.from_pretrained(folder, **options)(images=Image.open(picture), return_tensors="pt")
+model = AutoModel.from_pretrained(folder, **options).eval()
+print(json.dumps(model(**inputs).logits_per_image.softmax(dim=1)[0].tolist()))
+"""
+
+
+def test_pinned_revision_is_that_of_the_first_push(load, trained, published, first_scores, tmp_path):
+    done = load(WITHOUT_PACKAGE, f"revision = {trained[2]!r}\n{PINNED}", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == pytest.approx(first_scores, abs=1e-6)
 
 
 def test_push_that_is_killed_half_way_leaves_the_last_revision(the_hub, published, trained, home):
     folder, _, _ = trained
     before = the_hub.files(REPO)
-    weights = bytearray((folder / "model.safetensors").read_bytes())
-    weights[-4:] = np.float32(0.25).tobytes()
-    (folder / "model.safetensors").write_bytes(weights)
+    change_weights(folder, 1.0)
     the_hub.break_off = "upload"
     process = subprocess.Popen(
         [*map(str, (*PUBLISH, folder, REPO))],
@@ -221,12 +256,13 @@ def test_push_that_is_killed_half_way_leaves_the_last_revision(the_hub, publishe
     assert len(the_hub.objects) == 2  # the weights of the two whole pushes
 
 
-def test_private_model_opens_with_a_token_alone(the_hub, published, open_from, tmp_path):
-    the_hub.repos[REPO].private = True
-    try:
-        refused = open_from(WITH_PACKAGE, REPO, home=tmp_path)
-        assert refused.returncode == 1
-        assert "hf auth login" in refused.stderr
-        assert len(open_from(WITH_PACKAGE, REPO, home=tmp_path, token=TOKEN)[0]) == 5
-    finally:
-        the_hub.repos[REPO].private = False
+def test_private_model_opens_with_a_token_alone(the_hub, published, monkeypatch, tmp_path):
+    monkeypatch.setattr(the_hub.repos[REPO], "private", True)
+    monkeypatch.setattr(constants, "ENDPOINT", the_hub.address)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "absent"))
+    with pytest.raises(OSError, match=r"a private repository needs a token \(HF_TOKEN, or `hf auth login`\)"):
+        open_model(REPO)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert AutoConfig.from_pretrained(REPO, cache_dir=tmp_path).num_labels == 4
+    close_session()

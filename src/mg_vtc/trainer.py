@@ -251,8 +251,8 @@ class MgVtcTrainer(PictureTrainer):
         """Make the repository of `args.hub_model_id` before the training, which also tells whether one may."""
         self.args.check_hub_settings()
         if self.is_world_process_zero():
-            prepare_repo(self.args.hub_model_id, private=self.args.hub_private_repo)
-            self.hub_model_id = self.args.hub_model_id
+            prepare_repo(self.args.repo_id, private=self.args.hub_private_repo)
+            self.hub_model_id = self.args.repo_id
 
     def push_to_hub(self, commit_message: str | None = None, **kwargs: Any) -> str | None:
         """Save the model and publish its folder as [`~hub.publish.publish`] does, with the card that is in it.
@@ -269,7 +269,7 @@ class MgVtcTrainer(PictureTrainer):
         if not self.is_world_process_zero():
             return None
         settings = {"private": self.args.hub_private_repo, "revision": self.args.hub_revision} | kwargs
-        return publish(self.args.output_dir, self.args.hub_model_id, commit_message=commit_message, **settings)
+        return publish(self.args.output_dir, self.args.repo_id, commit_message=commit_message, **settings)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         self.refresh_class_embeds()

@@ -128,10 +128,19 @@ class MgVtcTrainingArguments(TrainingArguments):
                 f"hub_strategy {str(self.hub_strategy)!r} would publish models without a card while they are trained: "
                 "leave it out, and the finished one is published at the end."
             )
-        if self.push_to_hub and self.hub_model_id is None:
-            raise ValueError("push_to_hub needs hub_model_id, where to publish the model, such as org/mg-vtc.")
         if self.push_to_hub:
-            check_repo_id(self.hub_model_id)
+            check_repo_id(self.repo_id)
+
+    @property
+    def repo_id(self) -> str:
+        """Repository to publish the model in.
+
+        Raises:
+            ValueError: It is not named.
+        """
+        if self.hub_model_id is None:
+            raise ValueError("push_to_hub needs hub_model_id, where to publish the model, such as org/mg-vtc.")
+        return self.hub_model_id
 
     def __post_init__(self) -> None:
         if self.loss_type not in TRAINING_LOSS_TYPES:

@@ -61,7 +61,9 @@ def test_push_that_breaks_off_changes_nothing_and_can_go_on(hub_client, finished
     weights.chmod(stat.S_IRUSR | stat.S_IWUSR)
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
     hub_client.break_off = break_off
-    go_on = re.escape(f"Nothing was changed on the Hub; to go on: mg-vtc publish {finished_run} org/mg-vtc")
+    go_on = re.escape(
+        f"What is on the Hub is whole, as a push is one commit; to go on: mg-vtc publish {finished_run} org/mg-vtc"
+    )
     with pytest.raises(OSError, match=rf"broke off: .*{words}.*\. {go_on}"):
         publish(finished_run, "org/mg-vtc")
     assert hub_client.files("org/mg-vtc") == before
@@ -107,7 +109,7 @@ def test_offline_mode_is_told(hub_client, finished_run, monkeypatch):
 
 def test_hub_that_can_not_be_reached(hub_client, finished_run, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(OSError, match="The connection to the Hub for org/mg-vtc broke off: .*refused"):
+    with pytest.raises(OSError, match=r"The connection to the Hub for org/mg-vtc broke off: .*refused"):
         publish(finished_run, "org/mg-vtc")
 
 

@@ -12,7 +12,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from .upload import collect_upload, is_part_of_model
 
@@ -52,7 +52,8 @@ def publish(
     files = collect_upload(Path(folder), repo_id)
     page = prepare_repo(repo_id, private=private)
     api = HfApi()
-    with _explaining(repo_id, again=f"mg-vtc publish {folder} {repo_id}"):
+    branch = "" if revision is None else f" --revision {revision}"
+    with _explaining(repo_id, again=f"mg-vtc publish {folder} {repo_id}{branch}"):
         if revision is not None:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         present = api.list_repo_files(repo_id, revision=revision)
@@ -107,7 +108,7 @@ def check_repo_id(repo_id: str) -> None:
 @contextmanager
 def _explaining(repo_id: str, *, again: str | None = None) -> Iterator[None]:
     """Tell in a line what the Hub refused and what to do; `again` is the command to go on with after a broken push."""
-    unchanged = f" Nothing was changed on the Hub; to go on: {again}" if again else ""
+    whole = f" What is on the Hub is whole, as a push is one commit; to go on: {again}" if again else ""
     try:
         yield
     except OfflineModeIsEnabled as error:
@@ -115,11 +116,11 @@ def _explaining(repo_id: str, *, again: str | None = None) -> Iterator[None]:
     except RevisionNotFoundError as error:
         raise OSError(f"{repo_id} has no such revision: name a branch.") from error
     except HfHubHTTPError as error:
-        raise OSError(f"{_refusal(error, repo_id)}{unchanged}") from error
+        raise OSError(f"{_refusal(error, repo_id)}{whole}") from error
     except (TRANSPORT_ERROR, RuntimeError, ConnectionError) as error:  # the client's own RuntimeError is an upload's
         reasons = [str(reason).strip().split("\n")[0].rstrip(".") for reason in (error, error.__cause__) if reason]
         reason = ": ".join(reason for reason in reasons if reason)
-        raise OSError(f"The connection to the Hub for {repo_id} broke off: {reason}.{unchanged}") from error
+        raise OSError(f"The connection to the Hub for {repo_id} broke off: {reason}.{whole}") from error
 
 
 def _refusal(error: HfHubHTTPError, repo_id: str) -> str:
