@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from huggingface_hub import close_session, constants
-from local_hub import TOKEN, serving_hub
+from huggingface_hub import close_session
+from local_hub import TOKEN, serving_hub, speak_to
 from PIL import Image
 from transformers.utils import logging
 
@@ -199,11 +199,7 @@ def hub():
 @pytest.fixture
 def hub_client(hub, monkeypatch, tmp_path):
     """The client of this process, which speaks to that Hub, with a token that may write to `org`; gives the Hub."""
-    settings = {"ENDPOINT": hub.address, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}
-    settings |= {"HF_HUB_DISABLE_TELEMETRY": True, "HF_TOKEN_PATH": str(tmp_path / "absent")}
-    for name, value in settings.items():
-        monkeypatch.setattr(constants, name, value)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    speak_to(hub, monkeypatch, tmp_path)
     yield hub
     close_session()
 

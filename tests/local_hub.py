@@ -1,4 +1,4 @@
-"""A Hub on loopback, of the standard library: what `huggingface_hub` asks for to push and to load a model.
+"""A Hub on loopback, written with the standard library: what `huggingface_hub` asks for to push and to load a model.
 
 Commits, branches and objects are kept in memory as git and git LFS keep them: a commit is a tree of files under a sha
 that never changes, and weights are objects of their own, which a commit points to.
@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
+from huggingface_hub import constants
 
 TOKEN, STRANGER = "hf_" + "a" * 34, "hf_" + "b" * 34
 LFS_SUFFIXES = (".safetensors", ".bin", ".pt", ".onnx", ".png")
@@ -362,3 +363,13 @@ def client_environment(environment, hub, home, token=TOKEN):
     kept |= {"HF_ENDPOINT": hub.address, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     kept |= {"HF_HOME": str(home), "HF_MODULES_CACHE": str(home / "modules")}
     return kept | ({} if token is None else {"HF_TOKEN": token})
+
+
+def speak_to(hub, patch, home):
+    """Make the client of this process, which has read its environment, speak to the Hub, with a token for `org`."""
+    settings = {"ENDPOINT": hub.address, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}
+    settings |= {"HUGGINGFACE_CO_URL_TEMPLATE": hub.address + "/{repo_id}/resolve/{revision}/{filename}"}
+    settings |= {"HF_HUB_DISABLE_TELEMETRY": True, "HF_TOKEN_PATH": str(home / "absent")}
+    for name, value in settings.items():
+        patch.setattr(constants, name, value)
+    patch.setenv("HF_TOKEN", TOKEN)

@@ -17,8 +17,8 @@ import pytest
 import torch
 from conftest import TINY_DISTILBERT, TINY_RESNET
 from doors import OPEN_DOORS, WITH_PACKAGE, WITHOUT_PACKAGE
-from huggingface_hub import close_session, constants
-from local_hub import TOKEN, client_environment, serving_hub
+from huggingface_hub import close_session
+from local_hub import TOKEN, client_environment, serving_hub, speak_to
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoProcessor
@@ -167,6 +167,8 @@ def test_what_is_uploaded_is_the_list(trained, the_hub):
 def test_no_uploaded_byte_tells_of_token_machine_people_or_pickles(trained, the_hub, picture_folder):
     folder, _, first = trained
     pictures = {path.read_bytes() for path in picture_folder.rglob("*.png")}
+    assert "0000.0.png" in (folder / "split.json").read_text()  # so that there is something to leave behind
+    assert str(picture_folder) in (folder / "recipe.yaml").read_text()
     for name, content in the_hub.files(REPO, first).items():
         assert content not in pictures, name
         for secret in (
@@ -258,9 +260,8 @@ def test_push_that_is_killed_half_way_leaves_the_last_revision(the_hub, publishe
 
 def test_private_model_opens_with_a_token_alone(the_hub, published, monkeypatch, tmp_path):
     monkeypatch.setattr(the_hub.repos[REPO], "private", True)
-    monkeypatch.setattr(constants, "ENDPOINT", the_hub.address)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "absent"))
+    speak_to(the_hub, monkeypatch, tmp_path)
+    monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(OSError, match=r"a private repository needs a token \(HF_TOKEN, or `hf auth login`\)"):
         open_model(REPO)
     monkeypatch.setenv("HF_TOKEN", TOKEN)

@@ -437,4 +437,6 @@ def test_settings_that_were_changed_later_are_checked_too(hub_client, make_train
     arguments = make_trainer().args
     arguments.set_push_to_hub("org/mg-vtc", token="hf_SECRET")
     with pytest.raises(ValueError, match="hub_token would be written down"):
-        MgVtcTrainer(model, arguments, train_dataset=make_rows(8), processing_class=processor)
+        MgVtcTrainer(
+            model, arguments, train_dataset=make_rows(8), eval_dataset=make_rows(8), processing_class=processor
+        )

@@ -10,7 +10,7 @@ def add_parser(verbs: Any) -> None:
         "publish",
         help="upload a model to the Hub",
         description="Upload the model of a finished run to the Hub, in one commit: weights, configuration, processor, "
-        "code, card and what an endpoint needs. No checkpoint goes with it, no picture of the data and no name of one.",
+        "code, card and what an endpoint needs. No checkpoint goes with it, and no picture of the data.",
         allow_abbrev=False,
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="folder of a run")
