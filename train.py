@@ -236,7 +236,12 @@ def train(recipe: Recipe) -> None:
         print(overview(trainer), flush=True)
     results = run(trainer, parts)
     if trainer.is_world_process_zero():
-        print(summary(results, trainer.args.output_dir))
+        print(summary(results, trainer.args.output_dir), flush=True)
+    if trainer.args.push_to_hub:
+        with refusing_in_one_line():
+            page = trainer.push_to_hub(commit_message="End of training")
+        if trainer.is_world_process_zero():
+            print(f"\nThe model is published: {page}")
 
 
 def cross_validate(arguments: list[str], recipe: Recipe) -> None:

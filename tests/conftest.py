@@ -1,6 +1,8 @@
 """What the tests share: no network, small towers, and folders of small pictures."""
 
+import json
 import os
+import shutil
 import warnings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -13,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from huggingface_hub import close_session
+from local_hub import TOKEN, serving_hub, speak_to
 from PIL import Image
 from transformers.utils import logging
 
@@ -195,3 +199,57 @@ def browser(tmp_path_factory):
     browser = open_browser(tmp_path_factory.mktemp("profile"))
     yield browser
     browser.quit()
+
+
+@pytest.fixture
+def hub():
+    """An empty Hub on loopback."""
+    with serving_hub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def hub_client(hub, monkeypatch, tmp_path):
+    """The client of this process, which speaks to that Hub, with a token that may write to `org`; gives the Hub."""
+    speak_to(hub, monkeypatch, tmp_path)
+    yield hub
+    close_session()
+
+
+CARD = """---
+library_name: transformers
+pipeline_tag: zero-shot-image-classification
+tags: [custom_code]
+widget:
+- src: samples/drawn.png
+---
+
+# Gestures
+
+![Confusion](figures/confusion.png)
+
+`pipeline("image-classification", model="MODEL")`
+"""
+
+
+@pytest.fixture
+def finished_run(two_class_run, tmp_path):
+    """A copy of the saved model of two classes, with all that a run leaves beside it, and what must stay there."""
+    folder = shutil.copytree(
+        two_class_run, tmp_path / "runs" / "mine", ignore=shutil.ignore_patterns("report", "onnx")
+    )
+    (folder / "README.md").write_text(CARD)
+    places = {"output_dir": str(folder), "train_dir": "people/anna", "vision_model_name_or_path": str(tmp_path)}
+    kept = {"learning_rate": 0.01, "text_model_name_or_path": "org/tower", "labels_file": "smg"}
+    hub = {"push_to_hub": True, "hub_model_id": "org/mg-vtc"}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(places | kept | hub))
+    (folder / "split.json").write_text(json.dumps({"split_by": "frame", "train": ["anna/1.png"]}))
+    (folder / "all_results.json").write_text(json.dumps({"eval_top1_accuracy": 0.5, "data": str(tmp_path)}))
+    picture = Image.new("RGB", (8, 8))
+    for name in ("figures/confusion.png", "figures/other.png", "samples/drawn.png", "photo.png", "report/worst.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        picture.save(folder / name)
+    (folder / "checkpoint-1").mkdir()
+    for name in ("training_args.bin", "optimizer.pt", "checkpoint-1/optimizer.pt"):
+        torch.save({"token": TOKEN}, folder / name)
+    return folder

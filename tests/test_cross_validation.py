@@ -75,3 +75,8 @@ def test_summary_is_the_mean_and_the_sample_deviation_of_the_folds(command, tmp_
     assert top1["folds"] == [0.5, 0.6, 0.8]
     assert top1["mean"] == pytest.approx(1.9 / 3)
     assert top1["std"] == pytest.approx(statistics.stdev([0.5, 0.6, 0.8]))
+
+
+def test_several_models_are_not_published_as_one(command):
+    with pytest.raises(ValueError, match="push_to_hub publishes one model, and num_folds trains several"):
+        plan_fold(*command("--push_to_hub", "--hub_model_id", "org/mg-vtc"), fold=0)

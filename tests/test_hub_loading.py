@@ -9,65 +9,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_RESNET
+from doors import OPEN_DOORS, WITH_PACKAGE, WITHOUT_PACKAGE
 from PIL import Image
 
 from mg_vtc import MgVtcConfig, MgVtcModel
 from mg_vtc.processing import build_processor
 
-WITH_PACKAGE = "import mg_vtc\noptions = {}"
-# What a machine without the package does: the import fails, and the folder's own code is trusted.
-WITHOUT_PACKAGE = """
-class Absent:
-    def find_spec(name, path=None, target=None):
-        if name.split(".")[0] == "mg_vtc":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Absent)
-try:
-    import mg_vtc
-except ModuleNotFoundError:
-    options = {"trust_remote_code": True}
-"""
-OPEN_DOORS = """
-import torch
-from PIL import Image
-from transformers import (
-    AutoConfig, AutoModel, AutoModelForImageClassification, AutoModelForZeroShotImageClassification, AutoProcessor,
-    pipeline,
-)
-
-config = AutoConfig.from_pretrained(folder, **options)
-image = Image.open(picture)
-processor = AutoProcessor.from_pretrained(folder, **options)
-inputs = processor(images=image, return_tensors="pt")
-doors = {"AutoModel": AutoModel, "AutoModelForImageClassification": AutoModelForImageClassification}
-if not config.vision_only:
-    doors["AutoModelForZeroShotImageClassification"] = AutoModelForZeroShotImageClassification
-    texts = processor.tokenizer(config.class_prompts, padding=True, return_tensors="pt")
-scores = {}
-for name, door in doors.items():
-    model, loading = door.from_pretrained(folder, output_loading_info=True, **options)
-    assert not any(loading.values()), loading
-    with torch.no_grad():
-        if name == "AutoModelForImageClassification":
-            logits = model(**inputs).logits
-        elif config.vision_only:
-            logits = model(**inputs).logits_per_image
-        else:
-            logits = model(**inputs, **texts).logits_per_image
-    scores[name] = logits.softmax(dim=1)[0].tolist()
-classify = pipeline("image-classification", folder, top_k=config.num_labels, **options)
-answers = {"image-classification": classify(image)}
-if not config.vision_only:
-    compare = pipeline("zero-shot-image-classification", folder, **options)
-    answers["zero-shot-image-classification"] = compare(
-        image, candidate_labels=config.class_prompts, hypothesis_template="{}"
-    )
-for name, answer in answers.items():
-    of_label = {row["label"]: row["score"] for row in answer}
-    scores[name] = [of_label[config.id2label[i]] for i in range(config.num_labels)]
-home = type(model).__module__.split(".")[0]
-"""
 SAVE_AGAIN = """
 AutoModel.from_pretrained(folder, **options).save_pretrained(target)
 processor.save_pretrained(target)

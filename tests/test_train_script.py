@@ -307,10 +307,29 @@ def test_towers_in_half_precision_train(train, picture_folder, tmp_path):
     assert str(tmp_path / "tower") not in (folder / "config.json").read_text()
 
 
-def test_nothing_pickled_and_no_token_is_written(train, picture_folder):
-    folder = train(*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, "--hub_token", "hf_SECRET")
-    assert not list(folder.rglob("training_args.bin"))
-    assert not [path for path in folder.rglob("*") if path.is_file() and b"hf_SECRET" in path.read_bytes()]
+def test_nothing_pickled_and_no_token_is_written(train, refusal, picture_folder):
+    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1)
+    words = refusal(*flags, "--hub_token", "hf_SECRET")
+    assert "HF_TOKEN" in words
+    assert "hf_SECRET" not in words
+    assert not train.folder.exists()
+    assert not list(train(*flags).rglob("training_args.bin"))
+
+
+def test_push_that_is_refused_is_told_before_the_training(refusal, train, hub_client, picture_folder):
+    flags = (*TINY, "--train_dir", picture_folder, "--push_to_hub", "--hub_model_id")
+    assert "may not write to other/model" in refusal(*flags, "other/model")
+    assert "is no name of a repository" in refusal(*flags, "org/my model")
+    assert not train.folder.exists()
+
+
+def test_push_that_breaks_off_leaves_the_run_and_says_how_to_go_on(refusal, train, hub_client, picture_folder):
+    hub_client.break_off = "commit"
+    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1)
+    words = refusal(*flags, "--push_to_hub", "--hub_model_id", "org/model")
+    assert words.endswith(f"to go on: mg-vtc publish {train.folder} org/model")
+    assert hub_client.files("org/model").keys() == {".gitattributes"}
+    assert (train.folder / "README.md").exists()
 
 
 @pytest.mark.parametrize("state", ["", '{"best_global_step": 7,'], ids=["empty", "torn"])

@@ -9,7 +9,7 @@ from conftest import TINY_VIT, make_rows
 from torch import nn
 from transformers import AutoConfig, AutoModel, GPT2Config
 
-from mg_vtc import MgVtcConfig, MgVtcModel, contrastive_loss, soft_target_loss
+from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, contrastive_loss, soft_target_loss
 
 
 def batch_of(rows):
@@ -398,3 +398,45 @@ def test_bfloat16_autocast_trains_to_about_the_same_loss(make_trainer, config):
     full, half = (losses_of(make_trainer(without_dropout(config), bf16=bf16, **THREE_STEPS)) for bf16 in (False, True))
     assert full != half
     assert half == pytest.approx(full, rel=0.05)
+
+
+# The Hub
+
+HUB = {"push_to_hub": True, "hub_model_id": "org/mg-vtc"}
+
+
+def test_repository_is_made_before_the_training_and_filled_by_the_push_alone(hub_client, make_trainer, tmp_path):
+    trainer = make_trainer(**HUB, hub_private_repo=True)
+    repo = hub_client.repos["org/mg-vtc"]
+    assert repo.private
+    trainer.train()
+    trainer.save_model()
+    assert list(repo.messages.values()) == ["initial commit"]
+    (tmp_path / "README.md").write_text("---\ntags: [custom_code]\n---\n# Gestures")
+    assert trainer.push_to_hub("Trained") == f"{hub_client.address}/org/mg-vtc"
+    assert list(repo.messages.values()) == ["initial commit", "Trained"]
+    files = hub_client.files("org/mg-vtc")
+    assert {"model.safetensors", "modeling_mg_vtc.py", "preprocessor_config.json"} <= files.keys()
+    assert (tmp_path / "checkpoint-1").exists()
+    assert not [name for name in files if "checkpoint" in name or name.endswith((".bin", ".pt", ".pth"))]
+
+
+def test_model_without_a_card_is_not_published(hub_client, make_trainer):
+    trainer = make_trainer(**HUB)
+    with pytest.raises(ValueError, match=r"has no README\.md"):
+        trainer.push_to_hub()
+    assert hub_client.files("org/mg-vtc").keys() == {".gitattributes"}
+
+
+def test_no_permission_is_told_before_the_training(hub_client, make_trainer):
+    with pytest.raises(OSError, match="may not write to other/mg-vtc"):
+        make_trainer(push_to_hub=True, hub_model_id="other/mg-vtc")
+
+
+def test_settings_that_were_changed_later_are_checked_too(hub_client, make_trainer, model, processor):
+    arguments = make_trainer().args
+    arguments.set_push_to_hub("org/mg-vtc", token="hf_SECRET")
+    with pytest.raises(ValueError, match="hub_token would be written down"):
+        MgVtcTrainer(
+            model, arguments, train_dataset=make_rows(8), eval_dataset=make_rows(8), processing_class=processor
+        )

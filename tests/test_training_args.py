@@ -68,3 +68,23 @@ def test_the_best_checkpoint_by_top_1_is_kept(tmp_path):
     assert arguments.load_best_model_at_end
     assert arguments.metric_for_best_model == "top1_accuracy"
     assert arguments.greater_is_better
+
+
+def test_token_is_refused_and_not_repeated(tmp_path):
+    with pytest.raises(ValueError, match=r"hub_token .* HF_TOKEN or run `hf auth login`") as refusal:
+        make(tmp_path, hub_token="hf_SECRET")
+    assert "SECRET" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("strategy", ["every_save", "checkpoint", "all_checkpoints"])
+def test_models_are_not_published_while_they_are_trained(tmp_path, strategy):
+    with pytest.raises(ValueError, match=f"hub_strategy '{strategy}' would publish models without a card"):
+        make(tmp_path, hub_strategy=strategy)
+
+
+def test_push_needs_a_place(tmp_path):
+    with pytest.raises(ValueError, match="push_to_hub needs hub_model_id"):
+        make(tmp_path, push_to_hub=True)
+    with pytest.raises(ValueError, match="'mg-vtc' does not say whose"):
+        make(tmp_path, push_to_hub=True, hub_model_id="mg-vtc")
+    assert make(tmp_path, push_to_hub=True, hub_model_id="org/mg-vtc").hub_strategy == "end"

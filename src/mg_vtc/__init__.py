@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .evaluation.evaluate_model import evaluate_model, write_evaluation
     from .evaluation.metrics import TopKAccuracy
     from .evaluation.scores import MicroGestureScores
+    from .hub.publish import publish
     from .hub.publish_space import publish_space
     from .inference.grad_cam import grad_cam, heat_map
     from .losses import contrastive_loss, soft_target_loss
@@ -49,6 +50,7 @@ _HOME = {
     "load_image_folder": "data",
     "publish_space": "hub.publish_space",
     "serve_page": "space.server",
+    "publish": "hub.publish",
     "soft_target_loss": "losses",
     "split_stratified": "data",
     "write_evaluation": "evaluation.evaluate_model",
@@ -73,6 +75,7 @@ __all__ = [
     "load_demo_dataset",
     "load_hub_dataset",
     "load_image_folder",
+    "publish",
     "publish_space",
     "serve_page",
     "soft_target_loss",

@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from .commands import demo_app, evaluate, export, publish_space
+from .commands import demo_app, evaluate, export, publish, publish_space
 
 EXTRA_OF = (
     dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "onnx")
@@ -41,7 +41,7 @@ def _build_parser() -> argparse.ArgumentParser:
         prog="mg-vtc", description="Use a model of micro-gestures that train.py has trained.", allow_abbrev=False
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for command in (evaluate, export, demo_app, publish_space):
+    for command in (evaluate, export, publish, demo_app, publish_space):
         command.add_parser(verbs)
     return parser
 

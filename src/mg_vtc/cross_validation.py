@@ -26,9 +26,11 @@ def plan_fold(arguments: list[str], recipe: Recipe, fold: int) -> list[str] | No
         fold: Number of the fold, from 0.
 
     Raises:
-        ValueError: `output_dir` holds a run that is no cross-validation, one checkpoint is named to go on from, or a
-            fold was finished with other settings.
+        ValueError: A model shall be published, `output_dir` holds a run that is no cross-validation, one checkpoint is
+            named to go on from, or a fold was finished with other settings.
     """
+    if recipe.training.push_to_hub:
+        raise ValueError("push_to_hub publishes one model, and num_folds trains several: leave one of them out.")
     if (Path(recipe.training.output_dir) / RECIPE).exists():
         raise ValueError(f"output_dir {recipe.training.output_dir} holds a single run: choose another folder.")
     folder, resume = fold_folder(recipe, fold), recipe.training.resume_from_checkpoint

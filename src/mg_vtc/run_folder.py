@@ -18,6 +18,8 @@ MAY_CHANGE = (
         "disable_tqdm",
         "push_to_hub",
         "hub_model_id",
+        "hub_private_repo",
+        "hub_revision",
         "per_device_eval_batch_size",
     ),
 )

@@ -12,6 +12,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from .class_texts import ClassTexts
 from .gathering import broadcast_buffers, gather_rows, take_share
+from .hub.publish import prepare_repo, publish
 from .losses import adjust_logits, contrastive_loss, saturated_share, soft_target_loss
 from .parameter_groups import group_parameters
 from .picture_trainer import PictureTrainer
@@ -242,11 +243,40 @@ class MgVtcTrainer(PictureTrainer):
         model.load_state_dict(type(model).from_pretrained(checkpoint, dtype=torch.float32).state_dict())
         self._encode_frozen_texts()
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model and its processor; a push is never part of it, as there may be no card yet."""
+        super().save_model(output_dir, _internal_call=True)
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Make the repository of `args.hub_model_id` before the training, which also tells whether one may."""
+        self.args.check_hub_settings()
+        if self.is_world_process_zero():
+            prepare_repo(self.args.repo_id, private=self.args.hub_private_repo)
+            self.hub_model_id = self.args.repo_id
+
+    def push_to_hub(self, commit_message: str | None = None, **kwargs: Any) -> str | None:
+        """Save the model and publish its folder as [`~hub.publish.publish`] does, with the card that is in it.
+
+        Args:
+            commit_message: Message of the commit.
+            kwargs: `private` and `revision`, by default those of the arguments.
+
+        Returns:
+            Address of the model's page; `None` in processes other than the first one.
+        """
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        self.save_model()
+        if not self.is_world_process_zero():
+            return None
+        settings = {"private": self.args.hub_private_repo, "revision": self.args.hub_revision} | kwargs
+        return publish(self.args.output_dir, self.args.repo_id, commit_message=commit_message, **settings)
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         self.refresh_class_embeds()
         super()._save(output_dir, state_dict)
         if self.args.should_save:
             folder = Path(output_dir or self.args.output_dir)
+            self._image_processor.save_pretrained(folder)  # its older form too, beside processor_config.json
             (folder / TRAINING_ARGS_NAME).unlink()  # pickled, with a token of the Hub in clear, and read by nobody
             umask = os.umask(0)
             os.umask(umask)

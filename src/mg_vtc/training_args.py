@@ -8,6 +8,7 @@ import torch
 from transformers import TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
 
+from .hub.publish import check_repo_id
 from .losses import LOSS_TYPES
 
 TRAINING_LOSS_TYPES = (*LOSS_TYPES, "ce_soft")
@@ -97,11 +98,49 @@ class MgVtcTrainingArguments(TrainingArguments):
         default=None, metadata={"help": "Go on from this checkpoint of output_dir or, if true, from its last."}
     )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay False: rows are made on access."})
+    push_to_hub: bool = field(
+        default=False, metadata={"help": "Publish the model as hub_model_id when it is trained."}
+    )
+    hub_model_id: str | None = field(default=None, metadata={"help": "Where to publish it, such as org/mg-vtc."})
+    hub_strategy: str = field(default="end", metadata={"help": "Must stay end: before, there is no card to publish."})
+    hub_token: str | None = field(
+        default=None, metadata={"help": "Must stay unset, as settings are written down: HF_TOKEN or `hf auth login`."}
+    )
 
     @property
     def order_seed(self) -> int:
         """Seed of the order of the training rows."""
         return self.seed if self.data_seed is None else self.data_seed
+
+    def check_hub_settings(self) -> None:
+        """Check what a push needs before anything is trained for it.
+
+        Raises:
+            ValueError: A token is among the settings, a push before the end is asked for, or its place is not named.
+        """
+        if self.hub_token is not None:
+            raise ValueError(
+                "hub_token would be written down with the settings: leave it out (and revoke a token that others may "
+                "have seen), and set HF_TOKEN or run `hf auth login`."
+            )
+        if self.hub_strategy != "end":
+            raise ValueError(
+                f"hub_strategy {str(self.hub_strategy)!r} would publish models without a card while they are trained: "
+                "leave it out, and the finished one is published at the end."
+            )
+        if self.push_to_hub:
+            check_repo_id(self.repo_id)
+
+    @property
+    def repo_id(self) -> str:
+        """Repository to publish the model in.
+
+        Raises:
+            ValueError: It is not named.
+        """
+        if self.hub_model_id is None:
+            raise ValueError("push_to_hub needs hub_model_id, where to publish the model, such as org/mg-vtc.")
+        return self.hub_model_id
 
     def __post_init__(self) -> None:
         if self.loss_type not in TRAINING_LOSS_TYPES:
@@ -139,6 +178,7 @@ class MgVtcTrainingArguments(TrainingArguments):
         if self.early_stopping_patience is not None and self.eval_strategy == "no":
             raise ValueError("early_stopping_patience counts evaluations, and eval_strategy is 'no'.")
         self.dataloader_pin_memory &= torch.accelerator.is_available()  # torch warns where there is nothing to pin for
+        self.check_hub_settings()
         super().__post_init__()
         if missing := set(self.report_to) - set(get_available_reporting_integrations()):
             raise ValueError(f"report_to: not installed, so pip install {' '.join(sorted(missing))} or leave it out.")

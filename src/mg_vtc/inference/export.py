@@ -62,7 +62,8 @@ def read_config(model_id: str) -> MgVtcConfig:
         config = AutoConfig.from_pretrained(model_id)
     except OSError as error:
         raise OSError(
-            f"There is no model {model_id!r}: no folder with a config.json, and nothing on a Hub within reach."
+            f"There is no model {model_id!r}: no folder with a config.json, and nothing on a Hub within reach; "
+            "a private repository needs a token (HF_TOKEN, or `hf auth login`)."
         ) from error
     if config.model_type != "mg_vtc":
         raise ValueError(f"{model_id!r} is a model of type {config.model_type!r}; only those of mg_vtc are used here.")

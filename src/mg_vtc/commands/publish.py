@@ -1,0 +1,34 @@
+"""`mg-vtc publish`: a trained model on the Hub."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "publish",
+        help="upload a model to the Hub",
+        description="Upload the model of a finished run to the Hub, in one commit: weights, configuration, processor, "
+        "code, card and what an endpoint needs. No checkpoint goes with it, and no picture of the data.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help="folder of a run")
+    parser.add_argument("repo_id", metavar="REPO", help="repository, such as org/mg-vtc; made where there is none")
+    parser.add_argument("--private", action="store_true", help="make the repository a private one, if it is made")
+    parser.add_argument("--revision", metavar="BRANCH", help="branch, made where there is none; by default main")
+    parser.add_argument("--commit_message", help="message of the commit")
+    parser.set_defaults(run=_publish)
+
+
+def _publish(options: argparse.Namespace) -> None:
+    from ..hub.publish import publish
+
+    page = publish(
+        options.model,
+        options.repo_id,
+        private=options.private or None,
+        revision=options.revision,
+        commit_message=options.commit_message,
+    )
+    print(page)

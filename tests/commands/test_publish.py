@@ -1,0 +1,34 @@
+"""`mg-vtc publish`: what it prints and refuses."""
+
+import pytest
+
+
+def test_page_is_printed(mg_vtc_command, hub_client, finished_run, capsys):
+    mg_vtc_command("publish", finished_run, "org/mg-vtc")
+    assert capsys.readouterr().out == f"{hub_client.address}/org/mg-vtc\n"
+    assert "config.json" in hub_client.files("org/mg-vtc")
+
+
+def test_flags_reach_the_push(mg_vtc_command, hub_client, finished_run, capsys):
+    flags = ("--private", "--revision", "trial", "--commit_message", "A trial")
+    mg_vtc_command("publish", finished_run, "org/mg-vtc", *flags)
+    repo = hub_client.repos["org/mg-vtc"]
+    assert repo.private
+    assert repo.messages[repo.branches["trial"]] == "A trial"
+    assert capsys.readouterr().out == f"{hub_client.address}/org/mg-vtc/tree/trial\n"
+
+
+@pytest.mark.parametrize("name", ["mg-vtc", "org/mg vtc"])
+def test_name_that_is_none_is_refused_in_a_line(refusal, finished_run, name):
+    assert refusal("publish", finished_run, name).startswith(f"mg-vtc: {name!r} ")
+
+
+def test_folder_that_is_no_model_is_refused_in_a_line(refusal, tmp_path):
+    words = refusal("publish", tmp_path, "org/mg-vtc")
+    assert words == f"mg-vtc: {tmp_path} is no folder of a model: there is no config.json in it."
+
+
+def test_missing_token_and_permission_are_told_in_a_line(refusal, hub_client, finished_run, monkeypatch):
+    assert "may not write to other/mg-vtc" in refusal("publish", finished_run, "other/mg-vtc")
+    monkeypatch.delenv("HF_TOKEN")
+    assert "hf auth login" in refusal("publish", finished_run, "org/mg-vtc")

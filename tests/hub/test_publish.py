@@ -1,0 +1,135 @@
+"""The genuine client against a Hub on loopback: what is there after a push, and what is said where it is refused."""
+
+import re
+import stat
+
+import pytest
+from huggingface_hub import constants
+from local_hub import STRANGER, TOKEN, File, Repo
+from test_upload import EXPECTED
+
+from mg_vtc import publish
+from mg_vtc.hub.publish import check_repo_id, prepare_repo
+
+
+def test_push_is_one_commit_of_the_list_and_its_page_is_told(hub_client, finished_run):
+    page = publish(finished_run, "org/mg-vtc")
+    assert page == f"{hub_client.address}/org/mg-vtc"
+    repo = hub_client.repos["org/mg-vtc"]
+    assert list(repo.messages.values()) == ["initial commit", "Upload model"]
+    files = hub_client.files("org/mg-vtc")
+    assert files.keys() == EXPECTED | {".gitattributes"}
+    assert files["model.safetensors"] == (finished_run / "model.safetensors").read_bytes()
+    weights = repo.commits[repo.branches["main"]]["model.safetensors"].lfs
+    assert weights in hub_client.objects
+    assert not repo.private
+
+
+def test_second_push_leaves_the_first_revision_as_it_was(hub_client, finished_run):
+    publish(finished_run, "org/mg-vtc")
+    first = hub_client.repos["org/mg-vtc"].branches["main"]
+    before = hub_client.files("org/mg-vtc", first)
+    card = finished_run / "README.md"
+    card.write_text(card.read_text().replace("# Gestures", "# Better gestures"))
+    publish(finished_run, "org/mg-vtc", commit_message="Better")
+    assert hub_client.repos["org/mg-vtc"].branches["main"] != first
+    assert hub_client.files("org/mg-vtc", first) == before
+    assert b"# Better gestures" in hub_client.files("org/mg-vtc")["README.md"]
+    assert "Better" in hub_client.repos["org/mg-vtc"].messages.values()
+
+
+def test_files_of_an_earlier_model_leave_and_others_stay(hub_client, finished_run):
+    repo = hub_client.repos["org/mg-vtc"] = Repo()
+    repo.commit("main", {"vocab.txt": File(b"old"), "modeling_old.py": File(b""), "notes.md": File(b"mine")}, "old")
+    publish(finished_run, "org/mg-vtc")
+    assert hub_client.files("org/mg-vtc").keys() == EXPECTED | {"notes.md"}
+
+
+def test_private_repository_and_branch(hub_client, finished_run):
+    page = publish(finished_run, "org/mg-vtc", private=True, revision="trial")
+    assert page == f"{hub_client.address}/org/mg-vtc/tree/trial"
+    assert hub_client.repos["org/mg-vtc"].private
+    assert hub_client.files("org/mg-vtc").keys() == {".gitattributes"}
+    assert hub_client.files("org/mg-vtc", "trial").keys() >= EXPECTED
+
+
+@pytest.mark.parametrize(("break_off", "words"), [("commit", "disconnected"), ("object", "uploading")])
+def test_push_that_breaks_off_changes_nothing_and_can_go_on(hub_client, finished_run, break_off, words):
+    publish(finished_run, "org/mg-vtc")
+    before = hub_client.files("org/mg-vtc")
+    weights = finished_run / "model.safetensors"
+    weights.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
+    hub_client.break_off = break_off
+    go_on = re.escape(
+        f"What is on the Hub is whole, as a push is one commit; to go on: mg-vtc publish {finished_run} org/mg-vtc"
+    )
+    with pytest.raises(OSError, match=rf"broke off: .*{words}.*\. {go_on}"):
+        publish(finished_run, "org/mg-vtc")
+    assert hub_client.files("org/mg-vtc") == before
+    hub_client.break_off = None
+    publish(finished_run, "org/mg-vtc")
+    assert hub_client.files("org/mg-vtc")["model.safetensors"] == weights.read_bytes()
+
+
+def test_missing_token_is_told_before_the_hub_is_asked(hub_client, finished_run, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(OSError, match=r"no token .* org/mg-vtc .* HF_TOKEN, or run `hf auth login`"):
+        publish(finished_run, "org/mg-vtc")
+    assert not hub_client.requests
+
+
+def test_token_that_the_hub_does_not_know(hub_client, finished_run, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_" + "x" * 34)
+    with pytest.raises(OSError, match="does not accept the token"):
+        publish(finished_run, "org/mg-vtc")
+
+
+def test_name_of_somebody_else(hub_client, finished_run, monkeypatch):
+    publish(finished_run, "org/mg-vtc")
+    monkeypatch.setenv("HF_TOKEN", STRANGER)
+    with pytest.raises(OSError, match="may not write to org/mg-vtc: the name is somebody else's"):
+        publish(finished_run, "org/mg-vtc")
+    with pytest.raises(OSError, match="no write permission for 'org'"):
+        publish(finished_run, "org/new")
+    assert "org/new" not in hub_client.repos
+
+
+def test_private_repository_of_somebody_else(hub_client, finished_run, monkeypatch):
+    hub_client.repos["stranger/mg-vtc"] = Repo(private=True)
+    with pytest.raises(OSError, match="may not write to stranger/mg-vtc"):
+        publish(finished_run, "stranger/mg-vtc")
+
+
+def test_offline_mode_is_told(hub_client, finished_run, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(OSError, match=r"HF_HUB_OFFLINE is set, .*: unset it"):
+        publish(finished_run, "org/mg-vtc")
+
+
+def test_hub_that_can_not_be_reached(hub_client, finished_run, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(OSError, match=r"The connection to the Hub for org/mg-vtc broke off: .*refused"):
+        publish(finished_run, "org/mg-vtc")
+
+
+def test_metadata_that_the_hub_does_not_read(hub_client, finished_run):
+    (finished_run / "README.md").write_text("---\ntags: [open\n---\n")
+    with pytest.raises(ValueError, match=r"metadata in README\.md"):
+        publish(finished_run, "org/mg-vtc")
+
+
+@pytest.mark.parametrize("name", ["mg-vtc", "a/b/c", "org/", "org/mg vtc", "org/mg--vtc"])
+def test_name_that_is_none_is_refused_before_the_hub_is_asked(hub_client, name):
+    with pytest.raises(ValueError, match=f"{name!r} "):
+        prepare_repo(name)
+    assert not hub_client.requests
+
+
+def test_name_of_a_repository_is_one():
+    check_repo_id("org/mg-vtc")
+
+
+def test_no_request_carries_a_token_in_its_address(hub_client, finished_run):
+    publish(finished_run, "org/mg-vtc")
+    assert not [path for _, path in hub_client.requests if TOKEN in path]

@@ -1,0 +1,130 @@
+"""What goes to the Hub is a list, and gives away neither people nor machines nor tokens."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import CLASS_NAMES
+from local_hub import TOKEN
+from packaging.requirements import Requirement
+from saved_models import save_model
+from transformers import AutoImageProcessor
+
+from mg_vtc.hub.upload import HANDLER_SOURCE, collect_upload, is_part_of_model
+
+ROOT = Path(__file__).parents[2]
+CODE = {path.name for part in ("configuration", "modeling") for path in (ROOT / "src/mg_vtc").glob(f"{part}_*.py")}
+EXPECTED = CODE | {
+    *("config.json", "model.safetensors", "processor_config.json", "preprocessor_config.json", "tokenizer.json"),
+    *("tokenizer_config.json", "README.md", "figures/confusion.png", "samples/drawn.png", "requirements.txt"),
+    *("recipe.yaml", "all_results.json"),
+    *([HANDLER_SOURCE.name] if HANDLER_SOURCE.is_file() else ()),
+}
+
+
+def read(content):
+    return content if isinstance(content, bytes) else content.read_bytes()
+
+
+def test_upload_is_the_list_and_nothing_else_of_the_folder(finished_run, tmp_path):
+    files = collect_upload(finished_run, "org/mg-vtc")
+    assert files.keys() == EXPECTED
+    for name, content in files.items():
+        for secret in (TOKEN, str(tmp_path), str(Path.home()) + "/", "anna"):
+            assert secret.encode() not in read(content), (name, secret)
+
+
+def test_models_and_code_go_as_they_are(finished_run):
+    files = collect_upload(finished_run, "org/mg-vtc")
+    for name in CODE | {"config.json", "model.safetensors", "tokenizer.json", "processor_config.json"}:
+        assert read(files[name]) == (finished_run / name).read_bytes()
+    assert json.loads(files["config.json"])["auto_map"].keys() == {
+        *("AutoConfig", "AutoModel", "AutoModelForImageClassification", "AutoModelForZeroShotImageClassification"),
+    }
+
+
+def test_recipe_keeps_what_is_true_elsewhere(finished_run):
+    recipe = yaml.safe_load(collect_upload(finished_run, "org/mg-vtc")["recipe.yaml"])
+    assert recipe == {"learning_rate": 0.01, "text_model_name_or_path": "org/tower", "labels_file": "smg"}
+
+
+@pytest.mark.parametrize("place", ["~/photos", "../photos", "./photos", "/photos"])
+def test_data_sets_in_folders_are_places_too(finished_run, place):
+    (finished_run / "recipe.yaml").write_text(yaml.safe_dump({"dataset_name": place, "labels_file": "mine.csv"}))
+    assert yaml.safe_load(collect_upload(finished_run, "org/mg-vtc")["recipe.yaml"]) == {}
+
+
+def test_results_keep_their_numbers(finished_run):
+    assert json.loads(collect_upload(finished_run, "org/mg-vtc")["all_results.json"]) == {"eval_top1_accuracy": 0.5}
+
+
+def test_older_form_of_the_processor_is_what_transformers_writes(finished_run, tmp_path):
+    content = collect_upload(finished_run, "org/mg-vtc")["preprocessor_config.json"]
+    AutoImageProcessor.from_pretrained(finished_run, backend="pil").save_pretrained(tmp_path)
+    assert json.loads(content) == json.loads((tmp_path / "preprocessor_config.json").read_text())
+
+
+def test_requirements_are_those_of_the_package(finished_run):
+    lines = collect_upload(finished_run, "org/mg-vtc")["requirements.txt"].decode().splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {Requirement(line).name: Requirement(line).specifier for line in project["dependencies"]}
+    needed = {Requirement(line).name: Requirement(line).specifier for line in lines}
+    assert needed.items() <= declared.items()
+    assert needed.keys() >= {"torch", "transformers", "pillow"}
+
+
+def test_examples_of_the_card_name_the_repository(finished_run):
+    card = collect_upload(finished_run, "org/mg-vtc")["README.md"].decode()
+    assert 'model="org/mg-vtc"' in card
+    assert "MODEL" not in card
+
+
+def test_vision_only_folder_has_no_tokenizer(tmp_path):
+    vision = {"model_type": "alexnet", "hidden_sizes": [4, 8, 8, 8, 8], "hidden_size": 16}
+    save_model(tmp_path, vision, id2label=dict(enumerate(CLASS_NAMES)), image_size=64)
+    (tmp_path / "README.md").write_text("# Gestures")
+    files = collect_upload(tmp_path, "org/mg-vtc")
+    assert not [name for name in files if "token" in name]
+    assert files.keys() >= CODE | {"preprocessor_config.json"}
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.safetensors", "README.md", "modeling_tower.py", "figures/confusion.png"]
+)
+def test_folder_that_lacks_a_file_is_refused(finished_run, name):
+    (finished_run / name).unlink()
+    with pytest.raises(ValueError, match=re.escape(str(finished_run)) + f".* no {name}"):
+        collect_upload(finished_run, "org/mg-vtc")
+
+
+def test_model_of_another_kind_is_refused(finished_run):
+    (finished_run / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ValueError, match="holds a model of type 'bert'"):
+        collect_upload(finished_run, "org/mg-vtc")
+
+
+def test_token_in_a_file_is_refused_and_not_repeated(finished_run):
+    (finished_run / "README.md").write_text(f"# Gestures\n\nuse {TOKEN}")
+    with pytest.raises(ValueError, match=r"README\.md .* holds a token of the Hub") as refusal:
+        collect_upload(finished_run, "org/mg-vtc")
+    assert TOKEN not in str(refusal.value)
+
+
+def test_folder_of_this_machine_in_a_file_is_refused(finished_run):
+    (finished_run / "README.md").write_text(f"# Gestures\n\ntrained in {finished_run}")
+    with pytest.raises(ValueError, match=r"README\.md .* a folder of this machine"):
+        collect_upload(finished_run, "org/mg-vtc")
+
+
+def test_address_with_such_a_path_is_no_folder_of_this_machine(finished_run, monkeypatch):
+    monkeypatch.setenv("HOME", "/models")
+    (finished_run / "README.md").write_text("# Gestures\n\nhttps://example.org/models and docs/models")
+    collect_upload(finished_run, "org/mg-vtc")
+
+
+def test_files_that_make_a_model_are_known():
+    assert all(map(is_part_of_model, ("tokenizer.json", "modeling_old.py", "model.safetensors")))
+    assert not any(map(is_part_of_model, ("README.md", "notes.md", "train.py", "figures/a.png")))
