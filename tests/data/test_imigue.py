@@ -1,10 +1,13 @@
 """iMiGUE in its three layouts: which frames come out, in which split, under which class."""
 
+import itertools
 import shutil
 
 import pyarrow.parquet
 import pytest
 from made_releases import (
+    NTSC,
+    PAL,
     draw_number,
     make_image_release,
     make_miga_release,
@@ -67,6 +70,29 @@ def test_exactly_the_chosen_frames_come_out(miga, tmp_path):
             assert row["time"] == pytest.approx(row["frame"] / 25)
             with Image.open(tmp_path / split / row["file_name"]) as picture:
                 assert read_number(picture) == row["frame"]
+
+
+def test_right_frames_come_out_at_any_rate_with_a_broken_video_among_them(tmp_path):
+    uneven = list(itertools.accumulate([0] + [40, 17, 100, 33, 7] * 8))  # milliseconds, not of the first frame at 0
+    rates = {"0001": {"rate": PAL}, "0002": {"rate": NTSC}, "0003": {"times": [500 + time for time in uneven]}}
+    for name, options in rates.items():
+        make_video(tmp_path / "release" / f"{name}.mp4", 41, video=int(name), **options)
+    (tmp_path / "release" / "0004.mp4").write_bytes((tmp_path / "release" / "0001.mp4").read_bytes()[:900])
+    for name in (*rates, "0004"):
+        (tmp_path / "release" / f"{name}_label.csv").write_text("5,1,41\n6,12,12\n7,30,33\n")
+    with pytest.warns(UserWarning, match="8 pairs of segments share frames"):
+        preparation = prepare_imigue(tmp_path / "release", tmp_path / "out", frames_per_clip=5)
+    assert [fault[:5] for fault in preparation.faults] == ["0004:"]
+    rows = read_rows(tmp_path / "out")["train"]
+    for name in rates:
+        found = sorted((row["clip"], row["frame"]) for row in rows if row["video"] == name)
+        frames = {"_0": [4, 12, 20, 28, 36], "_1": [11], "_2": [29, 30, 31, 32]}
+        assert found == [(f"{name}{clip}", frame) for clip, of_clip in frames.items() for frame in of_clip]
+    for row in rows:
+        with Image.open(tmp_path / "out" / "train" / row["file_name"]) as picture:
+            assert read_number(picture) == row["frame"]
+        rate = {"0001": 25, "0002": 29.97003}.get(row["video"])
+        assert row["time"] == pytest.approx(row["frame"] / rate if rate else uneven[row["frame"]] / 1000, abs=1e-5)
 
 
 def test_first_frame_0_takes_the_frames_of_the_same_numbers(miga, tmp_path):

@@ -109,9 +109,14 @@ def test_table_numbers_the_segments_of_each_video(tmp_path, header):
     assert "frame 70 is before frame 80" in faults[0]
 
 
-def test_neighbours_that_share_a_frame_overlap():
+def test_segments_that_share_a_frame_overlap():
     one, two, three = (Segment("0001", 1, *frames, 0) for frames in ((0, 10), (10, 20), (21, 30)))
     assert find_overlaps([three, one, two]) == [(one, two)]
+
+
+def test_long_segment_overlaps_all_within():
+    outer, one, two, after = (Segment("0001", 1, *frames, 0) for frames in ((0, 30), (5, 6), (20, 25), (31, 32)))
+    assert find_overlaps([outer, one, two, after]) == [(outer, one), (outer, two)]
 
 
 def test_segments_end_with_the_video():

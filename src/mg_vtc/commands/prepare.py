@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..data.preparation import Preparation
 
+NUM_LISTED = 20  # lines of what is at fault, before they are only counted
+
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
@@ -82,7 +84,9 @@ def _print_summary(preparation: "Preparation") -> None:
         ("NOT PREPARED", preparation.faults),
     ):
         if lines:
-            print(f"{title}:", *(f"  {line}" for line in lines), sep="\n")
+            print(f"{title}:", *(f"  {line}" for line in lines[:NUM_LISTED]), sep="\n")
+        if len(lines) > NUM_LISTED:
+            print(f"  and {len(lines) - NUM_LISTED} more")
     if preparation.faults:
         print("Mend these and give the same command again: what is done is not done again.")
     if preparation.choices.to == "webdataset" and "validation" not in [count.split for count in preparation.splits]:

@@ -62,7 +62,8 @@ def prepare_imigue(
         crop: CSV `video,x,y,w,h` with the part of each video to cut out, in pixels.
         first_frame: What the files of labels call the first frame of a video. The releases do not say it. The reader
             that comes with them accepts frames 1 to the number of frames, so it is 1; 0 where your files begin there.
-        num_workers: How many videos are read at a time, each in a process of its own.
+        num_workers: How many videos are read at a time, each in a process of its own. A script that asks for more than
+            one needs `if __name__ == "__main__":` around the call.
 
     Returns:
         What was prepared, what was left out, and what was at fault, if anything. The rest is done nevertheless.

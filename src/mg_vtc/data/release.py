@@ -212,6 +212,7 @@ class Release:
     def _add_video(self, split: str, name: str, path: Path, segments: list[Segment], crop: Box | None) -> None:
         taken = tuple(segment for segment in segments if segment.label_id in self.choices.class_names)
         self.left_out["clips that show no micro-gesture"] += len(segments) - len(taken)
+        self.left_out["videos without a usable line of labels"] += not segments
         self.overlaps += find_overlaps(taken)
         if taken:
             frames_per_clip = self.choices.frames_per_clip or FRAMES_PER_CLIP

@@ -122,9 +122,15 @@ def read_label_table(
 
 
 def find_overlaps(segments: Iterable[Segment]) -> list[tuple[Segment, Segment]]:
-    """Find the neighbours, in order of their beginnings, that share a frame."""
-    in_order = sorted(segments, key=lambda segment: (segment.start_frame, segment.index))
-    return [(one, other) for one, other in itertools.pairwise(in_order) if other.start_frame <= one.end_frame]
+    """Find the segments that begin before an earlier one has ended, each with that one of these which ends last."""
+    overlaps = []
+    last: Segment | None = None
+    for segment in sorted(segments, key=lambda segment: (segment.start_frame, segment.index)):
+        if last is not None and segment.start_frame <= last.end_frame:
+            overlaps.append((last, segment))
+        if last is None or segment.end_frame > last.end_frame:
+            last = segment
+    return overlaps
 
 
 def fit_segments(segments: Iterable[Segment], num_frames: int) -> tuple[list[Segment], list[str]]:

@@ -45,7 +45,8 @@ def read_frames(path: str | Path, numbers: Iterable[int]) -> Iterator[VideoFrame
 
     Raises:
         FileNotFoundError: There is no such file.
-        VideoError: The file is no video, has no frame, is cut off, or a frame before the last wanted one is damaged.
+        VideoError: The file is no video, has no frame, or a frame before the last wanted one is damaged; or it is an
+            MP4 that is cut off. AVI and Matroska have their index at the end, so these merely end early.
         ValueError: The numbers do not ascend.
     """
     wanted = iter(numbers)
@@ -87,9 +88,9 @@ def _decode(path: Path) -> Iterator[av.VideoFrame]:
     num_frames = 0
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video:
+            stream = container.streams.best("video")  # and not the cover
+            if not isinstance(stream, av.VideoStream):
                 raise VideoError(f"{path} has no pictures in it, only {container.format.long_name}.")
-            stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             _refuse_cut_off(stream, path)
             for packet in container.demux(stream):

@@ -18,7 +18,7 @@ from datasets import ClassLabel, Features, Image, Value
 
 from .frames import Frame
 
-ROWS_AT_ONCE = 100  # pictures of a Parquet shard that are in memory together, here and where it is read
+ROWS_AT_ONCE = 32  # pictures of a Parquet shard that are in memory together, here and where it is read
 
 
 class Columns:
