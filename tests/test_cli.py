@@ -11,8 +11,8 @@ COMMAND = [sys.executable, "-m", "mg_vtc.cli"]
 def test_help_needs_no_library_and_names_the_verbs():
     code = "import sys; from mg_vtc.cli import main\ntry: main(['--help'])\nexcept SystemExit: print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert {"export", "evaluate"} <= set(done.stdout.split())
-    assert not {"torch", "transformers", "datasets", "numpy", "onnx", "matplotlib", "sklearn"} & set(
+    assert {"prepare", "export", "evaluate"} <= set(done.stdout.split())
+    assert not {"torch", "transformers", "datasets", "numpy", "av", "onnx", "matplotlib", "sklearn"} & set(
         done.stdout.split()
     )
 

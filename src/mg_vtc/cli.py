@@ -1,16 +1,16 @@
-"""The `mg-vtc` command: what to do with a trained model. Its verbs are in `commands`."""
+"""The `mg-vtc` command: what comes before training and after it. Its verbs are in `commands`."""
 
 import argparse
 import sys
 import warnings
 from collections.abc import Sequence
 
-from .commands import demo_app, evaluate, export, publish, publish_space
+from .commands import demo_app, evaluate, export, prepare, publish, publish_space
 
 EXTRA_OF = (
     dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "onnx")
     | dict.fromkeys(("matplotlib", "sklearn"), "report")
-    | {"gradio": "space"}
+    | {"gradio": "space", "av": "video"}
 )  # module: extra that brings it
 
 
@@ -38,10 +38,12 @@ def _stop(message: str) -> None:
 
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="mg-vtc", description="Use a model of micro-gestures that train.py has trained.", allow_abbrev=False
+        prog="mg-vtc",
+        description="Make data ready for train.py, and use the models of micro-gestures that it trains.",
+        allow_abbrev=False,
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for command in (evaluate, export, publish, demo_app, publish_space):
+    for command in (prepare, evaluate, export, publish, demo_app, publish_space):
         command.add_parser(verbs)
     return parser
 
