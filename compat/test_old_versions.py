@@ -21,13 +21,11 @@ def run(tmp_path_factory):
 
     def run_script(age, *arguments):
         home = tmp_path_factory.mktemp("home")
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        environment |= {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-        environment["PYTHONPATH"] = str(ROOT / "src")
+        own = {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
         done = subprocess.run(
             [PYTHONS[age], "-W", "error", *map(str, arguments)],
             cwd=home,
-            env=environment,
+            env=os.environ | own,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
