@@ -37,6 +37,19 @@ def name_data(recipe: dict[str, Any]) -> str:
     return find_hub_dataset(recipe) or "a local folder of pictures"
 
 
+def without_places(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of a recipe what is true on this machine alone, and where it was published."""
+    return {name: value for name, value in recipe.items() if not _is_place(name, value)}
+
+
+def _is_place(name: str, value: Any) -> bool:
+    if name.endswith("_dir") or name == "push_to_hub" or name.startswith("hub_"):
+        return True
+    if name == "labels_file":
+        return value not in ("imigue", "smg")
+    return isinstance(value, str) and (value.startswith(("/", "~", ".")) or Path(value).exists())
+
+
 def write_provenance(folder: Path, arguments: MgVtcTrainingArguments, *, project: Path, seconds: float | None) -> None:
     """Write `provenance.json`: versions, commit, processor, processes and duration; what is not known is absent.
 

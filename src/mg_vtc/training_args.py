@@ -8,7 +8,7 @@ import torch
 from transformers import TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
 
-from .hub.publish import check_repo_id
+from .hub.repo_id import check_repo_id
 from .losses import LOSS_TYPES
 
 TRAINING_LOSS_TYPES = (*LOSS_TYPES, "ce_soft")

@@ -9,7 +9,7 @@ from local_hub import STRANGER, TOKEN, File, Repo
 from test_upload import EXPECTED
 
 from mg_vtc import publish
-from mg_vtc.hub.publish import check_repo_id, prepare_repo
+from mg_vtc.hub.publish import prepare_repo
 
 
 def test_push_is_one_commit_of_the_list_and_its_page_is_told(hub_client, finished_run):
@@ -124,10 +124,6 @@ def test_name_that_is_none_is_refused_before_the_hub_is_asked(hub_client, name):
     with pytest.raises(ValueError, match=f"{name!r} "):
         prepare_repo(name)
     assert not hub_client.requests
-
-
-def test_name_of_a_repository_is_one():
-    check_repo_id("org/mg-vtc")
 
 
 def test_no_request_carries_a_token_in_its_address(hub_client, finished_run):

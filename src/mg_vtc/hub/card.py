@@ -12,10 +12,9 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from ..configuration_mg_vtc import MgVtcConfig
 from ..data.leaks import PHRASES
 from ..data.splits import SPLIT_MEANINGS
-from ..provenance import find_hub_dataset, name_data
+from ..provenance import find_hub_dataset, name_data, without_places
 from ..run_folder import CARD, CONFUSION, PART_RESULTS, PROVENANCE, RECIPE, SPLIT
 
-PLACEHOLDER = '"MODEL"'  # stands in the usage for the id that the model has not yet
 METRICS = {  # name in the results: type in the model-index, name on the page
     "top1_accuracy": ("accuracy", "top-1 accuracy"),
     "top5_accuracy": ("top_5_accuracy", "top-5 accuracy"),
@@ -75,16 +74,6 @@ def write_model_card(template: Path, folder: Path, examples: Sequence[dict[str, 
     card.save(folder / CARD)
 
 
-def with_repo_id(card: str, repo_id: str) -> str:
-    """Put the Hub id of a model into the usage of its card, and leave all else as it is, edits of its owner too.
-
-    Args:
-        card: Text of the card.
-        repo_id: "owner/name".
-    """
-    return card.replace(PLACEHOLDER, f'"{repo_id}"')
-
-
 def escape_markdown(text: str) -> str:
     """Return a text on one line that Markdown shows as it is."""
     return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(text.split()))
@@ -125,14 +114,8 @@ def _to_python(value: Any) -> str:
 
 def _dump_settings(recipe: dict[str, Any]) -> str:
     """The recipe as YAML, without what names a place on the machine that trained."""
-    told = {name: value for name, value in recipe.items() if not _is_place(name, value)}
+    told = without_places(recipe)
     return yaml.safe_dump(told, sort_keys=True, allow_unicode=True, default_flow_style=None).rstrip()
-
-
-def _is_place(name: str, value: Any) -> bool:
-    return name.endswith(("_dir", "_file")) or (
-        isinstance(value, str) and (Path(value).is_absolute() or Path(value).exists())
-    )
 
 
 def _tell_duration(seconds: float | None) -> str | None:

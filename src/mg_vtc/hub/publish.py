@@ -7,13 +7,12 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import (
     HfHubHTTPError,
-    HFValidationError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+from .repo_id import check_repo_id
 from .upload import collect_upload, is_part_of_model
 
 LOG_IN = "set HF_TOKEN, or run `hf auth login`, with a token that may write"
@@ -89,20 +88,6 @@ def prepare_repo(repo_id: str, *, private: bool | None = None) -> str:
         raise OSError(f"There is no token of the Hub to publish {repo_id} with: {LOG_IN}.")
     with _explaining(repo_id):
         return str(HfApi().create_repo(repo_id, private=private, exist_ok=True))
-
-
-def check_repo_id(repo_id: str) -> None:
-    """Make sure that a name is one of a repository.
-
-    Raises:
-        ValueError: It is not.
-    """
-    try:
-        validate_repo_id(repo_id)
-    except HFValidationError as error:
-        raise ValueError(f"{repo_id!r} is no name of a repository, such as 'org/mg-vtc': {error}") from error
-    if repo_id.count("/") != 1:
-        raise ValueError(f"{repo_id!r} does not say whose the repository is: write 'org/{repo_id}', or your own name.")
 
 
 @contextmanager

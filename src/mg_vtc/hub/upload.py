@@ -2,7 +2,6 @@
 
 import json
 import re
-from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,9 @@ import yaml
 from huggingface_hub import get_token
 from transformers.dynamic_module_utils import get_relative_imports
 
+from ..provenance import without_places
 from ..run_folder import RECIPE, RESULTS
+from .repo_id import with_repo_id
 
 CONFIG, WEIGHTS, CARD, HANDLER, REQUIREMENTS = (
     *("config.json", "model.safetensors", "README.md"),
@@ -22,12 +23,9 @@ TOKENIZER_FILES = (
     *("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
 )
 MODEL_FILES = (CONFIG, WEIGHTS, PROCESSOR, OLDER_PROCESSOR, *TOKENIZER_FILES)
-HANDLER_SOURCE = Path(__file__).with_name(HANDLER)
-NEEDED_TO_ANSWER = ("torch", "transformers", "pillow", "numpy")
+ENDPOINT = Path(__file__).parent  # where its files are
 FIGURE = re.compile(r"(?<![\w/])(?:\./)?((?:figures|samples)/[\w.-]+\.png)")
 TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}")
-PLACES = ("train_dir", "validation_dir", "output_dir")  # settings that name a folder of this machine
-MAY_BE_PLACES = ("dataset_name", "vision_model_name_or_path", "text_model_name_or_path")
 
 
 def collect_upload(folder: Path, repo_id: str) -> dict[str, bytes | Path]:
@@ -62,14 +60,16 @@ def collect_upload(folder: Path, repo_id: str) -> dict[str, bytes | Path]:
     if missing:
         raise ValueError(f"{folder} has no {', '.join(missing)}, which its {CONFIG} or {CARD} refer to.")
     files: dict[str, bytes | Path] = {name: (folder / name).read_bytes() for name in names if name != WEIGHTS}
-    files |= {CARD: card.replace('"MODEL"', f'"{repo_id}"').encode(), REQUIREMENTS: _requirements().encode()}
+    files |= {
+        CARD: with_repo_id(card, repo_id).encode(),
+        **{name: (ENDPOINT / name).read_bytes() for name in (HANDLER, REQUIREMENTS)},
+    }
     if OLDER_PROCESSOR not in files and PROCESSOR in files:
         image_processor = json.loads((folder / PROCESSOR).read_text(encoding="utf-8"))["image_processor"]
         files[OLDER_PROCESSOR] = (json.dumps(image_processor, indent=2) + "\n").encode()
-    if HANDLER_SOURCE.is_file():
-        files[HANDLER] = HANDLER_SOURCE.read_bytes()
     if (folder / RECIPE).is_file():
-        files[RECIPE] = _recipe(folder / RECIPE)
+        recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+        files[RECIPE] = yaml.safe_dump(without_places(recipe), sort_keys=True, allow_unicode=True).encode()
     if (folder / RESULTS).is_file():
         results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
         numbers = {name: value for name, value in results.items() if isinstance(value, int | float)}
@@ -109,29 +109,6 @@ def _code(folder: Path, config: dict[str, Any]) -> list[str]:
 def _figures(card: str) -> list[str]:
     """Pictures that the card shows: figures of its results, and examples that its metadata name."""
     return sorted(set(FIGURE.findall(card)))
-
-
-def _requirements() -> str:
-    """What an endpoint needs to answer, as this package requires it."""
-    lines = sorted(line for line in requires("mg-vtc") or () if ";" not in line)  # what follows one is an extra's
-    return "".join(f"{line}\n" for line in lines if re.split(r"[<>=!~ ]", line)[0].lower() in NEEDED_TO_ANSWER)
-
-
-def _recipe(path: Path) -> bytes:
-    """The recipe without what is true on this machine alone."""
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    kept = {key: value for key, value in settings.items() if not _is_local(key, value)}
-    return yaml.safe_dump(kept, sort_keys=True, allow_unicode=True).encode()
-
-
-def _is_local(key: str, value: Any) -> bool:
-    if key in PLACES or key == "push_to_hub" or key.startswith("hub_"):
-        return True
-    if key == "labels_file":
-        return value not in ("imigue", "smg")
-    if not isinstance(value, str):
-        return False
-    return Path(value).is_absolute() or value.startswith(("~", ".")) or (key in MAY_BE_PLACES and Path(value).exists())
 
 
 def _check_private(name: str, content: bytes | Path, folder: Path) -> None:
