@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .evaluation.evaluate_model import evaluate_model, write_evaluation
     from .evaluation.metrics import TopKAccuracy
     from .evaluation.scores import MicroGestureScores
+    from .inference.predict import predict
+    from .inference.write_predictions import write_predictions
     from .losses import contrastive_loss, soft_target_loss
     from .modeling_alexnet import AlexNetModel
     from .modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
@@ -42,9 +44,11 @@ _HOME = {
     "load_demo_dataset": "data",
     "load_hub_dataset": "data",
     "load_image_folder": "data",
+    "predict": "inference.predict",
     "soft_target_loss": "losses",
     "split_stratified": "data",
     "write_evaluation": "evaluation.evaluate_model",
+    "write_predictions": "inference.write_predictions",
 }
 
 __all__ = [
@@ -64,9 +68,11 @@ __all__ = [
     "load_demo_dataset",
     "load_hub_dataset",
     "load_image_folder",
+    "predict",
     "soft_target_loss",
     "split_stratified",
     "write_evaluation",
+    "write_predictions",
 ]
 
 

@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from .commands import evaluate, export
+from .commands import evaluate, export, predict
 
 EXTRA_OF = dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "onnx") | dict.fromkeys(
     ("matplotlib", "sklearn"), "report"
@@ -39,7 +39,7 @@ def _build_parser() -> argparse.ArgumentParser:
         prog="mg-vtc", description="Use a model of micro-gestures that train.py has trained.", allow_abbrev=False
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for command in (evaluate, export):
+    for command in (evaluate, export, predict):
         command.add_parser(verbs)
     return parser
 

@@ -1,0 +1,105 @@
+"""A run that answers pictures and ends with a file of answers or a submission."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from tqdm.auto import tqdm
+
+from . import prediction_files, submissions
+from .predict import Prediction, Predictor, list_inputs
+from .prediction_files import Journal, write_predictions_file
+from .prediction_inputs import list_sources
+from .submissions import name_samples, number_classes, write_submission
+
+HASH_DIGITS = 16  # of SHA-256, enough to tell two apart
+
+
+class WrittenPredictions(NamedTuple):
+    """What came of a run.
+
+    Attributes:
+        num_rows: Rows of the file.
+        num_resumed: Pictures and frames that an interrupted run had done before.
+        faults: Those that could not be read.
+    """
+
+    num_rows: int
+    num_resumed: int
+    faults: list[Prediction]
+
+
+def write_predictions(
+    model: str,
+    inputs: str | os.PathLike | Sequence[str | os.PathLike],
+    out: str | Path,
+    *,
+    submission: str | None = None,
+    overwrite: bool = False,
+    **settings: Any,
+) -> WrittenPredictions | None:
+    """Answer pictures as `predict` does, and write the answers.
+
+    A run that was killed goes on where it was when it is started with the same arguments, and ends with the same
+    bytes: what is done is kept in `OUT.partial`. Of several processes the first one writes.
+
+    Args:
+        model: Folder or Hub id of a model of this package.
+        inputs: As for `predict`.
+        out: File to write: `.csv`, `.jsonl` or `.parquet`; for the submission "lut" `.csv`, for "miga" `.zip`.
+        submission: "lut", "miga" (see `submissions`) or None; "miga" has clips vote by "mean" unless told otherwise.
+        overwrite: Whether the file may be replaced, or an interrupted run with other settings.
+        settings: As for `predict`.
+
+    Returns:
+        What came of it; None on all processes but the first.
+
+    Raises:
+        OSError: There is no such model or input within reach, or the disk is full: the same call then goes on later.
+        ValueError: For a reason of `predict`, something would be lost, a suffix is unknown, or a submission is not
+            complete or not for this model.
+    """
+    out, paths = Path(out), list_inputs(inputs)
+    prediction_files.check_suffix(
+        out, (submissions.SUFFIXES[submission],) if submission else prediction_files.SUFFIXES
+    )
+    prediction_files.check_file(out, overwrite=overwrite)
+    if submission == "miga":
+        settings["vote"] = settings.get("vote") or "mean"
+    predictor = Predictor(model, **settings)
+    ids = number_classes(submission, predictor.class_names) if submission else None
+    num_samples, *_, files = predictor.survey(paths)
+    named = name_samples(submission, list_sources(paths)) if submission else {}
+    journal = None
+    if PartialState().is_main_process:
+        begun = {"model": _hash_weights(predictor.network), "inputs": paths, "files": files[:HASH_DIGITS]}
+        journal = Journal(out, {**begun, **settings, "submission": submission}, overwrite=overwrite)
+    start: int = broadcast_object_list([journal.num_done if journal else None])[0]
+    with tqdm(total=num_samples, initial=start, unit=" pictures", disable=None if journal else True) as bar:
+        for num_done, predictions in predictor.answer(paths, start):
+            if journal is not None:
+                journal.add(num_done, predictions)
+            bar.update(num_done - bar.n)
+    if journal is None:
+        return None
+    if submission is not None and ids is not None:
+        num_rows = write_submission(submission, out, journal.read(), named, ids)
+    else:
+        top_k = min(predictor.top_k, len(predictor.class_names))
+        num_rows = write_predictions_file(out, journal.read(), top_k=top_k, voted=predictor.vote is not None)
+    faults = [prediction for prediction in journal.read() if prediction.error is not None]
+    journal.delete()
+    return WrittenPredictions(num_rows, start, faults)
+
+
+def _hash_weights(network: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:HASH_DIGITS]
