@@ -1,6 +1,7 @@
 """The `mg-vtc` command: what to do with a trained model. Its verbs are in `commands`."""
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if error.name not in EXTRA_OF:
             raise
         _stop(f'{error.name} is not installed: pip install "mg-vtc[{EXTRA_OF[error.name]}]"')
+    except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left in the buffer
+        sys.exit(1)
     except (ValueError, OSError) as error:
         _stop(str(error))
 

@@ -11,20 +11,30 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "predict",
         help="answer pictures without labels",
-        description="Answer pictures, in a table here or with --out in a file. Those that can not be read are told at "
-        "the end: the rest is answered, and the command returns 1.",
+        description="Answer pictures and videos, in a table here or with --out in a file. Those that can not be read "
+        "are told at the end: the rest is answered, and the command returns 1.",
         allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", help="picture, folder of pictures, nested or not, or glob"
+        "inputs", metavar="INPUT", nargs="+", help="picture, video, folder of them, nested or not, glob, or webcam:0"
     )
+    parser.add_argument(
+        "--segments",
+        type=Path,
+        metavar="CSV",
+        help="parts of the videos to answer: columns video, start_frame, end_frame; or folder of <video>_label.csv",
+    )
+    parser.add_argument(
+        "--first_frame", type=int, choices=(0, 1), default=0, help="what the segments call the first frame"
+    )
+    parser.add_argument("--frames_per_clip", type=int, help="how many frames of a video or segment; by default all")
     parser.add_argument("--top_k", type=int, default=5, help="how many classes to name")
     parser.add_argument(
         "--vote",
         choices=("mean", "max", "majority"),
         help="one answer a clip: the mean or the largest of its frames' probabilities, or the class that most frames "
-        "have first; frames are named <clip>.<frame>.<extension>, and clips are those of one folder",
+        "have first; a video or segment is a clip, and pictures of one folder are named <clip>.<frame>.<extension>",
     )
     parser.add_argument("--candidate_labels", help="names to choose from, separated by commas; by default the model's")
     parser.add_argument("--prompt_template", help="with --candidate_labels: text of a name, with {} for it")
@@ -52,6 +62,9 @@ def _predict(options: argparse.Namespace) -> None:
     logging.disable_progress_bar()  # of loading weights
     names = options.candidate_labels
     settings = {
+        "segments": options.segments,
+        "first_frame": options.first_frame,
+        "frames_per_clip": options.frames_per_clip,
         "top_k": options.top_k,
         "batch_size": options.batch_size,
         "vote": options.vote,

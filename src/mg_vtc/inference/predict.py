@@ -14,7 +14,8 @@ from accelerate.utils import gather_object, parse_flag_from_env
 from ..evaluation.answering import compare_pictures, embed_classes, embed_names, find_image_size
 from ..evaluation.run_rows import read_records
 from .export import open_model
-from .prediction_inputs import ReadPixels, Sample, Survey, read_samples, survey
+from .prediction_inputs import Inputs, Survey, make_inputs, survey
+from .samples import ReadPixels, Sample, read_samples
 from .votes import VOTES, ClipVote, rank_classes
 
 
@@ -56,6 +57,9 @@ def predict(
     model: str,
     inputs: str | os.PathLike | Sequence[str | os.PathLike],
     *,
+    segments: str | os.PathLike | None = None,
+    first_frame: int = 0,
+    frames_per_clip: int | None = None,
     top_k: int = 5,
     batch_size: int = 32,
     vote: str | None = None,
@@ -70,11 +74,16 @@ def predict(
 
     Args:
         model: Folder or Hub id of a model of this package.
-        inputs: Pictures, folders of pictures, nested or not, or globs.
+        inputs: Pictures, videos, folders of them, nested or not, globs, or `webcam:<number>` for one frame of it.
+        segments: CSV file with the parts of videos to answer, or folder of such files (see `read_segments`); by
+            default videos are answered whole.
+        first_frame: What the segments call the first frame of a video, 0 or 1.
+        frames_per_clip: How many frames of a video or segment, evenly spaced; by default all.
         top_k: How many classes to name, at most as many as there are.
         batch_size: Pictures at a time, in each process.
         vote: "mean", "max" or "majority" for one answer a clip (see `ClipVote`); None for one a picture. Clips are
-            told by the names of the pictures, `<clip>.<frame>.<extension>`, in each folder anew.
+            told by the names of the pictures, `<clip>.<frame>.<extension>`, in each folder anew; a video is a clip,
+            and so is each of its segments.
         candidate_labels: Names to choose from, which the text tower reads; by default the model's classes.
         prompt_template: Text of a candidate, with `{}` for its name; by default the model's.
 
@@ -93,14 +102,9 @@ def predict(
         candidate_labels=candidate_labels,
         prompt_template=prompt_template,
     )
-    paths = list_inputs(inputs)
-    predictor.survey(paths)
-    return (prediction for _, predictions in predictor.answer(paths) for prediction in predictions)
-
-
-def list_inputs(inputs: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
-    """Return inputs as texts, one or several."""
-    return [os.fspath(path) for path in ([inputs] if isinstance(inputs, str | os.PathLike) else inputs)]
+    listed = make_inputs(inputs, segments=segments, first_frame=first_frame, frames_per_clip=frames_per_clip)
+    predictor.survey(listed)
+    return (prediction for _, predictions in predictor.answer(listed) for prediction in predictions)
 
 
 def join_processes() -> PartialState:
@@ -150,22 +154,22 @@ class Predictor:
             template = prompt_template or network.config.prompt_template
             self._text_embeds = embed_names(network, model, self.class_names, template)
 
-    def survey(self, inputs: Sequence[str]) -> Survey:
+    def survey(self, inputs: Inputs) -> Survey:
         """Look at all inputs before any is read; see `prediction_inputs.survey`."""
         return survey(inputs, contiguous_clips=self.vote is not None)
 
-    def answer(self, inputs: Sequence[str], start: int = 0) -> Iterator[tuple[int, list[Prediction]]]:
+    def answer(self, inputs: Inputs, start: int = 0) -> Iterator[tuple[int, list[Prediction]]]:
         """Answer inputs.
 
         Args:
-            inputs: Files, folders or globs.
+            inputs: What is to be answered.
             start: The number of samples that are done: one that came with earlier answers.
 
         Yields:
             How many samples are done with these answers and all before, and the answers. From any such number on,
             what follows is the same bit by bit, as batches are those of a run from the beginning.
         """
-        frames = self._answer_samples(read_samples(inputs, jpeg_draft=self._jpeg_draft), start)
+        frames = self._answer_samples(read_samples(inputs, self._image_size, jpeg_draft=self._jpeg_draft), start)
         return self._rank(frames) if self.vote is None else self._count_votes(self.vote, frames)
 
     def _answer_samples(self, samples: Iterable[tuple[Sample, ReadPixels]], start: int) -> Iterator[list[_Frame]]:
@@ -188,7 +192,7 @@ class Predictor:
     def _read(self, number: int, sample: Sample, read: ReadPixels) -> _Frame:
         pixels, error = None, None
         try:
-            pixels = read(self._image_size)
+            pixels = read()
         except PIL.UnidentifiedImageError:
             error = "not an image"
         except Exception as fault:  # decoders raise errors of many types on damaged files; all are reported

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from ..data.cache import replace_when_whole
 from ..data.labels import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES, fold_name, shorten
 from .predict import Prediction
-from .prediction_inputs import Sample, Source
+from .prediction_inputs import Source
 
 SUFFIXES = {"lut": ".csv", "miga": ".zip"}
 CLASS_LISTS = {"lut": (IMIGUE_CLASS_NAMES,), "miga": (IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES)}
@@ -48,31 +48,35 @@ def number_classes(submission: str, class_names: Sequence[str]) -> dict[str, int
     )
 
 
-def name_samples(submission: str, samples: Iterable[Source | Sample]) -> dict[str, tuple[str, ...]]:
-    """Return what is known here of each sample that must be answered, by the name that is handed in, in their order.
+def name_samples(submission: str, sources: Iterable[Source]) -> dict[str, tuple[str, ...]]:
+    """Return what answers tell each sample by, by the name that is handed in, in the order of the files.
 
     Args:
         submission: "lut" or "miga".
-        samples: Pictures, of which "miga" asks for the clips alone.
+        sources: What is to be answered.
 
     Returns:
-        The name of the file and, where it is known, of the clip.
+        The clip, or in "lut" the name of the file and, where it is known, the clip.
 
     Raises:
-        ValueError: Two have one name, or a name is not of the form.
+        ValueError: Two samples have one name, a name is not of the form, or there are videos for "lut".
     """
     named: dict[str, tuple[str, ...]] = {}
-    for sample in samples:
-        clip = () if sample.clip is None else (sample.clip,)
-        keys = clip if submission == "miga" else (_file(sample), *clip)
-        name = PurePosixPath(keys[0]).name if keys else ""
-        if submission == "miga" and not MIGA_NAME.fullmatch(name):
-            raise ValueError(
-                f"Clips of a submission of the form miga are called <video>_<index>; that of {_file(sample)!r} is not."
-            )
-        if name in named and (submission == "lut" or named[name] != keys):
-            raise ValueError(f"Two samples are called {name!r}, {named[name][0]!r} and {keys[0]!r}: keep one.")
-        named[name] = keys
+    for source in sources:
+        if source.kind is None:
+            continue
+        if submission == "lut" and source.kind != "picture":
+            raise ValueError(f"A submission of the form lut has a row a picture, and {source.name} is none.")
+        for keys in [(clip,) for clip in source.clips] if submission == "miga" else [(source.name, *source.clips)]:
+            name = PurePosixPath(keys[0]).name
+            if submission == "miga" and not MIGA_NAME.fullmatch(name):
+                raise ValueError(
+                    f"Clips of a submission of the form miga are called <video>_<index>; that of {source.name!r} is "
+                    f"{name!r}."
+                )
+            if name in named and (submission == "lut" or named[name] != keys):
+                raise ValueError(f"Two samples are called {name!r}, {named[name][0]!r} and {keys[0]!r}: keep one.")
+            named[name] = keys
     return named
 
 
@@ -122,7 +126,3 @@ def write_submission(
             with zipfile.ZipFile(file, "w") as archive:
                 archive.writestr(member, text.getvalue(), zipfile.ZIP_DEFLATED)
     return len(rows)
-
-
-def _file(sample: Source | Sample) -> str:
-    return sample.name if isinstance(sample, Source) else sample.file

@@ -12,9 +12,9 @@ from accelerate.utils import broadcast_object_list
 from tqdm.auto import tqdm
 
 from . import prediction_files, submissions
-from .predict import Prediction, Predictor, list_inputs
+from .predict import Prediction, Predictor
 from .prediction_files import Journal, write_predictions_file
-from .prediction_inputs import list_sources
+from .prediction_inputs import list_sources, make_inputs
 from .submissions import name_samples, number_classes, write_submission
 
 HASH_DIGITS = 16  # of SHA-256, enough to tell two apart
@@ -39,6 +39,9 @@ def write_predictions(
     inputs: str | os.PathLike | Sequence[str | os.PathLike],
     out: str | Path,
     *,
+    segments: str | os.PathLike | None = None,
+    first_frame: int = 0,
+    frames_per_clip: int | None = None,
     submission: str | None = None,
     overwrite: bool = False,
     **settings: Any,
@@ -50,11 +53,14 @@ def write_predictions(
 
     Args:
         model: Folder or Hub id of a model of this package.
-        inputs: As for `predict`.
+        inputs: As for `predict`, and so the three that follow.
+        segments: See there.
+        first_frame: See there.
+        frames_per_clip: See there.
         out: File to write: `.csv`, `.jsonl` or `.parquet`; for the submission "lut" `.csv`, for "miga" `.zip`.
         submission: "lut", "miga" (see `submissions`) or None; "miga" has clips vote by "mean" unless told otherwise.
         overwrite: Whether the file may be replaced, or an interrupted run with other settings.
-        settings: As for `predict`.
+        settings: The others of `predict`.
 
     Returns:
         What came of it; None on all processes but the first.
@@ -64,7 +70,7 @@ def write_predictions(
         ValueError: For a reason of `predict`, something would be lost, a suffix is unknown, or a submission is not
             complete or not for this model.
     """
-    out, paths = Path(out), list_inputs(inputs)
+    out = Path(out)
     prediction_files.check_suffix(
         out, (submissions.SUFFIXES[submission],) if submission else prediction_files.SUFFIXES
     )
@@ -73,15 +79,16 @@ def write_predictions(
         settings["vote"] = settings.get("vote") or "mean"
     predictor = Predictor(model, **settings)
     ids = number_classes(submission, predictor.class_names) if submission else None
-    num_samples, *_, files = predictor.survey(paths)
-    named = name_samples(submission, list_sources(paths)) if submission else {}
+    listed = make_inputs(inputs, segments=segments, first_frame=first_frame, frames_per_clip=frames_per_clip)
+    num_samples, files = predictor.survey(listed)
+    named = name_samples(submission, list_sources(listed)) if submission else {}
     journal = None
     if PartialState().is_main_process:
-        begun = {"model": _hash_weights(predictor.network), "inputs": paths, "files": files[:HASH_DIGITS]}
+        begun = {"model": _hash_weights(predictor.network), "inputs": listed.paths, "files": files[:HASH_DIGITS]}
         journal = Journal(out, {**begun, **settings, "submission": submission}, overwrite=overwrite)
     start: int = broadcast_object_list([journal.num_done if journal else None])[0]
     with tqdm(total=num_samples, initial=start, unit=" pictures", disable=None if journal else True) as bar:
-        for num_done, predictions in predictor.answer(paths, start):
+        for num_done, predictions in predictor.answer(listed, start):
             if journal is not None:
                 journal.add(num_done, predictions)
             bar.update(num_done - bar.n)
