@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 from .commands import evaluate, export, predict
 
-EXTRA_OF = dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "onnx") | dict.fromkeys(
-    ("matplotlib", "sklearn"), "report"
+EXTRA_OF = (
+    dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "onnx")
+    | dict.fromkeys(("matplotlib", "sklearn"), "report")
+    | {"av": "video"}
 )  # module: extra that brings it
 
 

@@ -68,22 +68,19 @@ def predict(
 ) -> Iterator[Prediction]:
     """Answer pictures without labels, one after another, whatever their number.
 
-    Pictures are decoded and prepared as in evaluation, and answered in their order. What can not be read comes as a
-    `Prediction` with an `error`, after the clip that it is of. Where `accelerate` or `torchrun` started several
-    processes, each answers a part of the batches, and all of them get all answers in the order of one process.
+    Pictures are decoded and prepared as in evaluation. What can not be read comes as a `Prediction` with an `error`,
+    after the clip that it is of. Several processes (`accelerate launch`) share the work, and all get all answers.
 
     Args:
         model: Folder or Hub id of a model of this package.
         inputs: Pictures, videos, folders of them, nested or not, globs, or `webcam:<number>` for one frame of it.
-        segments: CSV file with the parts of videos to answer, or folder of such files (see `read_segments`); by
-            default videos are answered whole.
+        segments: CSV file with the parts of videos to answer, or folder of such files (see `read_segments`).
         first_frame: What the segments call the first frame of a video, 0 or 1.
         frames_per_clip: How many frames of a video or segment, evenly spaced; by default all.
         top_k: How many classes to name, at most as many as there are.
         batch_size: Pictures at a time, in each process.
-        vote: "mean", "max" or "majority" for one answer a clip (see `ClipVote`); None for one a picture. Clips are
-            told by the names of the pictures, `<clip>.<frame>.<extension>`, in each folder anew; a video is a clip,
-            and so is each of its segments.
+        vote: "mean", "max" or "majority" for one answer a clip (see `ClipVote`): a video, each of its segments, or
+            the pictures `<clip>.<frame>.<extension>` of one folder. None for one a picture or frame.
         candidate_labels: Names to choose from, which the text tower reads; by default the model's classes.
         prompt_template: Text of a candidate, with `{}` for its name; by default the model's.
 
@@ -109,7 +106,8 @@ def predict(
 
 def join_processes() -> PartialState:
     """Find the other processes that `accelerate` or `torchrun` started, and the device of this one."""
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU", default=not torch.accelerator.is_available()))
+    # it would take processes without accelerator for one each
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
 
 
 class Predictor:
@@ -118,6 +116,8 @@ class Predictor:
     Attributes:
         class_names: What answers are chosen from, in id order.
         network: The model.
+        image_processor: What prepares its pictures.
+        top_k: How many of them an answer names.
         vote: As it was given.
     """
 
@@ -138,10 +138,10 @@ class Predictor:
             raise ValueError(f"vote must be one of {', '.join(VOTES)}, got {vote!r}.")
         if prompt_template is not None and candidate_labels is None:
             raise ValueError("--prompt_template goes with --candidate_labels: the model's classes have their texts.")
-        self.top_k, self.batch_size, self.vote = top_k, batch_size, vote
+        self.batch_size, self.vote = batch_size, vote
         processes = join_processes()
-        network, self._image_processor = open_model(model, dtype=torch.float32)
-        self._image_size = find_image_size(self._image_processor)
+        network, self.image_processor = open_model(model, dtype=torch.float32)
+        self._image_size = find_image_size(self.image_processor)
         self._jpeg_draft = read_records(model).recipe.get("jpeg_draft", False)
         # channels last as in evaluation: other convolutions differ in the last digits
         self.network = network.to(processes.device)
@@ -153,6 +153,7 @@ class Predictor:
             self.class_names = list(candidate_labels)
             template = prompt_template or network.config.prompt_template
             self._text_embeds = embed_names(network, model, self.class_names, template)
+        self.top_k = min(top_k, len(self.class_names))
 
     def survey(self, inputs: Inputs) -> Survey:
         """Look at all inputs before any is read; see `prediction_inputs.survey`."""
@@ -205,7 +206,7 @@ class Predictor:
         rows: Iterator[np.ndarray] = iter(())
         if pictures:
             pixel_values = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)  # (batch_size, 3, height, width)
-            logits, _ = compare_pictures(self.network, self._image_processor, pixel_values, self._text_embeds)
+            logits, _ = compare_pictures(self.network, self.image_processor, pixel_values, self._text_embeds)
             rows = iter(logits.softmax(dim=-1).numpy())  # (num_classes,) each
         return [
             frame._replace(pixels=None, probabilities=None if frame.pixels is None else next(rows)) for frame in frames

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from tqdm.auto import tqdm
 
 from . import prediction_files, submissions
-from .predict import Prediction, Predictor
+from .predict import Prediction, Predictor, join_processes
 from .prediction_files import Journal, write_predictions_file
-from .prediction_inputs import list_sources, make_inputs
+from .prediction_inputs import Inputs, list_sources, make_inputs
 from .submissions import name_samples, number_classes, write_submission
 
 HASH_DIGITS = 16  # of SHA-256, enough to tell two apart
@@ -48,12 +47,12 @@ def write_predictions(
 ) -> WrittenPredictions | None:
     """Answer pictures as `predict` does, and write the answers.
 
-    A run that was killed goes on where it was when it is started with the same arguments, and ends with the same
-    bytes: what is done is kept in `OUT.partial`. Of several processes the first one writes.
+    A run that was killed goes on when it is started with the same arguments, and ends with the same bytes: what is
+    done is kept in `OUT.partial`. Of several processes the first one writes.
 
     Args:
         model: Folder or Hub id of a model of this package.
-        inputs: As for `predict`, and so the three that follow.
+        inputs: As for `predict`, and so the next three.
         segments: See there.
         first_frame: See there.
         frames_per_clip: See there.
@@ -66,47 +65,53 @@ def write_predictions(
         What came of it; None on all processes but the first.
 
     Raises:
-        OSError: There is no such model or input within reach, or the disk is full: the same call then goes on later.
-        ValueError: For a reason of `predict`, something would be lost, a suffix is unknown, or a submission is not
-            complete or not for this model.
+        OSError: As for `predict`, or the disk is full: the same call then goes on later.
+        ValueError: As for `predict`, something would be lost, or a submission is not complete or not for this model.
     """
     out = Path(out)
-    prediction_files.check_suffix(
-        out, (submissions.SUFFIXES[submission],) if submission else prediction_files.SUFFIXES
-    )
+    suffixes = (submissions.SUFFIXES[submission],) if submission else prediction_files.SUFFIXES
+    prediction_files.check_suffix(out, suffixes)
     prediction_files.check_file(out, overwrite=overwrite)
     if submission == "miga":
         settings["vote"] = settings.get("vote") or "mean"
     predictor = Predictor(model, **settings)
-    ids = number_classes(submission, predictor.class_names) if submission else None
+    ids = number_classes(submission, predictor.class_names) if submission else {}
     listed = make_inputs(inputs, segments=segments, first_frame=first_frame, frames_per_clip=frames_per_clip)
     num_samples, files = predictor.survey(listed)
     named = name_samples(submission, list_sources(listed)) if submission else {}
     journal = None
-    if PartialState().is_main_process:
-        begun = {"model": _hash_weights(predictor.network), "inputs": listed.paths, "files": files[:HASH_DIGITS]}
+    if join_processes().is_main_process:
+        begun = {"model": _hash_model(predictor), "inputs": listed.paths, "files": files[:HASH_DIGITS]}
         journal = Journal(out, {**begun, **settings, "submission": submission}, overwrite=overwrite)
+    num_resumed = _answer(predictor, listed, journal, num_samples)
+    if journal is None:
+        return None
+    if submission:
+        num_rows = write_submission(submission, out, journal.read(), named, ids)
+    else:
+        num_rows = write_predictions_file(
+            out, journal.read(), top_k=predictor.top_k, voted=predictor.vote is not None
+        )
+    faults = [prediction for prediction in journal.read() if prediction.error is not None]
+    journal.delete()
+    return WrittenPredictions(num_rows, num_resumed, faults)
+
+
+def _answer(predictor: Predictor, inputs: Inputs, journal: Journal | None, num_samples: int | None) -> int:
+    """Answer what the journal, which the first process has, does not hold yet; return how much it held."""
     start: int = broadcast_object_list([journal.num_done if journal else None])[0]
     with tqdm(total=num_samples, initial=start, unit=" pictures", disable=None if journal else True) as bar:
-        for num_done, predictions in predictor.answer(listed, start):
+        for num_done, predictions in predictor.answer(inputs, start):
             if journal is not None:
                 journal.add(num_done, predictions)
             bar.update(num_done - bar.n)
-    if journal is None:
-        return None
-    if submission is not None and ids is not None:
-        num_rows = write_submission(submission, out, journal.read(), named, ids)
-    else:
-        top_k = min(predictor.top_k, len(predictor.class_names))
-        num_rows = write_predictions_file(out, journal.read(), top_k=top_k, voted=predictor.vote is not None)
-    faults = [prediction for prediction in journal.read() if prediction.error is not None]
-    journal.delete()
-    return WrittenPredictions(num_rows, start, faults)
+    return start
 
 
-def _hash_weights(network: torch.nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
+def _hash_model(predictor: Predictor) -> str:
+    settings = predictor.network.config.to_json_string() + predictor.image_processor.to_json_string()
+    digest = hashlib.sha256(settings.encode())
+    for name, tensor in sorted(predictor.network.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:HASH_DIGITS]
