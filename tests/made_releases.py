@@ -1,4 +1,4 @@
-"""Small videos that show the number of each frame as black and white blocks, which survive compression."""
+"""Releases of iMiGUE and SMG in small, whose videos show the number of each frame as black and white blocks."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 WIDTH, HEIGHT = 64, 48
-COLUMNS, ROWS = 8, 2  # of blocks, a bit each, the least first
+COLUMNS, ROWS = 8, 4  # of blocks, a bit each, the least first
+NUM_BITS = 16  # of the number; the other blocks tell the video
 PAL, NTSC = Fraction(25), Fraction(30000, 1001)
 
 
@@ -19,6 +20,8 @@ def make_video(
     rate: Fraction = PAL,
     *,
     times: Sequence[int] | None = None,
+    video: int = 0,
+    labels: Sequence[int] = (0,),
     rotation: int = 0,
     index_first: bool = False,
 ) -> Path:
@@ -29,6 +32,8 @@ def make_video(
         num_frames: Their numbers are from 0.
         rate: Frames a second.
         times: Milliseconds at which each frame is shown, for a variable rate.
+        video: Which pattern it shows.
+        labels: Classes whose tints it has in turn, in parts of equal length.
         rotation: Degrees that players turn it counter-clockwise.
         index_first: Whether an MP4 begins with its index, as those for the web do, so that it opens when cut off.
     """
@@ -42,21 +47,89 @@ def make_video(
         time_base = 1 / rate if times is None else Fraction(1, 1000)
         stream.codec_context.time_base = time_base
         for number in range(num_frames):
-            frame = av.VideoFrame.from_image(draw_number(number))
+            label = labels[min(number // (num_frames // len(labels)), len(labels) - 1)]
+            frame = av.VideoFrame.from_image(draw_number(number, video, label))
             frame.pts, frame.time_base = number if times is None else times[number], time_base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
 
 
-def draw_number(number: int) -> Image.Image:
-    """Draw a number below 2 ** 16; the first block of the picture is its last bit."""
-    bits = [number >> bit & 1 for bit in range(COLUMNS * ROWS)]
-    blocks = np.array(bits, dtype=np.uint8).reshape(ROWS, COLUMNS) * 255
-    return Image.fromarray(blocks).resize((WIDTH, HEIGHT), Image.Resampling.NEAREST).convert("RGB")
+def draw_number(number: int, video: int = 0, label: int = 0) -> Image.Image:
+    """Draw a number below 2 ** 16; the first block of the picture is its last bit.
+
+    Below it is a pattern that tells videos apart, so that no frame is a near duplicate of one of another video. What
+    is dark has a tint of the class.
+    """
+    bits = [number >> bit & 1 for bit in range(NUM_BITS)]
+    pattern = np.random.default_rng(video).integers(2, size=(COLUMNS * ROWS - NUM_BITS))
+    blocks = np.array([*bits, *pattern]).reshape(ROWS, COLUMNS)
+    tint = np.array([label & 1, label >> 1 & 1, label >> 2 & 1]) * 80
+    pixels = np.where(blocks[..., None], 255, tint).astype(np.uint8)  # (ROWS, COLUMNS, 3)
+    return Image.fromarray(pixels).resize((WIDTH, HEIGHT), Image.Resampling.NEAREST)
 
 
 def read_number(picture: Image.Image) -> int:
     """Read the number that a picture shows, whatever its size."""
     blocks = np.asarray(picture.convert("L").resize((COLUMNS, ROWS), Image.Resampling.BOX))  # (ROWS, COLUMNS)
-    return sum(1 << int(bit) for bit in np.flatnonzero(blocks.ravel() > 127))
+    return sum(1 << int(bit) for bit in np.flatnonzero(blocks.ravel()[:NUM_BITS] > 127))
+
+
+def make_miga_release(folder: Path, *, num_frames: int = 40, classes: Sequence[int] = (1, 2, 99)) -> Path:
+    """Write the MiGA release of iMiGUE: two videos to train on, and one each to validate and test on.
+
+    Every video shows each of `classes` in turn, in segments of equal length. The test video has its labels with the
+    skeletons, as in the release.
+    """
+    for split, videos in (("train", (1, 2)), ("validate", (3,)), ("test", (4,))):
+        for video in videos:
+            name = f"{video:04}"
+            path = folder / f"imigue_rgb_{split}" / name / f"{name}.mp4"
+            make_video(path, num_frames, video=video, labels=classes)
+            of_labels = folder / f"imigue_{'skeleton' if split == 'test' else 'rgb'}_{split}" / name
+            of_labels.mkdir(parents=True, exist_ok=True)
+            lines = [f"{label},{start},{end}" for label, start, end in divide(num_frames, classes)]
+            (of_labels / f"{name}_label.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def make_original_release(folder: Path, *, num_frames: int = 40, classes: Sequence[int] = (1, 2, 99)) -> Path:
+    """Write the original release of iMiGUE: the videos, and one table of all labels, which tells the subjects."""
+    lines = ["video_id,class,start_frame,end_frame,subject_id,win_or_lose"]
+    for video, subject in ((1, 11), (2, 12), (3, 13)):
+        make_video(folder / "videos" / f"{video:04}.mp4", num_frames, video=video, labels=classes)
+        lines += [f"{video},{label},{start},{end},{subject},Win" for label, start, end in divide(num_frames, classes)]
+    (folder / "Label").mkdir()
+    (folder / "Label" / "labels_20200831.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def make_smg_release(folder: Path, *, num_frames: int = 40, classes: Sequence[int] = (1, 2, 17)) -> Path:
+    """Write SMG: subjects 1 and 2 to train on, 31 to validate on, and 36, outside of a split's folder, to test on."""
+    for place, subjects in (("smg_rgb_train", (1, 2)), ("smg_rgb_validate", (31,)), ("more", (36,))):
+        for subject in subjects:
+            sample = f"Sample{subject:04}"
+            path = folder / place / sample / f"{sample}_color.mp4"
+            make_video(path, num_frames, video=subject, labels=classes)
+            lines = [f"{label},{start},{end}" for label, start, end in divide(num_frames, classes)]
+            (folder / place / sample / f"{sample}_finelabels.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def make_image_release(folder: Path, *, classes: Sequence[int] = (1, 2, 10, 32), num_clips: int = 4) -> Path:
+    """Write the image-level set of iMiGUE, whose clip numbers repeat in classes, and a flat folder to test on."""
+    for label in classes:
+        (folder / "training" / str(label)).mkdir(parents=True)
+        for clip in range(num_clips):
+            for frame in range(clip + 1):
+                picture = draw_number(label * 1000 + clip * 10 + frame, 100 * label + clip, label)
+                picture.save(folder / "training" / str(label) / f"{clip:04}.{frame}.jpg", quality=90)
+    (folder / "test").mkdir()
+    draw_number(7).save(folder / "test" / "G10_0000.0.jpg", quality=90)
+    return folder
+
+
+def divide(num_frames: int, classes: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Divide a video into a segment for each class: class, first and last frame, counted from 1."""
+    length = num_frames // len(classes)
+    return [(label, place * length + 1, (place + 1) * length) for place, label in enumerate(classes)]

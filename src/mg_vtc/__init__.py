@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .configuration_alexnet import AlexNetConfig
     from .configuration_mg_vtc import MgVtcConfig
     from .data import load_demo_dataset, load_hub_dataset, load_image_folder, split_stratified
+    from .data.imigue import prepare_imigue
+    from .data.smg import prepare_smg
     from .evaluation.evaluate_model import evaluate_model, write_evaluation
     from .evaluation.metrics import TopKAccuracy
     from .evaluation.scores import MicroGestureScores
@@ -45,6 +47,8 @@ _HOME = {
     "load_hub_dataset": "data",
     "load_image_folder": "data",
     "predict": "inference.predict",
+    "prepare_imigue": "data.imigue",
+    "prepare_smg": "data.smg",
     "soft_target_loss": "losses",
     "split_stratified": "data",
     "write_evaluation": "evaluation.evaluate_model",
@@ -69,6 +73,8 @@ __all__ = [
     "load_hub_dataset",
     "load_image_folder",
     "predict",
+    "prepare_imigue",
+    "prepare_smg",
     "soft_target_loss",
     "split_stratified",
     "write_evaluation",

@@ -1,4 +1,4 @@
-"""The `mg-vtc` command: what to do with a trained model. Its verbs are in `commands`."""
+"""The `mg-vtc` command: what comes before training and after it. Its verbs are in `commands`."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from .commands import evaluate, export, predict
+from .commands import evaluate, export, predict, prepare
 
 EXTRA_OF = (
     dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "onnx")
@@ -42,10 +42,12 @@ def _stop(message: str) -> None:
 
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="mg-vtc", description="Use a model of micro-gestures that train.py has trained.", allow_abbrev=False
+        prog="mg-vtc",
+        description="Make data ready for train.py, and use the models of micro-gestures that it trains.",
+        allow_abbrev=False,
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for command in (evaluate, export, predict):
+    for command in (prepare, evaluate, predict, export):
         command.add_parser(verbs)
     return parser
 

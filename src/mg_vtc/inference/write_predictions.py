@@ -16,6 +16,7 @@ from .prediction_files import Journal, write_predictions_file
 from .prediction_inputs import Inputs, list_sources, make_inputs
 from .submissions import name_samples, number_classes, write_submission
 
+INPUT_SETTINGS = ("segments", "first_frame", "frames_per_clip")
 HASH_DIGITS = 16  # of SHA-256, enough to tell two apart
 
 
@@ -38,9 +39,6 @@ def write_predictions(
     inputs: str | os.PathLike | Sequence[str | os.PathLike],
     out: str | Path,
     *,
-    segments: str | os.PathLike | None = None,
-    first_frame: int = 0,
-    frames_per_clip: int | None = None,
     submission: str | None = None,
     overwrite: bool = False,
     **settings: Any,
@@ -52,14 +50,11 @@ def write_predictions(
 
     Args:
         model: Folder or Hub id of a model of this package.
-        inputs: As for `predict`, and so the next three.
-        segments: See there.
-        first_frame: See there.
-        frames_per_clip: See there.
+        inputs: As for `predict`.
         out: File to write: `.csv`, `.jsonl` or `.parquet`; for the submission "lut" `.csv`, for "miga" `.zip`.
         submission: "lut", "miga" (see `submissions`) or None; "miga" has clips vote by "mean" unless told otherwise.
         overwrite: Whether the file may be replaced, or an interrupted run with other settings.
-        settings: The others of `predict`.
+        settings: As for `predict`.
 
     Returns:
         What came of it; None on all processes but the first.
@@ -69,14 +64,13 @@ def write_predictions(
         ValueError: As for `predict`, something would be lost, or a submission is not complete or not for this model.
     """
     out = Path(out)
-    suffixes = (submissions.SUFFIXES[submission],) if submission else prediction_files.SUFFIXES
-    prediction_files.check_suffix(out, suffixes)
-    prediction_files.check_file(out, overwrite=overwrite)
+    _check_out(out, submission, overwrite)
     if submission == "miga":
         settings["vote"] = settings.get("vote") or "mean"
+    of_inputs = {name: settings.pop(name) for name in INPUT_SETTINGS if name in settings}
     predictor = Predictor(model, **settings)
     ids = number_classes(submission, predictor.class_names) if submission else {}
-    listed = make_inputs(inputs, segments=segments, first_frame=first_frame, frames_per_clip=frames_per_clip)
+    listed = make_inputs(inputs, **of_inputs)
     num_samples, files = predictor.survey(listed)
     named = name_samples(submission, list_sources(listed)) if submission else {}
     journal = None
@@ -89,12 +83,19 @@ def write_predictions(
     if submission:
         num_rows = write_submission(submission, out, journal.read(), named, ids)
     else:
-        num_rows = write_predictions_file(
-            out, journal.read(), top_k=predictor.top_k, voted=predictor.vote is not None
-        )
+        num_rows = write_predictions_file(out, journal.read(), top_k=predictor.top_k, voted=predictor.vote is not None)
     faults = [prediction for prediction in journal.read() if prediction.error is not None]
     journal.delete()
     return WrittenPredictions(num_rows, num_resumed, faults)
+
+
+def _check_out(out: Path, submission: str | None, overwrite: bool) -> None:
+    if submission not in (None, *submissions.SUFFIXES):
+        raise ValueError(f"submission must be one of {', '.join(submissions.SUFFIXES)}, got {submission!r}.")
+    prediction_files.check_suffix(
+        out, (submissions.SUFFIXES[submission],) if submission else prediction_files.SUFFIXES
+    )
+    prediction_files.check_file(out, overwrite=overwrite)
 
 
 def _answer(predictor: Predictor, inputs: Inputs, journal: Journal | None, num_samples: int | None) -> int:

@@ -1,0 +1,122 @@
+"""Which frames stand for a segment, and their JPEG bytes."""
+
+import io
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import PIL.Image
+
+from .segments import Segment
+from .video import VideoError, read_frames
+
+JPEG_QUALITY = 95
+
+
+class Box(NamedTuple):
+    """A part of a picture, in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class PastEndError(VideoError):
+    """A video ends before a wanted frame."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture of a clip.
+
+    Attributes:
+        clip: Key of the clip.
+        label_id: Id of the class.
+        number: Which frame of the video, or of the clip, it is.
+        data: JPEG bytes.
+        video: Name of the video, None where the release does not tell, as all that follow.
+        subject: Who is seen.
+        time: Seconds from the first frame of the video.
+    """
+
+    clip: str
+    label_id: int
+    number: int
+    data: bytes
+    video: str | None = None
+    subject: str | None = None
+    time: float | None = None
+
+    @property
+    def name(self) -> str:
+        """`<clip>.<frame>`, unique within a class."""
+        return f"{self.clip.rpartition('/')[2]}.{self.number}"
+
+
+def choose_frames(start_frame: int, end_frame: int, frames_per_clip: int) -> list[int]:
+    """Choose evenly spaced frames: of as many equal parts as frames are wanted, the one at each centre.
+
+    Of n frames from s on, k are s + floor((2 i + 1) n / (2 k)) for i = 0, ..., k - 1.
+
+    Args:
+        start_frame: The first one.
+        end_frame: The last one, which may be chosen.
+        frames_per_clip: How many; of a shorter clip, all.
+
+    Returns:
+        Their numbers, ascending.
+    """
+    num_frames = end_frame - start_frame + 1
+    if num_frames <= frames_per_clip:
+        return list(range(start_frame, end_frame + 1))
+    return [start_frame + (2 * part + 1) * num_frames // (2 * frames_per_clip) for part in range(frames_per_clip)]
+
+
+def extract_frames(
+    path: Path, segments: Sequence[Segment], frames_per_clip: int, crop: Box | None = None
+) -> Iterator[Frame]:
+    """Read the frames of the segments of a video, in one pass, in the order in which they are shown.
+
+    Segments may overlap: a frame then comes once for each.
+
+    Args:
+        path: The video.
+        segments: Of this video.
+        frames_per_clip: As for `choose_frames`.
+        crop: What to cut out of each frame.
+
+    Raises:
+        PastEndError: The video ends before a chosen frame, which is noticed after the others.
+        VideoError: The video can not be decoded, or the box reaches out of it.
+    """
+    owners = defaultdict(list)
+    for segment in segments:
+        for number in choose_frames(segment.start_frame, segment.end_frame, frames_per_clip):
+            owners[number].append(segment)
+    for number, time, picture in read_frames(path, sorted(owners)):
+        data = _encode(_crop(picture, crop, path))
+        for segment in owners.pop(number):
+            yield Frame(segment.clip, segment.label_id, number, data, segment.video, segment.subject, time)
+    if owners:
+        raise PastEndError(f"{path} ends before frame {min(owners)}.")
+
+
+def _crop(picture: PIL.Image.Image, box: Box | None, path: Path) -> PIL.Image.Image:
+    if box is None:
+        return picture
+    right, lower = box.x + box.width, box.y + box.height
+    if right > picture.width or lower > picture.height:
+        raise VideoError(
+            f"The box x, y, width, height = {', '.join(map(str, box))} reaches out of {path}, whose frames are "
+            f"{picture.width} x {picture.height}."
+        )
+    return picture.crop((box.x, box.y, right, lower))
+
+
+def _encode(picture: PIL.Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=JPEG_QUALITY)
+    return file.getvalue()

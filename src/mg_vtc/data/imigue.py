@@ -1,0 +1,168 @@
+"""iMiGUE as it is released, made ready to train on.
+
+Three layouts are known by what is in the folder:
+
+- The image-level set: `training/<1..32>/<clip>.<frame>.jpg`, and `test/` likewise. Clips are known by class and
+  number, as numbers repeat in classes. Pictures directly in `test/` have no class and are left out.
+- The MiGA release: videos `<id>.mp4`, and `<id>_label.csv` with the lines `gestureID,startFrame,endFrame`, beside them
+  or with the skeletons, at any depth. Class 99 is 32.
+- The original release: the videos, and `labels_20200831.csv` with the columns video_id, class, start_frame, end_frame,
+  subject_id and win_or_lose. It is used where it is found, as it tells the subjects.
+
+The skeletons of the videos 0347 and 0348 are empty, but their pictures are not, so these are videos as all others.
+"""
+
+import itertools
+import math
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from .frames import choose_frames
+from .image_folder import SPLIT_NAMES, SYSTEM_FILES
+from .labels import canonical_id, shorten
+from .preparation import Preparation, prepare
+from .release import NON_MG, Choices, Picture, PicturePart, Release, find_split, is_video, list_files, read_crops
+from .segments import Segment, read_label_table
+
+LABEL_IDS = {number: number for number in range(1, 33)} | {99: NON_MG["imigue"]}  # 99 in the releases of videos
+PICTURE_NAME = re.compile(r"(?P<clip>.+)\.(?P<frame>[0-9]+)\.jpe?g", re.IGNORECASE)
+PICTURES_PER_PART = 2000
+LAYOUTS = (
+    "pictures in training/<1 to 32>/<clip>.<frame>.jpg; videos <id>.mp4 with <id>_label.csv, as in the MiGA "
+    "challenge; videos <id>.mp4 with one labels_20200831.csv"
+)
+
+
+def prepare_imigue(
+    src: str | Path,
+    out: str | Path,
+    *,
+    to: str = "imagefolder",
+    frames_per_clip: int | None = None,
+    keep_non_mg: bool = True,
+    crop: str | Path | None = None,
+    first_frame: int = 1,
+    num_workers: int = 1,
+) -> Preparation:
+    """Make iMiGUE (X. Liu et al., CVPR 2021) ready to train on.
+
+    The folder is in one of the layouts of this module. Frames of videos become JPEG of quality 95; the pictures of the
+    image-level set are copied as they are. Splits are those that folders name, such as `imigue_rgb_validate`; videos
+    outside of such folders are the split "train". It may be killed at any time: the same call goes on, and ends with
+    the same bytes (see `prepare`).
+
+    Args:
+        src: The folder of the release.
+        out: Folder to write, or to go on with.
+        to: "imagefolder", "parquet" or "webdataset" (see `mg_vtc.data.writers`).
+        frames_per_clip: How many frames of each clip are taken, evenly spaced (see `choose_frames`). By default 8 of a
+            segment of a video, and all pictures of the image-level set.
+        keep_non_mg: Whether class 32, which is no micro-gesture, is kept, as in the set of 32 classes.
+        crop: CSV `video,x,y,w,h` with the part of each video to cut out, in pixels.
+        first_frame: What the files of labels call the first frame of a video. The releases do not say it. The reader
+            that comes with them accepts frames 1 to the number of frames, so it is 1; 0 where your files begin there.
+        num_workers: How many videos are read at a time, each in a process of its own.
+
+    Returns:
+        What was prepared, what was left out, and what was at fault, if anything. The rest is done nevertheless.
+
+    Raises:
+        FileNotFoundError: The folder or the CSV does not exist.
+        ValueError: The folder has none of the layouts, nothing in it can be prepared, an argument is out of range, or
+            `out` holds something else.
+        OSError: The disk is full; what is complete stays.
+    """
+    choices = Choices("imigue", to, frames_per_clip, keep_non_mg, first_frame)
+    return prepare(_find_release(Path(src), choices, crop), out, num_workers=num_workers)
+
+
+def _find_release(src: Path, choices: Choices, crop: str | Path | None) -> Release:
+    if not src.is_dir():
+        raise FileNotFoundError(f"There is no folder {src}.")
+    folders = [folder for folder in sorted(src.iterdir()) if folder.is_dir() and folder.name.lower() in SPLIT_NAMES]
+    if any(_is_class_folder(child) for folder in folders for child in folder.iterdir()):
+        if crop is not None:
+            raise ValueError(f"{src} holds pictures, which are copied as they are: boxes are for videos.")
+        return _find_pictures(folders, choices)
+    files = list_files(src)
+    tables = [path for path in files if re.fullmatch(r"labels_\d+\.csv", path.name)]
+    label_files = {path: path.name[:-10].zfill(4) for path in files if re.fullmatch(r"\d+_label\.csv", path.name)}
+    if tables:
+        release = Release("original", choices)
+        segments = _read_table(tables, release)
+    elif label_files:
+        release = Release("MiGA", choices)
+        segments = release.read_label_files(label_files, LABEL_IDS, {})
+    else:
+        found = shorten(sorted(path.name for path in src.iterdir())) or "nothing"
+        raise ValueError(f"{src} is in no known layout of iMiGUE: it holds {found}. Known are: {LAYOUTS}.")
+    videos = defaultdict(list)
+    for path in files:
+        if is_video(path) and path.stem.isdecimal():
+            videos[path.stem.zfill(4)].append(path)
+    splits = {
+        name: next(filter(None, (find_split(path, src) for path in [*videos.get(name, []), labels])), "train")
+        for name, (labels, _) in segments.items()
+    }
+    release.add_videos(videos, segments, splits, read_crops(crop))
+    return release
+
+
+def _read_table(tables: list[Path], release: Release) -> dict[str, tuple[Path, list[Segment]]]:
+    """Return name of a video to where its segments are told, and these."""
+    if len(tables) > 1:
+        raise ValueError(f"There are several files of labels, keep one: {', '.join(map(str, tables))}.")
+    segments, faults = read_label_table(tables[0], LABEL_IDS, first_frame=release.choices.first_frame)
+    release.faults += faults
+    return {name: (tables[0], of_video) for name, of_video in segments.items()}
+
+
+def _is_class_folder(path: Path) -> bool:
+    return path.is_dir() and canonical_id(path.name) in LABEL_IDS
+
+
+def _find_pictures(folders: list[Path], choices: Choices) -> Release:
+    """Find the pictures of the image-level set, whose clips are dealt out to parts of about the same size."""
+    release = Release("image-level", choices)
+    for folder in folders:
+        split = SPLIT_NAMES[folder.name.lower()]
+        if any(part.split == split for part in release.parts):
+            raise ValueError(f"{folder.parent} has two {split} splits: keep or join one.")
+        clips = _read_clips(folder, release)
+        num_parts = math.ceil(sum(map(len, clips)) / PICTURES_PER_PART)
+        for number in range(num_parts):  # so that each has pictures of all classes
+            pictures = tuple(itertools.chain.from_iterable(clips[number::num_parts]))
+            release.parts.append(PicturePart(split, f"{number:05}", pictures))
+    return release
+
+
+def _read_clips(folder: Path, release: Release) -> list[list[Picture]]:
+    """Return the pictures of each clip of a split, of those classes that are to be kept, in id order."""
+    clips: dict[tuple[int, str], dict[int, Picture]] = defaultdict(dict)
+    for path in list_files(folder):
+        match = PICTURE_NAME.fullmatch(path.name)
+        class_number = canonical_id(path.parent.name)
+        if path.parent == folder:
+            release.left_out[f"pictures without a class in {folder.name}"] += 1
+        elif path.parent.parent != folder or class_number not in LABEL_IDS:
+            release.faults.append(f"{path}: not in a class folder 1 to 32")
+        elif path.name.lower() in SYSTEM_FILES:
+            continue
+        elif match is None:
+            release.faults.append(f"{path}: not called <clip>.<frame>.jpg")
+        elif LABEL_IDS[int(class_number)] not in release.choices.class_names:
+            release.left_out["pictures that show no micro-gesture"] += 1
+        else:
+            label_id, number = LABEL_IDS[int(class_number)], int(match["frame"])
+            clip = clips[label_id, match["clip"]]
+            if number in clip:
+                release.faults.append(f"{path}: {clip[number].path} is this frame, too")
+            else:
+                clip[number] = Picture(path, f"{label_id}/{match['clip']}", label_id, number)
+    chosen = []
+    for _, pictures in sorted(clips.items()):
+        frames = [pictures[number] for number in sorted(pictures)]
+        places = choose_frames(0, len(frames) - 1, release.choices.frames_per_clip or len(frames))
+        chosen.append([frames[place] for place in places])
+    return chosen

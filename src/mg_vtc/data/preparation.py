@@ -1,0 +1,273 @@
+"""From what a release holds to a data set on the disk, part by part, so that it can be stopped and go on."""
+
+import errno
+import itertools
+import json
+import multiprocessing
+import shutil
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet
+from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
+
+from .cache import replace_when_whole
+from .frames import JPEG_QUALITY, PastEndError
+from .labels import shorten
+from .release import Choices, PicturePart, Release, VideoPart
+from .video import VideoError
+from .writers import WRITERS, Columns
+
+SPLITS = ("train", "validation", "test")
+SETTINGS = "prepare.json"
+DONE = ".prepared"  # within the folder: `<split>/<part>.parquet`, the metadata of each part that is complete
+VERSION = 1  # of what is written: raised, folders of before are not gone on with
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class SplitCount(NamedTuple):
+    """How much a split has."""
+
+    split: str
+    parts: int
+    clips: int
+    pictures: int
+    classes: int
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What was prepared.
+
+    Attributes:
+        folder: Where it is.
+        layout: What the release was.
+        choices: What was wanted of it.
+        splits: How much each split has.
+        left_out: What was not to be prepared, and how much of it.
+        notes: Segments that the videos have in part or not at all.
+        faults: What could not be prepared, and why; the rest is done.
+    """
+
+    folder: Path
+    layout: str
+    choices: Choices
+    splits: list[SplitCount]
+    left_out: dict[str, int]
+    notes: list[str]
+    faults: list[str]
+
+
+class _Job(NamedTuple):
+    part: VideoPart | PicturePart
+    folder: Path
+    to: str
+    columns: Columns
+
+
+def prepare(release: Release, out: str | Path, *, num_workers: int = 1) -> Preparation:
+    """Write the pictures of a release.
+
+    A part, which is a video or a share of the clips, appears when it is complete. A part that is there is passed over
+    unless its labels, its box or its file have changed: so what was killed goes on, and a video that has been mended
+    is added by the same call. The bytes are a function of the release and the choices.
+
+    Args:
+        release: What is to be written.
+        out: A folder that is missing, empty, or written by this function for the same choices.
+        num_workers: How many parts are read at a time, each in a process of its own.
+
+    Raises:
+        ValueError: The folder holds something else, or there is nothing to write.
+        OSError: The disk is full.
+    """
+    out = Path(out)
+    if num_workers < 1:
+        raise ValueError(f"num_workers must be 1 or more, not {num_workers}.")
+    if not release.parts:
+        raise ValueError(f"There is nothing to prepare: {shorten(release.faults) or 'no labelled clip was found'}.")
+    _warn_of_overlaps(release)
+    columns = Columns(release.choices.class_names, release.columns)
+    jobs = [_Job(part, out, release.choices.to, columns) for part in release.parts]
+    try:
+        _claim(release, out)
+        with FileLock(out / DONE / "lock", timeout=0):
+            faults = _run(jobs, num_workers)
+            _finish(jobs, out, release)
+    except Timeout as error:
+        raise ValueError(f"{out} is being written by another process.") from error
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        done = sum(_find_done(job).exists() for job in jobs)
+        raise OSError(
+            f"The disk of {out} is full ({error.strerror}): {done} of {len(jobs)} parts are complete and stay. Make "
+            "room and give the same command again, which goes on from there."
+        ) from error
+    counts, notes = _count(jobs)
+    left_out = {reason: count for reason, count in release.left_out.items() if count}
+    return Preparation(out, release.layout, release.choices, counts, left_out, notes, release.faults + faults)
+
+
+def _warn_of_overlaps(release: Release) -> None:
+    if release.overlaps:
+        pairs = [f"{one.clip} and {other.clip}" for one, other in release.overlaps]
+        warnings.warn(
+            f"{len(pairs)} pairs of segments share frames, which are then pictures of both: {shorten(pairs)}.",
+            stacklevel=4,
+        )
+
+
+def _claim(release: Release, out: Path) -> None:
+    """Write the settings into a new folder, or make sure that an old one has the same."""
+    settings = {"version": VERSION, "layout": release.layout, **asdict(release.choices)}
+    settings |= {"columns": list(release.columns), "jpeg_quality": JPEG_QUALITY}
+    path = out / SETTINGS
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if other := [key for key in found | settings if found.get(key) != settings.get(key)]:
+            listed = ", ".join(f"{key} was {found.get(key)!r} and is {settings.get(key)!r}" for key in other)
+            raise ValueError(f"{out} was prepared otherwise: {listed}. Give another folder.")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} holds something else: give a new folder.")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        with replace_when_whole(path) as file:
+            file.write(json.dumps(settings, indent=2).encode())
+    (out / DONE).mkdir(exist_ok=True)
+    known = {f"{part.split}/{part.name}" for part in release.parts}
+    found_parts = sorted(path.parent.name + "/" + path.stem for path in (out / DONE).glob("*/*.parquet"))
+    if gone := [name for name in found_parts if name not in known]:
+        raise ValueError(
+            f"{out} has parts that the release does not give now: {shorten(gone)}. Mend the release, or give another "
+            "folder."
+        )
+
+
+def _run(jobs: list[_Job], num_workers: int) -> list[str]:
+    """Write what is missing, and return the faults, in the order of the parts."""
+    missing = [job for job in jobs if not _is_done(job)]
+    faults: dict[str, str] = {}
+    counts = {job.part: job.part.count() for job in jobs}
+    with tqdm(total=sum(counts.values()), desc="preparing", unit=" pictures", disable=None) as bar:
+        bar.update(sum(counts[job.part] for job in jobs if job not in missing))
+        bar.unpause()  # what was done before says nothing about how long the rest takes
+        for job, fault in _work(missing, num_workers):
+            if fault is not None:
+                faults[f"{job.part.split}/{job.part.name}"] = f"{job.part.name}: {fault}"
+            bar.update(counts[job.part])
+    return [faults[name] for name in sorted(faults)]
+
+
+def _work(jobs: list[_Job], num_workers: int) -> Iterator[tuple[_Job, str | None]]:
+    if num_workers == 1 or len(jobs) < 2:
+        yield from ((job, _write_part(job)) for job in jobs)
+        return
+    # Spawned, as a process with threads, which torch has, is not safe to fork.
+    with ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn")) as pool:
+        futures = {pool.submit(_write_part, job): job for job in jobs}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _write_part(job: _Job) -> str | None:
+    """Write a part and its metadata, or return why it can not be."""
+    part = job.part
+    notes: list[str] = []
+    done = _find_done(job)
+    staging = done.with_suffix("")
+    shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
+    _remove_old(done, job.folder / part.split)
+    try:
+        staging.mkdir(parents=True)
+        try:
+            rows = WRITERS[job.to](part.read(), staging, part.name, job.columns)
+        except PastEndError:
+            assert isinstance(part, VideoPart)  # as pictures have no end
+            shutil.rmtree(staging)
+            staging.mkdir()
+            part, notes = part.fit()
+            rows = WRITERS[job.to](part.read(), staging, part.name, job.columns)
+        for path in sorted(path for path in staging.rglob("*") if path.is_file()):
+            target = job.folder / part.split / path.relative_to(staging)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    except VideoError as error:
+        return str(error)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    schema = job.columns.features.arrow_schema
+    facts = {b"part": json.dumps({"fingerprint": job.part.fingerprint(), "notes": notes}).encode()}
+    table = pa.Table.from_pylist(rows, schema.with_metadata(schema.metadata | facts))
+    with replace_when_whole(done) as file:
+        pyarrow.parquet.write_table(table, file)
+    return None
+
+
+def _find_done(job: _Job) -> Path:
+    return job.folder / DONE / job.part.split / f"{job.part.name}.parquet"
+
+
+def _read_facts(done: Path) -> dict[str, Any]:
+    return json.loads(pyarrow.parquet.read_schema(done).metadata[b"part"])
+
+
+def _is_done(job: _Job) -> bool:
+    done = _find_done(job)
+    return done.is_file() and _read_facts(done)["fingerprint"] == job.part.fingerprint()
+
+
+def _remove_old(done: Path, split_folder: Path) -> None:
+    """Remove what was written of a part before it changed."""
+    if done.is_file():
+        for name in pyarrow.parquet.read_table(done, columns=["file_name"])["file_name"].to_pylist():
+            (split_folder / name).unlink(missing_ok=True)  # a file of its own in class folders only
+        done.unlink()
+
+
+def _finish(jobs: list[_Job], out: Path, release: Release) -> None:
+    """Write what is told of all parts together."""
+    if release.choices.to != "parquet":  # which has the names in it
+        lines = ["id,name", *(f'{label_id},"{name}"' for label_id, name in release.choices.class_names.items())]
+        with replace_when_whole(out / "labels.csv") as file:
+            file.write("".join(f"{line}\n" for line in lines).encode())
+    if release.choices.to != "imagefolder":
+        return
+    for split, of_split in itertools.groupby(_sort(jobs), lambda job: job.part.split):
+        tables = [pyarrow.parquet.read_table(_find_done(job)) for job in of_split if _find_done(job).is_file()]
+        schema = jobs[0].columns.features.arrow_schema
+        tables = [table.replace_schema_metadata(schema.metadata) for table in tables if table.num_rows]
+        if tables:
+            with replace_when_whole(out / split / "metadata.parquet") as file:
+                pyarrow.parquet.write_table(pa.concat_tables(tables), file)
+
+
+def _sort(jobs: list[_Job]) -> list[_Job]:
+    return sorted(jobs, key=lambda job: (SPLITS.index(job.part.split), job.part.name))
+
+
+def _count(jobs: list[_Job]) -> tuple[list[SplitCount], list[str]]:
+    """Return how much there is of each split, and the notes of all parts."""
+    counts: list[SplitCount] = []
+    notes: list[str] = []
+    for split, of_split in itertools.groupby(_sort(jobs), lambda job: job.part.split):
+        done = [path for path in map(_find_done, of_split) if path.is_file()]
+        tables = [pyarrow.parquet.read_table(path, columns=["label", "clip"]) for path in done]
+        clips: Counter[str] = Counter()
+        labels: set[int] = set()
+        for path, table in zip(done, tables, strict=True):
+            clips.update(table["clip"].to_pylist())
+            labels.update(table["label"].to_pylist())
+            notes += _read_facts(path)["notes"]
+        counts.append(SplitCount(split, len(done), len(clips), clips.total(), len(labels)))
+    return counts, notes

@@ -1,0 +1,275 @@
+"""What is found in a release of a data set: parts that are prepared as a whole, and what is wrong or left out."""
+
+import csv
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from .frames import Box, Frame, choose_frames, extract_frames
+from .image_folder import SPLIT_NAMES
+from .labels import read_labels, shorten
+from .segments import LabelError, Segment, find_overlaps, fit_segments, read_label_file
+from .video import VIDEO_SUFFIXES, VideoError, count_frames
+
+FORMATS = ("imagefolder", "parquet", "webdataset")
+FRAMES_PER_CLIP = 8  # of a segment of a video, where it is not said
+NON_MG = {"imigue": 32, "smg": 16}  # the class of each set that is no micro-gesture
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a user chooses of a preparation; see `prepare_imigue`.
+
+    Raises:
+        ValueError: A choice is out of range.
+    """
+
+    data: str
+    to: str
+    frames_per_clip: int | None
+    keep_non_mg: bool
+    first_frame: int
+
+    def __post_init__(self) -> None:
+        if self.to not in FORMATS:
+            raise ValueError(f"to must be {', '.join(FORMATS)}, not {self.to!r}.")
+        if self.frames_per_clip is not None and self.frames_per_clip < 1:
+            raise ValueError(f"frames_per_clip must be 1 or more, not {self.frames_per_clip}.")
+        if self.first_frame not in (0, 1):
+            raise ValueError(f"first_frame must be 0 or 1, not {self.first_frame}.")
+
+    @property
+    def class_names(self) -> dict[int, str]:
+        """Id of a class to its name, in id order."""
+        names = {int(label_id): name for label_id, name in read_labels(self.data).items()}
+        return {
+            label_id: name for label_id, name in names.items() if self.keep_non_mg or label_id != NON_MG[self.data]
+        }
+
+
+@dataclass(frozen=True)
+class VideoPart:
+    """A video and its segments.
+
+    Attributes:
+        split: "train", "validation" or "test".
+        name: Of the video, and of the part within its split.
+        path: The file.
+        segments: What is shown in it.
+        frames_per_clip: How many frames of each segment are taken.
+        crop: What is cut out of each frame.
+    """
+
+    split: str
+    name: str
+    path: Path
+    segments: tuple[Segment, ...]
+    frames_per_clip: int
+    crop: Box | None = None
+
+    def read(self) -> Iterator[Frame]:
+        return extract_frames(self.path, self.segments, self.frames_per_clip, self.crop)
+
+    def fit(self) -> tuple["VideoPart", list[str]]:
+        """Return the part without what is past the end of the video, and what that was."""
+        segments, notes = fit_segments(self.segments, count_frames(self.path))
+        if not segments:
+            raise VideoError(f"{self.path} ends before all segments: {shorten(notes)}.")
+        return replace(self, segments=tuple(segments)), notes
+
+    def count(self) -> int:
+        return sum(
+            len(choose_frames(segment.start_frame, segment.end_frame, self.frames_per_clip))
+            for segment in self.segments
+        )
+
+    def fingerprint(self) -> str:
+        """Return what changes with the labels, the box and the file, but not with the place of the file."""
+        return _hash(self.segments, self.crop, self.path.stat().st_size)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A JPEG file of the image-level set."""
+
+    path: Path
+    clip: str  # "<class>/<clip>", as clip numbers repeat in classes
+    label_id: int
+    number: int
+
+
+@dataclass(frozen=True)
+class PicturePart:
+    """A share of the clips of a split.
+
+    Attributes:
+        split: "train", "validation" or "test".
+        name: Of the part within its split.
+        pictures: Those of its clips.
+    """
+
+    split: str
+    name: str
+    pictures: tuple[Picture, ...]
+
+    def read(self) -> Iterator[Frame]:
+        for picture in self.pictures:
+            yield Frame(picture.clip, picture.label_id, picture.number, picture.path.read_bytes())
+
+    def count(self) -> int:
+        return len(self.pictures)
+
+    def fingerprint(self) -> str:
+        """Return what changes with the names and the sizes of the files, but not with their place."""
+        names = [(picture.clip, picture.number, picture.path.stat().st_size) for picture in self.pictures]
+        return _hash(names)
+
+
+@dataclass
+class Release:
+    """What a folder holds of a data set.
+
+    Attributes:
+        layout: Which layout was found.
+        choices: What the user wants of it.
+        columns: What is known of each picture besides its class, clip and frame: "video", "subject", "time".
+        parts: What can be prepared.
+        faults: What can not, and why.
+        left_out: What is not to be prepared, and how much of it.
+        overlaps: Pairs of segments that share frames.
+    """
+
+    layout: str
+    choices: Choices
+    columns: tuple[str, ...] = ()
+    parts: list[VideoPart | PicturePart] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    overlaps: list[tuple[Segment, Segment]] = field(default_factory=list)
+
+    def read_label_files(
+        self, paths: Mapping[Path, str], label_ids: Mapping[int, int], subjects: Mapping[str, str]
+    ) -> dict[str, tuple[Path, list[Segment]]]:
+        """Read files that have the labels of a video each.
+
+        Args:
+            paths: File to name of its video. The RGB and the skeleton release may have one each, which are the same.
+            label_ids: As for `read_label_file`.
+            subjects: Name of a video to who is seen, where that is known.
+
+        Returns:
+            Name of a video to where its segments are told, and these.
+        """
+        segments: dict[str, tuple[Path, list[Segment]]] = {}
+        for path, name in paths.items():
+            if name in segments:
+                if path.read_bytes() != segments[name][0].read_bytes():
+                    self.faults.append(f"{name}: {path} and {segments[name][0]} differ; the latter is used")
+                continue
+            try:
+                of_video, faults = read_label_file(
+                    path, name, label_ids, first_frame=self.choices.first_frame, subject=subjects.get(name)
+                )
+            except LabelError as error:
+                self.faults.append(f"{name}: {error}")
+                of_video, faults = [], []
+            segments[name] = path, of_video
+            self.faults += faults
+        return segments
+
+    def add_videos(
+        self,
+        videos: Mapping[str, list[Path]],
+        segments: Mapping[str, tuple[Path, list[Segment]]],
+        splits: Mapping[str, str],
+        crops: Mapping[str, Box],
+    ) -> None:
+        """Add the videos that have segments.
+
+        Args:
+            videos: Name to the files of this name, of which there must be one.
+            segments: As from `read_label_files`.
+            splits: Name of a video to its split.
+            crops: Name of a video to what is cut out of it.
+        """
+        for name, (labels, of_video) in sorted(segments.items()):
+            paths = videos.get(name, [])
+            if not paths:
+                self.faults.append(f"{name}: there is no video for the labels in {labels}")
+            elif len(paths) > 1:
+                self.faults.append(f"{name}: two videos of one name, keep one: {', '.join(map(str, paths))}")
+            else:
+                self._add_video(splits[name], name, paths[0], of_video, crops.get(name))
+        self.left_out["videos without labels"] += len(set(videos) - set(segments))
+        if unknown := sorted(set(crops) - set(videos)):
+            self.faults.append(f"boxes are told of videos that there are not: {', '.join(unknown)}")
+        told = all(segment.subject for _, of_video in segments.values() for segment in of_video)
+        self.columns = ("video", "subject", "time") if told else ("video", "time")
+
+    def _add_video(self, split: str, name: str, path: Path, segments: list[Segment], crop: Box | None) -> None:
+        taken = tuple(segment for segment in segments if segment.label_id in self.choices.class_names)
+        self.left_out["clips that show no micro-gesture"] += len(segments) - len(taken)
+        self.overlaps += find_overlaps(taken)
+        if taken:
+            frames_per_clip = self.choices.frames_per_clip or FRAMES_PER_CLIP
+            self.parts.append(VideoPart(split, name, path, taken, frames_per_clip, crop))
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Return all files below a folder but hidden ones, sorted by path."""
+    files = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(files)
+
+
+def is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def find_split(path: Path, source: Path) -> str | None:
+    """Return the split that the nearest folder around a file names, such as "imigue_rgb_train"."""
+    folders = [*path.relative_to(source).parent.parts[::-1], source.resolve().name]
+    names = SPLIT_NAMES | {"validate": "validation"}
+    ends = (folder.lower().rpartition("_")[2] for folder in folders)
+    return next((names[end] for end in ends if end in names), None)
+
+
+def read_crops(path: str | Path | None) -> dict[str, Box]:
+    """Read the boxes to cut out: a CSV with the header `video,x,y,w,h`, in pixels from the upper left corner.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It has another header, a video twice, or a line is no box within a picture.
+    """
+    if path is None:
+        return {}
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no file of boxes {path}.")
+    boxes: dict[str, Box] = {}
+    with Path(path).open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, skipinitialspace=True)
+        header = [cell.strip() for cell in next(reader, [])]
+        if header != ["video", "x", "y", "w", "h"]:
+            raise ValueError(f"The first line of {path} must be 'video,x,y,w,h', but it is {','.join(header)!r}.")
+        for cells in filter(None, reader):
+            where = f"Line {reader.line_num} of {path}, {','.join(cells)!r}"
+            if len(cells) != 5 or not all(cell.strip().isdecimal() for cell in cells[1:]):
+                raise ValueError(f"{where}, must be a video and four whole numbers of pixels.")
+            video = cells[0].strip()
+            name = video.zfill(4) if video.isdecimal() else video
+            box = Box(*map(int, cells[1:]))
+            if box.width == 0 or box.height == 0:
+                raise ValueError(f"{where}, is an empty box.")
+            if name in boxes:
+                raise ValueError(f"{where}, is a second box of this video.")
+            boxes[name] = box
+    return boxes
+
+
+def _hash(*values: object) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()

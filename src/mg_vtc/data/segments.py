@@ -1,0 +1,217 @@
+"""Labelled intervals of videos, and the CSV files of the releases that tell them."""
+
+import csv
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from .labels import shorten
+
+# What the columns are called in releases, in lower case without "_", to what they are called here.
+COLUMNS = (
+    dict.fromkeys(("class", "classid", "gestureid", "label"), "class")
+    | dict.fromkeys(("startframe", "start"), "start")
+    | dict.fromkeys(("endframe", "end"), "end")
+    | dict.fromkeys(("videoid", "video"), "video")
+    | dict.fromkeys(("subjectid", "subject"), "subject")
+)
+INTERVAL = ("class", "start", "end")
+
+
+class LabelError(ValueError):
+    """A file of labels can not be read as a whole; the message has its path and a line."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """An interval of a video that shows a gesture.
+
+    Attributes:
+        video: Name of the video.
+        label_id: Id of the class, as in the class names of the set.
+        start_frame: Its first frame, from 0.
+        end_frame: Its last frame, from 0, which belongs to it.
+        index: Which one of the video's it is, from 0: its row in the file of labels.
+        subject: Who is seen, or None where the release does not tell.
+    """
+
+    video: str
+    label_id: int
+    start_frame: int
+    end_frame: int
+    index: int
+    subject: str | None = None
+
+    @property
+    def clip(self) -> str:
+        """`<video>_<index>`, as samples are called in the MiGA challenge."""
+        return f"{self.video}_{self.index}"
+
+
+class _Row(NamedTuple):
+    line: int  # from 1
+    text: str
+    cells: dict[str, str]
+
+
+def read_label_file(
+    path: str | Path, video: str, label_ids: Mapping[int, int], *, first_frame: int, subject: str | None = None
+) -> tuple[list[Segment], list[str]]:
+    """Read the segments of one video: lines `class,start,end`, with a header or without.
+
+    These are `<id>_label.csv` of the MiGA release of iMiGUE and `<Sample>_finelabels.csv` of SMG. The last frame
+    belongs to the segment. A header may have the columns in another order; without one the order is checked by what
+    the numbers can mean.
+
+    Args:
+        path: The file.
+        video: Name of the video.
+        label_ids: What stands in the file for each class, to its id.
+        first_frame: What the file calls the first frame of a video, 0 or 1.
+        subject: Who is seen.
+
+    Returns:
+        The segments, and why lines are left out, with their numbers.
+
+    Raises:
+        LabelError: The file is no table of this form, or its columns are in another order.
+    """
+    rows = _read_rows(Path(path), INTERVAL)
+    faults = _find_faults(rows, Path(path), label_ids, first_frame)
+    segments = [
+        _make_segment(row, video, index, label_ids, first_frame, subject)
+        for index, row in enumerate(rows)
+        if row.line not in faults
+    ]
+    return segments, list(faults.values())
+
+
+def read_label_table(
+    path: str | Path, label_ids: Mapping[int, int], *, first_frame: int
+) -> tuple[dict[str, list[Segment]], list[str]]:
+    """Read the segments of all videos: the file `labels_20200831.csv` of the original release of iMiGUE.
+
+    Its columns are video_id, class, start_frame, end_frame, subject_id and win_or_lose, in this order where it has no
+    header. Names of videos get four digits, as their files have them.
+
+    Args:
+        path: The file.
+        label_ids: As for `read_label_file`.
+        first_frame: Likewise.
+
+    Returns:
+        Name of the video to its segments, and why lines are left out.
+
+    Raises:
+        LabelError: As for `read_label_file`.
+    """
+    rows = _read_rows(Path(path), ("video", *INTERVAL), ("subject",))
+    faults = _find_faults(rows, Path(path), label_ids, first_frame)
+    segments = defaultdict(list)
+    counts: dict[str, int] = defaultdict(int)
+    for row in rows:
+        video = row.cells["video"].zfill(4)
+        if row.line not in faults:
+            subject = row.cells.get("subject") or None
+            segments[video].append(_make_segment(row, video, counts[video], label_ids, first_frame, subject))
+        counts[video] += 1
+    return dict(segments), list(faults.values())
+
+
+def find_overlaps(segments: Iterable[Segment]) -> list[tuple[Segment, Segment]]:
+    """Find the neighbours, in order of their beginnings, that share a frame."""
+    in_order = sorted(segments, key=lambda segment: (segment.start_frame, segment.index))
+    return [(one, other) for one, other in itertools.pairwise(in_order) if other.start_frame <= one.end_frame]
+
+
+def fit_segments(segments: Iterable[Segment], num_frames: int) -> tuple[list[Segment], list[str]]:
+    """Return the segments as far as a video of `num_frames` has them, and what of them it does not have."""
+    fitting, notes = [], []
+    for segment in segments:
+        frames = f"{segment.clip}: frames {segment.start_frame} to {segment.end_frame}"
+        if segment.start_frame >= num_frames:
+            notes.append(f"{frames} are past the end of the video, which has {num_frames}; left out")
+            continue
+        if segment.end_frame >= num_frames:
+            notes.append(f"{frames} are partly past the end of the video, which has {num_frames}; cut there")
+            segment = replace(segment, end_frame=num_frames - 1)
+        fitting.append(segment)
+    return fitting, notes
+
+
+def _read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> list[_Row]:
+    """Return the rows with the cells of the columns that are asked for."""
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file of labels {path}.")
+    order = [*required, *optional]
+    rows: list[_Row] = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark first
+            reader = csv.reader(file, skipinitialspace=True)
+            for cells in reader:
+                cells = [cell.strip() for cell in cells]
+                if not any(cells):
+                    continue
+                if not rows and not any(cell.isdigit() for cell in cells):
+                    order = _read_header(cells, required, path, reader.line_num)
+                    continue
+                rows.append(_Row(reader.line_num, ",".join(cells), dict(zip(order, cells, strict=False))))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LabelError(f"{path} is no CSV in UTF-8: {error}.") from error
+    for row in rows:
+        if missing := [column for column in required if column not in row.cells]:
+            raise LabelError(f"Line {row.line} of {path} is {row.text!r}, without {shorten(missing)}.")
+    return rows
+
+
+def _read_header(cells: list[str], required: Sequence[str], path: Path, line: int) -> list[str]:
+    order = [COLUMNS.get(cell.lower().replace("_", "").replace(" ", ""), cell) for cell in cells]
+    if missing := [column for column in required if column not in order]:
+        raise LabelError(
+            f"Line {line} of {path} is the header {','.join(cells)!r}, without a column for {shorten(missing)}."
+        )
+    return order
+
+
+def _find_faults(rows: list[_Row], path: Path, label_ids: Mapping[int, int], first_frame: int) -> dict[int, str]:
+    """Return line number to what is wrong with it; raise where all lines make sense in another order of columns."""
+    faults = {}
+    for row in rows:
+        if fault := _find_fault([row.cells[column] for column in INTERVAL], label_ids, first_frame):
+            faults[row.line] = f"line {row.line} of {path}, {row.text!r}: {fault}"
+    for order in itertools.permutations(INTERVAL) if faults else ():
+        cells = ([row.cells[column] for column in order] for row in rows)
+        if not any(_find_fault(values, label_ids, first_frame) for values in cells):
+            found = [INTERVAL[order.index(column)] for column in INTERVAL]
+            raise LabelError(
+                f"The columns must be {','.join(INTERVAL)}, but they seem to be {','.join(found)}: "
+                f"{next(iter(faults.values()))}. Bring them in order."
+            )
+    return faults
+
+
+def _find_fault(cells: Sequence[str], label_ids: Mapping[int, int], first_frame: int) -> str | None:
+    """Return what is wrong with the class, the start and the end that are written in three cells."""
+    if other := [cell for cell in cells if not cell.removeprefix("-").isdecimal()]:
+        return f"{other[0]!r} is no whole number"
+    class_number, start, end = map(int, cells)
+    if class_number not in label_ids:
+        return f"there is no class {class_number}, only {', '.join(map(str, label_ids))}"
+    if end < start:
+        return f"frame {end} is before frame {start}"
+    if start < first_frame:
+        return f"there is no frame {start}, as the first one is {first_frame}" + (
+            "; if this file counts from 0, say so with first_frame" if start == 0 else ""
+        )
+    return None
+
+
+def _make_segment(
+    row: _Row, video: str, index: int, label_ids: Mapping[int, int], first_frame: int, subject: str | None
+) -> Segment:
+    label_id = label_ids[int(row.cells["class"])]
+    start, end = int(row.cells["start"]) - first_frame, int(row.cells["end"]) - first_frame
+    return Segment(video, label_id, start, end, index, subject)

@@ -1,0 +1,118 @@
+"""The forms in which pictures are kept: a folder of class folders, shards of Parquet, and shards of WebDataset.
+
+All are read by `load_dataset` and by `train.py`. A writer writes one part of a split into an empty folder, with the
+paths that its files are going to have within the split, and returns a row of metadata for each picture. A part is a
+shard; its bytes are a function of its frames.
+"""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+from datasets import ClassLabel, Features, Image, Value
+
+from .frames import Frame
+
+ROWS_AT_ONCE = 100  # pictures of a Parquet shard that are in memory together, here and where it is read
+
+
+class Columns:
+    """What is known of each picture.
+
+    Args:
+        class_names: Id of a class to its name, in id order, which is that of the numbers in `label`.
+        known: Those of "video", "subject" and "time" that the release tells.
+    """
+
+    def __init__(self, class_names: dict[int, str], known: Sequence[str]) -> None:
+        types = {"video": "string", "subject": "string", "time": "float64"}
+        self.known = tuple(known)
+        self.label_of = {label_id: label for label, label_id in enumerate(class_names)}
+        self.features = Features(
+            file_name=Value("string"),
+            label=ClassLabel(names=list(class_names.values())),
+            clip=Value("string"),
+            frame=Value("int32"),
+            **{column: Value(types[column]) for column in self.known},
+        )
+
+    def make_row(self, frame: Frame) -> dict[str, Any]:
+        """Return the metadata of a frame; `time` is in seconds from the first frame of the video."""
+        row = {
+            "file_name": f"{frame.label_id}/{frame.name}.jpg",
+            "label": self.label_of[frame.label_id],
+            "clip": frame.clip,
+            "frame": frame.number,
+        }
+        return row | {column: getattr(frame, column) for column in self.known}
+
+
+Writer = Callable[[Iterator[Frame], Path, str, Columns], list[dict[str, Any]]]
+
+
+def write_class_folders(frames: Iterator[Frame], folder: Path, name: str, columns: Columns) -> list[dict[str, Any]]:
+    """Write `<class id>/<clip>.<frame>.jpg`."""
+    rows = []
+    for frame in frames:
+        row = columns.make_row(frame)
+        path = folder / row["file_name"]
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(frame.data)
+        rows.append(row)
+    return rows
+
+
+def write_parquet(frames: Iterator[Frame], folder: Path, name: str, columns: Columns) -> list[dict[str, Any]]:
+    """Write `<name>.parquet` with the bytes of the pictures in the column `image`; classes have their names in it."""
+    others = {column: feature for column, feature in columns.features.items() if column != "file_name"}
+    schema = Features(image=Image(), **others).arrow_schema
+    rows: list[dict[str, Any]] = []
+    with (
+        (folder / f"{name}.parquet").open("wb") as file,
+        pyarrow.parquet.ParquetWriter(file, schema) as writer,
+    ):
+        waiting = []
+        for frame in frames:
+            rows.append(columns.make_row(frame))
+            image = {"bytes": frame.data, "path": rows[-1]["file_name"]}
+            waiting.append({"image": image} | {column: rows[-1][column] for column in others})
+            if len(waiting) == ROWS_AT_ONCE:
+                writer.write_table(pa.Table.from_pylist(waiting, schema))
+                waiting = []
+        writer.write_table(pa.Table.from_pylist(waiting, schema))
+    return rows
+
+
+def write_tar(frames: Iterator[Frame], folder: Path, name: str, columns: Columns) -> list[dict[str, Any]]:
+    """Write `<name>.tar`: of each picture a `jpg`, a `cls` with the id of its class, and a `json` with the rest.
+
+    A sample is called `<class id>/<clip>_<frame>`, as readers take all that follows a dot for its kind.
+    """
+    rows = []
+    with (folder / f"{name}.tar").open("wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
+        for frame in frames:
+            row = columns.make_row(frame)
+            others = {column: row[column] for column in row if column not in ("file_name", "label")}
+            key = f"{frame.label_id}/{frame.name.replace('.', '_')}"
+            for kind, data in (
+                ("jpg", frame.data),
+                ("cls", str(frame.label_id).encode()),
+                ("json", json.dumps(others).encode()),
+            ):
+                member = tarfile.TarInfo(f"{key}.{kind}")  # of 1970 and nobody, so that the bytes are always the same
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+            rows.append(row)
+    return rows
+
+
+WRITERS: dict[str, Writer] = {
+    "imagefolder": write_class_folders,
+    "parquet": write_parquet,
+    "webdataset": write_tar,
+}
