@@ -74,7 +74,7 @@ def test_journal_gives_back_what_was_added_and_goes_on(tmp_path):
     again.add(3, PICTURES[2:])
     assert list(again.read()) == PICTURES
     assert Journal(tmp_path / "a.csv", {"vote": None}).num_done == 3
-    again.delete()
+    assert again.close() == PICTURES[1:2]
     assert not list(tmp_path.iterdir())
 
 

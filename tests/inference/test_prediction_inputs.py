@@ -113,7 +113,7 @@ def test_digest_changes_with_files_and_settings(tmp_path):
 
 def test_segments_find_their_videos_by_file_or_folder(tmp_path):
     touch(tmp_path, "vids/0001.mp4", "vids/0002/rgb.mp4", "vids/0003.mp4")
-    (tmp_path / "segments.csv").write_text("video,start_frame,end_frame\n1,0,4\n0002,1,2\n0001,5,9\n")
+    (tmp_path / "segments.csv").write_text("video,start_frame,end_frame\n1,1,4\n0002,1,2\n0001,5,9\n")
     found = listed(tmp_path / "vids", segments=tmp_path / "segments.csv")
     assert [(source.name, source.clips) for source in found] == [
         ("0001.mp4", ["0001_0", "0001_1"]),
@@ -131,10 +131,10 @@ def test_segments_and_videos_must_belong_together(tmp_path):
             survey(make_inputs(paths, segments=csv), contiguous_clips=False)
 
     header = "video,start_frame,end_frame\n"
-    refuse(f"{header}7,0,1\n", tmp_path / "vids", match="not among the inputs: '7'")
-    refuse(f"{header}1,0,1\n", tmp_path / "vids", match=r"1.mp4 and 1/x.mp4 are both the video '1'")
-    refuse("start_frame,end_frame\n0,1\n", tmp_path / "vids", match="which of the 3 videos")
-    refuse("start_frame,end_frame\n0,1\n", tmp_path / "pics", match="there is none among the inputs")
+    refuse(f"{header}7,1,1\n", tmp_path / "vids", match="not among the inputs: '7'")
+    refuse(f"{header}1,1,1\n", tmp_path / "vids", match=r"1.mp4 and 1/x.mp4 are both the video '1'")
+    refuse("start_frame,end_frame\n1,1\n", tmp_path / "vids", match="which of the 3 videos")
+    refuse("start_frame,end_frame\n1,1\n", tmp_path / "pics", match="there is none among the inputs")
     with pytest.raises(ValueError, match="there is none among the inputs"):
         survey(make_inputs(tmp_path / "pics", frames_per_clip=2), contiguous_clips=False)
     with pytest.raises(ValueError, match="frames_per_clip must be 1 or more, got 0"):

@@ -23,7 +23,7 @@ def video(tmp_path_factory):
 def read(*paths, **settings):
     """Return clip, frame, and the number that the pixels show, or the error."""
     rows = []
-    for sample, read_pixels in read_samples(make_inputs(paths, **settings), SIZE):
+    for sample, read_pixels in read_samples(make_inputs(paths, first_frame=0, **settings), SIZE):
         try:
             shown = read_number(Image.fromarray(read_pixels()))
         except VideoError as error:

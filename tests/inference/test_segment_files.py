@@ -7,9 +7,9 @@ from mg_vtc.inference.segment_files import read_segments
 
 @pytest.fixture
 def read(tmp_path):
-    def read(text, name="segments.csv", **settings):
+    def read(text, name="segments.csv", first_frame=0):
         (tmp_path / name).write_text(text, encoding="utf-8")
-        return read_segments(tmp_path / name, **settings)
+        return read_segments(tmp_path / name, first_frame=first_frame)
 
     return read
 
@@ -29,15 +29,16 @@ def test_folder_of_label_files_is_read_whole(read, tmp_path):
     for video in ("0001", "0002"):
         (tmp_path / "test" / video).mkdir(parents=True)
         (tmp_path / "test" / video / f"{video}_label.csv").write_text("1,0,4\n")
-    assert read_segments(tmp_path / "test") == {1: [(0, 0, 4)], 2: [(0, 0, 4)]}
+    assert read_segments(tmp_path / "test", first_frame=0) == {1: [(0, 0, 4)], 2: [(0, 0, 4)]}
     (tmp_path / "test" / "1_label.csv").write_text("1,0,4\n")
     with pytest.raises(ValueError, match="segments of the video 1: keep one"):
-        read_segments(tmp_path / "test")
+        read_segments(tmp_path / "test", first_frame=0)
 
 
-def test_frames_may_be_numbered_from_one(read):
-    assert read("1,1,10\n", first_frame=1) == {None: [(0, 0, 9)]}
-    with pytest.raises(ValueError, match="whole numbers from 1 on"):
+def test_frames_are_numbered_from_one_unless_it_is_said(tmp_path, read):
+    read("1,1,10\n", first_frame=0)
+    assert read_segments(tmp_path / "segments.csv") == {None: [(0, 0, 9)]}
+    with pytest.raises(ValueError, match=r"whole numbers from 1 on.*--first_frame 0"):
         read("1,0,10\n", first_frame=1)
     with pytest.raises(ValueError, match="first_frame must be 0 or 1, got 2"):
         read("1,0,10\n", first_frame=2)

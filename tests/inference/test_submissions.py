@@ -93,7 +93,7 @@ def test_lut_gives_frames_the_answer_of_their_clip(tmp_path):
 
 
 def test_miga_has_a_row_for_each_clip_without_header_and_the_same_bytes_again(tmp_path):
-    (tmp_path / "segments.csv").write_text("video,start_frame,end_frame\n0002,5,6\n0002,0,3\n")
+    (tmp_path / "segments.csv").write_text("video,start_frame,end_frame\n0002,5,6\n0002,1,3\n")
     list(sources(tmp_path, "0002/0002.mp4"))
     named = name_samples("miga", list_sources(make_inputs(tmp_path / "in", segments=tmp_path / "segments.csv")))
     answers = [answer("Turtle neck", clip="0002_1"), answer("Illustrative hand gestures", clip="0002_0")]

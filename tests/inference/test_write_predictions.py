@@ -141,7 +141,7 @@ def test_submissions_have_the_ids_of_the_names_that_are_answered(imigue, picture
 def test_submission_of_the_segments_of_videos(imigue, tmp_path):
     for video in ("0001", "0002"):
         make_video(tmp_path / "test" / video / f"{video}.mp4", 20)
-        (tmp_path / "test" / video / f"{video}_label.csv").write_text("99,0,9\n1,5,19\n")
+        (tmp_path / "test" / video / f"{video}_label.csv").write_text("99,1,9\n1,5,19\n")
     settings = {"segments": tmp_path / "test", "frames_per_clip": 4, "submission": "miga"}
     with pytest.warns(UserWarning, match="2 files are neither"):
         written = write_predictions(imigue, tmp_path / "test", tmp_path / "s.zip", **settings)

@@ -26,7 +26,11 @@ def add_parser(verbs: Any) -> None:
         help="parts of the videos to answer: columns video, start_frame, end_frame; or folder of <video>_label.csv",
     )
     parser.add_argument(
-        "--first_frame", type=int, choices=(0, 1), default=0, help="what the segments call the first frame"
+        "--first_frame",
+        type=int,
+        choices=(0, 1),
+        default=1,
+        help="what the segments call the first frame; by default 1",
     )
     parser.add_argument("--frames_per_clip", type=int, help="how many frames of a video or segment; by default all")
     parser.add_argument("--top_k", type=int, default=5, help="how many classes to name")

@@ -58,7 +58,7 @@ def predict(
     inputs: str | os.PathLike | Sequence[str | os.PathLike],
     *,
     segments: str | os.PathLike | None = None,
-    first_frame: int = 0,
+    first_frame: int = 1,
     frames_per_clip: int | None = None,
     top_k: int = 5,
     batch_size: int = 32,

@@ -89,9 +89,11 @@ class Journal:
             for line in islice(file, 1, None):
                 yield from (Prediction(*values) for values in json.loads(line)["predictions"])
 
-    def delete(self) -> None:
-        """Forget the run, whose answers are written elsewhere."""
+    def close(self) -> list[Prediction]:
+        """Forget the run, whose answers are written elsewhere; return what could not be read."""
+        faults = [prediction for prediction in self.read() if prediction.error is not None]
         self.path.unlink()
+        return faults
 
 
 def check_file(path: Path, *, overwrite: bool) -> None:

@@ -22,6 +22,7 @@ from .segment_files import Interval, read_segments
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg", ".wmv")
 DESCRIPTIONS = (*METADATA_FILES, "labels.csv")  # which lie beside pictures
 WEBCAM = "webcam:"
+HASH_DIGITS = 16  # of SHA-256, enough to tell two apart
 
 
 class Inputs(NamedTuple):
@@ -90,7 +91,7 @@ def make_inputs(
     *,
     frames_per_clip: int | None = None,
     segments: str | os.PathLike | None = None,
-    first_frame: int = 0,
+    first_frame: int = 1,
 ) -> Inputs:
     """Read what is said of inputs, one or several.
 
@@ -166,7 +167,7 @@ def survey(inputs: Inputs, *, contiguous_clips: bool) -> Survey:
             stacklevel=3,
         )
     _check_videos(inputs, num_pictures, num_videos, {canonical_id(video) for video in videos if video})
-    return Survey(None if num_videos else num_pictures, digest.hexdigest())
+    return Survey(None if num_videos else num_pictures, digest.hexdigest()[:HASH_DIGITS])
 
 
 def _mark(path: Path) -> tuple[int, int] | None:

@@ -26,7 +26,7 @@ class Interval(NamedTuple):
     end_frame: int
 
 
-def read_segments(path: str | os.PathLike, *, first_frame: int = 0) -> dict[int | str | None, list[Interval]]:
+def read_segments(path: str | os.PathLike, *, first_frame: int = 1) -> dict[int | str | None, list[Interval]]:
     """Read intervals of videos.
 
     A file has a header with the columns `start_frame` and `end_frame` and, for several videos, `video`; more columns
@@ -36,7 +36,7 @@ def read_segments(path: str | os.PathLike, *, first_frame: int = 0) -> dict[int 
 
     Args:
         path: The file or folder.
-        first_frame: What the files call the first frame of a video, 0 or 1.
+        first_frame: What the files call the first frame of a video, 0 or 1; by default as in `prepare_imigue`.
 
     Returns:
         Name of the video (a number where it is one, so that "0001" is "1"; None where the file does not tell) to its
@@ -82,10 +82,11 @@ def _read_rows(path: Path, first_frame: int) -> Iterator[tuple[int | str | None,
             if len(cells) <= max(columns.values()):
                 raise ValueError(f"{where} has {len(cells)} columns, and {max(columns.values()) + 1} are needed.")
             start, end = cells[columns["start"]], cells[columns["end"]]
+            hint = "; where frames are counted from 0, say so with --first_frame 0" if start == "0" else ""
             if not (start.isdecimal() and end.isdecimal() and first_frame <= int(start) <= int(end)):
                 raise ValueError(
                     f"{where} tells no first and last frame: {start!r} and {end!r} must be whole numbers from "
-                    f"{first_frame} on, the first not above the last."
+                    f"{first_frame} on, the first not above the last{hint}."
                 )
             video = canonical_id(cells[columns["video"]]) if "video" in columns else of_file
             yield video, int(start) - first_frame, int(end) - first_frame

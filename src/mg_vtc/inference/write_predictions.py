@@ -13,11 +13,10 @@ from tqdm.auto import tqdm
 from . import prediction_files, submissions
 from .predict import Prediction, Predictor, join_processes
 from .prediction_files import Journal, write_predictions_file
-from .prediction_inputs import Inputs, list_sources, make_inputs
+from .prediction_inputs import HASH_DIGITS, Inputs, list_sources, make_inputs
 from .submissions import name_samples, number_classes, write_submission
 
 INPUT_SETTINGS = ("segments", "first_frame", "frames_per_clip")
-HASH_DIGITS = 16  # of SHA-256, enough to tell two apart
 
 
 class WrittenPredictions(NamedTuple):
@@ -45,8 +44,7 @@ def write_predictions(
 ) -> WrittenPredictions | None:
     """Answer pictures as `predict` does, and write the answers.
 
-    A run that was killed goes on when it is started with the same arguments, and ends with the same bytes: what is
-    done is kept in `OUT.partial`. Of several processes the first one writes.
+    A run that was killed goes on from `OUT.partial` when it is started anew, and ends with the same bytes.
 
     Args:
         model: Folder or Hub id of a model of this package.
@@ -65,28 +63,25 @@ def write_predictions(
     """
     out = Path(out)
     _check_out(out, submission, overwrite)
+    of_inputs = {name: settings.pop(name) for name in INPUT_SETTINGS if name in settings}
     if submission == "miga":
         settings["vote"] = settings.get("vote") or "mean"
-    of_inputs = {name: settings.pop(name) for name in INPUT_SETTINGS if name in settings}
     predictor = Predictor(model, **settings)
     ids = number_classes(submission, predictor.class_names) if submission else {}
     listed = make_inputs(inputs, **of_inputs)
     num_samples, files = predictor.survey(listed)
     named = name_samples(submission, list_sources(listed)) if submission else {}
-    journal = None
-    if join_processes().is_main_process:
-        begun = {"model": _hash_model(predictor), "inputs": listed.paths, "files": files[:HASH_DIGITS]}
-        journal = Journal(out, {**begun, **settings, "submission": submission}, overwrite=overwrite)
+    begun = {"model": _hash_model(predictor), "inputs": listed.paths, "files": files, "submission": submission}
+    is_first = join_processes().is_main_process
+    journal = Journal(out, begun | settings, overwrite=overwrite) if is_first else None
     num_resumed = _answer(predictor, listed, journal, num_samples)
     if journal is None:
         return None
     if submission:
         num_rows = write_submission(submission, out, journal.read(), named, ids)
     else:
-        num_rows = write_predictions_file(out, journal.read(), top_k=predictor.top_k, voted=predictor.vote is not None)
-    faults = [prediction for prediction in journal.read() if prediction.error is not None]
-    journal.delete()
-    return WrittenPredictions(num_rows, num_resumed, faults)
+        num_rows = write_predictions_file(out, journal.read(), top_k=predictor.top_k, voted=bool(predictor.vote))
+    return WrittenPredictions(num_rows, num_resumed, journal.close())
 
 
 def _check_out(out: Path, submission: str | None, overwrite: bool) -> None:
