@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .hub.publish import publish
     from .hub.publish_space import publish_space
     from .inference.grad_cam import grad_cam, heat_map
+    from .inference.predict import predict
+    from .inference.write_predictions import write_predictions
     from .losses import contrastive_loss, soft_target_loss
     from .modeling_alexnet import AlexNetModel
     from .modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
@@ -50,14 +52,16 @@ _HOME = {
     "load_demo_dataset": "data",
     "load_hub_dataset": "data",
     "load_image_folder": "data",
-    "publish_space": "hub.publish_space",
-    "serve_page": "space.server",
-    "publish": "hub.publish",
+    "predict": "inference.predict",
     "prepare_imigue": "data.imigue",
     "prepare_smg": "data.smg",
+    "publish": "hub.publish",
+    "publish_space": "hub.publish_space",
+    "serve_page": "space.server",
     "soft_target_loss": "losses",
     "split_stratified": "data",
     "write_evaluation": "evaluation.evaluate_model",
+    "write_predictions": "inference.write_predictions",
 }
 
 __all__ = [
@@ -79,6 +83,7 @@ __all__ = [
     "load_demo_dataset",
     "load_hub_dataset",
     "load_image_folder",
+    "predict",
     "prepare_imigue",
     "prepare_smg",
     "publish",
@@ -87,6 +92,7 @@ __all__ = [
     "soft_target_loss",
     "split_stratified",
     "write_evaluation",
+    "write_predictions",
 ]
 
 

@@ -1,11 +1,12 @@
 """The `mg-vtc` command: what comes before training and after it. Its verbs are in `commands`."""
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
 
-from .commands import demo_app, evaluate, export, prepare, publish, publish_space
+from .commands import demo_app, evaluate, export, predict, prepare, publish, publish_space
 
 EXTRA_OF = (
     dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "onnx")
@@ -28,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if error.name not in EXTRA_OF:
             raise
         _stop(f'{error.name} is not installed: pip install "mg-vtc[{EXTRA_OF[error.name]}]"')
+    except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left in the buffer
+        sys.exit(1)
     except (ValueError, OSError) as error:
         _stop(str(error))
 
@@ -43,7 +47,7 @@ def _build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for command in (prepare, evaluate, export, publish, demo_app, publish_space):
+    for command in (prepare, evaluate, predict, export, publish, demo_app, publish_space):
         command.add_parser(verbs)
     return parser
 

@@ -73,6 +73,11 @@ def canonical_id(class_id: str) -> int | str:
     return int(class_id) if class_id.isascii() and class_id.isdigit() else class_id
 
 
+def fold_name(name: str) -> str:
+    """Return what is compared of a class name: without regard to case and runs of white space, "01" as "1"."""
+    return str(canonical_id(" ".join(name.split()).casefold()))
+
+
 def sort_ids(class_ids: list[str]) -> list[str]:
     """Sort ids: numbers first and as numbers ("10" after "9"), then the others as text."""
 

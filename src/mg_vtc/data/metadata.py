@@ -16,7 +16,9 @@ from .labels import canonical_id, shorten
 
 GROUPS = ("clip", "subject")
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # as the imagefolder of `datasets` has them
-FRAME_NAME = re.compile(r"(?P<clip>.+)\.[0-9]+\.[^.]+")  # as in iMiGUE: "0000.3.jpg" is frame 3 of clip "0000"
+FRAME_NAME = re.compile(
+    r"(?P<clip>.+)\.(?P<frame>[0-9]+)\.[^.]+"
+)  # as in iMiGUE: "0000.3.jpg" is frame 3 of clip "0000"
 
 
 class _Metadata(NamedTuple):

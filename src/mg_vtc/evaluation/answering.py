@@ -45,13 +45,32 @@ def answer_pictures(
     loader = DataLoader(pictures, batch_size, collate_fn=collate_pictures)
     logits, image_embeds = [], []
     for batch in tqdm(loader, desc="scoring", unit=" batches", disable=None):
-        pixel_values = batch["pixel_values"].to(model.device)
-        with torch.no_grad():
-            pixel_values = normalize(pixel_values, image_processor.image_mean, image_processor.image_std)
-            embeds = _embed(model, model.get_image_features(pixel_values).pooler_output)  # (batch, projection_dim)
-            image_embeds.append(embeds.float().cpu())
-            logits.append(model.compare(embeds, text_embeds).float().cpu())
+        similarities, embeds = compare_pictures(model, image_processor, batch["pixel_values"], text_embeds)
+        logits.append(similarities)
+        image_embeds.append(embeds)
     return torch.cat(logits).numpy(), torch.cat(image_embeds).numpy()
+
+
+def compare_pictures(
+    model: MgVtcModel, image_processor: BaseImageProcessor, pixel_values: torch.Tensor, text_embeds: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compare a batch of pictures with texts.
+
+    Args:
+        model: In evaluation mode.
+        image_processor: Whose mean and standard deviation are used.
+        pixel_values: uint8 (batch_size, 3, height, width), with the channels last in memory.
+        text_embeds: (num_texts, projection_dim).
+
+    Returns:
+        Scaled similarities float32 (batch_size, num_texts) and embeddings float32 (batch_size, projection_dim), on
+        the processor.
+    """
+    pixel_values = pixel_values.to(model.device)
+    with torch.no_grad():
+        pixel_values = normalize(pixel_values, image_processor.image_mean, image_processor.image_std)
+        embeds = _embed(model, model.get_image_features(pixel_values).pooler_output)  # (batch_size, projection_dim)
+        return model.compare(embeds, text_embeds).float().cpu(), embeds.float().cpu()
 
 
 def find_image_size(image_processor: BaseImageProcessor) -> int:

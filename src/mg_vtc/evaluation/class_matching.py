@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..data.labels import canonical_id, shorten
+from ..data.labels import canonical_id, fold_name, shorten
 
 
 def match_classes(data_names: Sequence[str], model_names: Sequence[str]) -> tuple[list[str], np.ndarray]:
@@ -47,7 +47,7 @@ def _fold(names: Sequence[str], whose: str) -> dict[str, str]:
     """Return what is compared of each name to the name, in their order."""
     folded: dict[str, str] = {}
     for name in names:
-        key = str(canonical_id(" ".join(name.split()).casefold()))
+        key = fold_name(name)
         if key in folded:
             raise ValueError(f"Two classes of the {whose} have one name, {folded[key]!r} and {name!r}: rename one.")
         folded[key] = name

@@ -1,0 +1,123 @@
+"""`mg-vtc predict`: answers about pictures without labels."""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "predict",
+        help="answer pictures without labels",
+        description="Answer pictures and videos, in a table here or with --out in a file. Those that can not be read "
+        "are told at the end: the rest is answered, and the command returns 1.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
+    parser.add_argument(
+        "inputs", metavar="INPUT", nargs="+", help="picture, video, folder of them, nested or not, glob, or webcam:0"
+    )
+    parser.add_argument(
+        "--segments",
+        type=Path,
+        metavar="CSV",
+        help="parts of the videos to answer: columns video, start_frame, end_frame; or folder of <video>_label.csv",
+    )
+    parser.add_argument(
+        "--first_frame",
+        type=int,
+        choices=(0, 1),
+        default=1,
+        help="what the segments call the first frame; by default 1",
+    )
+    parser.add_argument("--frames_per_clip", type=int, help="how many frames of a video or segment; by default all")
+    parser.add_argument("--top_k", type=int, default=5, help="how many classes to name")
+    parser.add_argument(
+        "--vote",
+        choices=("mean", "max", "majority"),
+        help="one answer a clip: the mean or the largest of its frames' probabilities, or the class that most frames "
+        "have first; a video or segment is a clip, and pictures of one folder are named <clip>.<frame>.<extension>",
+    )
+    parser.add_argument("--candidate_labels", help="names to choose from, separated by commas; by default the model's")
+    parser.add_argument("--prompt_template", help="with --candidate_labels: text of a name, with {} for it")
+    parser.add_argument("--batch_size", type=int, default=32, help="pictures at a time, in each process")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write FILE.csv, FILE.jsonl or FILE.parquet")
+    parser.add_argument(
+        "--submission",
+        choices=("lut", "miga"),
+        help="write FILE.csv with filename,class, classes from 1, or FILE.zip of the MiGA challenge, classes from 0",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace FILE, or an interrupted run that began otherwise"
+    )
+    parser.set_defaults(run=_predict)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    if options.submission and not options.out:
+        raise ValueError("--submission needs --out, which says where to write.")
+
+    from transformers.utils import logging
+
+    from ..inference.predict import join_processes
+
+    logging.disable_progress_bar()  # of loading weights
+    names = options.candidate_labels
+    settings = {
+        "segments": options.segments,
+        "first_frame": options.first_frame,
+        "frames_per_clip": options.frames_per_clip,
+        "top_k": options.top_k,
+        "batch_size": options.batch_size,
+        "vote": options.vote,
+        "candidate_labels": names and [name.strip() for name in names.split(",")],
+        "prompt_template": options.prompt_template,
+    }
+    processes = join_processes()
+    faults = (
+        _write(options, settings) if options.out else _show(options, settings, quiet=not processes.is_main_process)
+    )
+    processes.destroy_process_group()
+    for fault in faults:
+        print(f"{fault.file} can not be read: {fault.error}", file=sys.stderr)
+    if faults:
+        sys.exit(1)
+
+
+def _write(options: argparse.Namespace, settings: dict[str, Any]) -> list[Any]:
+    from ..inference.write_predictions import write_predictions
+
+    written = write_predictions(
+        options.model,
+        options.inputs,
+        options.out,
+        submission=options.submission,
+        overwrite=options.overwrite,
+        **settings,
+    )
+    if written is None:  # not the first process
+        return []
+    resumed = f", going on after the {written.num_resumed:,} done before" if written.num_resumed else ""
+    print(f"{options.out}: {written.num_rows:,} rows{resumed}")
+    return written.faults
+
+
+def _show(options: argparse.Namespace, settings: dict[str, Any], *, quiet: bool) -> list[Any]:
+    from ..inference.predict import predict
+    from ..inference.prediction_table import format_header, format_prediction
+
+    width = shutil.get_terminal_size().columns
+    header, faults = format_header(width, voted=options.vote is not None), []
+    for prediction in predict(options.model, options.inputs, **settings):
+        if quiet:  # not the first process, which tells the same
+            continue
+        if prediction.error is not None:
+            faults.append(prediction)
+            continue
+        if header:
+            print(header)
+            header = ""
+        print(format_prediction(prediction, width), flush=True)
+    return faults

@@ -1,0 +1,108 @@
+"""Which intervals of videos are to be answered, from CSV files."""
+
+import csv
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ..data.labels import canonical_id
+
+LABEL_FILE = "_label.csv"  # of one video, as in the MiGA release: `<video>_label.csv`
+START, END, VIDEO = ("start_frame", "start"), ("end_frame", "end"), ("video", "video_id")  # column names, in any case
+
+
+class Interval(NamedTuple):
+    """Frames of a video that are one clip.
+
+    Attributes:
+        number: Which one of its video's it is, from 0: its row in the file.
+        start_frame: The first frame, from 0.
+        end_frame: The last frame, which belongs to it.
+    """
+
+    number: int
+    start_frame: int
+    end_frame: int
+
+
+def read_segments(path: str | os.PathLike, *, first_frame: int = 1) -> dict[int | str | None, list[Interval]]:
+    """Read intervals of videos.
+
+    A file has a header with the columns `start_frame` and `end_frame` and, for several videos, `video`; more columns
+    do not matter. A file without header has the columns class, start and end, as the label files of the MiGA release
+    do; the class does not matter. It is of the video that its name tells, where that is `<video>_label.csv`. Of a
+    folder, all such files in it are read.
+
+    Args:
+        path: The file or folder.
+        first_frame: What the files call the first frame of a video, 0 or 1; by default as in `prepare_imigue`.
+
+    Returns:
+        Name of the video (a number where it is one, so that "0001" is "1"; None where the file does not tell) to its
+        intervals, in the order of the file.
+
+    Raises:
+        FileNotFoundError: There is no such file, or none in the folder.
+        ValueError: `first_frame` is another number, or a line is not as it must be.
+    """
+    if first_frame not in (0, 1):
+        raise ValueError(f"first_frame must be 0 or 1, got {first_frame}.")
+    path = Path(path)
+    files = sorted(path.rglob(f"*{LABEL_FILE}")) if path.is_dir() else [path]
+    if not path.exists() or not files:
+        raise FileNotFoundError(f"There is no file of segments {path}, and no *{LABEL_FILE} in a folder of this name.")
+    segments: dict[int | str | None, list[Interval]] = {}
+    origins: dict[int | str | None, Path] = {}
+    for file in files:
+        for video, start, end in _read_rows(file, first_frame):
+            if origins.setdefault(video, file) != file:
+                raise ValueError(f"Both {origins[video]} and {file} have segments of the video {video!r}: keep one.")
+            intervals = segments.setdefault(video, [])
+            intervals.append(Interval(len(intervals), start, end))
+    if not segments:
+        raise ValueError(f"There are no segments in {path}.")
+    return segments
+
+
+def _read_rows(path: Path, first_frame: int) -> Iterator[tuple[int | str | None, int, int]]:
+    """Yield the video, the first and the last frame, from 0, of each row."""
+    of_file = canonical_id(path.name.removesuffix(LABEL_FILE)) if path.name.endswith(LABEL_FILE) else None
+    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark first
+        reader = csv.reader(file, skipinitialspace=True)
+        columns: Mapping[str, int] = {"start": 1, "end": 2}
+        for cells in reader:
+            cells = [cell.strip() for cell in cells]
+            if reader.line_num == 1 and not any(cell.lstrip("-").isdecimal() for cell in cells):
+                columns = _read_header(cells, path)
+                continue
+            if not any(cells):
+                continue
+            where = f"Line {reader.line_num} of {path}, {','.join(cells)!r},"
+            if len(cells) <= max(columns.values()):
+                raise ValueError(f"{where} has {len(cells)} columns, and {max(columns.values()) + 1} are needed.")
+            start, end = cells[columns["start"]], cells[columns["end"]]
+            hint = "; where frames are counted from 0, say so with --first_frame 0" if start == "0" else ""
+            if not (start.isdecimal() and end.isdecimal() and first_frame <= int(start) <= int(end)):
+                raise ValueError(
+                    f"{where} tells no first and last frame: {start!r} and {end!r} must be whole numbers from "
+                    f"{first_frame} on, the first not above the last{hint}."
+                )
+            video = canonical_id(cells[columns["video"]]) if "video" in columns else of_file
+            yield video, int(start) - first_frame, int(end) - first_frame
+
+
+def _read_header(cells: list[str], path: Path) -> dict[str, int]:
+    found = {cell.lower(): number for number, cell in enumerate(cells)}
+    columns = {
+        names[-1] if names != VIDEO else "video": found[name]
+        for names in (START, END, VIDEO)
+        for name in names
+        if name in found
+    }
+    if not {"start", "end"} <= columns.keys():
+        raise ValueError(
+            f"{path} needs the columns start_frame and end_frame, and video where there are several; it has "
+            f"{', '.join(cells)}."
+        )
+    return columns

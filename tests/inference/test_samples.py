@@ -1,0 +1,104 @@
+"""The right pictures and frames, in the right order."""
+
+import itertools
+
+import numpy as np
+import pytest
+from made_releases import make_video, read_number
+from PIL import Image
+
+from mg_vtc.data.frames import choose_frames
+from mg_vtc.data.video import VideoError
+from mg_vtc.inference.prediction_inputs import make_inputs
+from mg_vtc.inference.samples import _read_webcam, read_samples
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("videos") / "0001.mp4", 30)
+
+
+def read(*paths, **settings):
+    """Return clip, frame, and the number that the pixels show, or the error."""
+    rows = []
+    for sample, read_pixels in read_samples(make_inputs(paths, first_frame=0, **settings), SIZE):
+        try:
+            shown = read_number(Image.fromarray(read_pixels()))
+        except VideoError as error:
+            shown = str(error)
+        rows.append((sample.clip, sample.frame, shown))
+    return rows
+
+
+def segments(tmp_path, *rows):
+    (tmp_path / "segments.csv").write_text("video,start_frame,end_frame\n" + "\n".join(rows))
+    return tmp_path / "segments.csv"
+
+
+def test_whole_video_gives_every_frame_with_its_time(video):
+    clip = str(video.with_suffix(""))
+    assert read(video) == [(clip, number, number) for number in range(30)]
+    times = [sample.time for sample, _ in read_samples(make_inputs(video), SIZE)]
+    assert times == pytest.approx(np.arange(30) / 25)
+
+
+@pytest.mark.parametrize("frames_per_clip", [1, 4, 50])
+def test_frames_of_a_clip_are_chosen_as_for_training(video, frames_per_clip):
+    shown = [number for *_, number in read(video, frames_per_clip=frames_per_clip)]
+    assert shown == choose_frames(0, 29, frames_per_clip)
+
+
+def test_segments_come_one_after_another_though_they_overlap(video, tmp_path):
+    csv = segments(tmp_path, "1,10,20", "1,0,12", "1,11,13", "1,25,25")
+    wanted = [("0001_1", range(13)), ("0001_0", range(10, 21)), ("0001_2", range(11, 14)), ("0001_3", [25])]
+    assert read(video, segments=csv) == [(clip, number, number) for clip, numbers in wanted for number in numbers]
+
+
+def test_segment_past_the_end_has_the_frames_that_are_there_and_is_told(video, tmp_path):
+    found = read(video, segments=segments(tmp_path, "1,28,31", "1,40,50"))
+    assert found[:2] == [("0001_0", 28, 28), ("0001_0", 29, 29)]
+    assert found[2:] == [
+        ("0001_0", None, f"{video} ends before frame 30."),
+        ("0001_1", None, f"{video} ends before frame 40."),
+    ]
+
+
+def test_broken_video_is_told_and_others_go_on(video, tmp_path):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(video.read_bytes()[:600])
+    found = read(broken, video, frames_per_clip=2)
+    assert [row[1] for row in found] == [None, *choose_frames(0, 29, 2)]
+    assert str(broken) in found[0][2]
+    found = read(broken, segments=segments(tmp_path, "broken,0,3", "broken,2,5"))
+    assert [(clip, number) for clip, number, _ in found] == [("broken_0", None), ("broken_1", None)]
+
+
+def test_pictures_are_read_when_they_are_asked_for(tmp_path):
+    Image.new("RGB", (8, 8), (9, 9, 9)).save(tmp_path / "a.3.png")
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    (sample, read_pixels), (_, read_bad) = read_samples(make_inputs(tmp_path), SIZE)
+    assert sample == ("a.3.png", "a", 3, None)
+    assert (read_pixels() == 9).all()
+    assert read_pixels().shape == (SIZE, SIZE, 3)
+    with pytest.raises(OSError, match="cannot identify"):
+        read_bad()
+
+
+def test_webcam_gives_one_frame():
+    # FFmpeg's own test picture, in the way that a camera is read: there is none where tests run
+    pixels = _read_webcam("testsrc=size=320x240", SIZE, form="lavfi")
+    assert pixels.shape == (SIZE, SIZE, 3)
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
+
+
+def test_a_long_list_is_not_read_ahead(tmp_path):
+    for number in range(3):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"a.{number}.png")
+    samples = read_samples(make_inputs(tmp_path), SIZE)
+    next(samples)
+    (tmp_path / "a.1.png").write_bytes(b"")  # changed before its turn
+    (_, read_pixels), _ = itertools.islice(samples, 2)
+    with pytest.raises(OSError, match="cannot identify"):
+        read_pixels()

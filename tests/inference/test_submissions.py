@@ -1,0 +1,135 @@
+"""Submissions: right ids by the names of the classes, each sample once, the same bytes again."""
+
+import csv
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from mg_vtc.data.labels import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES
+from mg_vtc.inference.predict import Prediction
+from mg_vtc.inference.prediction_inputs import list_sources, make_inputs
+from mg_vtc.inference.submissions import name_samples, number_classes, write_submission
+
+SHUFFLED = [str(name) for name in np.random.default_rng(1).permutation(IMIGUE_CLASS_NAMES)]
+
+
+def answer(label, file=None, clip=None, error=None):
+    return Prediction(file, clip, None, None, 1, [] if error else [label], [] if error else [1.0], error)
+
+
+def sources(tmp_path, *names):
+    for name in names:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    return list_sources(make_inputs(tmp_path / "in"))
+
+
+def read_rows(path):
+    text = path.read_bytes().decode() if path.suffix == ".csv" else zipfile.Path(path, f"{path.stem}.csv").read_text()
+    return list(csv.reader(io.StringIO(text)))
+
+
+def test_ids_begin_with_one_in_lut_and_with_zero_in_miga_whatever_the_models_order():
+    lut, miga = (number_classes(submission, SHUFFLED) for submission in ("lut", "miga"))
+    assert (lut["Turtle neck"], lut["Rubbing eyes"], lut["Illustrative hand gestures"]) == (1, 7, 32)
+    assert (miga["Turtle neck"], miga["Rubbing eyes"], miga["Illustrative hand gestures"]) == (0, 6, 31)
+    assert sorted(lut.values()) == list(range(1, 33))
+    assert sorted(miga.values()) == list(range(32))
+    assert all(lut[name] == miga[name] + 1 for name in SHUFFLED)
+    assert [*lut] == SHUFFLED
+
+
+def test_miga_takes_models_of_smg_with_its_own_ids():
+    ids = number_classes("miga", SMG_CLASS_NAMES[::-1])
+    assert (ids["Turtling neck and shoulder"], ids["Illustrative hand gestures"]) == (0, 16)
+    assert sorted(ids.values()) == list(range(17))
+    with pytest.raises(ValueError, match=r"form lut needs a model of the 32 classes of iMiGUE, by their names"):
+        number_classes("lut", SMG_CLASS_NAMES)
+
+
+def test_names_are_compared_without_case_and_white_space():
+    ids = number_classes("lut", [f" {name.upper()}" for name in IMIGUE_CLASS_NAMES])
+    assert list(ids.values()) == list(range(1, 33))
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (SHUFFLED[1:], "this one has 31. Beside iMiGUE's, it lacks: "),
+        ([*SHUFFLED, "Waving"], "this one has 33. Beside iMiGUE's, others are: 'Waving'"),
+        ([str(number) for number in range(1, 33)], "others are: '1', '2'"),
+        ([*SHUFFLED, SHUFFLED[0].upper()], "a name comes twice"),
+    ],
+)
+def test_other_classes_are_refused(names, words):
+    with pytest.raises(ValueError, match=words):
+        number_classes("miga", names)
+
+
+def test_lut_has_a_row_for_each_frame_in_the_order_of_the_folder(tmp_path):
+    named = name_samples("lut", sources(tmp_path, "G_0001.10.jpg", "G_0001.2.jpg", "x/a, b.jpg"))
+    answers = [
+        answer("Rubbing eyes", file="G_0001.2.jpg", clip="G_0001"),
+        answer("Turtle neck", file="G_0001.10.jpg", clip="G_0001"),
+        answer("Illustrative hand gestures", file="x/a, b.jpg"),
+    ]
+    path = tmp_path / "s.csv"
+    assert write_submission("lut", path, answers, named, number_classes("lut", SHUFFLED)) == 3
+    rows = [["filename", "class"], ["G_0001.2.jpg", "7"], ["G_0001.10.jpg", "1"], ["a, b.jpg", "32"]]
+    assert read_rows(path) == rows
+
+
+def test_lut_gives_frames_the_answer_of_their_clip(tmp_path):
+    named = name_samples("lut", sources(tmp_path, "a.0.jpg", "a.1.jpg", "b.0.jpg"))
+    answers = [
+        answer("Head up", clip="a"),
+        answer(None, file="a.1.jpg", clip="a", error="not an image"),
+        answer("Turtle neck", clip="b"),
+    ]
+    write_submission("lut", tmp_path / "s.csv", answers, named, number_classes("lut", SHUFFLED))
+    assert read_rows(tmp_path / "s.csv")[1:] == [["a.0.jpg", "28"], ["a.1.jpg", "28"], ["b.0.jpg", "1"]]
+
+
+def test_miga_has_a_row_for_each_clip_without_header_and_the_same_bytes_again(tmp_path):
+    (tmp_path / "segments.csv").write_text("video,start_frame,end_frame\n0002,5,6\n0002,1,3\n")
+    list(sources(tmp_path, "0002/0002.mp4"))
+    named = name_samples("miga", list_sources(make_inputs(tmp_path / "in", segments=tmp_path / "segments.csv")))
+    answers = [answer("Turtle neck", clip="0002_1"), answer("Illustrative hand gestures", clip="0002_0")]
+    ids = number_classes("miga", SHUFFLED)
+    for name in ("s.zip", "again/s.zip"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        assert write_submission("miga", tmp_path / name, answers, named, ids) == 2
+    assert read_rows(tmp_path / "s.zip") == [["0002_0", "31"], ["0002_1", "0"]]
+    assert zipfile.ZipFile(tmp_path / "s.zip").namelist() == ["s.csv"]
+    assert (tmp_path / "s.zip").read_bytes() == (tmp_path / "again" / "s.zip").read_bytes()
+
+
+def test_miga_takes_clips_in_pictures_and_in_files(tmp_path):
+    found = sources(tmp_path, "0001_0.3.jpg", "0001_0.4.jpg", "0001/0001_2.mp4")
+    assert name_samples("miga", found) == {"0001_0": ("0001_0",), "0001_2": ("0001/0001_2",)}
+
+
+def test_sample_without_answer_writes_nothing(tmp_path):
+    named = name_samples("lut", sources(tmp_path, "a.jpg", "b.jpg", "c.jpg"))
+    answers = [answer("Head up", file="a.jpg"), answer(None, file="b.jpg", error="not an image")]
+    with pytest.raises(ValueError, match=r"2 of 3 samples have no answer.*'b.jpg', 'c.jpg'"):
+        write_submission("lut", tmp_path / "s.csv", answers, named, number_classes("lut", SHUFFLED))
+    assert not (tmp_path / "s.csv").exists()
+
+
+def test_two_samples_of_one_name_are_refused(tmp_path):
+    found = list(sources(tmp_path, "1/0000_1.0.jpg", "2/0000_1.0.jpg"))
+    with pytest.raises(ValueError, match=r"'0000_1.0.jpg', '1/0000_1.0.jpg' and '2/0000_1.0.jpg': keep one"):
+        name_samples("lut", found)
+    with pytest.raises(ValueError, match=r"'0000_1', '1/0000_1' and '2/0000_1': keep one"):
+        name_samples("miga", found)
+
+
+def test_samples_of_another_form_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"<video>_<index>; that of 'a.0.jpg' is 'a'"):
+        name_samples("miga", sources(tmp_path, "a.0.jpg"))
+    (tmp_path / "in" / "v.mp4").touch()
+    with pytest.raises(ValueError, match=r"a row a picture, and v.mp4 is none"):
+        name_samples("lut", sources(tmp_path))

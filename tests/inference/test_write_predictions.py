@@ -1,0 +1,160 @@
+"""A run that ends with a file: what it may not lose, and that an interruption changes nothing."""
+
+import csv
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import TINY_RESNET
+from made_releases import make_video
+from saved_models import save_model
+
+from mg_vtc import predict, write_predictions
+from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.inference.prediction_files import Journal
+from mg_vtc.processing import build_tokenizer
+
+
+@pytest.fixture(scope="module")
+def folder(processor, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    save_model(folder, TINY_RESNET, tokenizer=processor.tokenizer)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def imigue(tmp_path_factory):
+    """A model that knows the classes of iMiGUE in an order of its own."""
+    folder = tmp_path_factory.mktemp("imigue")
+    names = [str(name) for name in np.random.default_rng(3).permutation(IMIGUE_CLASS_NAMES)]
+    tokenizer = build_tokenizer(names)
+    save_model(folder, TINY_RESNET, tokenizer=tokenizer, id2label=dict(enumerate(names)))
+    return folder
+
+
+def interrupt_after(monkeypatch, num_lines):
+    """Let the journal fail as on a full disk, once it has taken some lines."""
+    add = Journal.add
+
+    def add_some(journal, *answers):
+        nonlocal num_lines
+        if num_lines == 0:
+            raise OSError("No space left on device")
+        num_lines -= 1
+        add(journal, *answers)
+
+    monkeypatch.setattr(Journal, "add", add_some)
+
+
+@pytest.mark.parametrize("vote", [None, "mean"])
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_interrupted_run_ends_with_the_same_bytes(folder, picture_folder, tmp_path, monkeypatch, vote, suffix):
+    settings = {"vote": vote, "batch_size": 3}
+    whole, out = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
+    assert write_predictions(folder, picture_folder, whole, **settings).num_resumed == 0
+    for num_lines in (2, 3):
+        with monkeypatch.context() as patch:
+            interrupt_after(patch, num_lines)
+            with pytest.raises(OSError, match="No space left"):
+                write_predictions(folder, picture_folder, out, **settings)
+        assert not out.exists()
+    written = write_predictions(folder, picture_folder, out, **settings)
+    assert 10 < written.num_resumed < 32
+    assert written.num_rows == (16 if vote else 32)
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [out.name, whole.name]
+
+
+def test_rows_are_those_of_predict(folder, picture_folder, tmp_path):
+    write_predictions(folder, picture_folder, tmp_path / "a.csv", top_k=3)
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    predictions = list(predict(folder, picture_folder, top_k=3))
+    assert [row["file"] for row in rows] == [prediction.file for prediction in predictions]
+    for row, prediction in zip(rows, predictions, strict=True):
+        assert [row[f"label_{rank}"] for rank in (1, 2, 3)] == prediction.labels
+        assert [float(row[f"score_{rank}"]) for rank in (1, 2, 3)] == pytest.approx(prediction.scores, abs=1e-6)
+
+
+def test_bad_pictures_are_told_also_by_a_run_that_goes_on(folder, picture_folder, tmp_path, monkeypatch):
+    pictures = tmp_path / "pictures"
+    shutil.copytree(picture_folder / "Head up", pictures)
+    for name in ("0000.1.png", "0003.0.png"):
+        (pictures / name).write_bytes(b"no picture")
+    out = tmp_path / "a.csv"
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        with pytest.raises(OSError, match="No space left"):
+            write_predictions(folder, pictures, out, batch_size=2)
+    written = write_predictions(folder, pictures, out, batch_size=2)
+    assert (written.num_rows, written.num_resumed) == (6, 4)
+    assert [fault.file for fault in written.faults] == ["0000.1.png", "0003.0.png"]
+    assert "0000.1.png" not in out.read_text()
+
+
+def test_run_does_not_go_on_with_other_weights_or_pictures(folder, picture_folder, tmp_path, monkeypatch, processor):
+    model, pictures, out = tmp_path / "model", tmp_path / "pictures", tmp_path / "a.csv"
+    shutil.copytree(folder, model)
+    shutil.copytree(picture_folder / "Head up", pictures)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 1)
+        with pytest.raises(OSError, match="No space left"):
+            write_predictions(model, pictures, out, batch_size=2)
+    save_model(model, TINY_RESNET, tokenizer=processor.tokenizer, projection_dim=8)
+    with pytest.raises(ValueError, match=r"began otherwise \(model '[0-9a-f]{16}', now '[0-9a-f]{16}'\)"):
+        write_predictions(model, pictures, out, batch_size=2)
+    (pictures / "0000.0.png").unlink()
+    with pytest.raises(ValueError, match=r"\(files '[0-9a-f]{16}', now"):
+        write_predictions(folder, pictures, out, batch_size=2)
+    assert write_predictions(model, pictures, out, batch_size=2, overwrite=True).num_resumed == 0
+
+
+def test_file_is_kept_unless_it_may_be_replaced(folder, picture_folder, tmp_path):
+    out = tmp_path / "a.csv"
+    out.write_text("mine")
+    with pytest.raises(ValueError, match="there already"):
+        write_predictions(tmp_path / "absent", picture_folder, out)
+    with pytest.raises(ValueError, match=r"a.txt must end in .csv or .jsonl or .parquet"):
+        write_predictions(tmp_path / "absent", picture_folder, tmp_path / "a.txt")
+    assert out.read_text() == "mine"
+    assert write_predictions(folder, picture_folder, out, overwrite=True).num_rows == 32
+
+
+def test_submissions_have_the_ids_of_the_names_that_are_answered(imigue, picture_folder, tmp_path):
+    pictures = picture_folder / "Head up"
+    for number, path in enumerate(sorted(pictures.iterdir())):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        shutil.copyfile(path, tmp_path / "in" / f"0001_{number // 2}.{number % 2}.png")
+    top = {row.file: row.labels[0] for row in predict(imigue, tmp_path / "in")}
+    write_predictions(imigue, tmp_path / "in", tmp_path / "s.csv", submission="lut")
+    with (tmp_path / "s.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["filename"]: IMIGUE_CLASS_NAMES[int(row["class"]) - 1] for row in rows} == top
+    voted = {row.clip: row.labels[0] for row in predict(imigue, tmp_path / "in", vote="mean")}
+    written = write_predictions(imigue, tmp_path / "in", tmp_path / "s.zip", submission="miga")
+    lines = zipfile.Path(tmp_path / "s.zip", "s.csv").read_text().splitlines()
+    assert written.num_rows == len(lines) == 4
+    assert {line.split(",")[0]: IMIGUE_CLASS_NAMES[int(line.split(",")[1])] for line in lines} == voted
+
+
+def test_submission_of_the_segments_of_videos(imigue, tmp_path):
+    for video in ("0001", "0002"):
+        make_video(tmp_path / "test" / video / f"{video}.mp4", 20)
+        (tmp_path / "test" / video / f"{video}_label.csv").write_text("99,1,9\n1,5,19\n")
+    settings = {"segments": tmp_path / "test", "frames_per_clip": 4, "submission": "miga"}
+    with pytest.warns(UserWarning, match="2 files are neither"):
+        written = write_predictions(imigue, tmp_path / "test", tmp_path / "s.zip", **settings)
+    lines = zipfile.Path(tmp_path / "s.zip", "s.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["0001_0", "0001_1", "0002_0", "0002_1"]
+    assert not written.faults
+
+
+def test_submission_that_can_not_be_is_refused_before_the_work(folder, imigue, picture_folder, tmp_path):
+    with pytest.raises(ValueError, match=r"classes of iMiGUE.*this one has 6"):
+        write_predictions(folder, picture_folder, tmp_path / "s.csv", submission="lut")
+    with pytest.raises(ValueError, match=r"s.csv must end in .zip"):
+        write_predictions(imigue, picture_folder, tmp_path / "s.csv", submission="miga")
+    with pytest.raises(ValueError, match=r"Two samples are called '0000.0.png'"):
+        write_predictions(imigue, picture_folder, tmp_path / "s.csv", submission="lut")
+    assert not list(tmp_path.iterdir())
