@@ -1,0 +1,119 @@
+"""The guides in `docs/`: every command of a page is run in its order, on made data, trained for one epoch."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from local_hub import client_environment, serving_hub
+from made_releases import make_image_release, make_miga_release
+
+from mg_vtc import predict
+from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+
+ROOT = Path(__file__).parents[1]
+GUIDES = ("train_on_imigue", "train_on_your_own_folder", "enter_the_miga_challenge", "publish")
+TRAINING = re.compile(r"^(accelerate launch train\.py .*)$", flags=re.MULTILINE)
+
+
+def run_guide(name, folder, environment=os.environ):
+    """Run the code of a page, and return what each piece of it printed."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    screens = []
+    for language, code in re.findall(
+        r"```(bash|python)\n(.*?)```", (ROOT / "docs" / f"{name}.md").read_text(), flags=re.DOTALL
+    ):
+        shortened = TRAINING.sub(r"\1 --num_train_epochs 1 --use_cpu", code)
+        command = ["bash", "-euc", shortened] if language == "bash" else [sys.executable, "-c", code]
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**environment, "PATH": path, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+        screens.append(done.stdout)
+    return screens
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory, picture_folder):
+    """What a user has: a checkout, a folder of pictures, a release of iMiGUE, and frames without labels."""
+    folder = tmp_path_factory.mktemp("desk")
+    for name in ("train.py", "configs", "model_card.md"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "my_pictures").symlink_to(picture_folder)
+    make_miga_release(folder / "iMiGUE")
+    make_image_release(folder / "images")
+    (folder / "images" / "test").rename(folder / "frames")
+    (folder / "picture.jpg").symlink_to(next((folder / "frames").iterdir()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own_folder(desk):
+    return run_guide("train_on_your_own_folder", desk)
+
+
+def test_guides_are_named_in_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    assert not [name for name in GUIDES if f"docs/{name}.md" not in readme]
+
+
+def test_release_becomes_pictures_a_model_and_a_report(desk):
+    prepared, trained, evaluated = run_guide("train_on_imigue", desk)
+    assert re.search(r"^validation +1 +3 +24 +3$", prepared, flags=re.MULTILINE)
+    assert "48 pictures to train on, 24 to validate, 32 classes" in trained
+    assert "24 pictures of 3 clips, part test" in evaluated
+    assert (desk / "runs" / "imigue" / "report" / "report.html").is_file()
+
+
+def test_own_folder_becomes_a_model_folds_and_answers(desk, own_folder):
+    assert "mean of 3 folds" in own_folder[1]
+    rows = list(csv.DictReader((desk / "answers.csv").read_text().splitlines()))
+    assert len(rows) == 32
+    assert {"label_1", "score_1", "label_3", "score_3"} <= rows[0].keys()
+    assert "label_4" not in rows[0]
+
+
+@pytest.fixture(scope="module")
+def challenge(desk):
+    return run_guide("enter_the_miga_challenge", desk)
+
+
+def test_challenge_gets_the_votes_of_the_model_with_classes_from_zero(desk, challenge):
+    test = desk / "iMiGUE" / "imigue_rgb_test"
+    segments = desk / "iMiGUE" / "imigue_skeleton_test"
+    votes = predict(desk / "runs" / "miga", test, segments=segments, frames_per_clip=8, vote="mean")
+    expected = [[vote.clip, str(IMIGUE_CLASS_NAMES.index(vote.labels[0]))] for vote in votes]
+    with zipfile.ZipFile(desk / "submission.zip") as archive:
+        (name,) = archive.namelist()
+        rows = list(csv.reader(io.StringIO(archive.read(name).decode())))
+    assert [clip for clip, _ in rows] == ["0004_0", "0004_1", "0004_2"]
+    assert rows == expected
+
+
+def test_image_level_set_gets_a_row_a_frame_with_classes_from_one(desk, challenge):
+    (row,) = csv.DictReader((desk / "submission.csv").read_text().splitlines())
+    (vote,) = predict(desk / "runs" / "miga", desk / "frames", vote="mean")
+    assert row == {"filename": "G10_0000.0.jpg", "class": str(IMIGUE_CLASS_NAMES.index(vote.labels[0]) + 1)}
+
+
+def test_model_gets_a_page_and_a_space(desk, own_folder, tmp_path):
+    with serving_hub() as hub:
+        pushed, answered, space = run_guide("publish", desk, client_environment(os.environ, hub, tmp_path))
+        assert f"{hub.address}/org/mg-vtc" in pushed
+        assert "handler.py" in hub.files("org/mg-vtc")
+        assert f"{hub.address}/spaces/org/mg-vtc-space" in space
+    assert {answer["label"] for answer in json.loads(answered.replace("'", '"'))} <= {
+        path.name for path in (desk / "my_pictures").iterdir()
+    }
