@@ -57,6 +57,10 @@ class Refused(Exception):
         self.status, self.message, self.code = status, message, code
 
 
+def owner_of(name):
+    return name.split("/")[-2]
+
+
 class Hub:
     """What the server knows. `users` are the namespaces that a token may write to.
 
@@ -81,14 +85,14 @@ class Hub:
 
     def writable(self, name, token):
         repo = self.readable(name, token)
-        if name.split("/")[0] not in self.namespaces(token):
+        if owner_of(name) not in self.namespaces(token):
             raise Refused(403, "You don't have the rights to write to this repository")
         return repo
 
     def readable(self, name, token):
         repo = self.repos.get(name)
         owners = self.users.get(token, set())
-        if repo is None or (repo.private and name.split("/")[0] not in owners):
+        if repo is None or (repo.private and owner_of(name) not in owners):
             # who may not know whether there is one, is told that there is none
             raise Refused(401 if token is None else 404, "Repository not found", "RepoNotFound")
         return repo
@@ -104,18 +108,21 @@ class Hub:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # a Space is kept as "spaces/owner/name", as its page's address has it
+    named = r"(?P<name>(?:spaces/)?[^/]+/[^/]+)"
+    api = rf"/api/(?:models/|(?=spaces/)){named}"
     routes = (
         ("POST", r"/api/repos/create", "create"),
         ("POST", r"/api/validate-yaml", "validate_yaml"),
-        ("POST", r"/api/models/(?P<name>[^/]+/[^/]+)/preupload/(?P<revision>[^/]+)", "preupload"),
-        ("POST", r"/api/models/(?P<name>[^/]+/[^/]+)/commit/(?P<revision>[^/]+)", "commit"),
-        ("POST", r"/api/models/(?P<name>[^/]+/[^/]+)/branch/(?P<revision>[^/]+)", "branch"),
-        ("POST", r"/(?P<name>[^/]+/[^/]+)\.git/info/lfs/objects/batch", "lfs_batch"),
+        ("POST", rf"{api}/preupload/(?P<revision>[^/]+)", "preupload"),
+        ("POST", rf"{api}/commit/(?P<revision>[^/]+)", "commit"),
+        ("POST", rf"{api}/branch/(?P<revision>[^/]+)", "branch"),
+        ("POST", rf"/{named}\.git/info/lfs/objects/batch", "lfs_batch"),
         ("PUT", r"/lfs/(?P<oid>\w+)", "lfs_put"),
         ("GET", r"/lfs/(?P<oid>\w+)", "lfs_get"),
-        ("GET", r"/api/models/(?P<name>[^/]+/[^/]+)(?:/revision/(?P<revision>[^/]+))?", "info"),
-        ("GET", r"/api/models/(?P<name>[^/]+/[^/]+)/tree/(?P<revision>[^/]+)(?:/(?P<path>.+))?", "tree"),
-        ("GET", r"/(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)", "resolve"),
+        ("GET", rf"{api}(?:/revision/(?P<revision>[^/]+))?", "info"),
+        ("GET", rf"{api}/tree/(?P<revision>[^/]+)(?:/(?P<path>.+))?", "tree"),
+        ("GET", rf"/{named}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", "resolve"),
     )
 
     @property
@@ -180,8 +187,9 @@ class Handler(BaseHTTPRequestHandler):
         wanted = json.loads(self.body())
         namespaces = self.hub.namespaces(self.token)
         name = f"{wanted['organization']}/{wanted['name']}"
+        name = f"spaces/{name}" if wanted.get("type") == "space" else name
         if wanted["organization"] not in namespaces:
-            raise Refused(403, f"You don't have the rights to create a model under the namespace {name.split('/')[0]}")
+            raise Refused(403, f"You don't have the rights to create a model under the namespace {owner_of(name)}")
         if name in self.hub.repos:
             return self.answer({"error": "You already created this model repo", "url": f"{self.address}/{name}"}, 409)
         repo = self.hub.repos[name] = Repo(private=wanted.get("visibility") == "private")

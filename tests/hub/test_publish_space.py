@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import SpaceCard
 
-from mg_vtc import publish_space
+from mg_vtc import publish, publish_space
+from mg_vtc.hub.publish import prepare_repo
 from mg_vtc.hub.publish_space import OURS, PACKAGE, collect_space
 
 ROOT = Path(__file__).parents[2]
@@ -64,3 +65,41 @@ def test_folder_of_this_machine_is_no_model_of_a_space(two_class_run):
 def test_model_out_of_reach_is_refused():
     with pytest.raises(OSError, match="There is no model 'org/absent'"):
         publish_space("org/absent", "org/space")
+
+
+@pytest.fixture
+def published(hub_client, finished_run):
+    """A Hub that has the model."""
+    publish(finished_run, "org/mg-vtc")
+    return hub_client
+
+
+def test_space_gets_its_files_in_one_commit_and_stale_ones_go(published, files):
+    assert publish_space("org/mg-vtc", "org/space") == f"{published.address}/spaces/org/space"
+    pushed = published.files("spaces/org/space")
+    assert {name: content for name, content in pushed.items() if name != ".gitattributes"} == files
+    repo = published.repos["spaces/org/space"]
+    stale = dict(repo.commits[repo.branches["main"]])
+    stale["mg_vtc/gone.py"] = stale["kept.md"] = stale["app.py"]
+    repo.commit("main", stale, "Edited")
+    publish_space("org/mg-vtc", "org/space")
+    assert published.files("spaces/org/space").keys() == pushed.keys() | {"kept.md"}
+
+
+def test_space_of_others_and_app_of_its_own_are_left_alone(published):
+    with pytest.raises(OSError, match="The token may not write to stranger/space"):
+        publish_space("org/mg-vtc", "stranger/space")
+    prepare_repo("org/own", space_sdk="gradio")
+    repo = published.repos["spaces/org/own"]
+    own = repo.commits[repo.branches["main"]]
+    repo.commit("main", own | {"app.py": next(iter(own.values()))}, "My own app")
+    with pytest.raises(ValueError, match=r"org/own has an app\.py of its own"):
+        publish_space("org/mg-vtc", "org/own")
+
+
+def test_space_needs_a_token_and_a_name(published, monkeypatch):
+    with pytest.raises(ValueError, match="'space' does not say whose"):
+        publish_space("org/mg-vtc", "space")
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(OSError, match="There is no token of the Hub to publish org/space with"):
+        publish_space("org/mg-vtc", "org/space")

@@ -52,7 +52,7 @@ def publish(
     page = prepare_repo(repo_id, private=private)
     api = HfApi()
     branch = "" if revision is None else f" --revision {revision}"
-    with _explaining(repo_id, again=f"mg-vtc publish {folder} {repo_id}{branch}"):
+    with explaining(repo_id, again=f"mg-vtc publish {folder} {repo_id}{branch}"):
         if revision is not None:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         present = api.list_repo_files(repo_id, revision=revision)
@@ -69,12 +69,13 @@ def publish(
     return page if revision is None else f"{page}/tree/{revision}"
 
 
-def prepare_repo(repo_id: str, *, private: bool | None = None) -> str:
+def prepare_repo(repo_id: str, *, private: bool | None = None, space_sdk: str | None = None) -> str:
     """Make a repository where there is none, which also tells whether one may.
 
     Args:
         repo_id: Repository, such as "org/mg-vtc".
         private: Whether it is private when it is made.
+        space_sdk: What a Space is written with; by default it is a repository of a model.
 
     Returns:
         Address of its page.
@@ -86,13 +87,22 @@ def prepare_repo(repo_id: str, *, private: bool | None = None) -> str:
     check_repo_id(repo_id)
     if get_token() is None:
         raise OSError(f"There is no token of the Hub to publish {repo_id} with: {LOG_IN}.")
-    with _explaining(repo_id):
-        return str(HfApi().create_repo(repo_id, private=private, exist_ok=True))
+    with explaining(repo_id):
+        kind = "model" if space_sdk is None else "space"
+        return str(HfApi().create_repo(repo_id, repo_type=kind, space_sdk=space_sdk, private=private, exist_ok=True))
 
 
 @contextmanager
-def _explaining(repo_id: str, *, again: str | None = None) -> Iterator[None]:
-    """Tell in a line what the Hub refused and what to do; `again` is the command to go on with after a broken push."""
+def explaining(repo_id: str, *, again: str | None = None) -> Iterator[None]:
+    """Tell in a line what the Hub refused and what to do.
+
+    Args:
+        repo_id: Repository that was asked for.
+        again: Command to go on with after a broken push.
+
+    Raises:
+        OSError: The Hub refused, or could not be reached.
+    """
     whole = f" What is on the Hub is whole, as a push is one commit; to go on: {again}" if again else ""
     try:
         yield

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceCard, get_token
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceCard
 
 from ..inference.export import read_config
+from .publish import explaining, prepare_repo
 
 PACKAGE = Path(__file__).parents[1]
 APP, CARD, REQUIREMENTS = "app.py", "README.md", "requirements.txt"
@@ -31,17 +31,15 @@ def publish_space(model_id: str, space_id: str, *, private: bool | None = None) 
         OSError: There is no such model within reach, no token, or the Hub refuses it.
     """
     if Path(model_id).exists():
-        raise ValueError(f"{model_id} is a folder of this machine, which a Space can not read: publish it first.")
-    read_config(model_id)
-    if get_token() is None:
-        raise OSError(
-            f"There is no token of the Hub to publish {space_id} with: set HF_TOKEN, or run `hf auth login`, with a "
-            "token that may write."
+        raise ValueError(
+            f"{model_id} is a folder of this machine, which a Space can not read: publish it first, with "
+            f"`mg-vtc publish {model_id} org/name`."
         )
+    read_config(model_id)
     files = collect_space(model_id)
+    page = prepare_repo(space_id, private=private, space_sdk="gradio")
     api = HfApi()
-    try:
-        page = api.create_repo(space_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
+    with explaining(space_id, again=f"mg-vtc publish-space {model_id} {space_id}"):
         present = api.list_repo_files(space_id, repo_type="space")
         if APP in present and OURS not in present:
             raise ValueError(f"{space_id} has an {APP} of its own, which would be lost: choose another name.")
@@ -55,9 +53,7 @@ def publish_space(model_id: str, space_id: str, *, private: bool | None = None) 
             commit_message=f"Show {model_id}",
             repo_type="space",
         )
-    except HfHubHTTPError as error:
-        raise OSError(f"The Hub refused {space_id}: {error.server_message or error}") from error
-    return str(page)
+    return page
 
 
 def collect_space(model_id: str) -> dict[str, bytes]:
