@@ -4,8 +4,6 @@ import os
 
 import pytest
 
-from mg_vtc.data.video import VIDEO_SUFFIXES
-from mg_vtc.inference import prediction_inputs
 from mg_vtc.inference.prediction_inputs import list_sources, make_inputs, survey
 
 
@@ -139,7 +137,3 @@ def test_segments_and_videos_must_belong_together(tmp_path):
         survey(make_inputs(tmp_path / "pics", frames_per_clip=2), contiguous_clips=False)
     with pytest.raises(ValueError, match="frames_per_clip must be 1 or more, got 0"):
         make_inputs(tmp_path, frames_per_clip=0)
-
-
-def test_suffixes_of_videos_are_those_of_the_reader():
-    assert prediction_inputs.VIDEO_SUFFIXES == VIDEO_SUFFIXES

@@ -12,7 +12,7 @@ from .frames import Box, Frame, choose_frames, extract_frames
 from .image_folder import SPLIT_NAMES
 from .labels import read_labels, shorten
 from .segments import LabelError, Segment, find_overlaps, fit_segments, read_label_file
-from .video import VIDEO_SUFFIXES, VideoError, count_frames
+from .video import VideoError, count_frames
 
 FORMATS = ("imagefolder", "parquet", "webdataset")
 FRAMES_PER_CLIP = 8  # of a segment of a video, where it is not said
@@ -226,10 +226,6 @@ def list_files(folder: Path) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         files += [Path(parent, name) for name in names if not name.startswith(".")]
     return sorted(files)
-
-
-def is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def find_split(path: Path, source: Path) -> str | None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from .labels import shorten
 from .preparation import Preparation, prepare
-from .release import Choices, Release, find_split, is_video, list_files, read_crops
+from .release import Choices, Release, find_split, list_files, read_crops
+from .video_files import is_video
 
 LABEL_IDS = {number: number - 1 for number in range(1, 18)}  # files count classes from 1, the challenge from 0
 NUM_TRAINING_SUBJECTS = 35  # of 40; the others are the test split

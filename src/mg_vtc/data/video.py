@@ -7,8 +7,6 @@ from typing import NamedTuple
 import av
 import PIL.Image
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg", ".wmv")  # compared in lower case
-
 
 class VideoError(ValueError):
     """A file is no video, or it is damaged; the message has its path."""

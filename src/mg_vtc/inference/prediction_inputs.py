@@ -16,10 +16,9 @@ import PIL.Image
 from ..data.image_folder import SYSTEM_FILES
 from ..data.labels import NUM_LISTED, canonical_id, shorten, sort_ids
 from ..data.metadata import FRAME_NAME, METADATA_FILES
+from ..data.video_files import is_video
 from .segment_files import Interval, read_segments
 
-# as in `data.video`, which can not be imported without the extra "video"
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg", ".wmv")
 DESCRIPTIONS = (*METADATA_FILES, "labels.csv")  # which lie beside pictures
 WEBCAM = "webcam:"
 HASH_DIGITS = 16  # of SHA-256, enough to tell two apart
@@ -257,10 +256,9 @@ def _order(name: str) -> tuple[str, int, str]:
 
 
 def _describe(path: Path, name: str, default: str | None) -> Source:
-    suffix = path.suffix.lower()
-    if suffix in VIDEO_SUFFIXES:
+    if is_video(path):
         return Source(name, path, "video", name.removesuffix(path.suffix))
-    kind = "picture" if PIL.Image.registered_extensions().get(suffix) in PIL.Image.OPEN else default
+    kind = "picture" if PIL.Image.registered_extensions().get(path.suffix.lower()) in PIL.Image.OPEN else default
     match = FRAME_NAME.fullmatch(path.name)
     if match is None:
         return Source(name, path, kind)
