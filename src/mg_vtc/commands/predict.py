@@ -33,6 +33,7 @@ def add_parser(verbs: Any) -> None:
         help="what the segments call the first frame; by default 1",
     )
     parser.add_argument("--frames_per_clip", type=int, help="how many frames of a video or segment; by default all")
+    parser.add_argument("--crop", type=Path, metavar="CSV", help="video,x,y,w,h: what to cut out, in pixels")
     parser.add_argument("--top_k", type=int, default=5, help="how many classes to name")
     parser.add_argument(
         "--vote",
@@ -69,6 +70,7 @@ def _predict(options: argparse.Namespace) -> None:
         "segments": options.segments,
         "first_frame": options.first_frame,
         "frames_per_clip": options.frames_per_clip,
+        "crop": options.crop,
         "top_k": options.top_k,
         "batch_size": options.batch_size,
         "vote": options.vote,

@@ -18,11 +18,12 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from .crops import read_crops
 from .frames import choose_frames
 from .image_folder import SPLIT_NAMES, SYSTEM_FILES
 from .labels import canonical_id, shorten
 from .preparation import Preparation, prepare
-from .release import NON_MG, Choices, Picture, PicturePart, Release, find_split, list_files, read_crops
+from .release import NON_MG, Choices, Picture, PicturePart, Release, find_split, list_files
 from .segments import Segment, read_label_table
 from .video_files import is_video
 
@@ -107,7 +108,7 @@ def _find_release(src: Path, choices: Choices, crop: str | Path | None) -> Relea
         name: next(filter(None, (find_split(path, src) for path in [*videos.get(name, []), labels])), "train")
         for name, (labels, _) in segments.items()
     }
-    release.add_videos(videos, segments, splits, read_crops(crop))
+    release.add_videos(videos, segments, splits, {} if crop is None else read_crops(crop))
     return release
 
 

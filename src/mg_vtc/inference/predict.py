@@ -60,6 +60,7 @@ def predict(
     segments: str | os.PathLike | None = None,
     first_frame: int = 1,
     frames_per_clip: int | None = None,
+    crop: str | os.PathLike | None = None,
     top_k: int = 5,
     batch_size: int = 32,
     vote: str | None = None,
@@ -77,6 +78,8 @@ def predict(
         segments: CSV file with the parts of videos to answer, or folder of such files (see `read_segments`).
         first_frame: What the segments call the first frame of a video, 0 or 1.
         frames_per_clip: How many frames of a video or segment, evenly spaced; by default all.
+        crop: CSV `video,x,y,w,h` with the part of each video to cut out, in pixels, as for `prepare_imigue`. Videos
+            are called by their file or its folder, and those that it does not name stay whole.
         top_k: How many classes to name, at most as many as there are.
         batch_size: Pictures at a time, in each process.
         vote: "mean", "max" or "majority" for one answer a clip (see `ClipVote`): a video, each of its segments, or
@@ -99,7 +102,9 @@ def predict(
         candidate_labels=candidate_labels,
         prompt_template=prompt_template,
     )
-    listed = make_inputs(inputs, segments=segments, first_frame=first_frame, frames_per_clip=frames_per_clip)
+    listed = make_inputs(
+        inputs, segments=segments, first_frame=first_frame, frames_per_clip=frames_per_clip, crop=crop
+    )
     predictor.survey(listed)
     return (prediction for _, predictions in predictor.answer(listed) for prediction in predictions)
 
