@@ -30,9 +30,14 @@ def add_parser(verbs: Any) -> None:
         type=int,
         choices=(0, 1),
         default=1,
-        help="what the segments call the first frame; by default 1",
+        help="what the files of labels call the first frame of a video; by default 1",
     )
-    parser.add_argument("--frames_per_clip", type=int, help="how many frames of a video or segment; by default all")
+    parser.add_argument(
+        "--frames_per_clip",
+        type=int,
+        metavar="K",
+        help="evenly spaced frames of each video or segment; by default all",
+    )
     parser.add_argument("--crop", type=Path, metavar="CSV", help="video,x,y,w,h: what to cut out, in pixels")
     parser.add_argument("--top_k", type=int, default=5, help="how many classes to name")
     parser.add_argument(
