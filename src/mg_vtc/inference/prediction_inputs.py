@@ -115,8 +115,9 @@ def make_inputs(
 def list_sources(inputs: Inputs) -> Iterator[Source]:
     """List files: those of a folder first, frames by clip and number, others by name; then its folders, in id order.
 
-    Hidden files, those of file managers, and the metadata and labels of data sets are no sources. Where there are
-    segments, videos without any are left out.
+    Hidden files, those of file managers, and the metadata and labels of data sets are no sources. Segments and
+    boxes find a video by its own name or by that of its folder; where there are segments, videos without any are left
+    out.
 
     Raises:
         FileNotFoundError: An input is not there, or nothing is like a glob.
