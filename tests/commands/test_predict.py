@@ -1,5 +1,6 @@
 """`mg-vtc predict`: what it prints, writes and returns, alone, killed, and on two processes."""
 
+import argparse
 import csv
 import os
 import shutil
@@ -10,6 +11,9 @@ import time
 
 import pytest
 from conftest import CLASS_NAMES
+from made_releases import make_video
+
+from mg_vtc.commands import predict, prepare
 
 COMMAND = ["-m", "mg_vtc.cli", "predict"]
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -121,7 +125,35 @@ def test_faults_are_told_in_one_line(refusal, two_class_run, picture_folder, tmp
     assert "no file or folder 'absent'" in refuse(data="absent")
     assert "no file of segments" in refuse("--segments", tmp_path / "absent.csv")
     assert "there is none among the inputs" in refuse("--frames_per_clip", "3")
+    assert "no file of boxes" in refuse("--crop", tmp_path / "absent.csv")
     assert not list(tmp_path.iterdir())
+    (tmp_path / "boxes.csv").write_text("video,x,y,w,h\n1,0,0,8,8\n")
+    assert "there is none among the inputs" in refuse("--crop", tmp_path / "boxes.csv")
+
+
+def test_box_that_reaches_out_is_told_with_its_video(mg_vtc_command, two_class_run, tmp_path, capsys):
+    make_video(tmp_path / "v.mp4", 3)
+    make_video(tmp_path / "w.mp4", 3)
+    (tmp_path / "boxes.csv").write_text("video,x,y,w,h\nv,60,0,8,8\nw,0,0,8,8\n")
+    with pytest.raises(SystemExit), pytest.warns(UserWarning, match="'boxes.csv'"):
+        mg_vtc_command("predict", two_class_run, tmp_path, "--crop", tmp_path / "boxes.csv")
+    printed = capsys.readouterr()
+    assert "v.mp4 can not be read: VideoError: The box x, y, width, height = 60, 0, 8, 8 reaches out" in printed.err
+    assert [line.split()[0] for line in printed.out.splitlines()] == ["picture", *["w.mp4"] * 3]
+
+
+def test_flags_that_prepare_has_too_are_the_same_there():
+    verbs = argparse.ArgumentParser().add_subparsers()
+    predict.add_parser(verbs)
+    prepare.add_parser(verbs)
+    flags = [
+        {action.dest: action for action in verbs.choices[name]._actions if action.option_strings}
+        for name in ("predict", "prepare")
+    ]
+    for dest in ("crop", "first_frame", "frames_per_clip"):
+        one, other = (vars(actions[dest]) for actions in flags)
+        different = {name for name in one if one[name] != other[name]} - {"container"}
+        assert different == ({"help"} if dest == "frames_per_clip" else set())  # whose default is not the same
 
 
 def test_missing_extra_is_named(refusal, two_class_run, tmp_path, monkeypatch):

@@ -129,7 +129,7 @@ def test_box_is_cut_out_of_its_video(miga, tmp_path):
 def test_box_that_reaches_out_and_box_of_no_video_are_faults(miga, tmp_path):
     (tmp_path / "boxes.csv").write_text("video,x,y,w,h\n4,60,0,16,24\n77,0,0,1,1\n")
     preparation = prepare_imigue(miga, tmp_path / "out", crop=tmp_path / "boxes.csv")
-    assert ["0077" in preparation.faults[0], "reaches out of" in preparation.faults[1]] == [True, True]
+    assert ["'77'" in preparation.faults[0], "reaches out of" in preparation.faults[1]] == [True, True]
     assert count(preparation) == {"train": 6, "validation": 3, "test": 0}
 
 

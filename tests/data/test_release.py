@@ -2,8 +2,7 @@
 
 import pytest
 
-from mg_vtc.data.frames import Box
-from mg_vtc.data.release import Choices, Picture, PicturePart, find_split, list_files, read_crops
+from mg_vtc.data.release import Choices, Picture, PicturePart, find_split, list_files
 
 CHOICES = {"data": "imigue", "to": "parquet", "frames_per_clip": 8, "keep_non_mg": True, "first_frame": 1}
 
@@ -44,30 +43,6 @@ def test_class_names_are_in_id_order_and_leave_out_what_is_no_micro_gesture():
 def test_choice_out_of_range_is_refused(choice, value):
     with pytest.raises(ValueError, match=rf"{choice} must be .*{value}"):
         Choices(**CHOICES | {choice: value})
-
-
-def test_boxes_are_read_by_video(tmp_path):
-    path = tmp_path / "boxes.csv"
-    path.write_text("video,x,y,w,h\n1,0,10,300,400\nSample0002, 5, 6, 7, 8\n")
-    assert read_crops(path) == {"0001": Box(0, 10, 300, 400), "Sample0002": Box(5, 6, 7, 8)}
-    assert read_crops(None) == {}
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("1,0,0,9,9\n", "first line .*'1,0,0,9,9'"),
-        ("video,x,y,w,h\n1,0,0,9\n", "Line 2 .*'1,0,0,9'.*four whole numbers"),
-        ("video,x,y,w,h\n1,-1,0,9,9\n", "four whole numbers"),
-        ("video,x,y,w,h\n1,0,0,0,9\n", "empty box"),
-        ("video,x,y,w,h\n1,0,0,9,9\n0001,0,0,9,9\n", "second box"),
-    ],
-)
-def test_bad_boxes_are_refused(tmp_path, text, said):
-    path = tmp_path / "boxes.csv"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=said):
-        read_crops(path)
 
 
 def test_fingerprint_is_that_of_the_content_wherever_it_lies(tmp_path):

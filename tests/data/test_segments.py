@@ -76,7 +76,10 @@ def test_line_that_makes_no_sense_is_left_out_and_keeps_its_number(read, line, f
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("7,100\n", r"'7,100', without 'end'"), ("class,begin,end\n", r"header 'class,begin,end', without .*'start'")],
+    [
+        ("7,100\n", r"line 1 .*'7,100', there is no 'end'"),
+        ("class,begin,end\n", r"header 'class,begin,end', without .*'start'"),
+    ],
 )
 def test_missing_column_is_refused(read, text, said):
     with pytest.raises(LabelError, match=said):

@@ -6,6 +6,7 @@ import tracemalloc
 import pytest
 from made_releases import HEIGHT, NTSC, PAL, WIDTH, make_video, read_number
 
+from mg_vtc.data.crops import Box
 from mg_vtc.data.video import VideoError, count_frames, read_frames
 
 UNEVEN = list(itertools.accumulate([0] + [40, 17, 100, 33, 7] * 10))  # milliseconds
@@ -38,6 +39,22 @@ def test_variable_rate_counts_frames_and_tells_their_times(tmp_path):
     frames = list(read_frames(video, range(0, len(UNEVEN), 3)))
     assert [read_number(frame.picture) for frame in frames] == list(range(0, len(UNEVEN), 3))
     assert [round(frame.time * 1000) for frame in frames] == UNEVEN[::3]
+
+
+def test_box_is_cut_out_of_the_frame_as_it_is_shown(tmp_path):
+    video = make_video(tmp_path / "video.mp4", 3, rotation=90)
+    (whole,), (part,) = read_frames(video, [1]), read_frames(video, [1], Box(40, 60, 8, 4))
+    assert whole.picture.size == (HEIGHT, WIDTH)
+    assert part.picture.tobytes() == whole.picture.crop((40, 60, 48, 64)).tobytes()
+    assert part[:2] == whole[:2]
+
+
+def test_box_may_be_the_whole_frame_and_not_more(video):
+    (frame,) = read_frames(video, [0], Box(0, 0, WIDTH, HEIGHT))
+    assert frame.picture.size == (WIDTH, HEIGHT)
+    for box in (Box(1, 0, WIDTH, HEIGHT), Box(0, 40, 8, 9)):
+        with pytest.raises(VideoError, match=rf"{', '.join(map(str, box))} reaches out of .*64 x 48"):
+            next(read_frames(video, [0], box))
 
 
 def test_numbers_may_be_without_end(video):

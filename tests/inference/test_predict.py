@@ -2,16 +2,17 @@
 
 import subprocess
 import sys
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
 from conftest import CLASS_NAMES, TINY_RESNET
-from made_releases import make_video
+from made_releases import make_miga_release, make_video
 from PIL import Image
 from saved_models import save_model
 from transformers import pipeline
 
-from mg_vtc import predict
+from mg_vtc import predict, prepare_imigue
 from mg_vtc.inference.predict import Predictor
 from mg_vtc.inference.prediction_inputs import make_inputs
 
@@ -120,6 +121,48 @@ def test_video_is_one_clip(folder, tmp_path):
     (clip,) = predict(folder, tmp_path, vote="max")
     assert (clip.clip, clip.num_frames) == ("v", 12)
     assert clip.scores[0] == pytest.approx(max(frame.scores[0] for frame in frames), abs=1e-6)
+
+
+def test_answer_about_a_box_of_one_colour_is_that_about_a_picture_of_it(folder, tmp_path):
+    video = make_video(tmp_path / "v.mp4", 6)  # whose first block is black and white in turn
+    (tmp_path / "boxes.csv").write_text("video,x,y,w,h\nv,1,1,6,10\n")
+    for name, level in (("0", 0), ("1", 255)):
+        Image.new("RGB", (9, 9), (level, level, level)).save(tmp_path / f"{name}.png")
+    expected = list(predict(folder, [tmp_path / "0.png", tmp_path / "1.png"], top_k=6))
+    cropped = list(predict(folder, video, crop=tmp_path / "boxes.csv", top_k=6))
+    whole = list(predict(folder, video, top_k=6))
+    for number in range(6):
+        colour = scores_of(expected[number % 2])
+        assert scores_of(cropped[number]) == pytest.approx(colour, abs=1e-6)
+        assert scores_of(whole[number]) != pytest.approx(colour, abs=1e-4)
+
+
+def test_answers_about_boxes_are_those_about_the_prepared_pictures(folder, tmp_path):
+    release = make_miga_release(tmp_path / "release")
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("video,x,y,w,h\n1,8,0,40,36\n0002,0,12,32,32\n3,0,0,64,24\n4,16,0,48,48\n")
+    prepare_imigue(release, tmp_path / "out", frames_per_clip=2, crop=boxes)
+    with pytest.warns(UserWarning, match="neither pictures nor videos"):
+        prepared = {
+            PurePosixPath(prediction.file).stem: scores_of(prediction)
+            for prediction in predict(folder, tmp_path / "out", top_k=6)
+        }
+    settings = {"segments": release, "frames_per_clip": 2, "top_k": 6}
+
+    def find_differences(**crop):
+        answers = list(predict(folder, release / "**" / "*.mp4", **settings, **crop))
+        assert {f"{answer.clip}.{answer.frame}" for answer in answers} == prepared.keys()
+        return [
+            max(
+                abs(score - prepared[f"{answer.clip}.{answer.frame}"][name])
+                for name, score in scores_of(answer).items()
+            )
+            for answer in answers
+        ]
+
+    cropped, whole = find_differences(crop=boxes), find_differences()
+    assert max(cropped) < 5e-5  # what JPEG loses
+    assert np.median(whole) > 5 * np.median(cropped)
 
 
 @pytest.mark.parametrize("vote", [None, "majority"])

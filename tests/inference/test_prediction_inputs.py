@@ -4,8 +4,6 @@ import os
 
 import pytest
 
-from mg_vtc.data.video import VIDEO_SUFFIXES
-from mg_vtc.inference import prediction_inputs
 from mg_vtc.inference.prediction_inputs import list_sources, make_inputs, survey
 
 
@@ -104,6 +102,11 @@ def test_digest_changes_with_files_and_settings(tmp_path):
     before = digest()
     assert digest() == before
     assert digest(frames_per_clip=2) != before
+    (tmp_path / "labels.csv").write_text("video,x,y,w,h\nv,0,0,8,8\n")  # a name that is passed over
+    cropped = digest(crop=tmp_path / "labels.csv")
+    assert cropped != before
+    (tmp_path / "labels.csv").write_text("video,x,y,w,h\nv,0,0,8,9\n")
+    assert digest(crop=tmp_path / "labels.csv") not in (before, cropped)
     touch(tmp_path, "b.png")
     with_other = digest()
     assert with_other != before
@@ -141,5 +144,38 @@ def test_segments_and_videos_must_belong_together(tmp_path):
         make_inputs(tmp_path, frames_per_clip=0)
 
 
-def test_suffixes_of_videos_are_those_of_the_reader():
-    assert prediction_inputs.VIDEO_SUFFIXES == VIDEO_SUFFIXES
+def boxes(tmp_path, *rows):
+    (tmp_path / "boxes.csv").write_text("video,x,y,w,h\n" + "\n".join(rows))
+    return tmp_path / "boxes.csv"
+
+
+def test_boxes_find_their_videos_by_file_or_folder(tmp_path):
+    touch(tmp_path, "vids/0001.mp4", "vids/Sample0002/Sample0002_color.mp4", "vids/0003.mp4", "vids/a.png")
+    found = listed(tmp_path / "vids", crop=boxes(tmp_path, "1,0,1,2,3", "Sample0002,4,5,6,7"))
+    assert {source.name: source.crop for source in found} == {
+        "0001.mp4": (0, 1, 2, 3),
+        "0003.mp4": None,
+        "a.png": None,
+        "Sample0002/Sample0002_color.mp4": (4, 5, 6, 7),
+    }
+
+
+def test_boxes_and_videos_must_belong_together(tmp_path):
+    touch(tmp_path, "vids/1.mp4", "vids/2.mp4", "vids/1/x.mp4", "pics/a.png")
+
+    def refuse(folder, row, match):
+        with pytest.raises(ValueError, match=match):
+            survey(make_inputs(tmp_path / folder, crop=boxes(tmp_path, row)), contiguous_clips=False)
+
+    refuse("vids", "7,0,0,1,1", match=r"not among the inputs: '7'\. These are the videos: '1.mp4', '2.mp4', '1/x.mp4'")
+    refuse("vids", "1,0,0,1,1", match=r"1.mp4 and 1/x.mp4 are both the video '1' of the boxes")
+    refuse("pics", "a,0,0,1,1", match="there is none among the inputs")
+
+
+def test_box_may_be_of_a_video_without_segments(tmp_path):
+    touch(tmp_path, "vids/1.mp4", "vids/2.mp4")
+    (tmp_path / "segments.csv").write_text("video,start_frame,end_frame\n1,1,4\n")
+    crop = boxes(tmp_path, "1,0,0,8,8", "2,0,0,8,8")
+    inputs = make_inputs(tmp_path / "vids", segments=tmp_path / "segments.csv", crop=crop)
+    survey(inputs, contiguous_clips=True)
+    assert [(source.name, source.crop) for source in list_sources(inputs)] == [("1.mp4", (0, 0, 8, 8))]

@@ -8,7 +8,8 @@ from made_releases import make_video, read_number
 from PIL import Image
 
 from mg_vtc.data.frames import choose_frames
-from mg_vtc.data.video import VideoError
+from mg_vtc.data.pixels import resize
+from mg_vtc.data.video import VideoError, read_frames
 from mg_vtc.inference.prediction_inputs import make_inputs
 from mg_vtc.inference.samples import _read_webcam, read_samples
 
@@ -37,6 +38,11 @@ def segments(tmp_path, *rows):
     return tmp_path / "segments.csv"
 
 
+def boxes(tmp_path, *rows):
+    (tmp_path / "boxes.csv").write_text("video,x,y,w,h\n" + "\n".join(rows))
+    return tmp_path / "boxes.csv"
+
+
 def test_whole_video_gives_every_frame_with_its_time(video):
     clip = str(video.with_suffix(""))
     assert read(video) == [(clip, number, number) for number in range(30)]
@@ -63,6 +69,34 @@ def test_segment_past_the_end_has_the_frames_that_are_there_and_is_told(video, t
         ("0001_0", None, f"{video} ends before frame 30."),
         ("0001_1", None, f"{video} ends before frame 40."),
     ]
+
+
+@pytest.mark.parametrize("settings", [{}, {"frames_per_clip": 2}, {"segments": "1,5,9"}])
+def test_box_is_cut_out_of_the_frames_of_its_video(video, tmp_path, settings):
+    other = make_video(tmp_path / "other.mp4", 10)
+    crop = boxes(tmp_path, "0001,0,0,32,48")
+    if "segments" in settings:
+        settings = {"segments": segments(tmp_path, settings["segments"], "other,5,9")}
+    whole = list(read_samples(make_inputs([video, other], **settings), SIZE))
+    cropped = list(read_samples(make_inputs([video, other], crop=crop, **settings), SIZE))
+    pictures = {frame.number: frame.picture for frame in read_frames(video, range(30))}
+    assert [sample for sample, _ in cropped] == [sample for sample, _ in whole]
+    for (sample, read_cropped), (_, read_whole) in zip(cropped, whole, strict=True):
+        expected = read_whole()
+        if sample.file == str(video):
+            expected = resize(pictures[sample.frame].crop((0, 0, 32, 48)), SIZE)
+        assert np.array_equal(read_cropped(), expected)
+
+
+def test_box_that_reaches_out_is_told_once_a_clip_and_others_go_on(video, tmp_path):
+    other = make_video(tmp_path / "other.mp4", 3)
+    crop = boxes(tmp_path, "1,40,0,25,8")
+    (clip, frame, fault), *rest = read(video, other, crop=crop)
+    assert (clip, frame) == (str(video.with_suffix("")), None)
+    assert fault.startswith(f"The box x, y, width, height = 40, 0, 25, 8 reaches out of {video}")
+    assert [number for *_, number in rest] == [0, 1, 2]
+    found = read(video, crop=crop, segments=segments(tmp_path, "1,0,3", "1,2,5"))
+    assert [(clip, number) for clip, number, _ in found] == [("0001_0", None), ("0001_1", None)]
 
 
 def test_broken_video_is_told_and_others_go_on(video, tmp_path):

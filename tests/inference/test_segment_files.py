@@ -38,22 +38,32 @@ def test_folder_of_label_files_is_read_whole(read, tmp_path):
 def test_frames_are_numbered_from_one_unless_it_is_said(tmp_path, read):
     read("1,1,10\n", first_frame=0)
     assert read_segments(tmp_path / "segments.csv") == {None: [(0, 0, 9)]}
-    with pytest.raises(ValueError, match=r"whole numbers from 1 on.*--first_frame 0"):
+    with pytest.raises(ValueError, match=r"no frame 0, as the first one is 1.*say so with first_frame"):
         read("1,0,10\n", first_frame=1)
     with pytest.raises(ValueError, match="first_frame must be 0 or 1, got 2"):
         read("1,0,10\n", first_frame=2)
 
 
-@pytest.mark.parametrize("line", ["1,9,5", "1,-3,5", "1,a,5", "1,0.5,5"])
-def test_line_that_tells_no_frames_is_refused(read, line):
-    with pytest.raises(ValueError, match=rf"Line 2 of .*segments.csv, '{line}',"):
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("1,9,5", "frame 5 is before frame 9"),
+        ("1,-3,5", "no frame -3"),
+        ("1,a,5", "'a' is no whole number"),
+        ("1,0.5,5", "'0.5' is no"),
+    ],
+)
+def test_line_that_tells_no_frames_is_refused(read, line, fault):
+    with pytest.raises(ValueError, match=rf"In line 2 of .*segments.csv, '{line}': .*{fault}"):
         read(f"1,0,3\n{line}\n")
 
 
 def test_short_lines_and_other_headers_are_refused(read):
-    with pytest.raises(ValueError, match=r"'1,2', has 2 columns, and 3 are needed"):
+    with pytest.raises(ValueError, match=r"line 1 of .*'1,2', there is no 'end'"):
         read("1,2\n")
-    with pytest.raises(ValueError, match="it has video, from, to"):
+    with pytest.raises(ValueError, match=r"line 2 of .*'1,2', there is no 'video'"):
+        read("start,end,video\n1,2\n")
+    with pytest.raises(ValueError, match=r"header 'video,from,to', without a column for 'start', 'end'"):
         read("video,from,to\n1,2,3\n")
     with pytest.raises(ValueError, match="no segments"):
         read("start,end\n")

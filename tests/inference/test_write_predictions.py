@@ -110,6 +110,25 @@ def test_run_does_not_go_on_with_other_weights_or_pictures(folder, picture_folde
     assert write_predictions(model, pictures, out, batch_size=2, overwrite=True).num_resumed == 0
 
 
+def test_run_does_not_go_on_with_another_box(folder, tmp_path, monkeypatch):
+    video, boxes, out = make_video(tmp_path / "v.mp4", 12), tmp_path / "boxes.csv", tmp_path / "a.csv"
+    boxes.write_text("video,x,y,w,h\nv,0,0,16,24\n")
+    settings = {"crop": boxes, "batch_size": 2}
+    write_predictions(folder, video, tmp_path / "whole.csv", **settings)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        with pytest.raises(OSError, match="No space left"):
+            write_predictions(folder, video, out, **settings)
+    boxes.write_text("video,x,y,w,h\nv,0,0,16,25\n")
+    with pytest.raises(ValueError, match="began otherwise"):
+        write_predictions(folder, video, out, **settings)
+    with pytest.raises(ValueError, match="began otherwise"):
+        write_predictions(folder, video, out, batch_size=2)
+    boxes.write_text("video,x,y,w,h\nv,0,0,16,24\n")
+    assert write_predictions(folder, video, out, **settings).num_resumed == 4
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
 def test_file_is_kept_unless_it_may_be_replaced(folder, picture_folder, tmp_path):
     out = tmp_path / "a.csv"
     out.write_text("mine")

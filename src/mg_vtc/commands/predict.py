@@ -19,20 +19,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "inputs", metavar="INPUT", nargs="+", help="picture, video, folder of them, nested or not, glob, or webcam:0"
     )
-    parser.add_argument(
-        "--segments",
-        type=Path,
-        metavar="CSV",
-        help="parts of the videos to answer: columns video, start_frame, end_frame; or folder of <video>_label.csv",
-    )
-    parser.add_argument(
-        "--first_frame",
-        type=int,
-        choices=(0, 1),
-        default=1,
-        help="what the segments call the first frame; by default 1",
-    )
-    parser.add_argument("--frames_per_clip", type=int, help="how many frames of a video or segment; by default all")
+    _add_video_flags(parser)
     parser.add_argument("--top_k", type=int, default=5, help="how many classes to name")
     parser.add_argument(
         "--vote",
@@ -55,6 +42,29 @@ def add_parser(verbs: Any) -> None:
     parser.set_defaults(run=_predict)
 
 
+def _add_video_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--segments",
+        type=Path,
+        metavar="CSV",
+        help="parts of the videos to answer: columns video, start_frame, end_frame; or folder of <video>_label.csv",
+    )
+    parser.add_argument(
+        "--first_frame",
+        type=int,
+        choices=(0, 1),
+        default=1,
+        help="what the files of labels call the first frame of a video; by default 1",
+    )
+    parser.add_argument(
+        "--frames_per_clip",
+        type=int,
+        metavar="K",
+        help="evenly spaced frames of each video or segment; by default all",
+    )
+    parser.add_argument("--crop", type=Path, metavar="CSV", help="video,x,y,w,h: what to cut out, in pixels")
+
+
 def _predict(options: argparse.Namespace) -> None:
     if options.submission and not options.out:
         raise ValueError("--submission needs --out, which says where to write.")
@@ -69,6 +79,7 @@ def _predict(options: argparse.Namespace) -> None:
         "segments": options.segments,
         "first_frame": options.first_frame,
         "frames_per_clip": options.frames_per_clip,
+        "crop": options.crop,
         "top_k": options.top_k,
         "batch_size": options.batch_size,
         "vote": options.vote,

@@ -47,7 +47,11 @@ def add_parser(verbs: Any) -> None:
     non_mg.add_argument("--drop_non_mg", action="store_false", dest="keep_non_mg", help="leave this class out")
     parser.add_argument("--crop", type=Path, metavar="CSV", help="video,x,y,w,h: what to cut out, in pixels")
     parser.add_argument(
-        "--first_frame", type=int, default=1, choices=(0, 1), help="what the labels call the first frame; by default 1"
+        "--first_frame",
+        type=int,
+        choices=(0, 1),
+        default=1,
+        help="what the files of labels call the first frame of a video; by default 1",
     )
     parser.add_argument("--num_workers", type=int, default=1, metavar="N", help="videos that are read at a time")
     parser.set_defaults(run=_prepare)

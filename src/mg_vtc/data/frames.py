@@ -5,23 +5,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import PIL.Image
 
+from .crops import Box
 from .segments import Segment
 from .video import VideoError, read_frames
 
 JPEG_QUALITY = 95
-
-
-class Box(NamedTuple):
-    """A part of a picture, in pixels."""
-
-    x: int
-    y: int
-    width: int
-    height: int
 
 
 class PastEndError(VideoError):
@@ -96,24 +87,12 @@ def extract_frames(
     for segment in segments:
         for number in choose_frames(segment.start_frame, segment.end_frame, frames_per_clip):
             owners[number].append(segment)
-    for number, time, picture in read_frames(path, sorted(owners)):
-        data = _encode(_crop(picture, crop, path))
+    for number, time, picture in read_frames(path, sorted(owners), crop):
+        data = _encode(picture)
         for segment in owners.pop(number):
             yield Frame(segment.clip, segment.label_id, number, data, segment.video, segment.subject, time)
     if owners:
         raise PastEndError(f"{path} ends before frame {min(owners)}.")
-
-
-def _crop(picture: PIL.Image.Image, box: Box | None, path: Path) -> PIL.Image.Image:
-    if box is None:
-        return picture
-    right, lower = box.x + box.width, box.y + box.height
-    if right > picture.width or lower > picture.height:
-        raise VideoError(
-            f"The box x, y, width, height = {', '.join(map(str, box))} reaches out of {path}, whose frames are "
-            f"{picture.width} x {picture.height}."
-        )
-    return picture.crop((box.x, box.y, right, lower))
 
 
 def _encode(picture: PIL.Image.Image) -> bytes:

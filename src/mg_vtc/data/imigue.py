@@ -18,12 +18,14 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from .crops import read_crops
 from .frames import choose_frames
 from .image_folder import SPLIT_NAMES, SYSTEM_FILES
 from .labels import canonical_id, shorten
 from .preparation import Preparation, prepare
-from .release import NON_MG, Choices, Picture, PicturePart, Release, find_split, is_video, list_files, read_crops
+from .release import NON_MG, Choices, Picture, PicturePart, Release, find_split, list_files
 from .segments import Segment, read_label_table
+from .video_files import is_video
 
 LABEL_IDS = {number: number for number in range(1, 33)} | {99: NON_MG["imigue"]}  # 99 in the releases of videos
 PICTURE_NAME = re.compile(r"(?P<clip>.+)\.(?P<frame>[0-9]+)\.jpe?g", re.IGNORECASE)
@@ -106,7 +108,7 @@ def _find_release(src: Path, choices: Choices, crop: str | Path | None) -> Relea
         name: next(filter(None, (find_split(path, src) for path in [*videos.get(name, []), labels])), "train")
         for name, (labels, _) in segments.items()
     }
-    release.add_videos(videos, segments, splits, read_crops(crop))
+    release.add_videos(videos, segments, splits, {} if crop is None else read_crops(crop))
     return release
 
 

@@ -1,6 +1,5 @@
 """What is found in a release of a data set: parts that are prepared as a whole, and what is wrong or left out."""
 
-import csv
 import hashlib
 import os
 from collections import Counter
@@ -8,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .frames import Box, Frame, choose_frames, extract_frames
+from .crops import Box
+from .frames import Frame, choose_frames, extract_frames
 from .image_folder import SPLIT_NAMES
-from .labels import read_labels, shorten
+from .labels import canonical_id, read_labels, shorten
 from .segments import LabelError, Segment, find_overlaps, fit_segments, read_label_file
-from .video import VIDEO_SUFFIXES, VideoError, count_frames
+from .video import VideoError, count_frames
 
 FORMATS = ("imagefolder", "parquet", "webdataset")
 FRAMES_PER_CLIP = 8  # of a segment of a video, where it is not said
@@ -185,7 +185,7 @@ class Release:
         videos: Mapping[str, list[Path]],
         segments: Mapping[str, tuple[Path, list[Segment]]],
         splits: Mapping[str, str],
-        crops: Mapping[str, Box],
+        crops: Mapping[int | str, Box],
     ) -> None:
         """Add the videos that have segments.
 
@@ -193,7 +193,7 @@ class Release:
             videos: Name to the files of this name, of which there must be one.
             segments: As from `read_label_files`.
             splits: Name of a video to its split.
-            crops: Name of a video to what is cut out of it.
+            crops: As from `read_crops`.
         """
         for name, (labels, of_video) in sorted(segments.items()):
             paths = videos.get(name, [])
@@ -202,10 +202,11 @@ class Release:
             elif len(paths) > 1:
                 self.faults.append(f"{name}: two videos of one name, keep one: {', '.join(map(str, paths))}")
             else:
-                self._add_video(splits[name], name, paths[0], of_video, crops.get(name))
+                self._add_video(splits[name], name, paths[0], of_video, crops.get(canonical_id(name)))
         self.left_out["videos without labels"] += len(set(videos) - set(segments))
-        if unknown := sorted(set(crops) - set(videos)):
-            self.faults.append(f"boxes are told of videos that there are not: {', '.join(unknown)}")
+        known = {canonical_id(name) for name in videos}
+        if unknown := [str(name) for name in crops if name not in known]:
+            self.faults.append(f"boxes are told of videos that there are not: {shorten(unknown)}")
         told = all(segment.subject for _, of_video in segments.values() for segment in of_video)
         self.columns = ("video", "subject", "time") if told else ("video", "time")
 
@@ -228,48 +229,12 @@ def list_files(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
-
-
 def find_split(path: Path, source: Path) -> str | None:
     """Return the split that the nearest folder around a file names, such as "imigue_rgb_train"."""
     folders = [*path.relative_to(source).parent.parts[::-1], source.resolve().name]
     names = SPLIT_NAMES | {"validate": "validation"}
     ends = (folder.lower().rpartition("_")[2] for folder in folders)
     return next((names[end] for end in ends if end in names), None)
-
-
-def read_crops(path: str | Path | None) -> dict[str, Box]:
-    """Read the boxes to cut out: a CSV with the header `video,x,y,w,h`, in pixels from the upper left corner.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It has another header, a video twice, or a line is no box within a picture.
-    """
-    if path is None:
-        return {}
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no file of boxes {path}.")
-    boxes: dict[str, Box] = {}
-    with Path(path).open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, skipinitialspace=True)
-        header = [cell.strip() for cell in next(reader, [])]
-        if header != ["video", "x", "y", "w", "h"]:
-            raise ValueError(f"The first line of {path} must be 'video,x,y,w,h', but it is {','.join(header)!r}.")
-        for cells in filter(None, reader):
-            where = f"Line {reader.line_num} of {path}, {','.join(cells)!r}"
-            if len(cells) != 5 or not all(cell.strip().isdecimal() for cell in cells[1:]):
-                raise ValueError(f"{where}, must be a video and four whole numbers of pixels.")
-            video = cells[0].strip()
-            name = video.zfill(4) if video.isdecimal() else video
-            box = Box(*map(int, cells[1:]))
-            if box.width == 0 or box.height == 0:
-                raise ValueError(f"{where}, is an empty box.")
-            if name in boxes:
-                raise ValueError(f"{where}, is a second box of this video.")
-            boxes[name] = box
-    return boxes
 
 
 def _hash(*values: object) -> str:

@@ -51,9 +51,15 @@ class Segment:
         return f"{self.video}_{self.index}"
 
 
-class _Row(NamedTuple):
-    line: int  # from 1
-    text: str
+class Row(NamedTuple):
+    """A line of a file about intervals of videos.
+
+    Attributes:
+        where: The line and its file, for messages.
+        cells: What stands in each column, by the names of `COLUMNS`.
+    """
+
+    where: str
     cells: dict[str, str]
 
 
@@ -79,12 +85,12 @@ def read_label_file(
     Raises:
         LabelError: The file is no table of this form, or its columns are in another order.
     """
-    rows = _read_rows(Path(path), INTERVAL)
-    faults = _find_faults(rows, Path(path), label_ids, first_frame)
+    rows = read_rows(Path(path), INTERVAL, INTERVAL)
+    faults = _find_faults(rows, label_ids, first_frame)
     segments = [
         _make_segment(row, video, index, label_ids, first_frame, subject)
         for index, row in enumerate(rows)
-        if row.line not in faults
+        if index not in faults
     ]
     return segments, list(faults.values())
 
@@ -108,13 +114,13 @@ def read_label_table(
     Raises:
         LabelError: As for `read_label_file`.
     """
-    rows = _read_rows(Path(path), ("video", *INTERVAL), ("subject",))
-    faults = _find_faults(rows, Path(path), label_ids, first_frame)
+    rows = read_rows(Path(path), ("video", *INTERVAL, "subject"), ("video", *INTERVAL))
+    faults = _find_faults(rows, label_ids, first_frame)
     segments = defaultdict(list)
     counts: dict[str, int] = defaultdict(int)
-    for row in rows:
+    for index, row in enumerate(rows):
         video = row.cells["video"].zfill(4)
-        if row.line not in faults:
+        if index not in faults:
             subject = row.cells.get("subject") or None
             segments[video].append(_make_segment(row, video, counts[video], label_ids, first_frame, subject))
         counts[video] += 1
@@ -148,12 +154,21 @@ def fit_segments(segments: Iterable[Segment], num_frames: int) -> tuple[list[Seg
     return fitting, notes
 
 
-def _read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> list[_Row]:
-    """Return the rows with the cells of the columns that are asked for."""
+def read_rows(path: Path, order: Sequence[str], required: Sequence[str]) -> list[Row]:
+    """Read a CSV file about intervals, with a header or without.
+
+    Args:
+        path: The file.
+        order: The columns where there is no header: a first line without a number.
+        required: Those that every line must have, as it must "video" where a header names it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        LabelError: The file is no CSV, or the header or a line lacks a column.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file of labels {path}.")
-    order = [*required, *optional]
-    rows: list[_Row] = []
+    rows: list[Row] = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark first
             reader = csv.reader(file, skipinitialspace=True)
@@ -164,12 +179,13 @@ def _read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ()
                 if not rows and not any(cell.isdigit() for cell in cells):
                     order = _read_header(cells, required, path, reader.line_num)
                     continue
-                rows.append(_Row(reader.line_num, ",".join(cells), dict(zip(order, cells, strict=False))))
+                where = f"line {reader.line_num} of {path}, {','.join(cells)!r}"
+                rows.append(Row(where, dict(zip(order, cells, strict=False))))
     except (UnicodeDecodeError, csv.Error) as error:
         raise LabelError(f"{path} is no CSV in UTF-8: {error}.") from error
     for row in rows:
-        if missing := [column for column in required if column not in row.cells]:
-            raise LabelError(f"Line {row.line} of {path} is {row.text!r}, without {shorten(missing)}.")
+        if missing := [column for column in order if column in (*required, "video") and column not in row.cells]:
+            raise LabelError(f"In {row.where}, there is no {shorten(missing)}.")
     return rows
 
 
@@ -182,15 +198,28 @@ def _read_header(cells: list[str], required: Sequence[str], path: Path, line: in
     return order
 
 
-def _find_faults(rows: list[_Row], path: Path, label_ids: Mapping[int, int], first_frame: int) -> dict[int, str]:
-    """Return line number to what is wrong with it; raise where all lines make sense in another order of columns."""
+def find_fault(start: str, end: str, first_frame: int) -> str | None:
+    """Return what is wrong with the first and the last frame that are written in two cells."""
+    if other := [cell for cell in (start, end) if not cell.removeprefix("-").isdecimal()]:
+        return f"{other[0]!r} is no whole number"
+    if int(end) < int(start):
+        return f"frame {end} is before frame {start}"
+    if int(start) < first_frame:
+        return f"there is no frame {start}, as the first one is {first_frame}" + (
+            "; if this file counts from 0, say so with first_frame" if int(start) == 0 else ""
+        )
+    return None
+
+
+def _find_faults(rows: list[Row], label_ids: Mapping[int, int], first_frame: int) -> dict[int, str]:
+    """Return place of a row to what is wrong with it; raise where all make sense in another order of columns."""
     faults = {}
-    for row in rows:
-        if fault := _find_fault([row.cells[column] for column in INTERVAL], label_ids, first_frame):
-            faults[row.line] = f"line {row.line} of {path}, {row.text!r}: {fault}"
+    for index, row in enumerate(rows):
+        if fault := _find_label_fault([row.cells[column] for column in INTERVAL], label_ids, first_frame):
+            faults[index] = f"{row.where}: {fault}"
     for order in itertools.permutations(INTERVAL) if faults else ():
         cells = ([row.cells[column] for column in order] for row in rows)
-        if not any(_find_fault(values, label_ids, first_frame) for values in cells):
+        if not any(_find_label_fault(values, label_ids, first_frame) for values in cells):
             found = [INTERVAL[order.index(column)] for column in INTERVAL]
             raise LabelError(
                 f"The columns must be {','.join(INTERVAL)}, but they seem to be {','.join(found)}: "
@@ -199,24 +228,18 @@ def _find_faults(rows: list[_Row], path: Path, label_ids: Mapping[int, int], fir
     return faults
 
 
-def _find_fault(cells: Sequence[str], label_ids: Mapping[int, int], first_frame: int) -> str | None:
+def _find_label_fault(cells: Sequence[str], label_ids: Mapping[int, int], first_frame: int) -> str | None:
     """Return what is wrong with the class, the start and the end that are written in three cells."""
-    if other := [cell for cell in cells if not cell.removeprefix("-").isdecimal()]:
-        return f"{other[0]!r} is no whole number"
-    class_number, start, end = map(int, cells)
-    if class_number not in label_ids:
+    class_number, start, end = cells
+    if not class_number.removeprefix("-").isdecimal():
+        return f"{class_number!r} is no whole number"
+    if int(class_number) not in label_ids:
         return f"there is no class {class_number}, only {', '.join(map(str, label_ids))}"
-    if end < start:
-        return f"frame {end} is before frame {start}"
-    if start < first_frame:
-        return f"there is no frame {start}, as the first one is {first_frame}" + (
-            "; if this file counts from 0, say so with first_frame" if start == 0 else ""
-        )
-    return None
+    return find_fault(start, end, first_frame)
 
 
 def _make_segment(
-    row: _Row, video: str, index: int, label_ids: Mapping[int, int], first_frame: int, subject: str | None
+    row: Row, video: str, index: int, label_ids: Mapping[int, int], first_frame: int, subject: str | None
 ) -> Segment:
     label_id = label_ids[int(row.cells["class"])]
     start, end = int(row.cells["start"]) - first_frame, int(row.cells["end"]) - first_frame

@@ -4,9 +4,11 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from .crops import read_crops
 from .labels import shorten
 from .preparation import Preparation, prepare
-from .release import Choices, Release, find_split, is_video, list_files, read_crops
+from .release import Choices, Release, find_split, list_files
+from .video_files import is_video
 
 LABEL_IDS = {number: number - 1 for number in range(1, 18)}  # files count classes from 1, the challenge from 0
 NUM_TRAINING_SUBJECTS = 35  # of 40; the others are the test split
@@ -77,5 +79,5 @@ def _find_release(src: Path, choices: Choices, crop: str | Path | None) -> Relea
         or ("train" if int(subjects[name]) <= NUM_TRAINING_SUBJECTS else "test")
         for name, (labels, _) in segments.items()
     }
-    release.add_videos(videos, segments, splits, read_crops(crop))
+    release.add_videos(videos, segments, splits, {} if crop is None else read_crops(crop))
     return release

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import av
 import PIL.Image
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg", ".wmv")  # compared in lower case
+from .crops import Box
 
 
 class VideoError(ValueError):
@@ -20,7 +20,7 @@ class VideoFrame(NamedTuple):
     Attributes:
         number: How many frames are shown before it.
         time: Seconds from the first frame to this one.
-        picture: In RGB, turned as the file says.
+        picture: In RGB, turned as the file says; what was to be cut out of it.
     """
 
     number: int
@@ -28,7 +28,7 @@ class VideoFrame(NamedTuple):
     picture: PIL.Image.Image
 
 
-def read_frames(path: str | Path, numbers: Iterable[int]) -> Iterator[VideoFrame]:
+def read_frames(path: str | Path, numbers: Iterable[int], crop: Box | None = None) -> Iterator[VideoFrame]:
     """Read frames of a video in one pass from its beginning to the last wanted frame.
 
     A frame's number is the count of the frames that are shown before it, at constant and variable frame rates, with
@@ -39,6 +39,7 @@ def read_frames(path: str | Path, numbers: Iterable[int]) -> Iterator[VideoFrame
         path: A file that FFmpeg can decode.
         numbers: Those of the wanted frames, from 0, ascending. They may be without end, as those of
             `itertools.count(0, 5)`.
+        crop: What to cut out of each frame, as it is shown; by default all of it.
 
     Yields:
         The frames in their order. There are none of the numbers past the end of the video.
@@ -46,7 +47,8 @@ def read_frames(path: str | Path, numbers: Iterable[int]) -> Iterator[VideoFrame
     Raises:
         FileNotFoundError: There is no such file.
         VideoError: The file is no video, has no frame, or a frame before the last wanted one is damaged; or it is an
-            MP4 that is cut off. AVI and Matroska have their index at the end, so these merely end early.
+            MP4 that is cut off. AVI and Matroska have their index at the end, so these merely end early. Or the box
+            reaches out of the frames.
         ValueError: The numbers do not ascend.
     """
     wanted = iter(numbers)
@@ -62,7 +64,7 @@ def read_frames(path: str | Path, numbers: Iterable[int]) -> Iterator[VideoFrame
         first_time = frame.time if first_time is None else first_time
         if number < target:
             continue
-        yield VideoFrame(number, frame.time - first_time, _to_picture(frame))
+        yield VideoFrame(number, frame.time - first_time, _cut_out(_to_picture(frame), crop, Path(path)))
         following = next(wanted, None)
         if following is None:
             return
@@ -121,3 +123,15 @@ def _to_picture(frame: av.VideoFrame) -> PIL.Image.Image:
     picture = frame.to_image()
     # both count counter-clockwise; a quarter turn moves pixels and makes no new ones
     return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
+
+
+def _cut_out(picture: PIL.Image.Image, box: Box | None, path: Path) -> PIL.Image.Image:
+    if box is None:
+        return picture
+    right, lower = box.x + box.width, box.y + box.height
+    if right > picture.width or lower > picture.height:
+        raise VideoError(
+            f"The box x, y, width, height = {', '.join(map(str, box))} reaches out of {path}, whose frames are "
+            f"{picture.width} x {picture.height}."
+        )
+    return picture.crop((box.x, box.y, right, lower))

@@ -24,7 +24,8 @@ class Prediction(NamedTuple):
 
     Attributes:
         file: Name of the picture or video; None for a clip that may have several.
-        clip: The clip that it is, or is a frame of; None where that is not known.
+        clip: The clip that it is, or is a frame of: a video, a segment of one, or the pictures
+            `<clip>.<frame>.<extension>` of one folder. None where that is not known.
         frame: Number of the frame; None for a clip, and where it is not known.
         time: Seconds since the beginning of the video; None for a clip and for pictures.
         num_frames: How many frames voted; 1 without a vote.
@@ -60,6 +61,7 @@ def predict(
     segments: str | os.PathLike | None = None,
     first_frame: int = 1,
     frames_per_clip: int | None = None,
+    crop: str | os.PathLike | None = None,
     top_k: int = 5,
     batch_size: int = 32,
     vote: str | None = None,
@@ -77,10 +79,10 @@ def predict(
         segments: CSV file with the parts of videos to answer, or folder of such files (see `read_segments`).
         first_frame: What the segments call the first frame of a video, 0 or 1.
         frames_per_clip: How many frames of a video or segment, evenly spaced; by default all.
+        crop: CSV `video,x,y,w,h` with the part of each video to cut out, in pixels; others stay whole.
         top_k: How many classes to name, at most as many as there are.
         batch_size: Pictures at a time, in each process.
-        vote: "mean", "max" or "majority" for one answer a clip (see `ClipVote`): a video, each of its segments, or
-            the pictures `<clip>.<frame>.<extension>` of one folder. None for one a picture or frame.
+        vote: "mean", "max" or "majority" for one answer a clip (see `ClipVote`); None for one a picture or frame.
         candidate_labels: Names to choose from, which the text tower reads; by default the model's classes.
         prompt_template: Text of a candidate, with `{}` for its name; by default the model's.
 
@@ -99,9 +101,9 @@ def predict(
         candidate_labels=candidate_labels,
         prompt_template=prompt_template,
     )
-    listed = make_inputs(inputs, segments=segments, first_frame=first_frame, frames_per_clip=frames_per_clip)
-    predictor.survey(listed)
-    return (prediction for _, predictions in predictor.answer(listed) for prediction in predictions)
+    found = make_inputs(inputs, segments=segments, first_frame=first_frame, frames_per_clip=frames_per_clip, crop=crop)
+    predictor.survey(found)
+    return (prediction for _, predictions in predictor.answer(found) for prediction in predictions)
 
 
 def join_processes() -> PartialState:

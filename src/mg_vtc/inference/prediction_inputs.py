@@ -7,19 +7,19 @@ import glob
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import PIL.Image
 
+from ..data.crops import Box, read_crops
 from ..data.image_folder import SYSTEM_FILES
 from ..data.labels import NUM_LISTED, canonical_id, shorten, sort_ids
 from ..data.metadata import FRAME_NAME, METADATA_FILES
+from ..data.video_files import is_video
 from .segment_files import Interval, read_segments
 
-# as in `data.video`, which can not be imported without the extra "video"
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg", ".wmv")
 DESCRIPTIONS = (*METADATA_FILES, "labels.csv")  # which lie beside pictures
 WEBCAM = "webcam:"
 HASH_DIGITS = 16  # of SHA-256, enough to tell two apart
@@ -32,11 +32,13 @@ class Inputs(NamedTuple):
         paths: Files, folders, globs ("**" goes through folders) or `webcam:<number>`, answered in this order.
         frames_per_clip: How many frames of a video or of a segment, evenly spaced; None for all of them.
         segments: What `read_segments` gives: the parts of videos that are clips; None where videos are whole.
+        crops: What `read_crops` gives: what is cut out of the frames of videos; None where nothing is.
     """
 
     paths: Sequence[str]
     frames_per_clip: int | None = None
     segments: Mapping[int | str | None, Sequence[Interval]] | None = None
+    crops: Mapping[int | str, Box] | None = None
 
 
 class Source(NamedTuple):
@@ -52,6 +54,7 @@ class Source(NamedTuple):
         frame: Number of a picture in its clip; None where its name does not tell.
         intervals: The segments of a video; None where it is whole.
         video: What a video is called in its segments.
+        crop: What is cut out of the frames of a video; None where they are whole.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Source(NamedTuple):
     frame: int | None = None
     intervals: Sequence[Interval] | None = None
     video: str | None = None
+    crop: Box | None = None
 
     def name_clip(self, interval: Interval) -> str:
         """Return `<video>_<index>`, as the MiGA challenge calls the samples of a video."""
@@ -92,38 +96,43 @@ def make_inputs(
     frames_per_clip: int | None = None,
     segments: str | os.PathLike | None = None,
     first_frame: int = 1,
+    crop: str | os.PathLike | None = None,
 ) -> Inputs:
     """Read what is said of inputs, one or several.
 
     Raises:
-        FileNotFoundError: There is no such file of segments.
-        ValueError: `frames_per_clip` is below 1, or for a reason of `read_segments`.
+        FileNotFoundError: There is no such file of segments or of boxes.
+        ValueError: `frames_per_clip` is below 1, or for a reason of `read_segments` or `read_crops`.
     """
     if frames_per_clip is not None and frames_per_clip < 1:
         raise ValueError(f"frames_per_clip must be 1 or more, got {frames_per_clip}.")
     several = [paths] if isinstance(paths, str | os.PathLike) else paths
     intervals = None if segments is None else read_segments(segments, first_frame=first_frame)
-    return Inputs([os.fspath(path) for path in several], frames_per_clip, intervals)
+    crops = None if crop is None else read_crops(Path(crop))
+    return Inputs([os.fspath(path) for path in several], frames_per_clip, intervals, crops)
 
 
 def list_sources(inputs: Inputs) -> Iterator[Source]:
     """List files: those of a folder first, frames by clip and number, others by name; then its folders, in id order.
 
-    Hidden files, those of file managers, and the metadata and labels of data sets are no sources. Where there are
-    segments, videos without any are left out.
+    Hidden files, those of file managers, and the metadata and labels of data sets are no sources. Segments and
+    boxes find a video by its own name or by that of its folder; where there are segments, videos without any are left
+    out.
 
     Raises:
         FileNotFoundError: An input is not there, or nothing is like a glob.
     """
     for source in _list_files(inputs.paths):
+        if source.kind == "video" and inputs.crops is not None:
+            video = _find_video(source.path, inputs.crops)
+            source = source._replace(crop=None if video is None else inputs.crops[canonical_id(video)])
         if source.kind == "video" and inputs.segments is not None:
-            for video in (source.path.stem, source.path.parent.name, None):
-                key = None if video is None else canonical_id(video)
-                if key in inputs.segments:
-                    yield source._replace(intervals=inputs.segments[key], video=video or source.path.stem)
-                    break
-        else:
-            yield source
+            video = _find_video(source.path, inputs.segments)
+            key = None if video is None else canonical_id(video)
+            if key not in inputs.segments:
+                continue
+            source = source._replace(intervals=inputs.segments[key], video=video or source.path.stem)
+        yield source
 
 
 def survey(inputs: Inputs, *, contiguous_clips: bool) -> Survey:
@@ -135,8 +144,8 @@ def survey(inputs: Inputs, *, contiguous_clips: bool) -> Survey:
 
     Raises:
         FileNotFoundError: An input is not there.
-        ValueError: There is nothing to answer, segments and videos do not belong together, or clips are not as they
-            must be.
+        ValueError: There is nothing to answer, segments or boxes and videos do not belong together, or clips are not
+            as they must be.
     """
     num_pictures, num_videos, num_others = 0, 0, 0
     others: list[str] = []
@@ -167,6 +176,8 @@ def survey(inputs: Inputs, *, contiguous_clips: bool) -> Survey:
             stacklevel=3,
         )
     _check_videos(inputs, num_pictures, num_videos, {canonical_id(video) for video in videos if video})
+    if inputs.crops is not None:
+        _check_crops(inputs.paths, inputs.crops)
     return Survey(None if num_videos else num_pictures, digest.hexdigest()[:HASH_DIGITS])
 
 
@@ -201,10 +212,31 @@ def _check_videos(inputs: Inputs, num_pictures: int, num_videos: int, videos: se
         raise ValueError(
             f"The segments do not tell of which of the {num_videos} videos they are: add a column 'video'."
         )
-    if num_videos == 0 and (inputs.segments is not None or inputs.frames_per_clip is not None):
-        raise ValueError("Segments and frames_per_clip are for videos, and there is none among the inputs.")
+    if num_videos == 0 and any(setting is not None for setting in inputs[1:]):
+        raise ValueError("Segments, crop and frames_per_clip are for videos, and there is none among the inputs.")
     if num_pictures + num_videos == 0:
         raise ValueError(f"There are no pictures and no videos in {', '.join(inputs.paths)}.")
+
+
+def _check_crops(paths: Sequence[str], crops: Mapping[int | str, Box]) -> None:
+    """Make sure that each box is of one video, be it one without segments."""
+    videos = [source for source in _list_files(paths) if source.kind == "video"]
+    owners: dict[int | str, str] = {}
+    for source in videos:
+        video = _find_video(source.path, crops)
+        if video is not None and owners.setdefault(canonical_id(video), source.name) != source.name:
+            two = f"{owners[canonical_id(video)]} and {source.name}"
+            raise ValueError(f"{two} are both the video {video!r} of the boxes: keep one.")
+    if unknown := [str(video) for video in crops if video not in owners]:
+        raise ValueError(
+            f"There are boxes of videos that are not among the inputs: {shorten(unknown)}. These are the videos: "
+            f"{shorten(source.name for source in videos)}."
+        )
+
+
+def _find_video(path: Path, names: Container[int | str | None]) -> str | None:
+    """Return what a file of segments or boxes calls a video: by its own name, or by that of its folder."""
+    return next((name for name in (path.stem, path.parent.name) if canonical_id(name) in names), None)
 
 
 def _list_files(paths: Sequence[str]) -> Iterator[Source]:
@@ -257,10 +289,9 @@ def _order(name: str) -> tuple[str, int, str]:
 
 
 def _describe(path: Path, name: str, default: str | None) -> Source:
-    suffix = path.suffix.lower()
-    if suffix in VIDEO_SUFFIXES:
+    if is_video(path):
         return Source(name, path, "video", name.removesuffix(path.suffix))
-    kind = "picture" if PIL.Image.registered_extensions().get(suffix) in PIL.Image.OPEN else default
+    kind = "picture" if PIL.Image.registered_extensions().get(path.suffix.lower()) in PIL.Image.OPEN else default
     match = FRAME_NAME.fullmatch(path.name)
     if match is None:
         return Source(name, path, kind)

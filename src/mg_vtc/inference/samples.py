@@ -38,8 +38,9 @@ def read_samples(inputs: Inputs, image_size: int, *, jpeg_draft: bool = False) -
     """Give pictures and frames in the order of `list_sources`, each with what gives its pixels.
 
     A picture is decoded when that is called, which raises errors of many types on damaged files. Of a video that can
-    not be decoded to its end, or ends before a frame that is wanted, the last sample raises. Videos are decoded once,
-    in their order; where segments overlap, the frames of the later one wait, in the size that the model takes.
+    not be decoded to its end, is smaller than its box, or ends before a frame that is wanted, the last sample raises.
+    Videos are decoded once, in their order; where segments overlap, the frames of the later one wait, in the size that
+    the model takes.
 
     Args:
         inputs: What is to be answered.
@@ -68,7 +69,7 @@ def _read_video(source: Source, frames_per_clip: int | None, image_size: int) ->
         numbers: Iterable[int] = count()
         if frames_per_clip is not None:
             numbers = choose_frames(0, count_frames(source.path) - 1, frames_per_clip)
-        for number, time, picture in read_frames(source.path, numbers):
+        for number, time, picture in read_frames(source.path, numbers, source.crop):
             yield Sample(source.name, source.clip, number, time), partial(resize, picture, image_size)
     except VideoError as error:
         yield Sample(source.name, source.clip, None, None), partial(_fail, error)
@@ -91,7 +92,7 @@ def _read_segments(
     waiting: dict[int, list[tuple[Sample, ReadPixels]]] = defaultdict(list)  # for the intervals before them
     current, fault = 0, None
     try:
-        for number, time, picture in read_frames(source.path, sorted(owners)):
+        for number, time, picture in read_frames(source.path, sorted(owners), source.crop):
             for place in owners[number]:
                 left[place].discard(number)
                 sample = Sample(source.name, source.name_clip(in_order[place]), number, time)

@@ -1,15 +1,14 @@
 """Which intervals of videos are to be answered, from CSV files."""
 
-import csv
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ..data.labels import canonical_id
+from ..data.segments import INTERVAL, find_fault, read_rows
 
 LABEL_FILE = "_label.csv"  # of one video, as in the MiGA release: `<video>_label.csv`
-START, END, VIDEO = ("start_frame", "start"), ("end_frame", "end"), ("video", "video_id")  # column names, in any case
 
 
 class Interval(NamedTuple):
@@ -29,17 +28,17 @@ class Interval(NamedTuple):
 def read_segments(path: str | os.PathLike, *, first_frame: int = 1) -> dict[int | str | None, list[Interval]]:
     """Read intervals of videos.
 
-    A file has a header with the columns `start_frame` and `end_frame` and, for several videos, `video`; more columns
-    do not matter. A file without header has the columns class, start and end, as the label files of the MiGA release
-    do; the class does not matter. It is of the video that its name tells, where that is `<video>_label.csv`. Of a
-    folder, all such files in it are read.
+    A file has a header with the columns `start_frame` and `end_frame` and, for several videos, `video` (or as else
+    these are called in `COLUMNS`); more columns do not matter. A file without header has the columns class, start and
+    end, as the label files of the MiGA release do; the class does not matter. It is of the video that its name tells,
+    where that is `<video>_label.csv`. Of a folder, all such files in it are read.
 
     Args:
         path: The file or folder.
         first_frame: What the files call the first frame of a video, 0 or 1; by default as in `prepare_imigue`.
 
     Returns:
-        Name of the video (a number where it is one, so that "0001" is "1"; None where the file does not tell) to its
+        Name of the video (a number where it is one, so that "0001" is 1; None where the file does not tell) to its
         intervals, in the order of the file.
 
     Raises:
@@ -55,7 +54,7 @@ def read_segments(path: str | os.PathLike, *, first_frame: int = 1) -> dict[int 
     segments: dict[int | str | None, list[Interval]] = {}
     origins: dict[int | str | None, Path] = {}
     for file in files:
-        for video, start, end in _read_rows(file, first_frame):
+        for video, start, end in _read_intervals(file, first_frame):
             if origins.setdefault(video, file) != file:
                 raise ValueError(f"Both {origins[video]} and {file} have segments of the video {video!r}: keep one.")
             intervals = segments.setdefault(video, [])
@@ -65,44 +64,11 @@ def read_segments(path: str | os.PathLike, *, first_frame: int = 1) -> dict[int 
     return segments
 
 
-def _read_rows(path: Path, first_frame: int) -> Iterator[tuple[int | str | None, int, int]]:
+def _read_intervals(path: Path, first_frame: int) -> Iterator[tuple[int | str | None, int, int]]:
     """Yield the video, the first and the last frame, from 0, of each row."""
     of_file = canonical_id(path.name.removesuffix(LABEL_FILE)) if path.name.endswith(LABEL_FILE) else None
-    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark first
-        reader = csv.reader(file, skipinitialspace=True)
-        columns: Mapping[str, int] = {"start": 1, "end": 2}
-        for cells in reader:
-            cells = [cell.strip() for cell in cells]
-            if reader.line_num == 1 and not any(cell.lstrip("-").isdecimal() for cell in cells):
-                columns = _read_header(cells, path)
-                continue
-            if not any(cells):
-                continue
-            where = f"Line {reader.line_num} of {path}, {','.join(cells)!r},"
-            if len(cells) <= max(columns.values()):
-                raise ValueError(f"{where} has {len(cells)} columns, and {max(columns.values()) + 1} are needed.")
-            start, end = cells[columns["start"]], cells[columns["end"]]
-            hint = "; where frames are counted from 0, say so with --first_frame 0" if start == "0" else ""
-            if not (start.isdecimal() and end.isdecimal() and first_frame <= int(start) <= int(end)):
-                raise ValueError(
-                    f"{where} tells no first and last frame: {start!r} and {end!r} must be whole numbers from "
-                    f"{first_frame} on, the first not above the last{hint}."
-                )
-            video = canonical_id(cells[columns["video"]]) if "video" in columns else of_file
-            yield video, int(start) - first_frame, int(end) - first_frame
-
-
-def _read_header(cells: list[str], path: Path) -> dict[str, int]:
-    found = {cell.lower(): number for number, cell in enumerate(cells)}
-    columns = {
-        names[-1] if names != VIDEO else "video": found[name]
-        for names in (START, END, VIDEO)
-        for name in names
-        if name in found
-    }
-    if not {"start", "end"} <= columns.keys():
-        raise ValueError(
-            f"{path} needs the columns start_frame and end_frame, and video where there are several; it has "
-            f"{', '.join(cells)}."
-        )
-    return columns
+    for where, cells in read_rows(path, INTERVAL, ("start", "end")):
+        if fault := find_fault(cells["start"], cells["end"], first_frame):
+            raise ValueError(f"In {where}: {fault}.")
+        video = canonical_id(cells["video"]) if "video" in cells else of_file
+        yield video, int(cells["start"]) - first_frame, int(cells["end"]) - first_frame

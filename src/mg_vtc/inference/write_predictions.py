@@ -16,7 +16,7 @@ from .prediction_files import Journal, write_predictions_file
 from .prediction_inputs import HASH_DIGITS, Inputs, list_sources, make_inputs
 from .submissions import name_samples, number_classes, write_submission
 
-INPUT_SETTINGS = ("segments", "first_frame", "frames_per_clip")
+INPUT_SETTINGS = ("segments", "first_frame", "frames_per_clip", "crop")
 
 
 class WrittenPredictions(NamedTuple):

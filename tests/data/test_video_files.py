@@ -1,0 +1,26 @@
+"""Videos are known by their names, where nothing can decode them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import pytest
+
+from mg_vtc.data.video_files import VIDEO_SUFFIXES, is_video
+
+
+@pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
+def test_decoder_knows_every_suffix(suffix):
+    assert any(suffix.removeprefix(".") in av.ContainerFormat(name).extensions for name in av.formats_available)
+
+
+def test_case_of_the_suffix_does_not_matter():
+    assert is_video(Path("videos/0001.MP4"))
+    assert not is_video(Path("videos.mp4/0001.jpg"))
+
+
+def test_names_are_known_without_the_extra():
+    code = "import sys; sys.modules['av'] = None; import mg_vtc.data.video_files, mg_vtc.inference.prediction_inputs"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
