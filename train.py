@@ -29,6 +29,7 @@ from transformers.utils import logging
 
 from mg_vtc import MgVtcModel, MgVtcTrainer
 from mg_vtc.cross_validation import SCORES, fold_folder, plan_fold, summarize_folds
+from mg_vtc.data.leaks import describe_leaks
 from mg_vtc.data.pictures import PictureDataset
 from mg_vtc.data.pixels import collate_pictures
 from mg_vtc.data.splits import SPLIT_MEANINGS
@@ -197,6 +198,8 @@ def summary(results: dict[str, float], folder: str) -> str:
         f"top-5  {results['eval_top5_accuracy']:6.1%}{five}",
         f"on {results['eval_samples']} pictures, {SPLIT_MEANINGS[split['split_by']]}",
     ]
+    if leaks := describe_leaks(split.get("leaks", {}).get("validation", {})):
+        lines.append(f"of these, {leaks}")
     if "best_epoch" in results:
         lines.append(f"The best epoch by these same pictures was kept: {results['best_epoch']:g}")
     elif "best_step" in results:
@@ -255,7 +258,8 @@ def cross_validate(arguments: list[str], recipe: Recipe) -> None:
                 print(f"fold {fold}, the {fold + 1}. of {recipe.data.num_folds}, in {fold_folder(recipe, fold)}")
             train(parse_recipe(plan))
     if recipe.training.process_index == 0:
-        scores = summarize_folds(recipe)
+        with refusing_in_one_line():
+            scores = summarize_folds(recipe)
         print(f"\nmean of {recipe.data.num_folds} folds ± standard deviation, in {recipe.training.output_dir}")
         print(SPLIT_MEANINGS[scores["split_by"]])
         if scores["chosen_on_these"]:

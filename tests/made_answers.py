@@ -66,6 +66,7 @@ def make_results(answers, **conditions):
             "leaky_by_design": False,
             "seed": 0,
             "num_pictures": len(answers.labels),
+            "num_training_rows": 0,
             "num_clips": None if answers.clips is None else len(set(answers.clips)),
             "num_classes": len(answers.class_names),
             "task": "zero-shot-image-classification",

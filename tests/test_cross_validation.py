@@ -64,10 +64,17 @@ def test_one_checkpoint_to_go_on_from_is_refused(command):
         plan_fold(*command("--resume_from_checkpoint", "runs/x/checkpoint-7"), 0)
 
 
+def write_fold(folder, score, train, validation):
+    write(folder, "all_results.json", dict.fromkeys(SCORES, score))
+    rows = {"train": train, "validation": validation}
+    sizes = {part: [7] * len(names) for part, names in rows.items()}
+    write(folder, "split.json", {"split_by": "clip", "num_bytes": sizes, **rows})
+
+
 def test_summary_is_the_mean_and_the_sample_deviation_of_the_folds(command, tmp_path):
     for fold, score in enumerate((0.5, 0.6, 0.8)):
-        write(tmp_path / "cv" / f"fold-{fold}", "all_results.json", dict.fromkeys(SCORES, score))
-        write(tmp_path / "cv" / f"fold-{fold}", "split.json", {"split_by": "clip"})
+        validation = "abc"[fold]
+        write_fold(tmp_path / "cv" / f"fold-{fold}", score, sorted({*"abc"} - {validation}), [validation])
     summary = summarize_folds(command()[1])
     assert summary == json.loads((tmp_path / "cv" / "cross_validation.json").read_text())
     assert (summary["split_by"], summary["chosen_on_these"]) == ("clip", False)
@@ -80,3 +87,12 @@ def test_summary_is_the_mean_and_the_sample_deviation_of_the_folds(command, tmp_
 def test_several_models_are_not_published_as_one(command):
     with pytest.raises(ValueError, match="push_to_hub publishes one model, and num_folds trains several"):
         plan_fold(*command("--push_to_hub", "--hub_model_id", "org/mg-vtc"), fold=0)
+
+
+@pytest.mark.parametrize(("train", "validation"), [("abd", "c"), ("bc", "a")])
+def test_folds_of_other_pictures_or_held_out_twice_have_no_mean(command, tmp_path, train, validation):
+    write_fold(tmp_path / "cv" / "fold-0", 0.5, ["b", "c"], ["a"])
+    write_fold(tmp_path / "cv" / "fold-1", 0.5, ["a", "c"], ["b"])
+    write_fold(tmp_path / "cv" / "fold-2", 0.5, list(train), list(validation))
+    with pytest.raises(ValueError, match=r"fold-2 in .* is of other pictures"):
+        summarize_folds(command()[1])

@@ -51,12 +51,16 @@ def summarize_folds(recipe: Recipe) -> dict[str, Any]:
     Returns:
         `num_folds`, `split_by`, whether checkpoints were `chosen_on_these` pictures and, for each score, `mean`, `std`
         and the `folds`' own, fractions in [0, 1].
+
+    Raises:
+        ValueError: The folds are not those of one set of pictures.
     """
     assert recipe.data.num_folds is not None
     folders = [fold_folder(recipe, fold) for fold in range(recipe.data.num_folds)]
     results = [json.loads((folder / RESULTS).read_text(encoding="utf-8")) for folder in folders]
-    split = json.loads((folders[0] / SPLIT).read_text(encoding="utf-8"))
-    summary: dict[str, Any] = {"num_folds": len(folders), "split_by": split["split_by"]}
+    splits = [json.loads((folder / SPLIT).read_text(encoding="utf-8")) for folder in folders]
+    _check_folds(splits, recipe.training.output_dir)
+    summary: dict[str, Any] = {"num_folds": len(folders), "split_by": splits[0]["split_by"]}
     summary["chosen_on_these"] = any("best_step" in result for result in results)
     for name in SCORES:
         scores = [result[name] for result in results]
@@ -64,3 +68,20 @@ def summarize_folds(recipe: Recipe) -> dict[str, Any]:
     path = Path(recipe.training.output_dir) / SUMMARY
     path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return summary
+
+
+def _check_folds(splits: list[dict[str, Any]], output_dir: str) -> None:
+    """Make sure that the folds share out one set of pictures, each of which at most one of them holds out."""
+    rows = [
+        {part: set(zip(split[part], split["num_bytes"][part], strict=True)) for part in ("train", "validation")}
+        for split in splits
+    ]
+    for fold, one in enumerate(rows):
+        held_out_before = set().union(*(other["validation"] for other in rows[:fold]))
+        if one["train"] | one["validation"] != rows[0]["train"] | rows[0]["validation"] or (
+            one["validation"] & held_out_before
+        ):
+            raise ValueError(
+                f"fold-{fold} in {output_dir} is of other pictures than those before it, which were changed since: a "
+                "mean of them would say nothing. Give the command with --overwrite_output_dir, or another folder."
+            )

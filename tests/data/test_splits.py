@@ -223,6 +223,31 @@ def test_fold_out_of_range_is_refused(num_folds, fold):
         split_fold(make_dataset([9, 9]), num_folds, fold, seed=0)
 
 
+@pytest.mark.filterwarnings("ignore:Classes with too few clips")  # there are more folds than clips of a class
+def test_folds_of_clips_have_like_sizes():
+    """Classes with fewer clips than folds, which come to other folds each."""
+    rows = make_grouped([[6] * 4] * 16 + [[6] * 5] * 16)
+    sizes = [len(split_fold(rows, 10, fold, seed=0, split_by="clip")["validation"]) for fold in range(10)]
+    assert sum(sizes) == len(rows)
+    assert max(sizes) <= 1.2 * min(sizes)
+
+
+def test_subject_whose_gestures_others_show_too_can_be_held_out():
+    """Two subjects have a gesture of their own and must be trained on; the third one need not."""
+    rows = mix(
+        [
+            (label, subject)
+            for subject, labels in (("a", (0, 1, 2)), ("b", (0, 1, 3)), ("c", (0, 1)))
+            for label in labels
+        ],
+        4,
+        "subject",
+    )
+    with pytest.warns(UserWarning, match="in training only: 'class 2', 'class 3'"):
+        split = split_stratified(rows, 0.3, seed=0, split_by="subject")
+    assert set(split["validation"]["subject"]) == {"c"}
+
+
 def test_same_seed_same_clips_other_seed_other_clips():
     dataset = make_grouped([[2] * 8, [2] * 8])
     first, second, other = (

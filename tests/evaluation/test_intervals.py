@@ -51,11 +51,25 @@ def test_resample_without_a_value_is_left_out_and_nothing_but_such_gives_nan():
     assert np.isnan([low[1], high[1]]).all()
 
 
-def test_interval_of_a_mean_equals_scipy():
+def test_interval_of_a_mean_equals_that_of_resamples_by_scipy():
     values = np.random.default_rng(1).exponential(size=200)
-    expected = scipy.stats.bootstrap((values,), np.mean, n_resamples=20000, method="percentile", rng=1)
+    resamples = scipy.stats.bootstrap((values,), np.mean, n_resamples=20000, rng=1).bootstrap_distribution
+    bias = scipy.stats.norm.ppf((resamples < values.mean()).mean())
+    expected = np.quantile(resamples, scipy.stats.norm.cdf(2 * bias + scipy.stats.norm.ppf([0.025, 0.975])))
     got = interval_of_mean(values, np.arange(200), num_resamples=20000)
-    assert got == pytest.approx(tuple(expected.confidence_interval), abs=0.01)
+    assert got == pytest.approx(tuple(expected), abs=0.01)
+
+
+def test_bias_of_the_resamples_is_taken_out():
+    """The largest of the values: no resample is above it, so plain percentiles lie below it."""
+    values = np.arange(30.0)
+    low, high = bootstrap_interval(lambda weights: np.array([values[weights > 0].max()]), np.arange(30))
+    assert high[0] == 29
+    assert low[0] > 27  # where plain percentiles begin at 26
+
+
+def test_single_clip_tells_nothing_about_others():
+    assert np.isnan(interval_of_mean(np.ones(8), np.zeros(8, dtype=int), num_resamples=50)).all()
 
 
 def test_only_clips_hold_the_true_accuracy_as_often_as_is_said():

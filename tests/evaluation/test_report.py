@@ -143,6 +143,13 @@ def test_leaks_are_told(write, leaks, told):
     assert ("leaks" in page.ids) == bool(leaks and leaks["near_duplicate"])
 
 
+def test_training_pictures_are_called_so(write):
+    _, page = write(make_answers(12, ["Folding arms", "Head up"]), split_by=None, num_training_rows=8)
+    assert "trained-on" in page.ids
+    assert "the model was trained on 8 of them" in page.text
+    assert "held out: none is on both sides" not in page.text
+
+
 def test_model_that_loses_to_a_constant_answer_is_called_so(tmp_path):
     answers = make_answers(12, ["Folding arms", "Head up"])
     for majority, expected in ((0.89, False), (0.9, True), (0.95, True)):

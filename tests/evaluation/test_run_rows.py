@@ -39,7 +39,9 @@ def test_rows_of_the_training_are_counted_when_they_are_asked_for():
     splits = make_splits(train=["a/0", "a/1", "a/2", "b/0", "b/1"])
     everything = choose_rows(splits, FRAME, "all")
     assert (len(everything.rows), everything.scored.num_training_rows, everything.scored.split_by) == (5, 3, None)
-    assert names_of(choose_rows(splits, FRAME, "train")) == FRAME["train"]
+    training = choose_rows(splits, FRAME, "train")
+    assert names_of(training) == FRAME["train"]
+    assert (training.scored.num_training_rows, training.scored.split_by) == (3, None)  # they were not held out
 
 
 def test_pictures_that_are_gone_since_are_no_doubt():

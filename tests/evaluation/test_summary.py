@@ -18,6 +18,8 @@ def results():
             "seed": 7,
             "num_pictures": 20,
             "num_clips": 5,
+            "num_training_rows": 0,
+            "leaks": {"same_clip": 20, "same_bytes": 0},
             "num_classes": 4,
             "task": "image-classification",
             "chosen_on_these": True,
@@ -45,14 +47,29 @@ def test_conditions_stand_above_the_scores(results):
         "runs/mine on pictures: 20 pictures of 5 clips, part validation, seed 7; 4 classes, image-classification"
     )
     assert "leaky by design" in lines[1]
-    assert "chosen on these pictures" in lines[2]
+    assert lines[2] == "of these, 20 are of clips that training pictures are of too"
+    assert "chosen on these pictures" in lines[3]
     assert "2000 resamples by clip" in lines[-1]
     assert "of the training rows" in lines[-1]
 
 
 def test_nothing_is_said_of_what_is_not_known(results):
     results["conditions"] |= {"split_by": None, "seed": None, "leaky_by_design": False, "chosen_on_these": False}
-    results["conditions"] |= {"num_clips": None, "part": "all"}
+    results["conditions"] |= {"num_clips": None, "part": "all", "leaks": None}
     lines = summarize(results).splitlines()
     assert lines[0] == "runs/mine on pictures: 20 pictures, part all; 4 classes, image-classification"
     assert lines[1] == ""
+
+
+def test_training_pictures_are_called_so(results):
+    results["conditions"] |= {"part": "train", "split_by": None, "num_training_rows": 20, "leaks": None}
+    lines = summarize(results).splitlines()
+    assert "trained on 20 of these pictures" in lines[1]
+    assert not [line for line in lines if "held out" in line]
+
+
+def test_score_without_an_interval_says_none(results):
+    results["scores"] = {"top1_accuracy": {"value": 1.0, "low": None, "high": None}}
+    assert [line.split()[2:] for line in summarize(results).splitlines() if line.startswith("top-1")] == [
+        ["100.0%", "none", "25.0%"]
+    ]

@@ -54,6 +54,11 @@ class Leak(NamedTuple):
         return f"{len(self.pairs)} {self.part} pictures {PHRASES[self.kind]} (such as {one!r} and {other!r})."
 
 
+def describe_leaks(counts: Mapping[str, int]) -> str:
+    """Return how many pictures are leaks of each kind, in words; empty where there are none."""
+    return ", ".join(f"{count} {PHRASES[kind]}" for kind, count in counts.items() if count)
+
+
 class _Prints(NamedTuple):
     """What pictures are compared by."""
 

@@ -173,8 +173,10 @@ def _share_out_in_order(counts_GC: np.ndarray, order: np.ndarray, targets_PC: np
     """Part of each group, (num_groups,), and the chi-square distance to `targets_PC`."""
     parts_G = np.full(len(counts_GC), TRAINING_ONLY)
     sizes_PC = np.zeros_like(targets_PC)
+    kept_C = np.delete(counts_GC, order, axis=0).any(axis=0)  # in training whatever comes
     remaining_C = (counts_GC[order] > 0).sum(axis=0)  # groups that are still to come
-    only_part_C = np.full(counts_GC.shape[1], NO_PART)  # where all groups of a class are so far
+    # where all groups of a class are so far; of two parts training is the second
+    only_part_C = np.where(kept_C, SEVERAL_PARTS if len(targets_PC) > 2 else 1, NO_PART)
     for group in order:
         classes = np.flatnonzero(counts_GC[group])
         added, size_P1, target_PC = counts_GC[group, classes], sizes_PC[:, classes], targets_PC[:, classes]
@@ -185,7 +187,8 @@ def _share_out_in_order(counts_GC: np.ndarray, order: np.ndarray, targets_PC: np
         cost_P[forbidden[forbidden >= 0]] = np.inf
         if np.isinf(cost_P).all():  # whichever part it came to, a class would be missing elsewhere
             continue
-        part = int(cost_P.argmin())
+        filled_P = sizes_PC.sum(axis=1) / targets_PC.sum(axis=1)
+        part = int(np.lexsort((filled_P, cost_P.round(9)))[0])  # of equals the emptiest
         parts_G[group] = part
         sizes_PC[part, classes] += added
         first = only_part_C[classes] == NO_PART

@@ -153,7 +153,8 @@ def draw_reliability(bins: Sequence[dict[str, Any]]) -> Figure:
 
     Args:
         bins: `low` and `high` confidence of each, the mean `confidence` and the `accuracy` of its pictures (None where
-            there are none), the interval of that from `accuracy_low` to `accuracy_high`, and their `count`.
+            there are none), the interval of that from `accuracy_low` to `accuracy_high` (None for none), and their
+            `count`.
     """
     filled = [one for one in bins if one["count"]]
     figure = new_figure(NARROW, 440)
@@ -163,8 +164,9 @@ def draw_reliability(bins: Sequence[dict[str, Any]]) -> Figure:
     main.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
     main.bar(lows, [one["accuracy"] for one in filled], widths, align="edge", color=RIGHT, alpha=0.3)
     points = [one["confidence"] for one in filled], [one["accuracy"] for one in filled]
-    bounds = [one["accuracy_low"] for one in filled], [one["accuracy_high"] for one in filled]
-    main.vlines(points[0], *bounds, color=RIGHT, linewidth=1, clip_on=False)
+    sure = [one for one in filled if one["accuracy_low"] is not None]
+    bounds = [one["accuracy_low"] for one in sure], [one["accuracy_high"] for one in sure]
+    main.vlines([one["confidence"] for one in sure], *bounds, color=RIGHT, linewidth=1, clip_on=False)
     main.plot(*points, "o-", color=RIGHT, linewidth=1.5, markersize=5, clip_on=False)
     main.set(xlim=(0, 1), ylim=(0, 1), ylabel="right answers")
     for axis in (main.xaxis, main.yaxis):

@@ -1,6 +1,7 @@
 """How sure a score is: bootstrap intervals, resampled by clip where the rows are frames of clips."""
 
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 
 import numpy as np
 
@@ -16,11 +17,14 @@ def bootstrap_interval(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval of statistics of rows, by the (cluster) bootstrap.
+    """Bias-corrected percentile interval of statistics of rows, by the (cluster) bootstrap.
 
     Whole groups are drawn with replacement, as many as there are (Efron and Tibshirani, "An Introduction to the
     Bootstrap", 1993, chapters 8 and 13). Frames of one clip are all but copies of each other: drawn one by one they
-    would count as that much evidence, and the interval be too narrow.
+    would count as that much evidence, and the interval be too narrow. Resamples of a statistic that drops what a
+    resample lacks, as a mean over classes does, lie to one side of its value; the percentiles are moved by twice the
+    normal quantile of the share that lies below it (Efron, "Nonparametric standard errors and confidence intervals",
+    1981).
 
     Args:
         statistic: Takes how often each row was drawn, float64 (num_rows,), and gives statistics (num_statistics,);
@@ -31,7 +35,8 @@ def bootstrap_interval(
         seed: The interval is a function of the rows and of this number.
 
     Returns:
-        Lower and upper bounds, each float64 (num_statistics,); NaN where no resample gave a value.
+        Lower and upper bounds, each float64 (num_statistics,); NaN where no resample gave a value, and for a single
+        group, which tells nothing about others.
     """
     rng = np.random.default_rng(seed)
     num_groups = int(groups.max()) + 1
@@ -40,11 +45,21 @@ def bootstrap_interval(
         counts = np.bincount(rng.integers(num_groups, size=num_groups), minlength=num_groups)  # (num_groups,)
         drawn.append(statistic(counts.astype(np.float64)[groups]))
     samples = np.stack(drawn)  # (num_resamples, num_statistics)
+    values = statistic(np.ones(len(groups)))  # (num_statistics,)
     bounds = np.full((2, samples.shape[1]), np.nan)
-    known = ~np.isnan(samples).all(axis=0)  # (num_statistics,)
-    tails = [50 * (1 - level), 50 * (1 + level)]  # percent
-    bounds[:, known] = np.nanpercentile(samples[:, known], tails, axis=0)
+    for column in np.flatnonzero(~np.isnan(samples).all(axis=0)) if num_groups > 1 else ():
+        known = samples[~np.isnan(samples[:, column]), column]
+        bounds[:, column] = np.percentile(known, _percents(known, values[column], level))
     return bounds[0], bounds[1]
+
+
+def _percents(samples: np.ndarray, value: float, level: float) -> list[float]:
+    """Which percentiles of the resamples are the bounds; a resample that is equal counts half as below."""
+    normal = NormalDist()
+    below = (np.mean(samples < value) + np.mean(samples <= value)) / 2
+    half = 0.5 / len(samples)
+    bias = normal.inv_cdf(float(np.clip(below, half, 1 - half)))
+    return [100 * normal.cdf(2 * bias + normal.inv_cdf((1 + sign * level) / 2)) for sign in (-1, 1)]
 
 
 def number_groups(num_rows: int, clips: Sequence[str] | None) -> np.ndarray:

@@ -50,9 +50,9 @@ def describe_results(
         how: Further conditions: `task` and `prompt_template`.
 
     Returns:
-        `model`, `data`, `conditions`, `scores` (each with `value`, `low` and `high`), `baselines`, `classes` (a row a
-        class; null where undefined) and `calibration` (a row a bin that is not empty, from low to high confidence).
-        All of it is JSON.
+        `model`, `data`, `conditions`, `scores` (each with `value` and, null for a single clip, `low` and `high`),
+        `baselines`, `classes` (a row a class; null where undefined) and `calibration` (a row a bin that is not empty,
+        from low to high confidence). All of it is JSON.
     """
     return {
         "model": model,
@@ -95,7 +95,10 @@ def _describe_scores(answers: Answers, train_labels: np.ndarray | None) -> dict[
     num_answers = np.bincount(predicted + 1, minlength=len(answers.class_names) + 1)[1:]  # (num_classes,)
     by_class = zip(answers.class_names, *(column.tolist() for column in scores.classes), num_answers, strict=True)
     return {
-        "scores": {name: interval._asdict() for name, interval in scores.intervals.items()},
+        "scores": {
+            name: {bound: _or_null(value) for bound, value in interval._asdict().items()}
+            for name, interval in scores.intervals.items()
+        },
         "baselines": {
             "majority_class": {
                 "top1_accuracy": baselines["baseline_majority_class_top1_accuracy"],
@@ -120,6 +123,11 @@ def _describe_scores(answers: Answers, train_labels: np.ndarray | None) -> dict[
     }
 
 
+def _or_null(number: float) -> float | None:
+    """JSON has no NaN, which a bound is where there is no interval."""
+    return None if np.isnan(number) else number
+
+
 def _describe_bins(scores: Scores) -> list[dict[str, Any]]:
     """The bins that have a row, from low to high confidence: their bounds, and the accuracy with its interval."""
     columns = [*(column.tolist() for column in scores.bins), scores.bin_low.tolist(), scores.bin_high.tolist()]
@@ -129,8 +137,8 @@ def _describe_bins(scores: Scores) -> list[dict[str, Any]]:
             "high": (number + 1) / NUM_BINS,
             "confidence": confidence,
             "accuracy": accuracy,
-            "accuracy_low": low,
-            "accuracy_high": high,
+            "accuracy_low": _or_null(low),
+            "accuracy_high": _or_null(high),
             "count": int(count),
         }
         for number, (confidence, accuracy, count, low, high) in enumerate(zip(*columns, strict=True))

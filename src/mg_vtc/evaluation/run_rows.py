@@ -37,7 +37,7 @@ class ScoredPart(NamedTuple):
     Attributes:
         part: "train", "validation", "test" or "all".
         of_run: Whether the run had them as this part.
-        split_by: How the part came to be: as the run says, "given" for a split of the data, None for all rows.
+        split_by: How the part was held out: as the run says, "given" for a split of the data, None where it was not.
         num_training_rows: How many of them the run was trained on.
         train_labels: Class ids of all rows that the run was trained on; None where they are not among the data.
     """
@@ -126,7 +126,7 @@ def choose_rows(splits: DatasetDict, run: Mapping[str, Any], part: str | None = 
     of_run = part != "all" and any(len(rows) for rows in selected.values())
     split_by = None
     if of_run:
-        split_by = "given" if part == "test" else run["split_by"]
+        split_by = {"train": None, "test": "given"}.get(part, run["split_by"])
     elif part != "all":
         if part not in splits:
             raise ValueError(f"The data have no part {part!r}, only {', '.join(splits)}; --part all takes all rows.")

@@ -15,7 +15,7 @@ SCORE_NAMES = ("top1_accuracy", "top5_accuracy", "mean_class_accuracy", "macro_f
 
 
 class Interval(NamedTuple):
-    """A score and its 95 % bootstrap percentile interval, fractions in [0, 1]."""
+    """A score and its 95 % bootstrap interval, fractions in [0, 1]; the bounds are NaN where there is none."""
 
     value: float
     low: float

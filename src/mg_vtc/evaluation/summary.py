@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..data.leaks import describe_leaks
 from ..data.splits import SPLIT_MEANINGS
 
 TITLES = {
@@ -27,7 +28,7 @@ def summarize(results: dict[str, Any]) -> str:
     }
     lines = [*_describe(results), "", f"{'score':28}{'value':>7}{'95 % interval':>18}{'constant answer':>18}"]
     for name, score in results["scores"].items():
-        interval = f"{score['low']:.1%} to {score['high']:.1%}"
+        interval = "none" if score["low"] is None else f"{score['low']:.1%} to {score['high']:.1%}"
         constant = f"{baselines[name]:.1%}" if name in baselines else ""
         lines.append(f"{TITLES[name]:28}{score['value']:7.1%}{interval:>18}{constant:>18}".rstrip())
     conditions = results["conditions"]
@@ -48,6 +49,13 @@ def _describe(results: dict[str, Any]) -> list[str]:
     ]
     if conditions["split_by"] not in (None, "given"):
         lines.append(SPLIT_MEANINGS[conditions["split_by"]])
+    if conditions["num_training_rows"]:
+        lines.append(
+            f"the model was trained on {conditions['num_training_rows']} of these pictures: its scores on them say "
+            "what it remembers"
+        )
+    if leaks := describe_leaks(conditions["leaks"] or {}):
+        lines.append(f"of these, {leaks}")
     if conditions["chosen_on_these"]:
         lines.append("the best checkpoint was chosen on these pictures, so the scores are too high")
     return lines

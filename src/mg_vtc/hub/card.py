@@ -142,7 +142,8 @@ def _list_scores(results: dict[str, Any], recipe: dict[str, Any]) -> list[EvalRe
     entries = []
     for score, (metric, name) in METRICS.items():
         value, low, high = (results["scores"][score][bound] for bound in ("value", "low", "high"))
-        interval = f"95 % interval {low:.3f} to {high:.3f} by {conditions['interval']['resampled_by']}"
+        by = conditions["interval"]["resampled_by"]
+        interval = f"95 % interval {low:.3f} to {high:.3f} by {by}" if low is not None else "no interval"
         entries.append(
             EvalResult(**where, metric_type=metric, metric_value=round(value, 4), metric_name=f"{name} ({interval})")
         )
