@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_api
 
 TOKEN, STRANGER = "hf_" + "a" * 34, "hf_" + "b" * 34
 LFS_SUFFIXES = (".safetensors", ".bin", ".pt", ".onnx", ".png")
@@ -380,4 +380,5 @@ def speak_to(hub, patch, home):
     settings |= {"HF_HUB_DISABLE_TELEMETRY": True, "HF_TOKEN_PATH": str(home / "absent")}
     for name, value in settings.items():
         patch.setattr(constants, name, value)
+    patch.setattr(hf_api.api, "endpoint", hub.address)  # which it read when it was made
     patch.setenv("HF_TOKEN", TOKEN)

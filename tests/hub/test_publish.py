@@ -6,10 +6,11 @@ import stat
 import pytest
 from huggingface_hub import constants
 from local_hub import STRANGER, TOKEN, File, Repo
-from test_upload import EXPECTED
 
 from mg_vtc import publish
 from mg_vtc.hub.publish import prepare_repo
+
+from .test_upload import EXPECTED
 
 
 def test_push_is_one_commit_of_the_list_and_its_page_is_told(hub_client, finished_run):
