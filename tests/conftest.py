@@ -107,6 +107,14 @@ def picture_folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def picture(tmp_path_factory) -> Path:
+    """A picture of noise, 50 x 40 pixels."""
+    path = tmp_path_factory.mktemp("picture") / "picture.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
+    return path
+
+
 @pytest.fixture
 def tiny_recipe(tmp_path) -> str:
     """A recipe of towers that are trained in seconds, where benchmarks take configs/small.yaml."""

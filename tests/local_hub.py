@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 from huggingface_hub import constants, hf_api
+from transformers.utils import hub as transformers_hub
 
 TOKEN, STRANGER = "hf_" + "a" * 34, "hf_" + "b" * 34
 LFS_SUFFIXES = (".safetensors", ".bin", ".pt", ".onnx", ".png")
@@ -378,7 +379,9 @@ def speak_to(hub, patch, home):
     settings = {"ENDPOINT": hub.address, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}
     settings |= {"HUGGINGFACE_CO_URL_TEMPLATE": hub.address + "/{repo_id}/resolve/{revision}/{filename}"}
     settings |= {"HF_HUB_DISABLE_TELEMETRY": True, "HF_TOKEN_PATH": str(home / "absent")}
+    settings |= {"HF_HUB_CACHE": str(home / "hub_cache")}  # with nothing of an earlier test, nor of the user's
     for name, value in settings.items():
         patch.setattr(constants, name, value)
-    patch.setattr(hf_api.api, "endpoint", hub.address)  # which it read when it was made
+    patch.setattr(hf_api.api, "endpoint", hub.address)  # which it read when it was made,
+    patch.setattr(transformers_hub, "_hf_api", None)  # and so did that of transformers, which is made again
     patch.setenv("HF_TOKEN", TOKEN)

@@ -18,6 +18,7 @@ from mg_vtc import MgVtcConfig, MgVtcModel, load_image_folder
 from mg_vtc.processing import build_processor
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+BOUNDARY = "picture"
 NO_BROWSER = None if CHROMIUM and DRIVER else "no Chromium with its driver on this machine"
 
 
@@ -56,12 +57,12 @@ def free_port():
 
 
 @contextmanager
-def serving(*command, port, cwd, **environment):
+def serving(*command, port, cwd, inherited=os.environ, **environment):
     """Start a command that serves a page, and give the process once the page is there."""
     process = subprocess.Popen(
         [str(word) for word in command],
         cwd=cwd,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        env=dict(inherited) | {"OMP_NUM_THREADS": "1"} | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -85,6 +86,41 @@ def is_served(port):
             return answer.status == 200
     except (ConnectionError, urllib.error.URLError):
         return False
+
+
+def upload(port, content):
+    """Where the server put a file that it was sent."""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="face.png"\r\n\r\n'
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/gradio_api/upload",
+        data=head.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode(),
+        headers={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)[0]
+
+
+def click(port, button, values):
+    """What a click gives back for the fields of the page, asked for as the page itself asks, without a browser."""
+    address = f"http://127.0.0.1:{port}"
+    with urllib.request.urlopen(f"{address}/config", timeout=30) as answer:
+        page = json.load(answer)
+    (clicked,) = (part["id"] for part in page["components"] if part["props"].get("elem_id") == button)
+    (event,) = (event["id"] for event in page["dependencies"] if [clicked, "click"] in event["targets"])
+    question = {"data": values, "fn_index": event, "session_hash": "visit"}
+    request = urllib.request.Request(
+        f"{address}/gradio_api/queue/join",
+        data=json.dumps(question).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    urllib.request.urlopen(request, timeout=30).close()
+    with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash=visit", timeout=60) as lines:
+        for line in lines:
+            told = json.loads(line.removeprefix(b"data: ")) if line.strip() else {}
+            if told.get("msg") == "process_completed":
+                assert told["success"], told
+                return told["output"]["data"]
+    raise AssertionError("the page gave no answer")
 
 
 def open_browser(profile):

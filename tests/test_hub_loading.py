@@ -5,12 +5,10 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_RESNET
 from doors import OPEN_DOORS, WITH_PACKAGE, WITHOUT_PACKAGE
-from PIL import Image
 
 from mg_vtc import MgVtcConfig, MgVtcModel
 from mg_vtc.processing import build_processor
@@ -55,13 +53,6 @@ def open_doors(run_elsewhere, picture):
         return json.loads(done.stdout)
 
     return run
-
-
-@pytest.fixture(scope="module")
-def picture(tmp_path_factory):
-    path = tmp_path_factory.mktemp("picture") / "picture.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
-    return path
 
 
 @pytest.fixture(scope="module")

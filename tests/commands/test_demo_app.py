@@ -1,27 +1,11 @@
 """`mg-vtc demo-app`: what it prints, what it leaves, what it refuses."""
 
-import json
 import signal
 import socket
 import sys
-import urllib.request
 
 import pytest
-from pages import free_port, serving
-
-BOUNDARY = "picture"
-
-
-def upload(port, content):
-    """Where the server put a file that it was sent."""
-    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="face.png"\r\n\r\n'
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/gradio_api/upload",
-        data=head.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode(),
-        headers={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)[0]
+from pages import free_port, serving, upload
 
 
 def test_page_is_for_this_machine_alone_and_leaves_nothing_when_ctrl_c_stops_it(two_class_run, tmp_path):

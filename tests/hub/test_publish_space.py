@@ -1,15 +1,20 @@
 """Claims about a Space's files, and what is refused before anything is published."""
 
+import os
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
-from huggingface_hub import SpaceCard
+from huggingface_hub import SpaceCard, snapshot_download
+from local_hub import client_environment
+from pages import click, free_port, serving, upload
 
 from mg_vtc import publish, publish_space
 from mg_vtc.hub.publish import prepare_repo
 from mg_vtc.hub.publish_space import OURS, PACKAGE, collect_space
+from mg_vtc.space.answers import GestureModel, open_picture
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,3 +108,33 @@ def test_space_needs_a_token_and_a_name(published, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(OSError, match="There is no token of the Hub to publish org/space with"):
         publish_space("org/mg-vtc", "org/space")
+
+
+def test_publishing_what_is_there_changes_nothing(published):
+    publish_space("org/mg-vtc", "org/space")
+    first = dict(published.repos["spaces/org/space"].messages)
+    assert list(first.values()) == ["initial commit", "Show org/mg-vtc"]
+    publish_space("org/mg-vtc", "org/space")
+    assert published.repos["spaces/org/space"].messages == first
+
+
+def test_published_space_answers_with_the_model_of_the_hub(published, finished_run, picture_folder, tmp_path):
+    """The app alone in its folder, with an empty cache: its package is its own, and its model comes from the Hub."""
+    publish_space("org/mg-vtc", "org/space")
+    folder = Path(snapshot_download("org/space", repo_type="space", local_dir=tmp_path / "space"))
+    revision = published.repos["org/mg-vtc"].branches["main"]
+    assert not list(folder.rglob("*.pyc"))
+    picture, port = next(picture_folder.rglob("*.png")), free_port()
+    settings = {"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "", "GRADIO_SERVER_PORT": str(port)}
+    settings |= {"GRADIO_TEMP_DIR": str(tmp_path / "shown")}
+    visitor = client_environment(os.environ, published, tmp_path / "home", token=None)
+    published.requests.clear()
+    with serving(sys.executable, "app.py", port=port, cwd=folder, inherited=visitor, **settings):
+        file = {"path": upload(port, picture.read_bytes()), "meta": {"_type": "gradio.FileData"}}
+        _, answer, _, _ = click(port, "ask", [file, ""])
+    assert ("HEAD", f"/org/mg-vtc/resolve/{revision}/model.safetensors") in published.requests
+    # compiled beside its source where it was imported from, which is there and not where this package is installed
+    assert list((folder / OURS).parent.glob("__pycache__/page.*.pyc"))
+    expected, _ = GestureModel(str(finished_run)).answer(open_picture(picture), [])
+    scores = {row["label"]: row["confidence"] for row in answer["confidences"]}
+    assert scores == pytest.approx(expected, abs=1e-5)
