@@ -10,6 +10,7 @@ from datasets import Dataset, DatasetDict
 from .data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders
 from .data.augmentation import Augmentation
 from .data.cache import PictureCache
+from .data.image_folder import PARTS
 from .data.leaks import count_bytes, find_leaks
 from .data.pictures import PictureDataset
 from .data.shards import load_stream
@@ -17,8 +18,6 @@ from .data.splits import split_fold, split_stratified
 from .data.stream import PictureStream
 from .recipe import DataArguments
 from .training_args import MgVtcTrainingArguments
-
-PARTS = ("train", "validation", "test")
 
 
 class RunData(NamedTuple):

@@ -21,6 +21,7 @@ SPLIT_NAMES = (
     | dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
     | dict.fromkeys(("test", "testing"), "test")
 )
+PARTS = ("train", "validation", "test")  # of a data set and of a run, in this order
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # left by file managers; compared in lower case
 
 

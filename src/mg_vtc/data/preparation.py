@@ -20,12 +20,12 @@ from tqdm.auto import tqdm
 
 from .cache import replace_when_whole
 from .frames import JPEG_QUALITY, PastEndError
+from .image_folder import PARTS
 from .labels import shorten
 from .release import Choices, PicturePart, Release, VideoPart
 from .video import VideoError
 from .writers import WRITERS, Columns
 
-SPLITS = ("train", "validation", "test")
 SETTINGS = "prepare.json"
 DONE = ".prepared"  # within the folder: `<split>/<part>.parquet`, the metadata of each part that is complete
 VERSION = 1  # of what is written: raised, folders of before are not gone on with
@@ -253,7 +253,7 @@ def _finish(jobs: list[_Job], out: Path, release: Release) -> None:
 
 
 def _sort(jobs: list[_Job]) -> list[_Job]:
-    return sorted(jobs, key=lambda job: (SPLITS.index(job.part.split), job.part.name))
+    return sorted(jobs, key=lambda job: (PARTS.index(job.part.split), job.part.name))
 
 
 def _count(jobs: list[_Job]) -> tuple[list[SplitCount], list[str]]:

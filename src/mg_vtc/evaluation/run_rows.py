@@ -11,10 +11,9 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from huggingface_hub import snapshot_download
 from transformers.trainer import TRAINER_STATE_NAME
 
+from ..data.image_folder import PARTS
 from ..data.leaks import count_bytes
 from ..run_folder import RECIPE, SPLIT
-
-PARTS = ("train", "validation", "test")
 
 
 class RunRecords(NamedTuple):

@@ -15,8 +15,8 @@ OURS = f"{PACKAGE.name}/space/page.py"  # in every Space of ours, and in no othe
 def publish_space(model_id: str, space_id: str, *, private: bool | None = None) -> str:
     """Publish a Space on which a model of the Hub is tried; a Space of ours that is there is brought up to date.
 
-    It runs on the Hub's free hardware, and reads the model from its repository when it starts, a private one with a
-    token in the Space's secret `HF_TOKEN`.
+    It runs on the hardware that the Hub gives it by default, and reads the model from its repository when it starts, a
+    private one with a token in the Space's secret `HF_TOKEN`.
 
     Args:
         model_id: Repository of a model of this package, such as "org/mg-vtc".

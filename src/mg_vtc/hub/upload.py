@@ -10,13 +10,10 @@ from huggingface_hub import get_token
 from transformers.dynamic_module_utils import get_relative_imports
 
 from ..provenance import without_places
-from ..run_folder import RECIPE, RESULTS
+from ..run_folder import CARD, RECIPE, RESULTS
 from .repo_id import with_repo_id
 
-CONFIG, WEIGHTS, CARD, HANDLER, REQUIREMENTS = (
-    *("config.json", "model.safetensors", "README.md"),
-    *("handler.py", "requirements.txt"),
-)
+CONFIG, WEIGHTS, HANDLER, REQUIREMENTS = "config.json", "model.safetensors", "handler.py", "requirements.txt"
 PROCESSOR, OLDER_PROCESSOR = "processor_config.json", "preprocessor_config.json"
 TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),

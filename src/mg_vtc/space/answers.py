@@ -23,7 +23,7 @@ HEAT_COLOUR = (225, 29, 72)
 class Answer(NamedTuple):
     """What a model says about a picture.
 
-    Args:
+    Attributes:
         scores: Probability of each name among all of them, in their order.
         heat: Where the picture spoke for the likeliest name, `(h, w)` from 0 to 1; `None` where the tower keeps no
             positions.

@@ -20,7 +20,8 @@ def serve_page(model_id: str, port: int | None = None) -> Iterator[str]:
         model_id: Folder or Hub id of a model of this package.
         port: Where, from 1 to 65535; by default the first that is free from 7860 on.
 
-    Yields: Its address.
+    Yields:
+        Its address.
 
     Raises:
         OSError: There is no such model within reach, or no free port.
