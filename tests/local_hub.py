@@ -123,6 +123,7 @@ class Handler(BaseHTTPRequestHandler):
         ("GET", r"/lfs/(?P<oid>\w+)", "lfs_get"),
         ("GET", rf"{api}(?:/revision/(?P<revision>[^/]+))?", "info"),
         ("GET", rf"{api}/tree/(?P<revision>[^/]+)(?:/(?P<path>.+))?", "tree"),
+        ("GET", rf"{api}/auth-check/write", "may_write"),
         ("GET", rf"/{named}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", "resolve"),
     )
 
@@ -196,6 +197,10 @@ class Handler(BaseHTTPRequestHandler):
         repo = self.hub.repos[name] = Repo(private=wanted.get("visibility") == "private")
         repo.commit("main", {".gitattributes": File(b"*.safetensors filter=lfs\n")}, "initial commit")
         return self.answer({"url": f"{self.address}/{name}", "name": name})
+
+    def may_write(self, name):
+        self.hub.writable(name, self.token)
+        self.answer({})
 
     def validate_yaml(self):
         content = json.loads(self.body())["content"]

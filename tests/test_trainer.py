@@ -6,6 +6,7 @@ import stat
 import pytest
 import torch
 from conftest import TINY_VIT, make_rows
+from local_hub import Repo
 from torch import nn
 from transformers import AutoConfig, AutoModel, GPT2Config
 
@@ -428,7 +429,11 @@ def test_model_without_a_card_is_not_published(hub_client, make_trainer):
     assert hub_client.files("org/mg-vtc").keys() == {".gitattributes"}
 
 
-def test_no_permission_is_told_before_the_training(hub_client, make_trainer):
+@pytest.mark.parametrize("taken", [False, True])
+def test_no_permission_is_told_before_the_training(hub_client, make_trainer, taken):
+    if taken:  # which the client then finds there, and takes for made
+        hub_client.repos["other/mg-vtc"] = Repo()
+        hub_client.repos["other/mg-vtc"].commit("main", {}, "theirs")
     with pytest.raises(OSError, match="may not write to other/mg-vtc"):
         make_trainer(push_to_hub=True, hub_model_id="other/mg-vtc")
 

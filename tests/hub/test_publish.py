@@ -96,6 +96,14 @@ def test_name_of_somebody_else(hub_client, finished_run, monkeypatch):
     assert "org/new" not in hub_client.repos
 
 
+@pytest.mark.parametrize(("key", "space_sdk"), [("stranger/taken", None), ("spaces/stranger/taken", "gradio")])
+def test_public_repository_of_somebody_else_is_found_before_anything_is_sent(hub_client, key, space_sdk):
+    hub_client.repos[key] = Repo()
+    hub_client.repos[key].commit("main", {"README.md": File(b"theirs")}, "theirs")
+    with pytest.raises(OSError, match="may not write to stranger/taken: the name is somebody else's"):
+        prepare_repo("stranger/taken", space_sdk=space_sdk)
+
+
 def test_private_repository_of_somebody_else(hub_client, finished_run, monkeypatch):
     hub_client.repos["stranger/mg-vtc"] = Repo(private=True)
     with pytest.raises(OSError, match="may not write to stranger/mg-vtc"):

@@ -88,8 +88,10 @@ def prepare_repo(repo_id: str, *, private: bool | None = None, space_sdk: str | 
     if get_token() is None:
         raise OSError(f"There is no token of the Hub to publish {repo_id} with: {LOG_IN}.")
     with explaining(repo_id):
-        kind = "model" if space_sdk is None else "space"
-        return str(HfApi().create_repo(repo_id, repo_type=kind, space_sdk=space_sdk, private=private, exist_ok=True))
+        api, kind = HfApi(), "model" if space_sdk is None else "space"
+        page = api.create_repo(repo_id, repo_type=kind, space_sdk=space_sdk, private=private, exist_ok=True)
+        api.auth_check(repo_id, repo_type=kind, write=True)  # as one of somebody else's is there, too
+    return str(page)
 
 
 @contextmanager
