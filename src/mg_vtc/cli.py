@@ -47,7 +47,7 @@ def _build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for command in (prepare, evaluate, predict, export, publish, demo_app, publish_space):
+    for command in (prepare, evaluate, predict, export, demo_app, publish, publish_space):
         command.add_parser(verbs)
     return parser
 

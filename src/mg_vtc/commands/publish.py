@@ -8,9 +8,10 @@ from typing import Any
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "publish",
-        help="upload a model to the Hub",
+        help="put the model of a run on the Hub: its page, and what an endpoint needs",
         description="Upload the model of a finished run to the Hub, in one commit: weights, configuration, processor, "
-        "code, card and what an endpoint needs. No checkpoint goes with it, and no picture of the data.",
+        "code, card and what an endpoint needs. No checkpoint goes with it, and no picture of the data. An endpoint "
+        "is then made on the model's page (Deploy), and a Space by mg-vtc publish-space.",
         allow_abbrev=False,
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="folder of a run")
@@ -32,3 +33,6 @@ def _publish(options: argparse.Namespace) -> None:
         commit_message=options.commit_message,
     )
     print(page)
+    if options.revision is None:  # a Space reads the main branch
+        space = f"mg-vtc publish-space {options.repo_id} {options.repo_id}-space"
+        print(f"Next: an endpoint, by Deploy > Inference Endpoints on that page; a Space, by {space}")

@@ -7,8 +7,9 @@ from typing import Any
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "publish-space",
-        help="make a Space of the Hub on which a published model is tried",
-        description="Publish the page of demo-app as a Space of the Hub, for a model that is on the Hub.",
+        help="make a Space of the Hub, on which a model is tried that publish has put there",
+        description="Publish the page of demo-app as a Space of the Hub. The Space reads its model from the Hub, so "
+        "mg-vtc publish comes first; a private model is read with a token in the Space's secret HF_TOKEN.",
         allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL_ID", help="the model's repository, such as org/mg-vtc")
