@@ -67,8 +67,8 @@ def test_one_checkpoint_to_go_on_from_is_refused(command):
 def write_fold(folder, score, train, validation):
     write(folder, "all_results.json", dict.fromkeys(SCORES, score))
     rows = {"train": train, "validation": validation}
-    sizes = {part: [7] * len(names) for part, names in rows.items()}
-    write(folder, "split.json", {"split_by": "clip", "num_bytes": sizes, **rows})
+    digests = {part: ["7f"] * len(names) for part, names in rows.items()}
+    write(folder, "split.json", {"split_by": "clip", "digests": digests, **rows})
 
 
 def test_summary_is_the_mean_and_the_sample_deviation_of_the_folds(command, tmp_path):
@@ -94,5 +94,16 @@ def test_folds_of_other_pictures_or_held_out_twice_have_no_mean(command, tmp_pat
     write_fold(tmp_path / "cv" / "fold-0", 0.5, ["b", "c"], ["a"])
     write_fold(tmp_path / "cv" / "fold-1", 0.5, ["a", "c"], ["b"])
     write_fold(tmp_path / "cv" / "fold-2", 0.5, list(train), list(validation))
+    with pytest.raises(ValueError, match=r"fold-2 in .* is of other pictures"):
+        summarize_folds(command()[1])
+
+
+def test_folds_of_an_older_version_are_compared_by_the_names_of_their_pictures(command, tmp_path):
+    for fold in range(3):
+        rows = {"train": sorted({*"abc"} - {"abc"[fold]}), "validation": ["abc"[fold]]}
+        write_fold(tmp_path / "cv" / f"fold-{fold}", 0.5, **rows)
+        write(tmp_path / "cv" / f"fold-{fold}", "split.json", {"split_by": "clip", **rows})
+    assert summarize_folds(command()[1])["eval_top1_accuracy"]["mean"] == 0.5
+    write(tmp_path / "cv" / "fold-2", "split.json", {"split_by": "clip", "train": ["a", "d"], "validation": ["c"]})
     with pytest.raises(ValueError, match=r"fold-2 in .* is of other pictures"):
         summarize_folds(command()[1])

@@ -72,8 +72,12 @@ def summarize_folds(recipe: Recipe) -> dict[str, Any]:
 
 def _check_folds(splits: list[dict[str, Any]], output_dir: str) -> None:
     """Make sure that the folds share out one set of pictures, each of which at most one of them holds out."""
+    has_digests = all("digests" in split for split in splits)  # not so in folds of an older version
     rows = [
-        {part: set(zip(split[part], split["num_bytes"][part], strict=True)) for part in ("train", "validation")}
+        {
+            part: set(zip(split[part], split["digests"][part], strict=True) if has_digests else split[part])
+            for part in ("train", "validation")
+        }
         for split in splits
     ]
     for fold, one in enumerate(rows):

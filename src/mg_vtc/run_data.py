@@ -11,7 +11,7 @@ from .data import load_demo_dataset, load_hub_dataset, load_image_folder, load_i
 from .data.augmentation import Augmentation
 from .data.cache import PictureCache
 from .data.image_folder import PARTS
-from .data.leaks import count_bytes, find_leaks
+from .data.leaks import digest_pictures, find_leaks
 from .data.pictures import PictureDataset
 from .data.shards import load_stream
 from .data.splits import split_fold, split_stratified
@@ -28,7 +28,7 @@ class RunData(NamedTuple):
         class_names: In id order.
         split: What `split.json` says: `split_by` (one of `SPLIT_MEANINGS`) and, but for a stream, what repeats the
             split, how many pictures of each part training knows (`leaks`), and of the rows of each part their
-            `file_name`s and `num_bytes`, which tell other pictures of these names apart.
+            `file_name`s and `digests`, which tell the pictures whatever their names.
     """
 
     parts: Mapping[str, PictureDataset | PictureStream]
@@ -70,8 +70,8 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
     class_names = rows["train"].features["label"].names
     _warn_of_unseen_classes(parts, class_names)
     if training.process_index == 0:  # which tells and writes it
-        split["leaks"] = _look_for_leaks(rows, pixels, data)
-        split["num_bytes"] = {name: count_bytes(part).tolist() for name, part in rows.items()}
+        split["digests"] = {name: digest_pictures(part) for name, part in rows.items()}
+        split["leaks"] = _look_for_leaks(rows, split["digests"], pixels, data)
     return RunData(parts, class_names, split | {name: part["file_name"][:] for name, part in rows.items()})
 
 
@@ -125,11 +125,14 @@ def _split(source: DatasetDict, data: DataArguments, seed: int) -> tuple[Dataset
 
 
 def _look_for_leaks(
-    parts: Mapping[str, Dataset], pixels: Mapping[str, np.memmap | None], data: DataArguments
+    parts: Mapping[str, Dataset],
+    digests: Mapping[str, list[str]],
+    pixels: Mapping[str, np.memmap | None],
+    data: DataArguments,
 ) -> dict[str, dict[str, int]]:
     """How many pictures of each other part the training part knows, by kind of leak; a warning tells of each kind."""
     counts: dict[str, dict[str, int]] = {name: {} for name in parts if name != "train"}
-    for leak in find_leaks(parts, pixels, data.image_size, jpeg_draft=data.jpeg_draft):
+    for leak in find_leaks(parts, digests, pixels, data.image_size, jpeg_draft=data.jpeg_draft):
         counts[leak.part][leak.kind] = len(leak.pairs)
         if leak.pairs:
             warnings.warn(leak.describe(), stacklevel=3)

@@ -1,5 +1,6 @@
 """Leaks between the parts of a split: planted ones of each kind are found, clean parts have none."""
 
+import hashlib
 import io
 import shutil
 from pathlib import Path
@@ -21,6 +22,7 @@ from mg_vtc.data.leaks import (
     MAX_DISTANCE,
     Leak,
     _spread,
+    digest_pictures,
     find_leaks,
     hash_pictures,
     measure_difference,
@@ -53,7 +55,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def find(parts: DatasetDict) -> dict[str, list[tuple[str, str]]]:
-    return {leak.kind: leak.pairs for leak in find_leaks(parts, dict.fromkeys(parts), 64)}
+    return {leak.kind: leak.pairs for leak in find_in(parts, dict.fromkeys(parts))}
+
+
+def find_in(parts: DatasetDict, pixels: dict[str, np.ndarray | None], image_size: int = 64) -> list[Leak]:
+    return find_leaks(parts, {name: digest_pictures(rows) for name, rows in parts.items()}, pixels, image_size)
 
 
 def thumbnail(picture: PIL.Image.Image) -> torch.Tensor:
@@ -106,7 +112,7 @@ def test_every_other_part_is_compared_with_training(folder: Path):
     shutil.copy(folder / "train/nod/a.jpg", folder / "test/nod/b.jpg")
     shutil.copy(folder / "val/nod/a.jpg", folder / "test/nod/c.jpg")  # no training picture
     parts = load_image_folder(folder)
-    leaks = find_leaks(parts, dict.fromkeys(parts), 64)
+    leaks = find_in(parts, dict.fromkeys(parts))
     assert {(leak.part, leak.kind): leak.pairs for leak in leaks} == {
         ("validation", "same_bytes"): [],
         ("validation", "near_duplicate"): [],
@@ -142,8 +148,8 @@ def test_cached_pixels_give_what_decoding_gives(folder: Path, monkeypatch: pytes
     pixels = {part: PictureCache(rows, 64).open() for part, rows in source.items()}
     numbered = DatasetDict({part: rows.add_column("row", range(len(rows))) for part, rows in source.items()})
     numbered["train"] = numbered["train"].select([3, 1, 2])  # a split keeps the numbers of the source
-    leaks = find_leaks(numbered, pixels, 64)
-    assert leaks == find_leaks(numbered, dict.fromkeys(numbered), 64)
+    leaks = find_in(numbered, pixels)
+    assert leaks == find_in(numbered, dict.fromkeys(numbered))
     assert [len(leak.pairs) for leak in leaks] == [1, 1]
 
 
@@ -163,7 +169,7 @@ def test_duplicate_is_found_among_many(tmp_path: Path):
     parts = DatasetDict(
         train=rows.select(range(len(noise) - 5)), validation=rows.select(range(len(noise) - 5, len(noise)))
     )
-    leaks = find_leaks(parts, dict.fromkeys(parts, noise), 32)
+    leaks = find_in(parts, dict.fromkeys(parts, noise), 32)
     assert [leak.pairs for leak in leaks] == [[], [(str(len(noise) - 2), str(CHUNK + 1))]]
 
 
@@ -207,6 +213,18 @@ def test_another_mouth_is_another_drawing(folder: Path):
 
 
 # The measures
+
+
+def test_digest_is_of_the_bytes_wherever_they_are(folder: Path):
+    parts = load_image_folder(folder)
+    contents = [(folder / "train" / name).read_bytes() for name in parts["train"]["file_name"][:]]
+    embedded = Dataset.from_dict(
+        {"image": [{"bytes": content, "path": None} for content in contents]},
+        features=datasets.Features(image=datasets.Image()),
+    )
+    expected = [hashlib.blake2b(content, digest_size=8).hexdigest() for content in contents]
+    assert digest_pictures(parts["train"]) == digest_pictures(embedded) == expected
+    assert digest_pictures(embedded.select([2, 0])) == [expected[2], expected[0]]
 
 
 def test_hash_is_blind_to_brightness_and_contrast():

@@ -5,6 +5,7 @@ import json
 import datasets
 import pytest
 
+from mg_vtc.data.leaks import digest_pictures
 from mg_vtc.evaluation.run_rows import assign_parts, choose_rows, read_records
 
 FRAME = {"split_by": "frame", "seed": 7, "train": ["a/0", "a/1", "b/0"], "validation": ["a/2", "b/1"]}
@@ -123,18 +124,57 @@ def test_model_without_a_run_has_no_records(tmp_path):
     assert read_records(str(tmp_path)) == ({}, None, {})
 
 
-def test_pictures_of_the_same_names_and_other_bytes_are_not_those_of_the_run():
+def make_pictures(**splits):
+    """Rows that have bytes, as (name, content); the class is no matter."""
     features = datasets.Features(
         image=datasets.Image(), label=datasets.ClassLabel(names=["a", "b"]), file_name=datasets.Value("string")
     )
+    columns = {
+        split: {
+            "image": [{"bytes": content, "path": None} for _, content in rows],
+            "label": [0] * len(rows),
+            "file_name": [name for name, _ in rows],
+        }
+        for split, rows in splits.items()
+    }
+    return datasets.DatasetDict(
+        {split: datasets.Dataset.from_dict(rows, features=features) for split, rows in columns.items()}
+    )
 
-    def make(*sizes):
-        rows = {"image": [{"bytes": b"x" * size, "path": None} for size in sizes], "label": [0, 1, 0]}
-        rows["file_name"] = ["train/0", "train/1", "train/2"]
-        return datasets.DatasetDict(train=datasets.Dataset.from_dict(rows, features=features))
 
-    run = {"split_by": "frame", "seed": 0, "train": ["train/0", "train/2"], "validation": ["train/1"]}
-    run["num_bytes"] = {"train": [10, 30], "validation": [20]}
-    assert names_of(choose_rows(make(10, 20, 30), run)) == ["train/1"]
-    others = choose_rows(make(11, 21, 31), run)
+def record(split_by="frame", **parts):
+    """What `split.json` says of a run that had these rows."""
+    pictures = make_pictures(**parts)
+    names = {part: rows["file_name"][:] for part, rows in pictures.items()}
+    digests = {part: digest_pictures(rows) for part, rows in pictures.items()}
+    return {"split_by": split_by, "seed": 0, "digests": digests, **names}
+
+
+RUN = {"train": [("0", b"x"), ("2", b"z")], "validation": [("1", b"y")]}
+
+
+def test_pictures_of_the_same_names_and_other_bytes_are_not_those_of_the_run():
+    run = record(**RUN)
+    assert names_of(choose_rows(make_pictures(train=[("0", b"x"), ("1", b"y"), ("2", b"z")]), run)) == ["1"]
+    others = choose_rows(make_pictures(train=[("0", b"X"), ("1", b"Y"), ("2", b"Z")]), run)
     assert (len(others.rows), others.scored.part, others.scored.num_training_rows) == (3, "all", 0)
+
+
+def test_training_pictures_under_other_names_are_training_pictures():
+    run = record(**RUN)
+    renamed = make_pictures(train=[("train/0", b"z"), ("train/1", b"x")])
+    with pytest.raises(ValueError, match="trained on 2 of these 2 pictures, by their bytes or names"):
+        choose_rows(renamed, run)
+    assert choose_rows(renamed, run, "all").scored.num_training_rows == 2
+    given = choose_rows(make_pictures(train=[("a", b"new")], test=[("b", b"x"), ("c", b"other")]), run)
+    assert (given.scored.part, len(given.rows), given.scored.num_training_rows) == ("test", 2, 1)
+    both = choose_rows(make_pictures(train=[("train/0", b"x"), ("train/1", b"y")]), run)
+    assert (names_of(both), both.scored.part, both.scored.num_training_rows) == (["train/1"], "validation", 0)
+
+
+@pytest.mark.parametrize("split_by", ["frame", "given"])
+def test_validation_picture_with_the_bytes_of_a_training_picture_stays_one(split_by):
+    """The run scored it, and counts it as a leak: its scores are found again."""
+    parts = RUN | {"validation": [("1", b"y"), ("3", b"x")]}
+    pictures = make_pictures(**(parts if split_by == "given" else {"train": [*parts["train"], *parts["validation"]]}))
+    assert names_of(choose_rows(pictures, record(split_by, **parts))) == ["1", "3"]

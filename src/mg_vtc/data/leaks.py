@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import datasets
 import numpy as np
-import pyarrow.compute
+import pyarrow
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
@@ -65,11 +65,11 @@ class _Prints(NamedTuple):
     thumbnails: np.ndarray  # uint8 (num_rows, 3, SIZE, SIZE)
     hashes: np.ndarray  # uint64 (num_rows,)
     has_content: np.ndarray  # bool (num_rows,)
-    num_bytes: np.ndarray  # int64 (num_rows,), of the file or of what is in Arrow
 
 
 def find_leaks(
     parts: Mapping[str, datasets.Dataset],
+    digests: Mapping[str, list[str]],
     pixels: Mapping[str, np.ndarray | None],
     image_size: int,
     *,
@@ -83,6 +83,7 @@ def find_leaks(
     Args:
         parts: "train" and others, with the columns `image`, `file_name` and, where clips are known, `clip`; and `row`
             where there are pixels of the part.
+        digests: Of the rows of each part, as `digest_pictures` gives them.
         pixels: The decoded pictures that the column `row` of a part counts in, uint8 (num_pictures, height, width, 3);
             None where pictures are to be decoded.
         image_size: Height and width of decoded pictures, in pixels.
@@ -102,7 +103,7 @@ def find_leaks(
         found = {}
         if "clip" in parts["train"].column_names:
             found["same_clip"] = _match(parts[part]["clip"][:], parts["train"]["clip"][:])
-        found["same_bytes"] = _find_same_bytes(parts[part], prints[part], parts["train"], prints["train"])
+        found["same_bytes"] = _match(digests[part], digests["train"])
         near = _find_near_duplicates(prints[part], prints["train"])
         found["near_duplicate"] = {row: other for row, other in near.items() if row not in found["same_bytes"]}
         for kind, matches in found.items():
@@ -187,7 +188,7 @@ def _take_prints(rows: datasets.Dataset, pixels: np.ndarray | None, image_size: 
     batches = [thumbnails[first : first + CHUNK] for first in range(0, len(thumbnails), CHUNK)]
     has_content = np.concatenate([batch.std((2, 3)).max(1) >= MIN_CONTRAST for batch in batches])  # (num_rows,)
     hashes = np.concatenate([hash_pictures(batch) for batch in batches])  # (num_rows,)
-    return _Prints(thumbnails, hashes, has_content, count_bytes(rows))
+    return _Prints(thumbnails, hashes, has_content)
 
 
 def _read_pictures(
@@ -215,51 +216,32 @@ def _undecoded(rows: datasets.Dataset) -> datasets.Dataset:
     return rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
 
 
-def count_bytes(rows: datasets.Dataset) -> np.ndarray:
-    """Return how many bytes each picture has, int64 (num_rows,), without reading those of files."""
-    sizes: list[int] = []
-    for table in rows.select_columns("image").with_format("arrow").iter(1000):
-        for chunk in table["image"].chunks:
-            data, paths = chunk.flatten()
-            lengths = pyarrow.compute.binary_length(data).to_pylist()
-            sizes += [
-                os.stat(path).st_size if length is None else length
-                for length, path in zip(lengths, paths.to_pylist(), strict=True)
-            ]
-    return np.array(sizes, dtype=np.int64)
+def digest_pictures(rows: datasets.Dataset) -> list[str]:
+    """Return a digest of the bytes of each picture, as its file or Arrow has them: 64 bits of BLAKE2b, in hex.
+
+    It is the same for a file, a copy of it under another name, and the same bytes in Parquet. All bytes are read.
+    """
+    digests: list[str] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for table in rows.select_columns("image").with_format("arrow").iter(CHUNK):
+            for chunk in table["image"].chunks:
+                data, paths = chunk.flatten()
+                digests += pool.map(_digest, data, paths.to_pylist())
+    return digests
+
+
+def _digest(data: pyarrow.BinaryScalar, path: str | None) -> str:
+    content = data.as_buffer()
+    if content is None:
+        assert path is not None  # a picture has one or the other
+        content = Path(path).read_bytes()
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def _match(keys: list, train_keys: list) -> dict[int, int]:
     """Return row to the first training row with the same key, for the rows that have one."""
     first_rows = {key: row for row, key in reversed(list(enumerate(train_keys)))}
     return {row: first_rows[key] for row, key in enumerate(keys) if key in first_rows}
-
-
-def _find_same_bytes(
-    rows: datasets.Dataset, prints: _Prints, train_rows: datasets.Dataset, train_prints: _Prints
-) -> dict[int, int]:
-    """Return row to a training row with the same bytes; only those are read that have one size and one hash."""
-    keys, train_keys = (
-        list(zip(p.num_bytes.tolist(), p.hashes.tolist(), strict=True)) for p in (prints, train_prints)
-    )
-    shared = set(keys) & set(train_keys)
-    digests = _digest(rows, [row for row, key in enumerate(keys) if key in shared])
-    train_digests = _digest(train_rows, [row for row, key in enumerate(train_keys) if key in shared])
-    train_numbers = list(train_digests)
-    matches = _match(list(digests.values()), list(train_digests.values()))
-    return {number: train_numbers[matches[place]] for place, number in enumerate(digests) if place in matches}
-
-
-def _digest(rows: datasets.Dataset, numbers: list[int]) -> dict[int, bytes]:
-    """Return a digest of the bytes of some rows by their numbers."""
-    images = _undecoded(rows)
-    digests = {}
-    for start in range(0, len(numbers), CHUNK):
-        chunk = numbers[start : start + CHUNK]
-        for number, image in zip(chunk, images[chunk]["image"], strict=True):
-            data = Path(image["path"]).read_bytes() if image["bytes"] is None else image["bytes"]
-            digests[number] = hashlib.sha256(data).digest()
-    return digests
 
 
 def _find_near_duplicates(prints: _Prints, train_prints: _Prints) -> dict[int, int]:

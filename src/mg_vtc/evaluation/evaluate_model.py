@@ -186,7 +186,7 @@ def _warn_of_training_rows(chosen: ChosenRows) -> None:
     if num_training_rows := chosen.scored.num_training_rows:
         warnings.warn(
             f"The model was trained on {num_training_rows} of the {len(chosen.rows)} pictures that are scored, "
-            "by their file names: the scores say little about new ones.",
+            "by their bytes or names: the scores say little about new ones.",
             stacklevel=3,
         )
 

@@ -1,7 +1,7 @@
 """Which rows of a data set are scored: never those that a run was trained on, unless they are asked for."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from huggingface_hub import snapshot_download
 from transformers.trainer import TRAINER_STATE_NAME
 
 from ..data.image_folder import PARTS
-from ..data.leaks import count_bytes
+from ..data.leaks import digest_pictures
 from ..run_folder import RECIPE, SPLIT
 
 
@@ -75,12 +75,12 @@ def read_records(model_id: str) -> RunRecords:
     )
 
 
-def assign_parts(names: Mapping[str, Iterable[str]], run: Mapping[str, Any]) -> dict[str, list[str | None]]:
-    """Find which part of a run each row of a data set was, by its file name.
+def assign_parts(names: Mapping[str, Iterable[Hashable]], run: Mapping[str, Any]) -> dict[str, list[str | None]]:
+    """Find which part of a run each row of a data set was, by its file name, or whatever else names it.
 
     Args:
-        names: File names of the rows of each split; the one split "train" stands for data that are not split.
-        run: Content of `split.json`.
+        names: Names of the rows of each split; the one split "train" stands for data that are not split.
+        run: Content of `split.json`, with such names of the rows of each part.
 
     Returns:
         The part of each row, None for a row that the run did not have, by split. A name that was both in training and
@@ -114,7 +114,7 @@ def choose_rows(splits: DatasetDict, run: Mapping[str, Any], part: str | None = 
         ValueError: There is no such part; or none is asked for, and only rows of the training are there, or some rows
             are the run's and others are not.
     """
-    assigned = assign_parts(*_identify(splits, run))
+    assigned = _assign(splits, run)
     part = part or _default_part(splits, assigned)
     if part not in (*PARTS, "all"):
         raise ValueError(f"part must be train, validation, test or all, got {part!r}.")
@@ -138,21 +138,26 @@ def choose_rows(splits: DatasetDict, run: Mapping[str, Any], part: str | None = 
     return ChosenRows(chosen, ScoredPart(part, of_run, split_by, num_training_rows, known_labels))
 
 
-def _identify(splits: DatasetDict, run: Mapping[str, Any]) -> tuple[dict[str, list[str]], Mapping[str, Any]]:
-    """File names of the data and of the run, with the bytes of the pictures where the run tells them.
+def _assign(splits: DatasetDict, run: Mapping[str, Any]) -> dict[str, list[str | None]]:
+    """`assign_parts`, by name and bytes where the run tells its pictures' digests, and then by the bytes alone.
 
-    Rows of data sets of the Hub have but numbers for names, and "0000.0.jpg" is in many a folder.
+    Names alone are no proof: rows of data sets of the Hub have but numbers for names, "0000.0.jpg" is in many a
+    folder, and a training picture stays one under another name. By bytes alone, one that was both in training and
+    elsewhere counts as training.
     """
     names = {split: rows["file_name"][:] for split, rows in splits.items()}
-    if "num_bytes" not in run:
-        return names, run
-    sizes = {split: count_bytes(rows) for split, rows in splits.items()}
-    of_run = {part: _join(run[part], run["num_bytes"][part]) for part in PARTS if part in run}
-    return {split: _join(names[split], sizes[split]) for split in splits}, {**run, **of_run}
-
-
-def _join(names: Iterable[str], sizes: Iterable[int]) -> list[str]:
-    return [f"{name} of {size} bytes" for name, size in zip(names, sizes, strict=True)]
+    if "digests" not in run:
+        return assign_parts(names, run)
+    digests = {split: digest_pictures(rows) for split, rows in splits.items()}
+    of_run = {part: list(zip(run[part], run["digests"][part], strict=True)) for part in run["digests"]}
+    assigned = assign_parts(
+        {split: list(zip(names[split], digests[split], strict=True)) for split in splits}, {**run, **of_run}
+    )
+    by_digest = {digest: part for part in reversed(PARTS) for digest in run["digests"].get(part, ())}
+    return {
+        split: [part or by_digest.get(digest) for part, digest in zip(parts, digests[split], strict=True)]
+        for split, parts in assigned.items()
+    }
 
 
 def _default_part(splits: DatasetDict, assigned: dict[str, list[str | None]]) -> str:
@@ -164,14 +169,14 @@ def _default_part(splits: DatasetDict, assigned: dict[str, list[str | None]]) ->
     num_training, num_others = of_run.count("train"), of_run.count(None)
     if "validation" not in of_run:
         raise ValueError(
-            f"The run was trained on {num_training} of these {len(of_run)} pictures, by their file names, and none is "
-            "of its validation part: give other pictures, or, if these are, --part all."
+            f"The run was trained on {num_training} of these {len(of_run)} pictures, by their bytes or names, and "
+            "none is of its validation part: give other pictures, or, if these are, --part all."
         )
     if num_others:
         raise ValueError(
-            f"{len(of_run) - num_others} of these {len(of_run)} pictures are the run's, by their file names, and "
+            f"{len(of_run) - num_others} of these {len(of_run)} pictures are the run's, by their bytes or names, and "
             f"{num_others} are not. Say which to score: --part validation takes the run's validation pictures, --part "
-            f"all takes all, {num_training} of them with names of training pictures."
+            f"all takes all, {num_training} of them training pictures."
         )
     return "validation"
 
