@@ -195,6 +195,15 @@ def test_metadata_in_parquet_make_no_parquet_data_set_of_a_folder(model_folder, 
     assert results["conditions"]["num_clips"] == 2
 
 
+def test_column_of_the_runs_clips_is_asked_of_other_data_in_vain(run_folder, pictures):
+    (run_folder / "recipe.yaml").write_text("clip_column_name: video\n")
+    with pytest.warns(UserWarning, match=r"clips are in 'video'.* do not have: .*no metadata\.csv"):
+        answers, *_ = evaluate_model(str(run_folder), str(pictures), part="validation")
+    assert set(answers.clips) >= {f"{name}/0003" for name in COLOURED}  # told by the names of the files
+    with pytest.raises(ValueError, match="has the column 'video'"):
+        evaluate_model(str(run_folder), str(pictures), clip_column="video")
+
+
 def test_data_that_are_not_there_are_named(model_folder):
     with pytest.raises(FileNotFoundError, match="no folder 'absent', and no data set of this name"):
         evaluate_model(str(model_folder), "absent")

@@ -21,6 +21,10 @@ FRAME_NAME = re.compile(
 )  # as in iMiGUE: "0000.3.jpg" is frame 3 of clip "0000"
 
 
+class GroupColumnError(ValueError):
+    """A column that was asked for by name is missing, or holds neither text nor whole numbers."""
+
+
 class _Metadata(NamedTuple):
     path: Path
     column_names: list[str]
@@ -51,7 +55,8 @@ def find_groups(
         "clip" and "subject", whichever are known, to the key of each picture.
 
     Raises:
-        ValueError: A column of another name than the default is missing; a metadata file can not be read, has no
+        GroupColumnError: A column of another name than the default is missing.
+        ValueError: A metadata file can not be read, has no
             `file_name`, lacks a picture, has one twice or an empty value; or a folder has two such files.
     """
     folders = list(dict.fromkeys(folders))
@@ -64,7 +69,7 @@ def find_groups(
         elif column != group:
             found = [f"{table.path} has {shorten(table.column_names)}" for table in tables]
             listed = "; ".join(found) or f"no {', '.join(METADATA_FILES)} in {', '.join(map(str, folders))}"
-            raise ValueError(f"No metadata file has the column {column!r} that {group}s are asked of: {listed}.")
+            raise GroupColumnError(f"No metadata file has the column {column!r} that {group}s are asked of: {listed}.")
     clips = {path: name_clip(name) for path, name in file_names.items()}
     others = [str(path) for path, clip in clips.items() if clip is None]
     if "clip" not in groups and not others:
@@ -114,14 +119,14 @@ def read_group_columns(
         "clip" and "subject", whichever are known, to split name to the key of each row, None of those not read.
 
     Raises:
-        ValueError: A column of another name than the default is missing or neither text nor whole numbers, or a value
-            is empty.
+        GroupColumnError: A column of another name than the default is missing or neither text nor whole numbers.
+        ValueError: A value in it is empty.
     """
     groups = {}
     for group, column in zip(GROUPS, (clip_column, subject_column), strict=True):
         faults = [fault for split, rows in splits.items() if (fault := _find_column_fault(rows, split, column))]
         if faults and column != group:
-            raise ValueError(f"There are no {group}s to read in the column {column!r}: {faults[0]}.")
+            raise GroupColumnError(f"There are no {group}s to read in the column {column!r}: {faults[0]}.")
         if not faults:
             values = {split: rows[column][:] for split, rows in splits.items()}
             if column == group and (empty := _count_empty(values, labelled)):

@@ -1,5 +1,6 @@
 """Evaluate any saved model on any pictures: what `mg-vtc evaluate` does."""
 
+import functools
 import json
 import warnings
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from datasets import Dataset, DatasetDict
 from transformers import BaseImageProcessor
 
 from ..data import load_demo_dataset, load_hub_dataset, load_image_folder
-from ..data.metadata import METADATA_FILES
+from ..data.metadata import METADATA_FILES, GroupColumnError
 from ..data.pixels import to_rgb
 from ..inference.export import check_destination, open_model, write_when_right
 from ..modeling_mg_vtc import MgVtcForImageClassification
@@ -62,7 +63,8 @@ def evaluate_model(
         zero_shot: Whether the data's own class names are encoded; else they must be among those of the training.
         prompt_template: With `zero_shot`, the text of a class, with `{}` for its name; by default the model's.
         batch_size: Pictures at a time.
-        clip_column: Column of the clips in a Hub data set or a metadata file; by default that of the run.
+        clip_column: Column of the clips in a Hub data set or a metadata file; by default that of the run where
+            the data have it.
         reading: How the data are read, as for `load_splits`.
 
     Raises:
@@ -74,8 +76,8 @@ def evaluate_model(
         raise ValueError("--prompt_template goes with --zero_shot: the classes of the training have their texts.")
     network, image_processor = _open_on_device(model)
     records = read_records(model)
-    clip_column = clip_column or records.recipe.get("clip_column_name", "clip")
-    splits = load_splits(data, find_image_size(image_processor), clip_column=clip_column, **reading)
+    load = functools.partial(load_splits, data, find_image_size(image_processor), **reading)
+    splits = load(clip_column=clip_column) if clip_column else _load_with_clips_of_run(load, records.recipe)
     chosen = choose_rows(splits, records.split, part)
     _warn_of_training_rows(chosen)
     template = prompt_template or network.config.prompt_template
@@ -180,6 +182,15 @@ def _open_on_device(model: str) -> tuple[MgVtcForImageClassification, BaseImageP
     network, image_processor = open_model(model, dtype=torch.float32)
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     return network.to(device), image_processor
+
+
+def _load_with_clips_of_run(load: Callable[..., DatasetDict], recipe: dict[str, Any]) -> DatasetDict:
+    column = recipe.get("clip_column_name", "clip")
+    try:
+        return load(clip_column=column)
+    except GroupColumnError as error:
+        warnings.warn(f"The run's clips are in {column!r}, which these data do not have: {error}", stacklevel=3)
+        return load()
 
 
 def _warn_of_training_rows(chosen: ChosenRows) -> None:
