@@ -20,3 +20,15 @@ def test_answers_are_counted_and_confusions_listed_by_number():
     answers = answers._replace(labels=np.array([0, 0, 0, 1, 1]), logits=np.eye(3, dtype=np.float32)[[0, 2, 2, 0, 1]])
     assert count_answers(answers).tolist() == [[1, 0, 2], [1, 1, 0], [0, 0, 0]]
     assert [tuple(pair.values()) for pair in list_confusions(answers)] == [("a", "c", 2, 3), ("b", "a", 1, 2)]
+
+
+def test_picture_whose_classes_score_alike_has_no_answer():
+    """As in the scores: a tie is wrong, but no class is answered."""
+    answers = make_answers(3, ["a", "b"])
+    logits = np.array([[1, 1], [2, 0], [np.nan, 3]], dtype=np.float32)
+    answers = answers._replace(labels=np.array([0, 1, 1]), logits=logits)
+    assert count_answers(answers).tolist() == [[0, 0], [1, 1]]
+    assert [mistake["row"] for mistake in find_mistakes(answers)] == [1]
+    assert [tuple(pair.values()) for pair in list_confusions(answers)] == [("b", "a", 1, 2)]
+    all_tied = answers._replace(logits=np.ones((3, 2), dtype=np.float32))
+    assert find_mistakes(all_tied) == list_confusions(all_tied) == []

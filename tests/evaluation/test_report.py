@@ -233,6 +233,15 @@ def test_report_without_mistakes_holds_no_picture_and_says_so(write):
     assert "<img" not in source
 
 
+def test_collapsed_model_has_no_right_answer_anywhere_in_its_report(write):
+    answers = make_answers(30, ["Folding arms", "Head up"])
+    source, page = write(answers._replace(logits=np.ones((30, 2), dtype=np.float32)))
+    assert "30 pictures of 30 were answered wrongly" in page.text
+    assert "30 of them have no answer, as several classes score alike" in page.text
+    assert "all pictures were answered rightly" not in page.text
+    assert "<img" not in source
+
+
 @pytest.mark.parametrize("num_classes", [1, 2, 5])
 def test_report_of_one_picture(write, num_classes):
     _, page = write(make_answers(1, IMIGUE_CLASS_NAMES[:num_classes]))

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .metrics import predict_classes
 from .results import Answers
 
 NUM_MISTAKES = 12  # that are shown with their pictures
@@ -14,6 +15,7 @@ def find_mistakes(answers: Answers) -> list[dict[str, Any]]:
     """Find the most confident wrong answers, the most confident first.
 
     Frames of a clip that were mistaken for the same class are near duplicates: the most confident one stands for them.
+    A row whose highest scores are equal has no answer (see `predict_classes`), and is none of them.
 
     Returns:
         `row`, `file_name`, names `right` and `answered`, their probabilities `right_probability` and `probability`,
@@ -22,12 +24,12 @@ def find_mistakes(answers: Answers) -> list[dict[str, Any]]:
     assert answers.file_names is not None
     exp = np.exp(answers.logits - answers.logits.max(axis=1, keepdims=True), dtype=np.float64)
     probabilities = exp / exp.sum(axis=1, keepdims=True)  # (num_rows, num_classes)
-    answered = probabilities.argmax(axis=1)  # (num_rows,)
+    answered = predict_classes(answers.logits)  # (num_rows,), -1 for a row without an answer
     confidence = probabilities.max(axis=1)  # (num_rows,)
     groups: dict[Any, list[int]] = {}  # rows of each mistake, the most confident first
     for row in np.argsort(-confidence, kind="stable").tolist():
         label = answers.labels[row]
-        if answered[row] != label:
+        if answered[row] not in (label, -1):
             clip = row if answers.clips is None else answers.clips[row]
             groups.setdefault((clip, label, answered[row]), []).append(row)
     return [
@@ -45,15 +47,19 @@ def find_mistakes(answers: Answers) -> list[dict[str, Any]]:
 
 
 def count_answers(answers: Answers) -> np.ndarray:
-    """Count the pictures of the class of the row that were answered as the column, `(num_classes, num_classes)`."""
+    """Count the pictures of the class of the row that were answered as the column, `(num_classes, num_classes)`.
+
+    Those without an answer (see `predict_classes`) are in no column.
+    """
     num_classes = len(answers.class_names)
-    cells = answers.labels * num_classes + answers.logits.argmax(axis=1)  # (num_rows,)
+    answered = predict_classes(answers.logits)  # (num_rows,)
+    cells = (answers.labels * num_classes + answered)[answered >= 0]  # (num_answered,)
     return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def list_confusions(answers: Answers) -> list[dict[str, Any]]:
     """List the pairs of classes that were mistaken most often: `right`, `answered`, `count`, `support`."""
-    counts = count_answers(answers)
+    counts, support = count_answers(answers), np.bincount(answers.labels, minlength=len(answers.class_names))
     wrong = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
     commonest = np.argsort(-wrong, axis=None, kind="stable")[:NUM_CONFUSIONS]
     pairs = [divmod(int(cell), len(counts)) for cell in commonest]
@@ -62,7 +68,7 @@ def list_confusions(answers: Answers) -> list[dict[str, Any]]:
             "right": answers.class_names[label],
             "answered": answers.class_names[answer],
             "count": int(wrong[label, answer]),
-            "support": int(counts[label].sum()),
+            "support": int(support[label]),
         }
         for label, answer in pairs
         if wrong[label, answer]

@@ -10,6 +10,7 @@ import PIL.Image
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..data.pixels import to_rgb
+from .metrics import predict_classes
 from .mistakes import find_mistakes, list_confusions
 from .results import Answers
 
@@ -54,7 +55,7 @@ def write_report(
     """
     from .report_figures import draw_figures  # which needs the extra "report"
 
-    mistakes = find_mistakes(answers)
+    mistakes, answered = find_mistakes(answers), predict_classes(answers.logits)
     environment = Environment(
         loader=PackageLoader("mg_vtc", "evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -64,7 +65,8 @@ def write_report(
         score_names=SCORES,
         short_names=SHORT_NAMES,
         baseline_names=BASELINES,
-        num_wrong=int((answers.logits.argmax(axis=1) != answers.labels).sum()),
+        num_wrong=int((answered != answers.labels).sum()),
+        num_tied=int((answered < 0).sum()),
         mistakes=[mistake | {"picture": embed_picture(read_picture(mistake["row"]))} for mistake in mistakes],
         confusions=list_confusions(answers),
         **draw_figures(answers, results, history),

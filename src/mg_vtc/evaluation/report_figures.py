@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from .embedding_map import map_embeddings, sample_rows
 from .figures import NUM_NAMED, draw_classes, draw_confusion, draw_curves, draw_map, draw_reliability
+from .metrics import predict_classes
 from .mistakes import count_answers
 from .palette import PALETTE, to_svg
 from .results import Answers
@@ -69,7 +70,7 @@ def _draw_map(answers: Answers, rows: np.ndarray) -> str:
     assert answers.text_embeds is not None
     images, texts = map_embeddings(answers.image_embeds[rows], answers.text_embeds)
     labels = answers.labels[rows]
-    right = answers.logits[rows].argmax(axis=1) == labels
+    right = predict_classes(answers.logits[rows]) == labels
     figure = draw_map(images, texts, labels, right, answers.class_names)
     return to_svg(figure, "map", "Map of pictures and class texts by the cosine of their embeddings")
 
