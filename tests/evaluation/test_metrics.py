@@ -56,6 +56,15 @@ def test_baselines_answer_with_the_commonest_classes_of_training():
     assert baselines["baseline_five_commonest_top5_accuracy"] == 0.75
 
 
+def test_constant_answer_has_closed_forms_of_mean_class_accuracy_and_macro_f1():
+    """Of 4 rows in 3 classes, 2 are right: recall 1, precision 1/2 and F1 2/3 of one class, 0 of the others."""
+    baselines = constant_answer_baselines(np.array([4, 4, 0]), np.array([4, 4, 0, 5]))
+    assert baselines["baseline_majority_class_mean_class_accuracy"] == pytest.approx(1 / 3)
+    assert baselines["baseline_majority_class_macro_f1"] == pytest.approx(2 / 9)
+    absent = constant_answer_baselines(np.array([7]), np.array([4, 0]))
+    assert absent["baseline_majority_class_mean_class_accuracy"] == absent["baseline_majority_class_macro_f1"] == 0
+
+
 def test_baselines_bear_a_class_that_training_lacks():
     assert (
         constant_answer_baselines(np.array([0, 0]), np.array([3, 0]))["baseline_majority_class_top1_accuracy"] == 0.5

@@ -70,7 +70,12 @@ def test_bins_without_a_row_are_left_out(describe):
 def test_constant_answers_are_the_commonest_of_training_or_else_of_the_scored_rows(describe):
     of_training, of_scored = describe(), describe(train_labels=None)
     assert of_training["conditions"]["baselines_from"] == "training rows"
-    assert of_training["baselines"]["majority_class"] == {"top1_accuracy": pytest.approx(2 / 6), "top5_accuracy": None}
+    assert of_training["baselines"]["majority_class"] == {
+        "top1_accuracy": pytest.approx(2 / 6),
+        "top5_accuracy": None,
+        "mean_class_accuracy": pytest.approx(1 / 2),  # of two classes with pictures
+        "macro_f1": pytest.approx(1 / 4),  # of one, precision 1/3 and recall 1
+    }
     assert of_scored["conditions"]["baselines_from"] == "scored rows"
     assert of_scored["baselines"]["majority_class"]["top1_accuracy"] == pytest.approx(4 / 6)
     assert of_scored["baselines"]["five_commonest"] == {"top1_accuracy": None, "top5_accuracy": 1}

@@ -103,6 +103,8 @@ def _describe_scores(answers: Answers, train_labels: np.ndarray | None) -> dict[
             "majority_class": {
                 "top1_accuracy": baselines["baseline_majority_class_top1_accuracy"],
                 "top5_accuracy": None,
+                "mean_class_accuracy": baselines["baseline_majority_class_mean_class_accuracy"],
+                "macro_f1": baselines["baseline_majority_class_macro_f1"],
             },
             "five_commonest": {
                 "top1_accuracy": None,
