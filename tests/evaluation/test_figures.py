@@ -90,8 +90,17 @@ def test_names_of_any_script_are_drawn_as_they_are():
 def test_short_names_are_one_line_and_stay_what_they_are_where_they_fit():
     assert [short(name) for name in IMIGUE_CLASS_NAMES] == list(IMIGUE_CLASS_NAMES)
     assert short("Head\n up ") == "Head up"
-    assert short("b" * 60) == "b" * 51 + "…"
-    assert short("手" * 60) == "手" * 25 + "…"
+    assert short("b" * 60) == "b" * 25 + "…" + "b" * 26
+    assert short("手" * 60) == "手" * 12 + "…" + "手" * 13
+
+
+def test_long_names_that_begin_alike_stay_apart():
+    begin = "Touching or covering with one or with both of the hands the "
+    left, right = short(f"{begin}left ear"), short(f"{begin}right ear")
+    assert left != right
+    assert left.startswith("Touching or")
+    assert left.endswith("left ear")
+    assert len(left) == len(right) == 52
 
 
 def test_matrix_shows_shares_of_rows_and_colours_the_diagonal():

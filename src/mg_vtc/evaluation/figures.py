@@ -25,13 +25,16 @@ NUM_NAMED = 40  # classes that the map names; of more it shows the numbers
 
 
 def short(name: str) -> str:
-    """Return a class name on one line, and not longer than a figure has room for."""
+    """Return a class name on one line, and not longer than a figure has room for.
+
+    It is cut in the middle: names of one data set often begin alike.
+    """
     name = " ".join(name.split())
     if len(name) + count_wide(name) <= LONGEST_NAME:
         return name
     while len(name) + count_wide(name) >= LONGEST_NAME:
-        name = name[:-1]
-    return f"{name}…"
+        name = name[: len(name) // 2] + name[len(name) // 2 + 1 :]
+    return f"{name[: len(name) // 2]}…{name[len(name) // 2 :]}"
 
 
 def count_wide(text: str) -> int:
