@@ -314,3 +314,20 @@ def test_browser_shows_the_whole_report_on_a_telephone_and_on_a_desk_in_light_an
         assert page["hidden"] == []
     assert seen[False]["background"] != seen[True]["background"]
     assert seen[False]["line"] != seen[True]["line"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_numbers_of_all_classes_are_on_paper(report, source, tmp_path):
+    """On the screen they are folded up. The structure that Chromium writes into a PDF names every row of a table."""
+    switches = (
+        "headless",
+        "no-sandbox",
+        "disable-gpu",
+        "no-first-run",
+        "disable-sync",
+        "disable-background-networking",
+    )
+    paper = tmp_path / "report.pdf"
+    flags = [*(f"--{name}" for name in switches), f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={paper}"]
+    subprocess.run([CHROMIUM, *flags, report.as_uri()], capture_output=True, timeout=120, check=True)
+    assert len(re.findall(rb"/S /TR\b", paper.read_bytes())) == source.count("<tr")
