@@ -67,6 +67,16 @@ def test_bins_without_a_row_are_left_out(describe):
     assert only["high"] - only["low"] == pytest.approx(1 / 15)
 
 
+def test_bin_whose_answers_are_all_right_or_all_wrong_has_no_interval():
+    """Every resample says the same of it, however few its pictures are: that is no certainty."""
+    logits = np.array([[9, 0], [9, 0], [9, 0], [1, 0], [1, 0], [1, 0]], dtype=np.float32)
+    answers = Answers(logits, np.array([0, 0, 0, 0, 1, 1]), ["nod", "wave"])
+    scored = ScoredPart("all", False, None, 0, None)
+    mixed, right = describe_results("a", "b", answers, scored, RunRecords({}, None, {}))["calibration"]
+    assert (right["accuracy"], right["accuracy_low"], right["accuracy_high"]) == (1, None, None)
+    assert mixed["accuracy_low"] < mixed["accuracy"] < mixed["accuracy_high"]
+
+
 def test_constant_answers_are_the_commonest_of_training_or_else_of_the_scored_rows(describe):
     of_training, of_scored = describe(), describe(train_labels=None)
     assert of_training["conditions"]["baselines_from"] == "training rows"

@@ -131,7 +131,10 @@ def _or_null(number: float) -> float | None:
 
 
 def _describe_bins(scores: Scores) -> list[dict[str, Any]]:
-    """The bins that have a row, from low to high confidence: their bounds, and the accuracy with its interval."""
+    """The bins that have a row, from low to high confidence: their bounds, and the accuracy with its interval.
+
+    Where answers are all right or all wrong there is none: resamples can not differ, however few the pictures are.
+    """
     columns = [*(column.tolist() for column in scores.bins), scores.bin_low.tolist(), scores.bin_high.tolist()]
     return [
         {
@@ -139,8 +142,8 @@ def _describe_bins(scores: Scores) -> list[dict[str, Any]]:
             "high": (number + 1) / NUM_BINS,
             "confidence": confidence,
             "accuracy": accuracy,
-            "accuracy_low": _or_null(low),
-            "accuracy_high": _or_null(high),
+            "accuracy_low": None if accuracy in (0, 1) else _or_null(low),
+            "accuracy_high": None if accuracy in (0, 1) else _or_null(high),
             "count": int(count),
         }
         for number, (confidence, accuracy, count, low, high) in enumerate(zip(*columns, strict=True))
