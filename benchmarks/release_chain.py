@@ -77,6 +77,9 @@ def deal_clips(clips: Sequence[Clip], seed: int) -> dict[str, list[Clip]]:
     """Split clips, each class by `DEAL`, in an order that tells nothing.
 
     A class of two clips is so trained and tested on.
+
+    Raises:
+        SystemExit: There are fewer clips than videos of a split.
     """
     rng = np.random.default_rng(seed)
     dealt: dict[str, list[Clip]] = {split: [] for split in NUM_VIDEOS}
@@ -85,6 +88,9 @@ def deal_clips(clips: Sequence[Clip], seed: int) -> dict[str, list[Clip]]:
         clip = clips[place]
         dealt[DEAL[numbers[clip.label_id] % len(DEAL)]].append(clip)
         numbers[clip.label_id] += 1
+    for split, num_videos in NUM_VIDEOS.items():
+        if len(dealt[split]) < num_videos:
+            sys.exit(f"{len(clips)} clips give {len(dealt[split])} to {split}, too few for {num_videos} videos.")
     return dealt
 
 
