@@ -11,7 +11,7 @@ def add_parser(verbs: Any) -> None:
         "evaluate",
         help="score a model on labelled pictures and write a report",
         description="Score a model on labelled pictures, with intervals, and beside constant answers. The pictures "
-        "that a run was trained on, by their names and sizes, are scored only if they are asked for.",
+        "that a run was trained on, whatever their names, are scored only if they are asked for.",
         allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
