@@ -1,6 +1,8 @@
 """The genuine client against a Hub on loopback: what is there after a push, and what is said where it is refused."""
 
 import re
+import shlex
+import shutil
 import stat
 
 import pytest
@@ -102,6 +104,14 @@ def test_public_repository_of_somebody_else_is_found_before_anything_is_sent(hub
     hub_client.repos[key].commit("main", {"README.md": File(b"theirs")}, "theirs")
     with pytest.raises(OSError, match="may not write to stranger/taken: the name is somebody else's"):
         prepare_repo("stranger/taken", space_sdk=space_sdk)
+
+
+def test_command_to_go_on_with_can_be_pasted(hub_client, finished_run, tmp_path):
+    folder = shutil.copytree(finished_run, tmp_path / "my run")
+    hub_client.break_off = "commit"
+    with pytest.raises(OSError, match=r"; to go on: mg-vtc publish ('.*') org/mg-vtc --revision trial$") as refused:
+        publish(folder, "org/mg-vtc", revision="trial")
+    assert shlex.split(str(refused.value).split("to go on: ")[1])[2] == str(folder)
 
 
 def test_private_repository_of_somebody_else(hub_client, finished_run, monkeypatch):

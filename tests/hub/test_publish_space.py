@@ -91,15 +91,18 @@ def test_space_gets_its_files_in_one_commit_and_stale_ones_go(published, files):
     assert published.files("spaces/org/space").keys() == pushed.keys() | {"kept.md"}
 
 
-def test_space_of_others_and_app_of_its_own_are_left_alone(published):
+@pytest.mark.parametrize("name", ["app.py", "main.py", "index.html"])
+def test_space_of_others_and_files_of_its_own_are_left_alone(published, name):
     with pytest.raises(OSError, match="The token may not write to stranger/space"):
         publish_space("org/mg-vtc", "stranger/space")
     prepare_repo("org/own", space_sdk="gradio")
     repo = published.repos["spaces/org/own"]
     own = repo.commits[repo.branches["main"]]
-    repo.commit("main", own | {"app.py": next(iter(own.values()))}, "My own app")
-    with pytest.raises(ValueError, match=r"org/own has an app\.py of its own"):
+    repo.commit("main", own | {name: next(iter(own.values()))}, "My own app")
+    before = published.files("spaces/org/own")
+    with pytest.raises(ValueError, match=rf"org/own has files of its own \('{re.escape(name)}'\)"):
         publish_space("org/mg-vtc", "org/own")
+    assert published.files("spaces/org/own") == before
 
 
 def test_space_needs_a_token_and_a_name(published, monkeypatch):

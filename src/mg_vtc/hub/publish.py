@@ -1,5 +1,6 @@
 """Publish a model: one commit of an explicit list of files, so that what is on the Hub is always whole."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,8 +52,8 @@ def publish(
     files = collect_upload(Path(folder), repo_id)
     page = prepare_repo(repo_id, private=private)
     api = HfApi()
-    branch = "" if revision is None else f" --revision {revision}"
-    with explaining(repo_id, again=f"mg-vtc publish {folder} {repo_id}{branch}"):
+    branch = [] if revision is None else ["--revision", revision]
+    with explaining(repo_id, again=shlex.join(["mg-vtc", "publish", str(folder), repo_id, *branch])):
         if revision is not None:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         present = api.list_repo_files(repo_id, revision=revision)

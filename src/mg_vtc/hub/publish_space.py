@@ -1,15 +1,18 @@
 """Publish a Space that shows a model: one commit of the page, its card, and the package that it is written in."""
 
+import shlex
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceCard
 
+from ..data.labels import shorten
 from ..inference.export import read_config
 from .publish import explaining, prepare_repo
 
 PACKAGE = Path(__file__).parents[1]
 APP, CARD, REQUIREMENTS = "app.py", "README.md", "requirements.txt"
 OURS = f"{PACKAGE.name}/space/page.py"  # in every Space of ours, and in no other
+NEW = {".gitattributes", CARD}  # what a Space has before anybody wrote an app
 
 
 def publish_space(model_id: str, space_id: str, *, private: bool | None = None) -> str:
@@ -27,13 +30,13 @@ def publish_space(model_id: str, space_id: str, *, private: bool | None = None) 
         Address of the Space.
 
     Raises:
-        ValueError: The model is a folder of this machine or one of another kind, or the Space has an app of its own.
+        ValueError: The model is a folder of this machine or one of another kind, or the Space has files of its own.
         OSError: There is no such model within reach, no token, or the Hub refuses it.
     """
     if Path(model_id).exists():
         raise ValueError(
             f"{model_id} is a folder of this machine, which a Space can not read: publish it first, with "
-            f"`mg-vtc publish {model_id} org/name`."
+            f"`{shlex.join(['mg-vtc', 'publish', model_id, 'org/name'])}`."
         )
     read_config(model_id)
     files = collect_space(model_id)
@@ -41,8 +44,10 @@ def publish_space(model_id: str, space_id: str, *, private: bool | None = None) 
     api = HfApi()
     with explaining(space_id, again=f"mg-vtc publish-space {model_id} {space_id}"):
         present = api.list_repo_files(space_id, repo_type="space")
-        if APP in present and OURS not in present:
-            raise ValueError(f"{space_id} has an {APP} of its own, which would be lost: choose another name.")
+        if OURS not in present and (own := sorted(set(present) - NEW)):
+            raise ValueError(
+                f"{space_id} has files of its own ({shorten(own)}), so it is left alone: choose another name."
+            )
         stale = [name for name in present if name.startswith(f"{PACKAGE.name}/") and name not in files]
         api.create_commit(
             space_id,
