@@ -63,7 +63,8 @@ def test_scores_stand_beside_their_intervals_and_constant_answers(write_card, tm
     assert "| top-1 accuracy | 60.0 % |" in text
     assert re.search(r"\| top-1 accuracy .* \| 50\.0 % \|\n", text)
     assert re.search(r"\| top-5 accuracy .* \| 100\.0 % \|\n", text)
-    assert re.search(r"\| macro-F1 .* % \| \|\n", text)
+    assert re.search(r"\| mean class accuracy .* \| 50\.0 % \|\n", text)
+    assert re.search(r"\| macro-F1 .* \| 33\.3 % \|\n", text)  # of two classes, 2/3 and 0
 
 
 def test_conditions_stand_beside_the_scores(write_card):
@@ -90,10 +91,11 @@ def test_only_a_split_of_frames_is_called_leaky(write_card, split_by, words):
 
 
 def test_pictures_that_the_training_knows_are_counted(write_card):
-    assert "training pictures:" not in flat(write_card())
+    assert "of training pictures" not in flat(write_card())
     leaks = {"leaks": {"validation": {"same_clip": 0, "near_duplicate": 3}}}
-    text = flat(write_card(split=SPLIT | leaks))
-    assert "Pictures among these that are near duplicates of training pictures: 3." in text
+    for split_by in ("clip", "frame"):
+        text = flat(write_card(split=SPLIT | leaks | {"split_by": split_by}))
+        assert "Of these pictures 3 are near duplicates of training pictures." in text
     assert "of clips that training pictures are of too" not in text
 
 
@@ -260,16 +262,17 @@ def test_model_index_holds_scores_and_baselines_of_the_part(write_card, tmp_path
     data = write_card(parts=("validation", "test"), recipe={"dataset_name": "org/gestures"}).data
     index = yaml.safe_load((tmp_path / "README.md").read_text().split("---")[1])["model-index"]
     name, entries = model_index_to_eval_results(index)
-    assert (name, len(entries)) == ("mg_vtc", 12)
-    assert [entry.dataset_split for entry in entries] == ["test"] * 6 + ["validation"] * 6
+    assert (name, len(entries)) == ("mg_vtc", 16)
+    assert [entry.dataset_split for entry in entries] == ["test"] * 8 + ["validation"] * 8
     assert {(entry.task_type, entry.dataset_type, entry.dataset_name) for entry in entries} == {
         ("image-classification", "org/gestures", "org/gestures")
     }
-    values = {entry.metric_type: entry.metric_value for entry in entries[:6]}
+    values = {entry.metric_type: entry.metric_value for entry in entries[:8]}
     scores = read_results(tmp_path, "test")["scores"]
     assert values["accuracy"] == 0.6
     assert values["f1"] == round(scores["macro_f1"]["value"], 4)
-    assert values["baseline_accuracy"] == 0.5
+    assert values["baseline_accuracy"] == values["baseline_mean_class_accuracy"] == 0.5
+    assert values["baseline_f1"] == 0.3333
     low, high = scores["top1_accuracy"]["low"], scores["top1_accuracy"]["high"]
     assert entries[0].metric_name == f"top-1 accuracy (95 % interval {low:.3f} to {high:.3f} by clip)"
     assert data.eval_results == entries
