@@ -90,7 +90,6 @@ def campaign_parser(description: str, name: str, *, epochs: int) -> argparse.Arg
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of split, draws and weights")
     parser.add_argument("--epochs", type=int, default=epochs)
-    parser.add_argument("--split_by", default="clip", help="what is held out: clip, subject or frame")
     parser.add_argument("--output_dir", type=Path, default=Path("runs") / name)
     return parser
 

@@ -50,7 +50,7 @@ def main() -> None:
     options = parser.parse_args()
     parts, cells = {}, {}
     for seed in options.seeds:
-        split = split_folder(options.folder, options.split_by, seed)
+        split = split_folder(options.folder, seed)
         parts[seed] = {"train": thin_out(split["train"], options.imbalance, seed), "validation": split["validation"]}
         folder = link_pictures(options.output_dir / f"pictures-{seed}", parts[seed])
         run = ("--train_dir", str(folder), "--seed", str(seed), "--num_train_epochs", str(options.epochs), *LAST_EPOCH)

@@ -35,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     cells = {}
     for seed, noise in product(options.seeds, options.noise):
-        split = split_folder(options.folder, options.split_by, seed)
+        split = split_folder(options.folder, seed)
         parts = {"train": replace_labels(split["train"], noise, seed), "validation": split["validation"]}
         folder = link_pictures(options.output_dir / f"pictures-{noise:g}-{seed}", parts)
         run = ("--train_dir", str(folder), "--seed", str(seed), "--num_train_epochs", str(options.epochs), *LAST_EPOCH)

@@ -20,9 +20,9 @@ disable_progress_bars()  # between the lines that tell how far the cells are
 logging.disable_progress_bar()
 
 
-def split_folder(folder: Path, split_by: str, seed: int) -> DatasetDict:
-    """The pictures of a folder, about a fifth of them as "validation"."""
-    return split_stratified(load_image_folder(folder)["train"], 0.2, seed, split_by=split_by)
+def split_folder(folder: Path, seed: int) -> DatasetDict:
+    """The pictures of a folder, whole clips with about a fifth of them as "validation"."""
+    return split_stratified(load_image_folder(folder)["train"], 0.2, seed, split_by="clip")
 
 
 def link_pictures(folder: Path, parts: Mapping[str, Dataset]) -> Path:

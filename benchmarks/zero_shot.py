@@ -65,7 +65,7 @@ def main() -> None:
     torch.set_num_threads(1)  # as the cells have
     cells, draws = {}, {}
     for seed in options.seeds:
-        split = split_folder(options.folder, options.split_by, seed)
+        split = split_folder(options.folder, seed)
         num_classes = split["train"].features["label"].num_classes
         unseen, seen = np.split(np.random.default_rng(seed).permutation(num_classes), [options.held_out])
         parts = {part: of_classes(rows, seen) for part, rows in split.items()}

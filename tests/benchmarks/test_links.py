@@ -9,7 +9,7 @@ from mg_vtc.data import load_image_folder
 
 @pytest.fixture(scope="module")
 def split(picture_folder):
-    return links.split_folder(picture_folder, "clip", 0)
+    return links.split_folder(picture_folder, 0)
 
 
 def test_no_clip_is_on_both_sides(split):
