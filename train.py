@@ -262,6 +262,8 @@ def cross_validate(arguments: list[str], recipe: Recipe) -> None:
             scores = summarize_folds(recipe)
         print(f"\nmean of {recipe.data.num_folds} folds ± standard deviation, in {recipe.training.output_dir}")
         print(SPLIT_MEANINGS[scores["split_by"]])
+        if leaks := describe_leaks(scores["leaks"]):
+            print(f"of these, {leaks}")
         if scores["chosen_on_these"]:
             print("The best epoch of each fold by these same pictures was kept.")
         for name in SCORES:

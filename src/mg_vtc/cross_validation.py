@@ -49,8 +49,9 @@ def summarize_folds(recipe: Recipe) -> dict[str, Any]:
     """Mean and sample standard deviation of the scores over the folds, in `cross_validation.json` of `output_dir`.
 
     Returns:
-        `num_folds`, `split_by`, whether checkpoints were `chosen_on_these` pictures and, for each score, `mean`, `std`
-        and the `folds`' own, fractions in [0, 1].
+        `num_folds`, `split_by`, how many of the pictures held out the training of their fold knew (`leaks`, by kind),
+        whether checkpoints were `chosen_on_these` pictures and, for each score, `mean`, `std` and the `folds`' own,
+        fractions in [0, 1].
 
     Raises:
         ValueError: The folds are not those of one set of pictures.
@@ -61,6 +62,8 @@ def summarize_folds(recipe: Recipe) -> dict[str, Any]:
     splits = [json.loads((folder / SPLIT).read_text(encoding="utf-8")) for folder in folders]
     _check_folds(splits, recipe.training.output_dir)
     summary: dict[str, Any] = {"num_folds": len(folders), "split_by": splits[0]["split_by"]}
+    leaks = [split["leaks"]["validation"] for split in splits]
+    summary["leaks"] = {kind: sum(of_fold[kind] for of_fold in leaks) for kind in leaks[0]}
     summary["chosen_on_these"] = any("best_step" in result for result in results)
     for name in SCORES:
         scores = [result[name] for result in results]
@@ -72,12 +75,8 @@ def summarize_folds(recipe: Recipe) -> dict[str, Any]:
 
 def _check_folds(splits: list[dict[str, Any]], output_dir: str) -> None:
     """Make sure that the folds share out one set of pictures, each of which at most one of them holds out."""
-    has_digests = all("digests" in split for split in splits)  # not so in folds of an older version
     rows = [
-        {
-            part: set(zip(split[part], split["digests"][part], strict=True) if has_digests else split[part])
-            for part in ("train", "validation")
-        }
+        {part: set(zip(split[part], split["digests"][part], strict=True)) for part in ("train", "validation")}
         for split in splits
     ]
     for fold, one in enumerate(rows):
