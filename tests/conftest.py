@@ -251,6 +251,7 @@ def finished_run(two_class_run, tmp_path):
     kept = {"learning_rate": 0.01, "text_model_name_or_path": "org/tower", "labels_file": "smg"}
     hub = {"push_to_hub": True, "hub_model_id": "org/mg-vtc"}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(places | kept | hub))
+    (folder / "provenance.json").write_text(json.dumps({"places": sorted(places)}))
     (folder / "split.json").write_text(json.dumps({"split_by": "frame", "train": ["anna/1.png"]}))
     (folder / "all_results.json").write_text(json.dumps({"eval_top1_accuracy": 0.5, "data": str(tmp_path)}))
     picture = Image.new("RGB", (8, 8))

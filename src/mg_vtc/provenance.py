@@ -3,15 +3,23 @@
 import json
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+import yaml
 
 from . import __version__
-from .run_folder import PROVENANCE
+from .run_folder import PROVENANCE, RECIPE
 from .training_args import MgVtcTrainingArguments
+
+INPUTS = (
+    *("train_dir", "validation_dir", "dataset_name", "labels_file"),
+    *("vision_model_name_or_path", "text_model_name_or_path"),
+)  # settings of what a run reads
+ELSEWHERE = "on the machine that trained"  # stands for a place of it in what is published
 
 
 def library_versions() -> dict[str, str]:
@@ -37,34 +45,57 @@ def name_data(recipe: dict[str, Any]) -> str:
     return find_hub_dataset(recipe) or "a local folder of pictures"
 
 
-def without_places(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Leave out of a recipe what is true on this machine alone, and where it was published."""
-    return {name: value for name, value in recipe.items() if not _is_place(name, value)}
+def find_places(recipe: dict[str, Any]) -> list[str]:
+    """Name the settings of a recipe that say where something is on this machine.
+
+    Whether "weights/resnet" is a folder or an id of the Hub is known only where and when the run reads it.
+    """
+    return sorted(name for name, value in recipe.items() if isinstance(value, str) and _is_place(name, value))
 
 
-def _is_place(name: str, value: Any) -> bool:
-    if name.endswith("_dir") or name == "push_to_hub" or name.startswith("hub_"):
-        return True
+def _is_place(name: str, value: str) -> bool:
     if name == "labels_file":
         return value not in ("imigue", "smg")
-    return isinstance(value, str) and (value.startswith(("/", "~", ".")) or Path(value).exists())
+    looks_so = name.endswith("_dir") or value.startswith(("~", ".")) or Path(value).is_absolute()
+    return looks_so or (name in INPUTS and value != "demo" and Path(value).exists())
+
+
+def without_places(recipe: dict[str, Any], places: Sequence[str]) -> dict[str, Any]:
+    """Leave out of a recipe where its run wrote and was published, and name no place that it read.
+
+    What it read is not left out but told to be elsewhere, so that no run goes on silently from a default.
+
+    Args:
+        recipe: Settings of a run.
+        places: Those that name a place of the machine of the run, as `find_places` found there.
+    """
+    told = {name: ELSEWHERE if name in INPUTS and name in places else value for name, value in recipe.items()}
+    return {
+        name: value
+        for name, value in told.items()
+        if value == ELSEWHERE or not (name in places or name == "push_to_hub" or name.startswith("hub_"))
+    }
 
 
 def write_provenance(folder: Path, arguments: MgVtcTrainingArguments, *, project: Path, seconds: float | None) -> None:
     """Write `provenance.json`: versions, commit, processor, processes and duration; what is not known is absent.
 
+    It also has the names of the settings that name a place of this machine, as this can be told here alone.
+
     Args:
-        folder: Folder of the run.
+        folder: Folder of the run, with its recipe.
         arguments: Of the run.
         project: Folder of `train.py`, whose commit is told where it is a checkout of git.
         seconds: How long the training took; None where it was not measured as a whole, as in a resumed run.
     """
+    recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
     found = {
         "versions": library_versions(),
         "commit": find_commit(project),
         "processor": _name_processor(arguments.device),
         "num_processes": arguments.world_size,
         "num_threads": torch.get_num_threads() if arguments.device.type == "cpu" else None,
+        "places": find_places(recipe),
         "training_seconds": None if seconds is None else round(seconds, 1),
     }
     known = {name: value for name, value in found.items() if value is not None}

@@ -21,7 +21,7 @@ from mg_vtc import MgVtcConfig, MgVtcTrainingArguments
 from mg_vtc.hub.card import escape_markdown, write_model_card
 from mg_vtc.hub.repo_id import with_repo_id
 from mg_vtc.hub.samples import write_samples
-from mg_vtc.provenance import write_provenance
+from mg_vtc.provenance import ELSEWHERE, write_provenance
 from mg_vtc.recipe import parse_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -203,7 +203,17 @@ def test_training_is_described_without_a_path_of_this_machine(write_card, tmp_pa
     assert "learning_rate: 0.0003" in text
     assert str(tmp_path) not in card.content
     assert "labels.csv" not in card.content
+    assert f"train_dir: {ELSEWHERE}" in text
+    assert "with the same pictures, <code>train.py</code> repeats the run" in text
     assert "torch 2." in text
+
+
+def test_towers_that_readers_have_not_are_told(write_card, tmp_path):
+    card = write_card(recipe={"dataset_name": "demo", "vision_model_name_or_path": str(tmp_path)})
+    text = flat(card)
+    assert "from weights in a local folder" in text
+    assert f"vision_model_name_or_path: {ELSEWHERE}" in text
+    assert "with the same pictures and towers, <code>train.py</code> repeats the run" in text
 
 
 def test_a_duration_that_was_not_measured_is_absent(write_card):

@@ -56,6 +56,19 @@ def test_private_repository_and_branch(hub_client, finished_run):
     assert hub_client.files("org/mg-vtc", "trial").keys() >= EXPECTED
 
 
+@pytest.mark.parametrize("space_sdk", [None, "gradio"])
+def test_repository_that_is_public_is_not_published_to_as_a_private_one(hub_client, finished_run, space_sdk):
+    prepare_repo("org/mg-vtc", space_sdk=space_sdk)
+    with pytest.raises(ValueError, match="org/mg-vtc is there already, and public, so nothing was published"):
+        prepare_repo("org/mg-vtc", space_sdk=space_sdk, private=True)
+    prepare_repo("org/hidden", space_sdk=space_sdk, private=True)
+    prepare_repo("org/hidden", space_sdk=space_sdk, private=True)
+    if space_sdk is None:
+        with pytest.raises(ValueError, match="public"):
+            publish(finished_run, "org/mg-vtc", private=True)
+        assert hub_client.files("org/mg-vtc").keys() == {".gitattributes"}
+
+
 @pytest.mark.parametrize(("break_off", "words"), [("commit", "disconnected"), ("object", "uploading")])
 def test_push_that_breaks_off_changes_nothing_and_can_go_on(hub_client, finished_run, break_off, words):
     publish(finished_run, "org/mg-vtc")

@@ -12,6 +12,7 @@ from saved_models import save_model
 from transformers import AutoImageProcessor
 
 from mg_vtc.hub.upload import collect_upload, is_part_of_model
+from mg_vtc.provenance import ELSEWHERE
 
 ROOT = Path(__file__).parents[2]
 CODE = {path.name for part in ("configuration", "modeling") for path in (ROOT / "src/mg_vtc").glob(f"{part}_*.py")}
@@ -43,15 +44,15 @@ def test_models_and_code_go_as_they_are(finished_run):
     }
 
 
-def test_recipe_keeps_what_is_true_elsewhere(finished_run):
+def test_recipe_keeps_what_is_true_elsewhere_and_names_no_place(finished_run):
     recipe = yaml.safe_load(collect_upload(finished_run, "org/mg-vtc")["recipe.yaml"])
-    assert recipe == {"learning_rate": 0.01, "text_model_name_or_path": "org/tower", "labels_file": "smg"}
+    kept = {"learning_rate": 0.01, "text_model_name_or_path": "org/tower", "labels_file": "smg"}
+    assert recipe == kept | dict.fromkeys(("train_dir", "vision_model_name_or_path"), ELSEWHERE)
 
 
-@pytest.mark.parametrize("place", ["~/photos", "../photos", "./photos", "/photos"])
-def test_data_sets_in_folders_are_places_too(finished_run, place):
-    (finished_run / "recipe.yaml").write_text(yaml.safe_dump({"dataset_name": place, "labels_file": "mine.csv"}))
-    assert yaml.safe_load(collect_upload(finished_run, "org/mg-vtc")["recipe.yaml"]) == {}
+def test_recipe_whose_places_are_not_known_stays_behind(finished_run):
+    (finished_run / "provenance.json").unlink()
+    assert "recipe.yaml" not in collect_upload(finished_run, "org/mg-vtc")
 
 
 def test_results_keep_their_numbers(finished_run):
@@ -94,6 +95,36 @@ def test_model_of_another_kind_is_refused(finished_run):
         collect_upload(finished_run, "org/mg-vtc")
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("{", r"config\.json in .* is no JSON"), ('{"model_type": "mg_vtc"}', r"config\.json in .* has no auto_map")],
+)
+def test_configuration_that_can_not_be_published_is_refused(finished_run, content, words):
+    (finished_run / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=words):
+        collect_upload(finished_run, "org/mg-vtc")
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        *("![a room](photo.png)", '![b](figures/a b.png "title")', "![c](figures/room.jpg)"),
+        *('<img width="9" src="samples/k.jpeg">', "![](../photo.png)"),
+    ],
+)
+def test_picture_of_the_card_that_would_not_be_there_is_refused(finished_run, shown):
+    with open(finished_run / "README.md", "a") as card:
+        card.write(f"\n{shown}\n")
+    with pytest.raises(ValueError, match=r"README\.md shows .*, which would not be uploaded"):
+        collect_upload(finished_run, "org/mg-vtc")
+
+
+def test_pictures_of_elsewhere_and_of_the_list_may_be_shown(finished_run):
+    with open(finished_run / "README.md", "a") as card:
+        card.write('\n![](https://example.org/a.png) <img src="./figures/other.png"> ![](data:image/png;base64,AA)\n')
+    assert "figures/other.png" in collect_upload(finished_run, "org/mg-vtc")
+
+
 def test_token_in_a_file_is_refused_and_not_repeated(finished_run):
     (finished_run / "README.md").write_text(f"# Gestures\n\nuse {TOKEN}")
     with pytest.raises(ValueError, match=r"README\.md .* holds a token of the Hub") as refusal:
@@ -107,9 +138,20 @@ def test_folder_of_this_machine_in_a_file_is_refused(finished_run):
         collect_upload(finished_run, "org/mg-vtc")
 
 
+@pytest.mark.parametrize("path", ["/mnt/anna/patients", "/home/anna/x", "/Users/anna/x", r"C:\anna", "`/data/anna`"])
+def test_path_of_another_machine_in_the_card_is_refused(finished_run, path):
+    (finished_run / "README.md").write_text(f"# Gestures\n\ntrained on {path} and more")
+    with pytest.raises(
+        ValueError, match=rf"README\.md .* names {re.escape(path.strip('`'))}, which looks like a path"
+    ):
+        collect_upload(finished_run, "org/mg-vtc")
+
+
 def test_address_with_such_a_path_is_no_folder_of_this_machine(finished_run, monkeypatch):
     monkeypatch.setenv("HOME", "/models")
-    (finished_run / "README.md").write_text("# Gestures\n\nhttps://example.org/models and docs/models")
+    (finished_run / "README.md").write_text(
+        "# Gestures\n\nhttps://example.org/home/models and docs/models, data/x, a:b"
+    )
     collect_upload(finished_run, "org/mg-vtc")
 
 

@@ -16,7 +16,9 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="folder of a run")
     parser.add_argument("repo_id", metavar="REPO", help="repository, such as org/mg-vtc; made where there is none")
-    parser.add_argument("--private", action="store_true", help="make the repository a private one, if it is made")
+    parser.add_argument(
+        "--private", action="store_true", help="make a private repository; one that is there and public is refused"
+    )
     parser.add_argument("--revision", metavar="BRANCH", help="branch, made where there is none; by default main")
     parser.add_argument("--commit_message", help="message of the commit")
     parser.set_defaults(run=_publish)

@@ -15,7 +15,10 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("model", metavar="MODEL_ID", help="the model's repository, such as org/mg-vtc")
     parser.add_argument("space", metavar="SPACE_ID", help="the Space's, such as org/mg-vtc-space; made if need be")
     parser.add_argument(
-        "--private", action="store_true", default=None, help="a new Space is private; by default as its owner's are"
+        "--private",
+        action="store_true",
+        default=None,
+        help="make a private Space; one that is there and public is refused",
     )
     parser.set_defaults(run=_publish)
 

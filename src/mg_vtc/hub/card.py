@@ -56,7 +56,7 @@ def write_model_card(template: Path, folder: Path, examples: Sequence[dict[str, 
         candidate_names=_to_python(class_names[:3]),
         hypothesis_template=_to_python(config.prompt_template),
         recipe=recipe,
-        settings=_dump_settings(recipe),
+        settings=_dump_settings(recipe, provenance["places"]),
         hub_dataset=find_hub_dataset(recipe),
         data_name=name_data(recipe),
         # a path of the machine that trained is no part of the card
@@ -64,6 +64,7 @@ def write_model_card(template: Path, folder: Path, examples: Sequence[dict[str, 
             tower: base and (f"`{base}`" if base in hub_bases else "weights in a local folder")
             for tower, base in bases.items()
         },
+        has_local_towers=any(base and base not in hub_bases for base in bases.values()),
         split=_read(folder / SPLIT),
         split_meanings=SPLIT_MEANINGS,
         describe_leaks=describe_leaks,
@@ -115,9 +116,9 @@ def _to_python(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _dump_settings(recipe: dict[str, Any]) -> str:
+def _dump_settings(recipe: dict[str, Any], places: Sequence[str]) -> str:
     """The recipe as YAML, without what names a place on the machine that trained."""
-    told = without_places(recipe)
+    told = without_places(recipe, places)
     return yaml.safe_dump(told, sort_keys=True, allow_unicode=True, default_flow_style=None).rstrip()
 
 

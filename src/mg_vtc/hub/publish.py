@@ -37,7 +37,8 @@ def publish(
     Args:
         folder: Folder of a finished run, or of a saved model with a card.
         repo_id: Repository, such as "org/mg-vtc"; made where there is none.
-        private: Whether the repository is private when it is made; by default what is the default of its owner.
+        private: Whether the repository is private when it is made; by default what is the default of its owner. One
+            that is there and public is refused where it should be private.
         revision: Branch, made where there is none; by default "main".
         commit_message: Message of the commit.
 
@@ -45,7 +46,8 @@ def publish(
         Address of the model's page.
 
     Raises:
-        ValueError: It is no folder of a model, or no name of a repository.
+        ValueError: It is no folder of a model, no name of a repository, or that of a public one that should be
+            private.
         OSError: There is no token, the Hub refuses it, or the connection broke off. The last revision is then as it
             was.
     """
@@ -75,14 +77,14 @@ def prepare_repo(repo_id: str, *, private: bool | None = None, space_sdk: str | 
 
     Args:
         repo_id: Repository, such as "org/mg-vtc".
-        private: Whether it is private when it is made.
+        private: Whether it is private when it is made; one that is there must then be, too.
         space_sdk: What a Space is written with; by default it is a repository of a model.
 
     Returns:
         Address of its page.
 
     Raises:
-        ValueError: That is no name of a repository.
+        ValueError: That is no name of a repository, or it shall be private and is there and public.
         OSError: There is no token, the Hub refuses it, or can not be reached.
     """
     check_repo_id(repo_id)
@@ -92,6 +94,11 @@ def prepare_repo(repo_id: str, *, private: bool | None = None, space_sdk: str | 
         api, kind = HfApi(), "model" if space_sdk is None else "space"
         page = api.create_repo(repo_id, repo_type=kind, space_sdk=space_sdk, private=private, exist_ok=True)
         api.auth_check(repo_id, repo_type=kind, write=True)  # as one of somebody else's is there, too
+        if private and not api.repo_info(repo_id, repo_type=kind).private:  # one that was there
+            raise ValueError(
+                f"{repo_id} is there already, and public, so nothing was published: make it private in its settings, "
+                "or choose another name."
+            )
     return str(page)
 
 

@@ -8,6 +8,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, Sp
 from ..data.labels import shorten
 from ..inference.export import read_config
 from .publish import explaining, prepare_repo
+from .upload import check_private
 
 PACKAGE = Path(__file__).parents[1]
 APP, CARD, REQUIREMENTS = "app.py", "README.md", "requirements.txt"
@@ -68,14 +69,20 @@ def collect_space(model_id: str) -> dict[str, bytes]:
         model_id: Repository of the model, which the card then names. The page reads it there.
 
     Returns:
-        By name in the Space, the content: card, app and requirements at its root, and the package beside them.
+        By name in the Space, the content: card, app and requirements at its root, and the modules of the package
+        beside them.
+
+    Raises:
+        ValueError: A file gives away a token or a folder of this machine.
     """
     card = SpaceCard.load(PACKAGE / "space" / CARD)
     card.data["models"] = [model_id]
     root = {name: (PACKAGE / "space" / name).read_bytes() for name in (APP, REQUIREMENTS)}
     package = {
         f"{PACKAGE.name}/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes()
-        for path in sorted(PACKAGE.rglob("*"))
-        if path.suffix in (".py", ".jinja", ".md", ".txt")
+        for path in sorted(PACKAGE.rglob("*.py"))
     }
-    return {CARD: str(card).encode(), **root, **package}
+    files = {CARD: str(card).encode(), **root, **package}
+    for name, content in files.items():
+        check_private(name, content, PACKAGE)
+    return files

@@ -10,7 +10,7 @@ from huggingface_hub import get_token
 from transformers.dynamic_module_utils import get_relative_imports
 
 from ..provenance import without_places
-from ..run_folder import CARD, RECIPE, RESULTS
+from ..run_folder import CARD, PROVENANCE, RECIPE, RESULTS
 from .repo_id import with_repo_id
 
 CONFIG, WEIGHTS, HANDLER, REQUIREMENTS = "config.json", "model.safetensors", "handler.py", "requirements.txt"
@@ -22,7 +22,12 @@ TOKENIZER_FILES = (
 MODEL_FILES = (CONFIG, WEIGHTS, PROCESSOR, OLDER_PROCESSOR, *TOKENIZER_FILES)
 ENDPOINT = Path(__file__).parent  # where its files are
 FIGURE = re.compile(r"(?<![\w/])(?:\./)?((?:figures|samples)/[\w.-]+\.png)")
+SHOWN = re.compile(r"!\[[^\]]*\]\(<?([^)>]+)|<img\b[^>]*?\bsrc=[\"']?([^\"'\s>]+)")  # pictures of a card
+ADDRESS = re.compile(r"(?:https?:|data:)?//|data:")  # as which a shown picture is none of the folder
 TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}")
+PATH = re.compile(  # of some machine; after a word or a point a slash belongs to an address
+    rb"(?<![\w.~:/-])/(?:home|Users|root|mnt|media|data|srv|scratch|tmp|work)/[\w./-]+|\b[A-Za-z]:\\[\w.-]+"
+)
 
 
 def collect_upload(folder: Path, repo_id: str) -> dict[str, bytes | Path]:
@@ -30,8 +35,9 @@ def collect_upload(folder: Path, repo_id: str) -> dict[str, bytes | Path]:
 
     These are the weights and `config.json`; the processor in its current and in its older form; the model's code; the
     card, with the figures and samples that it shows; `handler.py` and `requirements.txt` of an endpoint; the recipe
-    without places of this machine, and the numbers of `all_results.json`. `split.json` stays behind: names of pictures
-    may name people. So does whatever else is in the folder: checkpoints, optimizer, reports, exports.
+    without places of the machine that trained, if `provenance.json` tells which these are, and the numbers of
+    `all_results.json`. `split.json` stays behind: names of pictures may name people. So does whatever else is in the
+    folder: checkpoints, optimizer, reports, exports.
 
     Args:
         folder: Folder of a finished run, or of a saved model with a card.
@@ -41,8 +47,8 @@ def collect_upload(folder: Path, repo_id: str) -> dict[str, bytes | Path]:
         By name in the repository, the content, or for the weights their path.
 
     Raises:
-        ValueError: It is no folder of such a model, a file of it is missing, or one names a token or a folder of this
-            machine.
+        ValueError: It is no folder of such a model, a file of it is missing, one names a token or a folder of this
+            machine, or the card shows a picture that would not be there.
     """
     config = _read_config(folder)
     for name in (WEIGHTS, CARD):
@@ -64,15 +70,17 @@ def collect_upload(folder: Path, repo_id: str) -> dict[str, bytes | Path]:
     if OLDER_PROCESSOR not in files and PROCESSOR in files:
         image_processor = json.loads((folder / PROCESSOR).read_text(encoding="utf-8"))["image_processor"]
         files[OLDER_PROCESSOR] = (json.dumps(image_processor, indent=2) + "\n").encode()
-    if (folder / RECIPE).is_file():
+    if (folder / RECIPE).is_file() and (folder / PROVENANCE).is_file():
         recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
-        files[RECIPE] = yaml.safe_dump(without_places(recipe), sort_keys=True, allow_unicode=True).encode()
+        places = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["places"]
+        files[RECIPE] = yaml.safe_dump(without_places(recipe, places), sort_keys=True, allow_unicode=True).encode()
     if (folder / RESULTS).is_file():
         results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
         numbers = {name: value for name, value in results.items() if isinstance(value, int | float)}
         files[RESULTS] = (json.dumps(numbers, indent=4) + "\n").encode()
     for name, content in files.items():
-        _check_private(name, content, folder)
+        assert isinstance(content, bytes)  # all but the weights
+        check_private(name, content, folder)
     return files | {WEIGHTS: folder / WEIGHTS}
 
 
@@ -84,10 +92,18 @@ def is_part_of_model(name: str) -> bool:
 def _read_config(folder: Path) -> dict[str, Any]:
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder} is no folder of a model: there is no {CONFIG} in it.")
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{CONFIG} in {folder} is no JSON ({error}): save the model anew.") from error
     if config.get("model_type") != "mg_vtc":
         raise ValueError(
             f"{folder} holds a model of type {config.get('model_type')!r}; only mg_vtc is published here."
+        )
+    if not config.get("auto_map"):
+        raise ValueError(
+            f"{CONFIG} in {folder} has no auto_map, which names the model's code: open the model with the package and "
+            "save it anew."
         )
     return config
 
@@ -105,12 +121,27 @@ def _code(folder: Path, config: dict[str, Any]) -> list[str]:
 
 def _figures(card: str) -> list[str]:
     """Pictures that the card shows: figures of its results, and examples that its metadata name."""
-    return sorted(set(FIGURE.findall(card)))
+    figures = sorted(set(FIGURE.findall(card)))
+    for name in filter(None, (name for names in SHOWN.findall(card) for name in names)):
+        if not ADDRESS.match(name) and name.removeprefix("./").split()[0] not in figures:
+            raise ValueError(
+                f"{CARD} shows {name}, which would not be uploaded: only PNG files in figures/ and samples/ are, by "
+                "names of letters, digits, points and lines."
+            )
+    return figures
 
 
-def _check_private(name: str, content: bytes | Path, folder: Path) -> None:
-    """Make sure that a file gives away no token and no folder of this machine."""
-    assert isinstance(content, bytes)
+def check_private(name: str, content: bytes, folder: Path) -> None:
+    """Make sure that a file which is about to be published gives away no token and no folder of this machine.
+
+    Args:
+        name: Of the file.
+        content: Of the file.
+        folder: Where it is from.
+
+    Raises:
+        ValueError: It does.
+    """
     token = get_token()
     if TOKEN.search(content) or (token and token.encode() in content):
         raise ValueError(f"{name} in {folder} holds a token of the Hub: take it out, and revoke it.")
@@ -118,3 +149,5 @@ def _check_private(name: str, content: bytes | Path, folder: Path) -> None:
         # a slash after a word belongs to a longer path or an address
         if place != Path(place.anchor) and re.search(rb"(?<![\w.~:/-])" + re.escape(bytes(place)) + rb"\b", content):
             raise ValueError(f"{name} in {folder} names {place}, a folder of this machine: take it out.")
+    if name in (CARD, RECIPE) and (found := PATH.search(content)):  # what people write
+        raise ValueError(f"{name} in {folder} names {found[0].decode()}, which looks like a path: take it out.")
