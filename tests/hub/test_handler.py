@@ -28,6 +28,8 @@ from PIL import Image
 from saved_models import save_model
 from transformers import pipeline
 
+from mg_vtc.data.pixels import to_rgb
+
 ROOT = Path(__file__).parents[2]
 HUB = ROOT / "src" / "mg_vtc" / "hub"
 LABELS = ["head up", "pressing lips", "folding arms"]
@@ -59,15 +61,21 @@ PICTURES = {
     "rgb": encode(noise()),
     "grey": encode(noise("L")),
     "grey with alpha": encode(noise("LA")),
-    "16-bit grey": encode(Image.fromarray(np.arange(2000, dtype=np.uint16).reshape(40, 50))),
     "rgba": encode(noise("RGBA")),
     "palette": encode(noise("P")),
-    "palette with transparency": encode(noise("P"), transparency=3),
     "bilevel": encode(noise("1")),
     "cmyk jpeg": encode(noise("CMYK"), "JPEG"),
     "jpeg": encode(noise(), "JPEG"),
     "webp": encode(noise(), "WEBP"),
     "turned": turned(),
+}
+
+
+UNLIKE_PIPELINES = {  # which cut 16 bits, and put white for colours that a file calls transparent
+    "16-bit grey": encode(Image.fromarray(np.arange(0, 64000, 32, dtype=np.uint16).reshape(40, 50))),
+    "palette with transparency": encode(noise("P"), transparency=3),
+    "grey with transparency": encode(noise("L"), transparency=3),
+    "rgb with transparency": encode(noise(), transparency=noise().getpixel((0, 0))),
 }
 
 
@@ -156,6 +164,23 @@ def assert_same(answer, expected):
     assert all(row.keys() == {"label", "score"} for row in answer)
     scores = [row["score"] for row in expected]
     assert max(scores) - min(scores) > 1e-3  # scores that differ, so that a permutation would show
+
+
+@pytest.mark.parametrize("name", [*PICTURES, *UNLIKE_PIPELINES])
+def test_pictures_are_what_training_makes_of_them(module, name):
+    content = (PICTURES | UNLIKE_PIPELINES)[name]
+    with Image.open(io.BytesIO(content)) as picture, Image.open(io.BytesIO(content)) as same:
+        own, of_training = module._to_rgb(picture), to_rgb(same)
+    assert np.array_equal(own, of_training)
+    assert "transparency" not in own.info | of_training.info
+
+
+@pytest.mark.parametrize("name", UNLIKE_PIPELINES)
+def test_answers_are_those_to_what_training_sees(ask, classify, name):
+    content = UNLIKE_PIPELINES[name]
+    answer = ask({"inputs": as_base64(content)})
+    assert_same(answer, classify(to_rgb(Image.open(io.BytesIO(content)))))
+    assert answer != classify(Image.open(io.BytesIO(content)))
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -324,6 +349,10 @@ REFUSED = {
         r"characters\); each must be",
     ),
     "name that is a file": ({"inputs": RGB, "parameters": {RGB: 1}}, r"no parameter .* characters\); there are"),
+    "half a character": (
+        {"inputs": RGB, "parameters": {"candidate_labels": ["head \ud800", "up"]}},
+        r"a person head .* half of a pair of surrogates",
+    ),
     "template without labels": ({"inputs": RGB, "parameters": {"hypothesis_template": "{}"}}, r"of which there are"),
     "template without a place": (
         {"inputs": RGB, "parameters": {"candidate_labels": LABELS, "hypothesis_template": "{label}"}},
@@ -367,6 +396,16 @@ def test_bytes_and_pil_images_are_pictures(handler):
 def test_large_pil_image_is_refused_too(handler):
     with pytest.raises(ValueError, match="10000 x 8000 pixels"):
         handler({"inputs": Image.new("1", (10000, 8000))})
+
+
+def test_long_thin_picture_and_too_many_pixels_together_are_refused(handler, module, monkeypatch):
+    """A file of 97 kB took seconds and gigabytes, and 64 of them are in a request."""
+    with pytest.raises(ValueError, match=r"1 x 20001 pixels; at most 50,000,000, 20,000 a side"):
+        handler({"inputs": encode(Image.new("1", (1, 20001)))})
+    monkeypatch.setattr(module, "MAX_PIXELS_OF_REQUEST", 2 * 40 * 50)
+    assert len(handler({"inputs": [RGB, RGB]})) == 2
+    with pytest.raises(ValueError, match=r"Picture 2 .*with it the request has more than 4,000 pixels; send fewer"):
+        handler({"inputs": [RGB, RGB, RGB]})
 
 
 def test_batch_is_one_forward_and_known_labels_are_not_encoded_again(handler):
@@ -489,6 +528,14 @@ def test_private_addresses_are_never_connected_to(allowed, monkeypatch, host):
     monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("it was connected to"))
     with pytest.raises(ValueError, match="no address of the public internet"):
         allowed({"inputs": f"http://{host}/picture.png"})
+
+
+def test_address_behind_a_private_name_is_not_told(allowed, monkeypatch):
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.1.2.3", 80))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(ValueError, match="'inside' is at no address of the public internet") as refusal:
+        allowed({"inputs": "http://inside/picture.png"})
+    assert "10.1.2.3" not in str(refusal.value)
 
 
 def test_ipv6_addresses_are_not_connected_to(allowed, monkeypatch):

@@ -138,7 +138,7 @@ def test_folder_of_this_machine_in_a_file_is_refused(finished_run):
         collect_upload(finished_run, "org/mg-vtc")
 
 
-@pytest.mark.parametrize("path", ["/mnt/anna/patients", "/home/anna/x", "/Users/anna/x", r"C:\anna", "`/data/anna`"])
+@pytest.mark.parametrize("path", ["/mnt/anna/patients", "/home/Anna/x", "/Users/Anna/x", r"C:\anna", "`/data/anna`"])
 def test_path_of_another_machine_in_the_card_is_refused(finished_run, path):
     (finished_run / "README.md").write_text(f"# Gestures\n\ntrained on {path} and more")
     with pytest.raises(
@@ -150,7 +150,7 @@ def test_path_of_another_machine_in_the_card_is_refused(finished_run, path):
 def test_address_with_such_a_path_is_no_folder_of_this_machine(finished_run, monkeypatch):
     monkeypatch.setenv("HOME", "/models")
     (finished_run / "README.md").write_text(
-        "# Gestures\n\nhttps://example.org/home/models and docs/models, data/x, a:b"
+        "# Gestures\n\nhttps://example.org/mnt/models and docs/models, data/x, a:b"
     )
     collect_upload(finished_run, "org/mg-vtc")
 

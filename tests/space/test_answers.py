@@ -30,10 +30,12 @@ def picture():
         (" \n ", []),
         ("folding arms, covering face", ["folding arms", "covering face"]),
         ("folding arms\n\n  covering   face \n", ["folding arms", "covering face"]),
-        ("a; b,, c\r\nd, a", ["a", "b", "c", "d"]),
+        ("a,, b , a,c,", ["a", "b", "c"]),
+        ("Buckle button, adjusting tie\r\nhead up\n", ["Buckle button, adjusting tie", "head up"]),
+        ("a, b; c;; a, b", ["a, b", "c"]),
     ],
 )
-def test_names_are_parted_by_commas_and_lines_and_stand_once(text, names):
+def test_names_are_parted_by_lines_or_else_by_commas_and_stand_once(text, names):
     assert read_names(text) == names
 
 
@@ -74,6 +76,11 @@ def test_names_that_are_one_text_to_the_model_are_refused(gesture_model, picture
         gesture_model.answer(picture, ["Head up", "rubbing eyes", "head UP"])
     with pytest.raises(ValueError, match="“握手” and “微笑” are the same"):
         gesture_model.answer(picture, ["握手", "微笑"])
+
+
+def test_name_that_is_too_long_is_refused_and_not_cut(gesture_model, picture):
+    with pytest.raises(ValueError, match=r"“head head .*…” is too long a name: this model reads \d+ pieces"):
+        gesture_model.answer(picture, ["head " * 700, "rubbing eyes"])
 
 
 def test_vision_only_model_knows_its_classes_alone(tmp_path, picture):
@@ -130,11 +137,17 @@ def test_damaged_pictures_are_refused(tmp_path, picture):
         open_picture(tmp_path / "cut.png")
 
 
-@pytest.mark.parametrize("side", [8000, 20000])
-def test_huge_pictures_are_refused_before_they_are_decoded(tmp_path, side):
-    Image.new("1", (side, side)).save(tmp_path / "huge.png")
-    with pytest.raises(ValueError, match="more than 50 million pixels"):
+@pytest.mark.parametrize("size", [(8000, 8000), (20000, 20000), (1, 20001)])
+def test_huge_pictures_are_refused_before_they_are_decoded(tmp_path, size):
+    Image.new("1", size).save(tmp_path / "huge.png")
+    with pytest.raises(ValueError, match="more than 50 million pixels, or 20,000 on a side"):
         open_picture(tmp_path / "huge.png")
+
+
+def test_formats_that_other_programs_would_read_are_no_pictures(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "page.eps")
+    with pytest.raises(ValueError, match="can not be read as a picture"):
+        open_picture(tmp_path / "page.eps")
 
 
 def test_pictures_are_upright_and_rgb(tmp_path):

@@ -16,9 +16,9 @@ def space(picture_folder, tmp_path_factory):
     """The folder of a Space; its model is vision-only, and in a folder, as there is no Hub here."""
     model = train_on_colours(tmp_path_factory.mktemp("colours"), picture_folder)
     folder = tmp_path_factory.mktemp("space")
-    for name, content in collect_space(str(model)).items():
+    for name, content in collect_space("org/colours").items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
+        (folder / name).write_bytes(content.replace(b"org/colours", bytes(model)))
     page = folder / "mg_vtc" / "space" / "page.py"  # changed, to be told from that of the package that is installed
     changes = {"Drawn examples": "Marked examples", "KEPT_SECONDS = 600": f"KEPT_SECONDS = {KEPT_SECONDS}"}
     source = page.read_text()

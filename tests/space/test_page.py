@@ -51,7 +51,7 @@ def test_picture_that_is_uploaded_gets_its_right_name_first(page, picture_folder
 def test_names_of_ones_own_are_compared_instead(page, faces):
     page.upload(faces)
     page.wait(lambda: len(page.scores()) == 4)
-    page.ask("folding arms, head up\ncovering face")
+    page.ask("folding arms\nhead up, or back\ncovering face")
     page.wait(lambda: len(page.scores()) == 3)
     assert page.scores()[0][0] == "covering face"
     assert "“covering face”" in page.one("#about").text

@@ -73,7 +73,10 @@ def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     if image.mode == "P":
         # The same pixels as without the detour, but convert() warns of palettes that hold transparencies.
         image = image.convert("RGBA")
-    return image if image.mode == "RGB" else image.convert("RGB")
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    image.info.pop("transparency", None)  # a colour for which image processors of Transformers would put white
+    return image
 
 
 def resize(picture: PIL.Image.Image, image_size: int) -> np.ndarray:

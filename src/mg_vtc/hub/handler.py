@@ -18,15 +18,16 @@ import time
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
-from transformers.image_utils import load_image
 
 ALLOW_URLS = "MG_VTC_ALLOW_URLS"  # environment variable; only the owner of an endpoint can set it
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # Pillow reads more, some with the help of other programs
 MAX_PICTURES, MAX_LABELS = 64, 1000  # of a request
-MAX_PIXELS = 50_000_000  # of a picture; a file of a few bytes can ask for the whole memory
+MAX_PIXELS, MAX_SIDE = 50_000_000, 20_000  # of a picture; a file of a few bytes can ask for the whole memory,
+MAX_PIXELS_OF_REQUEST = 200_000_000  # and many such files for minutes
 MAX_URL_BYTES, MAX_URL_SECONDS, MAX_REDIRECTS = 20_000_000, 10, 3
 NUM_CACHED_TEXTS = 32  # sets of texts whose states are kept
 PARAMETERS: dict[str, tuple[Any, str]] = {
@@ -77,7 +78,7 @@ class EndpointHandler:
         if not 1 <= len(pictures) <= MAX_PICTURES:
             raise ValueError(f"'inputs' has {len(pictures)} pictures; send 1 to {MAX_PICTURES} in a request.")
         labels, text_states = self._read_labels(parameters)
-        pixel_values = torch.cat([self._prepare(picture, place) for place, picture in enumerate(pictures)])
+        pixel_values = self._prepare(pictures)
         pixel_values = pixel_values.to(self.model.device, self.model.dtype)  # (num_pictures, 3, height, width)
         logits = self.model(pixel_values=pixel_values, text_states=text_states).logits_per_image
         top_k = parameters.get("top_k", 5 if text_states is None else len(labels))
@@ -111,7 +112,11 @@ class EndpointHandler:
         template = parameters.get("hypothesis_template", config.prompt_template)
         if template.count("{}") != 1:
             raise ValueError(f"'hypothesis_template' needs one '{{}}' for the label, got {_shorten(template)}.")
-        return labels, self._cached_text_states(tuple(template.replace("{}", label) for label in labels))
+        texts = tuple(template.replace("{}", label) for label in labels)
+        for text in texts:
+            if text.encode(errors="ignore").decode() != text:
+                raise ValueError(f"{_shorten(text)} has a half of a pair of surrogates, which is no character.")
+        return labels, self._cached_text_states(texts)
 
     def _get_text_states(self, texts: tuple[str, ...]) -> torch.Tensor:
         """States of texts in the text tower, `(num_texts, width)`."""
@@ -123,16 +128,25 @@ class EndpointHandler:
             raise ValueError(f"The text {_shorten(longest)} is too long for this model: shorten the candidate label.")
         return self.model.get_text_states(**tokens)
 
-    def _prepare(self, picture: Any, place: int) -> torch.Tensor:
-        """Pixel values of the picture at a place of the request, `(1, 3, height, width)`.
+    def _prepare(self, pictures: list[Any]) -> torch.Tensor:
+        """Pixel values of the pictures of a request, `(num_pictures, 3, height, width)`.
 
         Pictures are prepared one by one, so that the memory never holds two large ones.
         """
-        try:
-            image = load_image(_open_picture(picture))  # upright and RGB, as the pipelines of transformers do
-        except Exception as error:  # the decoders of Pillow raise whatever they stumble over
-            raise ValueError(f"Picture {place} of 'inputs' can not be read: {error}") from error
-        return self.image_processor(images=image, return_tensors="pt")["pixel_values"]
+        prepared, num_pixels = [], 0
+        for place, picture in enumerate(pictures):
+            try:
+                image = _open_picture(picture)
+                num_pixels += image.width * image.height
+                if num_pixels > MAX_PIXELS_OF_REQUEST:
+                    raise ValueError(
+                        f"with it the request has more than {MAX_PIXELS_OF_REQUEST:,} pixels; send fewer."
+                    )
+                image = _to_rgb(image)
+            except Exception as error:  # the decoders of Pillow raise whatever they stumble over
+                raise ValueError(f"Picture {place} of 'inputs' can not be read: {error}") from error
+            prepared.append(self.image_processor(images=image, return_tensors="pt")["pixel_values"])
+        return torch.cat(prepared)
 
 
 def _read_request(data: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -179,8 +193,21 @@ def _open_picture(picture: Any) -> Image.Image:
             raise ValueError(f"it is no file of the kinds {', '.join(FORMATS)}.") from error
     if not isinstance(picture, Image.Image):
         raise ValueError(f"send the base64 of a file, not {_shorten(picture)}.")
-    if picture.width * picture.height > MAX_PIXELS:
-        raise ValueError(f"it has {picture.width} x {picture.height} pixels; at most {MAX_PIXELS:,} are decoded.")
+    if picture.width * picture.height > MAX_PIXELS or max(picture.size) > MAX_SIDE:
+        raise ValueError(
+            f"it has {picture.width} x {picture.height} pixels; at most {MAX_PIXELS:,}, {MAX_SIDE:,} a side, are read."
+        )
+    return picture
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    """Return the picture upright and in RGB, as training saw it: 16-bit grey is scaled, a transparent colour shows."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I"):
+        grey = np.clip(np.asarray(picture), 0, 65535) / 257  # (height, width), 65535 / 257 = 255
+        picture = Image.fromarray(grey.round().astype(np.uint8))
+    picture = picture.convert("RGB")
+    picture.info.pop("transparency", None)  # a colour for which the image processor would put white
     return picture
 
 
@@ -257,7 +284,7 @@ def _connect(host: str, port: int, secure: bool) -> socket.socket:
     """
     address = str(socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])
     if not _is_public(address):
-        raise ValueError(f"{host!r} is at {address}, which is no address of the public internet.")
+        raise ValueError(f"{host!r} is at no address of the public internet.")  # at which is nobody's business
     sock = socket.create_connection((address, port), timeout=MAX_URL_SECONDS)
     return ssl.create_default_context().wrap_socket(sock, server_hostname=host) if secure else sock
 

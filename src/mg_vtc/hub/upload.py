@@ -70,14 +70,7 @@ def collect_upload(folder: Path, repo_id: str) -> dict[str, bytes | Path]:
     if OLDER_PROCESSOR not in files and PROCESSOR in files:
         image_processor = json.loads((folder / PROCESSOR).read_text(encoding="utf-8"))["image_processor"]
         files[OLDER_PROCESSOR] = (json.dumps(image_processor, indent=2) + "\n").encode()
-    if (folder / RECIPE).is_file() and (folder / PROVENANCE).is_file():
-        recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
-        places = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["places"]
-        files[RECIPE] = yaml.safe_dump(without_places(recipe, places), sort_keys=True, allow_unicode=True).encode()
-    if (folder / RESULTS).is_file():
-        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-        numbers = {name: value for name, value in results.items() if isinstance(value, int | float)}
-        files[RESULTS] = (json.dumps(numbers, indent=4) + "\n").encode()
+    files |= _settings_and_scores(folder)
     for name, content in files.items():
         assert isinstance(content, bytes)  # all but the weights
         check_private(name, content, folder)
@@ -117,6 +110,20 @@ def _code(folder: Path, config: dict[str, Any]) -> list[str]:
         if (folder / f"{name}.py").is_file():
             waiting |= set(get_relative_imports(folder / f"{name}.py")) - names
     return sorted(f"{name}.py" for name in names)
+
+
+def _settings_and_scores(folder: Path) -> dict[str, bytes]:
+    """The recipe and the scores of a run, as far as they hold elsewhere."""
+    files = {}
+    if (folder / RECIPE).is_file() and (folder / PROVENANCE).is_file():
+        recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+        places = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["places"]
+        files[RECIPE] = yaml.safe_dump(without_places(recipe, places), sort_keys=True, allow_unicode=True).encode()
+    if (folder / RESULTS).is_file():
+        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        numbers = {name: value for name, value in results.items() if isinstance(value, int | float)}
+        files[RESULTS] = (json.dumps(numbers, indent=4) + "\n").encode()
+    return files
 
 
 def _figures(card: str) -> list[str]:

@@ -1,5 +1,6 @@
 """What the page answers: a picture and names in, scores and a map of where the model looked out."""
 
+import math
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +11,12 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer
 
 from ..data.pixels import to_rgb
+from ..hub.handler import FORMATS, MAX_PIXELS, MAX_SIDE
 from ..inference.export import read_config
 from ..inference.grad_cam import heat_map
 from ..modeling_mg_vtc import MgVtcModel
 
 MOST_NAMES = 100
-MOST_PIXELS = 50_000_000  # 150 MB in RGB
 SHOWN_SIDE = 768  # pixels, of the picture under the map
 HEAT_COLOUR = (225, 29, 72)
 
@@ -80,7 +81,13 @@ class GestureModel:
         if self.tokenizer is None:
             raise ValueError("This model is vision-only: it knows its own classes alone, and no other names.")
         prompts = [self.model.config.prompt_template.format(name) for name in names]
-        texts = self.tokenizer(prompts, padding=True, truncation=True, return_tensors="pt")
+        texts = self.tokenizer(prompts, padding=True, return_tensors="pt")
+        positions = getattr(self.model.config.text_config, "max_position_embeddings", math.inf)
+        most = min(positions, self.tokenizer.model_max_length)
+        if texts.input_ids.shape[1] > most:
+            raise ValueError(
+                f"“{max(names, key=len)[:40]}…” is too long a name: this model reads {most} pieces of words."
+            )
         first_with: dict[tuple[int, ...], str] = {}
         for name, ids in zip(names, texts.input_ids.tolist(), strict=True):
             other = first_with.setdefault(tuple(ids), name)
@@ -93,12 +100,16 @@ class GestureModel:
 
 
 def read_names(text: str) -> list[str]:
-    """Names of gestures from what was typed: parted by commas, semicolons or lines, each once; none from nothing.
+    """Names of gestures from what was typed, each once; none from nothing.
+
+    They are parted by lines or semicolons and may then hold commas, as some gestures of iMiGUE do, or else by commas.
 
     Raises:
         ValueError: There is no name in it, or one alone, or there are too many.
     """
-    names = list(dict.fromkeys(" ".join(name.split()) for name in re.split(r"[,;\n]", text)))
+    parted = re.split(r"[;\n]", text.strip(" \t\r\n;"))
+    parted = parted if len(parted) > 1 else text.split(",")
+    names = list(dict.fromkeys(" ".join(name.split()) for name in parted))
     names = [name for name in names if name]
     if text.strip() and not names:
         raise ValueError("There is no name between the commas. Write two or more, or leave the field empty.")
@@ -116,18 +127,16 @@ def open_picture(path: Path) -> Image.Image:
     """Open a file of a user as an upright RGB picture.
 
     Raises:
-        ValueError: It is no picture, a damaged one, too large, or there no more.
+        ValueError: It is no picture, a damaged one, or too large.
     """
     try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
+        with Image.open(path, formats=FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS or max(picture.size) > MAX_SIDE:
                 raise Image.DecompressionBombError
             return to_rgb(picture)
     except Image.DecompressionBombError as error:  # Pillow's own bound is higher
-        most = f"{MOST_PIXELS // 1_000_000} million pixels"
+        most = f"{MAX_PIXELS // 1_000_000} million pixels, or {MAX_SIDE:,} on a side"
         raise ValueError(f"The picture has more than {most}, the most that are read here. Make it smaller.") from error
-    except FileNotFoundError as error:
-        raise ValueError("The picture has been deleted since it was chosen. Choose it again.") from error
     except Exception as error:  # the decoders of Pillow raise what they like
         raise ValueError("This file can not be read as a picture. JPEG, PNG and WebP can.") from error
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from ..data.demo import render_frame
 from ..data.labels import IMIGUE_CLASS_NAMES
@@ -110,7 +111,8 @@ def _ask_for_names(model: GestureModel) -> gr.Textbox:
     """The field of names, which is absent where the model reads none."""
     return gr.Textbox(
         label="Your own names of gestures",
-        info=f"Two or more, parted by commas or lines. Empty: the {len(model.class_names)} gestures of the training.",
+        info="Two or more, a line each or parted by commas. "
+        f"Empty: the {len(model.class_names)} gestures of the training.",
         placeholder="folding arms, covering face, touching the neck",
         lines=2,
         visible=model.tokenizer is not None,
@@ -126,11 +128,11 @@ def _answer_with(model: GestureModel, if_none: str) -> Callable[..., list[Any]]:
         if_none: Message where there is no picture.
     """
 
-    def answer(file: dict[str, Any] | None, names: str | None) -> list[Any]:
+    def answer(file: Any, names: str | None) -> list[Any]:
         if file is None:
             return _refuse(if_none)
         try:
-            picture = open_picture(Path(file["path"]))
+            picture = open_picture(_find_shown(file))
             scores, heat = model.answer(picture, read_names(names or ""))
         except ValueError as error:
             return _refuse(str(error))
@@ -150,6 +152,22 @@ def _answer_with(model: GestureModel, if_none: str) -> Callable[..., list[Any]]:
         ]
 
     return answer
+
+
+def _find_shown(file: Any) -> Path:
+    """Path of a picture that was shown to the page.
+
+    Whoever speaks to the server without the page may name any path, so no other file is opened, nor is it told whether
+    there is one.
+
+    Raises:
+        ValueError: It is none, or there no more.
+    """
+    named = file.get("path") if isinstance(file, dict) else None
+    path = Path(named).resolve() if isinstance(named, str) and "\0" not in named else None
+    if path is None or not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
+        raise ValueError("The picture has been deleted since it was chosen. Choose it again.")
+    return path
 
 
 def _refuse(message: str) -> list[Any]:
