@@ -12,6 +12,7 @@ from saved_models import save_model
 
 from mg_vtc import predict, write_predictions
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.inference.predict import Predictor
 from mg_vtc.inference.prediction_files import Journal
 from mg_vtc.processing import build_tokenizer
 
@@ -167,6 +168,37 @@ def test_submission_of_the_segments_of_videos(imigue, tmp_path):
     lines = zipfile.Path(tmp_path / "s.zip", "s.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["0001_0", "0001_1", "0002_0", "0002_1"]
     assert not written.faults
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_segments_that_can_not_be_read_are_told_and_then_given_a_class(imigue, tmp_path, monkeypatch, cut):
+    for video in ("0001", "0002"):
+        make_video(tmp_path / "test" / f"{video}.mp4", 20)
+    if cut:
+        (tmp_path / "test" / "0002.mp4").write_bytes((tmp_path / "test" / "0002.mp4").read_bytes()[:600])
+    segments, out = tmp_path / "segments.csv", tmp_path / "s.zip"
+    segments.write_text(f"video,start_frame,end_frame\n1,1,9\n2,{'1,9' if cut else '30,39'}\n1,5,15\n")
+    settings = {"segments": segments, "submission": "miga", "batch_size": 4}
+    with pytest.raises(ValueError, match=r"1 of 3 samples have no answer.*'0002_0: VideoError: .*--missing_class"):
+        write_predictions(imigue, tmp_path / "test", out, **settings)
+    before = (tmp_path / "s.zip.partial").read_bytes()
+    for name, match in (("rubbing ear", "'rubbing ear' is none of '"), ("Waving", "'Waving'")):
+        with pytest.raises(ValueError, match=match):
+            write_predictions(imigue, tmp_path / "test", out, **settings, missing_class=name)
+    assert (tmp_path / "s.zip.partial").read_bytes() == before
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "answer", None)  # nothing is answered anew
+        written = write_predictions(imigue, tmp_path / "test", out, **settings, missing_class="Head up")
+    assert (written.num_rows, written.num_filled, written.num_resumed, len(written.faults)) == (3, 1, 21, 1)
+    lines = zipfile.Path(out, "s.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["0001_0", "0001_1", "0002_0"]
+    assert lines[2] == f"0002_0,{IMIGUE_CLASS_NAMES.index('Head up')}"
+    assert not (tmp_path / "s.zip.partial").exists()
+
+
+def test_class_for_what_is_missing_needs_a_submission(imigue, picture_folder, tmp_path):
+    with pytest.raises(ValueError, match="--missing_class goes with --submission"):
+        write_predictions(imigue, picture_folder, tmp_path / "a.csv", missing_class="Head up")
 
 
 def test_submission_that_can_not_be_is_refused_before_the_work(folder, imigue, picture_folder, tmp_path):
