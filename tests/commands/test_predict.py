@@ -127,6 +127,19 @@ def test_two_processes_write_what_one_does(mg_vtc_command, two_class_run, bad_pi
     assert (tmp_path / "two.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
 
 
+def test_refusal_of_two_processes_is_told_once(two_class_run, bad_picture, tmp_path):
+    (tmp_path / "a.csv.partial").write_text("mine\n")  # which the first process alone looks at
+    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    flags = [str(two_class_run), str(bad_picture), "--out", str(tmp_path / "a.csv")]
+    command = [sys.executable, *launcher, *COMMAND, *flags]
+    done = subprocess.run(command, env=ONE_THREAD, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 1
+    assert done.stderr.count("is no file of this command") == 1
+    assert "gloo" not in done.stderr
+    assert "[rank1]" not in done.stderr
+    assert (tmp_path / "a.csv.partial").read_text() == "mine\n"
+
+
 def test_reader_that_has_seen_enough_is_no_error(two_class_run, picture_folder):
     command = [sys.executable, *COMMAND, str(two_class_run), str(picture_folder), "--batch_size", "1"]
     process = subprocess.Popen(command, env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -95,9 +95,13 @@ def _predict(options: argparse.Namespace) -> None:
         "prompt_template": options.prompt_template,
     }
     processes = join_processes()
-    faults = (
-        _write(options, settings) if options.out else _show(options, settings, quiet=not processes.is_main_process)
-    )
+    quiet = not processes.is_main_process
+    try:
+        faults = _write(options, settings) if options.out else _show(options, settings, quiet=quiet)
+    except (OSError, ValueError):
+        if not quiet:
+            raise
+        faults = []  # the first process tells it, and must not be stopped for the end of another
     processes.destroy_process_group()
     for fault in faults:
         print(f"{fault.file} can not be read: {fault.error}", file=sys.stderr)

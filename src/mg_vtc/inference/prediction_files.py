@@ -83,8 +83,9 @@ class Journal:
         Raises:
             OSError: That can not be written.
         """
-        self._write({"num_done": self.num_done, "predictions": [], "is_whole": True})
-        self.is_whole = True
+        if not self.is_whole:
+            self._write({"num_done": self.num_done, "predictions": [], "is_whole": True})
+            self.is_whole = True
 
     def _write(self, values: dict[str, Any]) -> None:
         line = json.dumps(values, ensure_ascii=False)

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from accelerate.utils import broadcast_object_list
 from tqdm.auto import tqdm
 
 from . import prediction_files, submissions
-from .predict import Prediction, Predictor, join_processes
+from .predict import Prediction, Predictor, agree, join_processes
 from .prediction_files import Journal, write_predictions_file
 from .prediction_inputs import HASH_DIGITS, Inputs, list_sources, make_inputs
 from .submissions import name_samples, number_classes, write_submission
@@ -65,7 +65,40 @@ def write_predictions(
         OSError: As for `predict`, or the disk is full: the same call then goes on later.
         ValueError: As for `predict`, something would be lost, or a submission is not complete or not for this model.
     """
-    out = Path(out)
+    run = agree(_begin, model, inputs, Path(out), submission, missing_class, overwrite, settings)
+    num_resumed = _answer(run)
+    return agree(_write, run, num_resumed)
+
+
+class _Run(NamedTuple):
+    """What is known before the first picture is answered.
+
+    Attributes:
+        out: File to write.
+        predictor: What answers.
+        inputs: What is answered.
+        num_samples: How many pictures and frames that is; None where it is not known.
+        submission: What is handed in, and what `write_submission` needs for it.
+        journal: What is done, on the first process alone.
+    """
+
+    out: Path
+    predictor: Predictor
+    inputs: Inputs
+    num_samples: int | None
+    submission: dict[str, Any] | None
+    journal: Journal | None
+
+
+def _begin(
+    model: str,
+    inputs: str | os.PathLike | Sequence[str | os.PathLike],
+    out: Path,
+    submission: str | None,
+    missing_class: str | None,
+    overwrite: bool,
+    settings: dict[str, Any],
+) -> _Run:
     _check_out(out, submission, missing_class, overwrite)
     of_inputs = {name: settings.pop(name) for name in INPUT_SETTINGS if name in settings}
     if submission == "miga":
@@ -73,18 +106,14 @@ def write_predictions(
     predictor = Predictor(model, **settings)
     listed = make_inputs(inputs, **of_inputs)
     num_samples, files = predictor.survey(listed)
-    handed_in: dict[str, Any] = {}  # what `write_submission` takes
+    handed_in = None
     if submission:
         ids = number_classes(submission, predictor.class_names, missing_class)
         named = name_samples(submission, list_sources(listed))
-        handed_in = {"samples": named, "ids": ids, "missing_class": missing_class}
+        handed_in = {"submission": submission, "samples": named, "ids": ids, "missing_class": missing_class}
     begun = {"model": _hash_model(predictor), "inputs": listed.paths, "files": files, "submission": submission}
     journal = Journal(out, begun | settings, overwrite=overwrite) if join_processes().is_main_process else None
-    num_resumed = _answer(predictor, listed, journal, num_samples)
-    if journal is None:
-        return None
-    num_rows, num_filled = _write(out, journal.read(), predictor, submission, handed_in)
-    return WrittenPredictions(num_rows, num_resumed, num_filled, journal.close())
+    return _Run(out, predictor, listed, num_samples, handed_in, journal)
 
 
 def _check_out(out: Path, submission: str | None, missing_class: str | None, overwrite: bool) -> None:
@@ -98,32 +127,36 @@ def _check_out(out: Path, submission: str | None, missing_class: str | None, ove
     prediction_files.check_file(out, overwrite=overwrite)
 
 
-def _answer(predictor: Predictor, inputs: Inputs, journal: Journal | None, num_samples: int | None) -> int:
-    """Answer what the journal, which the first process has, does not hold yet; return how much it held."""
+def _answer(run: _Run) -> int:
+    """Answer what the journal does not hold yet; return how much it held."""
+    journal = run.journal
     start, is_whole = broadcast_object_list([(journal.num_done, journal.is_whole) if journal else None])[0]
     if is_whole:
         return start
-    with tqdm(total=num_samples, initial=start, unit=" pictures", disable=None if journal else True) as bar:
-        for num_done, predictions in predictor.answer(inputs, start):
-            if journal is not None:
-                journal.add(num_done, predictions)
+    with tqdm(total=run.num_samples, initial=start, unit=" pictures", disable=None if journal else True) as bar:
+        for num_done, predictions in run.predictor.answer(run.inputs, start):
+            agree(_keep, journal, num_done, predictions)
             bar.update(num_done - bar.n)
-    if journal is not None:
-        journal.end()
     return start
 
 
-def _write(
-    out: Path,
-    predictions: Iterator[Prediction],
-    predictor: Predictor,
-    submission: str | None,
-    handed_in: dict[str, Any],
-) -> tuple[int, int]:
-    """Write answers; return how many rows there are, and how many of them have no answer."""
-    if submission:
-        return len(handed_in["samples"]), write_submission(submission, out, predictions, **handed_in)
-    return write_predictions_file(out, predictions, top_k=predictor.top_k, voted=predictor.vote is not None), 0
+def _keep(journal: Journal | None, num_done: int, predictions: list[Prediction]) -> None:
+    if journal is not None:
+        journal.add(num_done, predictions)
+
+
+def _write(run: _Run, num_resumed: int) -> WrittenPredictions | None:
+    if run.journal is None:
+        return None
+    run.journal.end()
+    num_filled = 0
+    if run.submission is not None:
+        num_rows = len(run.submission["samples"])
+        num_filled = write_submission(path=run.out, predictions=run.journal.read(), **run.submission)
+    else:
+        top_k, voted = run.predictor.top_k, run.predictor.vote is not None
+        num_rows = write_predictions_file(run.out, run.journal.read(), top_k=top_k, voted=voted)
+    return WrittenPredictions(num_rows, num_resumed, num_filled, run.journal.close())
 
 
 def _hash_model(predictor: Predictor) -> str:
