@@ -1,7 +1,10 @@
 """A run that ends with a file: what it may not lose, and that an interruption changes nothing."""
 
 import csv
+import os
+import resource
 import shutil
+import signal
 import zipfile
 
 import numpy as np
@@ -67,6 +70,37 @@ def test_interrupted_run_ends_with_the_same_bytes(folder, picture_folder, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == [out.name, whole.name]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_disk_that_is_full_at_the_end_is_told_with_the_way_out(folder, picture_folder, tmp_path, monkeypatch, suffix):
+    whole, out = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
+    write_predictions(folder, picture_folder, whole, top_k=6)
+    num_bytes = whole.stat().st_size
+
+    end = Journal.end
+
+    def fill_disk(journal):  # from the end of the answers on, no file may be as long as the table
+        end(journal)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes - 1, limits[1]))
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "end", fill_disk)
+        try:
+            with pytest.raises(
+                OSError, match=rf"out.{suffix} can not be written .*All is answered in .*the same command"
+            ):
+                write_predictions(folder, picture_folder, out, top_k=6)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, before)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"out.{suffix}.partial", whole.name]
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "answer", None)  # nothing is answered anew
+        assert write_predictions(folder, picture_folder, out, top_k=6).num_resumed == 32
+    assert out.read_bytes() == whole.read_bytes()
+
+
 def test_rows_are_those_of_predict(folder, picture_folder, tmp_path):
     write_predictions(folder, picture_folder, tmp_path / "a.csv", top_k=3)
     with (tmp_path / "a.csv").open(newline="") as file:
@@ -130,11 +164,15 @@ def test_run_does_not_go_on_with_another_box(folder, tmp_path, monkeypatch):
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
-def test_file_is_kept_unless_it_may_be_replaced(folder, picture_folder, tmp_path):
+def test_file_is_kept_unless_it_may_be_replaced(folder, picture_folder, tmp_path, monkeypatch):
     out = tmp_path / "a.csv"
     out.write_text("mine")
     with pytest.raises(ValueError, match="there already"):
         write_predictions(tmp_path / "absent", picture_folder, out)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # as on a disk that is mounted read-only
+    with pytest.raises(PermissionError, match=r"b.csv can not be written, as the folder .* may not be"):
+        write_predictions(tmp_path / "absent", picture_folder, tmp_path / "b.csv")
+    monkeypatch.undo()
     with pytest.raises(ValueError, match=r"a.txt must end in .csv or .jsonl or .parquet"):
         write_predictions(tmp_path / "absent", picture_folder, tmp_path / "a.txt")
     assert out.read_text() == "mine"

@@ -95,15 +95,9 @@ def predict(
         OSError: There is no such model or input within reach.
         ValueError: A setting is out of its range, clips are not known, or the model can not read candidates.
     """
-    predictor = agree(
-        Predictor,
-        model,
-        top_k=top_k,
-        batch_size=batch_size,
-        vote=vote,
-        candidate_labels=candidate_labels,
-        prompt_template=prompt_template,
-    )
+    answers = {"top_k": top_k, "batch_size": batch_size, "vote": vote}
+    texts = {"candidate_labels": candidate_labels, "prompt_template": prompt_template}
+    predictor = agree(Predictor, model, **answers, **texts)
     clips = {"segments": segments, "first_frame": first_frame, "frames_per_clip": frames_per_clip}
     found = agree(make_inputs, inputs, crop=crop, **clips)
     agree(predictor.survey, found)

@@ -116,10 +116,15 @@ def check_file(path: Path, *, overwrite: bool) -> None:
 
     Raises:
         FileNotFoundError: Its folder is not there.
+        PermissionError: Its folder can not be written.
         ValueError: It is there, and `overwrite` was not asked for.
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} into.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"{path.name} can not be written, as the folder {path.parent} may not be: choose another."
+        )
     if path.exists() and not overwrite:
         raise ValueError(f"{path} is there already: choose another --out, or add --overwrite.")
 

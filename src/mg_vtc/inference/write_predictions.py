@@ -150,12 +150,18 @@ def _write(run: _Run, num_resumed: int) -> WrittenPredictions | None:
         return None
     run.journal.end()
     num_filled = 0
-    if run.submission is not None:
-        num_rows = len(run.submission["samples"])
-        num_filled = write_submission(path=run.out, predictions=run.journal.read(), **run.submission)
-    else:
-        top_k, voted = run.predictor.top_k, run.predictor.vote is not None
-        num_rows = write_predictions_file(run.out, run.journal.read(), top_k=top_k, voted=voted)
+    try:
+        if run.submission is not None:
+            num_rows = len(run.submission["samples"])
+            num_filled = write_submission(path=run.out, predictions=run.journal.read(), **run.submission)
+        else:
+            top_k, voted = run.predictor.top_k, run.predictor.vote is not None
+            num_rows = write_predictions_file(run.out, run.journal.read(), top_k=top_k, voted=voted)
+    except OSError as error:
+        raise OSError(
+            f"{run.out} can not be written ({error}). All is answered in {run.journal.path}: when it can, the same "
+            "command goes on with writing."
+        ) from error
     return WrittenPredictions(num_rows, num_resumed, num_filled, run.journal.close())
 
 
