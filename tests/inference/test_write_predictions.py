@@ -234,6 +234,29 @@ def test_segments_that_can_not_be_read_are_told_and_then_given_a_class(imigue, t
     assert not (tmp_path / "s.zip.partial").exists()
 
 
+def test_files_whose_names_are_no_utf8_are_answered_like_others(folder, imigue, picture_folder, tmp_path):
+    pictures = tmp_path / os.fsdecode(b"\xe9t\xe9")
+    pictures.mkdir()
+    picture = picture_folder / "Head up" / "0000.0.png"
+    for name in ("a.0.png", os.fsdecode(b"caf\xe9.0.png")):
+        shutil.copyfile(picture, pictures / name)
+    for suffix in ("csv", "jsonl", "parquet"):
+        assert write_predictions(folder, pictures, tmp_path / f"a.{suffix}").num_rows == 2
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        first, second = csv.DictReader(file)
+    assert (second["file"], second["clip"]) == (r"caf\xe9.0.png", r"caf\xe9")
+    assert second["score_1"] == first["score_1"]
+    write_predictions(imigue, pictures, tmp_path / "s.csv", submission="lut")
+    assert r"caf\xe9.0.png," in (tmp_path / "s.csv").read_text()
+    for name, num_frames in ((b"v\xe9.mp4", 5), (b"cut\xe9.mp4", None)):
+        video = make_video(pictures / os.fsdecode(name), 5)
+        if num_frames is None:
+            video.write_bytes(video.read_bytes()[:600])
+    written = write_predictions(folder, pictures, tmp_path / "b.csv")
+    assert written.num_rows == 7
+    assert [fault.file for fault in written.faults] == [r"cut\xe9.mp4"]
+
+
 def test_class_for_what_is_missing_needs_a_submission(imigue, picture_folder, tmp_path):
     with pytest.raises(ValueError, match="--missing_class goes with --submission"):
         write_predictions(imigue, picture_folder, tmp_path / "a.csv", missing_class="Head up")

@@ -46,7 +46,7 @@ class Journal:
         check_file(path, overwrite=overwrite)
         self.path = path.with_name(f"{path.name}.partial")
         self.num_done, self.is_whole = 0, False
-        first = f"{json.dumps(settings, ensure_ascii=False)}\n".encode()
+        first = f"{json.dumps(settings)}\n".encode()
         if self.path.exists():
             with self.path.open("rb") as file:
                 begun = file.readline()
@@ -88,7 +88,7 @@ class Journal:
             self.is_whole = True
 
     def _write(self, values: dict[str, Any]) -> None:
-        line = json.dumps(values, ensure_ascii=False)
+        line = json.dumps(values)  # in ASCII, as paths in it may be no UTF-8
         try:
             with self.path.open("ab") as file:
                 file.write(f"{line}\n".encode())
