@@ -54,6 +54,13 @@ def bad_picture(picture_folder, tmp_path):
     return folder
 
 
+def test_faults_do_not_command_the_terminal(mg_vtc_command, two_class_run, tmp_path, capsys):
+    (tmp_path / "\x1b[31m\n.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit):
+        mg_vtc_command("predict", two_class_run, tmp_path)
+    assert capsys.readouterr().err.endswith("\\x1b[31m\\n.png can not be read: not an image\n")
+
+
 def test_bad_pictures_are_told_at_the_end_and_the_rest_is_answered(
     mg_vtc_command, two_class_run, bad_picture, tmp_path, capsys
 ):

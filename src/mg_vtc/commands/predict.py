@@ -103,9 +103,11 @@ def _predict(options: argparse.Namespace) -> None:
             raise
         faults = []  # the first process tells it, and must not be stopped for the end of another
     processes.destroy_process_group()
-    for fault in faults:
-        print(f"{fault.file} can not be read: {fault.error}", file=sys.stderr)
     if faults:
+        from ..inference.prediction_table import escape
+
+        for fault in faults:
+            print(escape(f"{fault.file} can not be read: {fault.error}"), file=sys.stderr)
         sys.exit(1)
 
 
