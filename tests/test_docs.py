@@ -100,6 +100,7 @@ def test_challenge_gets_the_votes_of_the_model_with_classes_from_zero(desk, chal
         rows = list(csv.reader(io.StringIO(archive.read(name).decode())))
     assert [clip for clip, _ in rows] == ["0004_0", "0004_1", "0004_2"]
     assert rows == expected
+    assert "complete.zip: 3 rows\n" in challenge  # where all can be read, no answer is made up
 
 
 def test_image_level_set_gets_a_row_a_frame_with_classes_from_one(desk, challenge):

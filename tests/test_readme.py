@@ -77,10 +77,12 @@ def test_every_command_works(checkout):
 
 def test_every_command_for_several_processes_works(checkout):
     codes = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "several_processes.md").read_text(), flags=re.DOTALL)
-    assert len(codes) == 2
-    for code in codes:
+    *trainings, prediction = codes
+    assert len(trainings) == 2
+    for code in trainings:
         screen = run(["bash", "-euc", f"{code.strip()} --num_train_epochs 1 --use_cpu"], checkout)
         assert ("--num_processes 2" in code) == ("on each of 2 processes" in screen)
+    assert run(["bash", "-euc", prediction], checkout) == "answers.csv: 32 rows\n"
 
 
 def test_the_picture_is_what_the_package_draws():

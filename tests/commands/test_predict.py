@@ -10,10 +10,13 @@ import sys
 import time
 
 import pytest
-from conftest import CLASS_NAMES
+from conftest import CLASS_NAMES, TINY_RESNET
 from made_releases import make_video
+from saved_models import save_model
 
 from mg_vtc.commands import predict, prepare
+from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.processing import build_tokenizer
 
 COMMAND = ["-m", "mg_vtc.cli", "predict"]
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -49,6 +52,13 @@ def bad_picture(picture_folder, tmp_path):
         shutil.copyfile(path, folder / f"{number // 4}.{number % 4}.png")
     (folder / "2.1.png").write_bytes(b"no picture")
     return folder
+
+
+def test_faults_do_not_command_the_terminal(mg_vtc_command, two_class_run, tmp_path, capsys):
+    (tmp_path / "\x1b[31m\n.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit):
+        mg_vtc_command("predict", two_class_run, tmp_path)
+    assert capsys.readouterr().err.endswith("\\x1b[31m\\n.png can not be read: not an image\n")
 
 
 def test_bad_pictures_are_told_at_the_end_and_the_rest_is_answered(
@@ -90,6 +100,27 @@ def test_killed_command_goes_on_to_the_same_bytes(mg_vtc_command, two_class_run,
     assert not partial.exists()
 
 
+def test_picture_that_can_not_be_read_is_told_and_then_given_a_class(
+    mg_vtc_command, refusal, bad_picture, tmp_path, capsys
+):
+    model = tmp_path / "model"
+    save_model(
+        model, TINY_RESNET, tokenizer=build_tokenizer(IMIGUE_CLASS_NAMES), id2label=dict(enumerate(IMIGUE_CLASS_NAMES))
+    )
+    flags = ("predict", model, bad_picture, "--submission", "lut", "--out", tmp_path / "s.csv")
+    assert "1 of 23 samples have no answer, so no submission is written: '2.1.png: not an image'" in refusal(*flags)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        mg_vtc_command(*flags, "--missing_class", "Head up")
+    printed = capsys.readouterr()
+    assert stop.value.code == 1
+    assert printed.out == (
+        f"{tmp_path / 's.csv'}: 23 rows, 1 of them 'Head up' without being read, going on after the 23 done before\n"
+    )
+    assert printed.err.endswith("2.1.png can not be read: not an image\n")
+    assert "2.1.png,28\n" in (tmp_path / "s.csv").read_text()
+
+
 def test_two_processes_write_what_one_does(mg_vtc_command, two_class_run, bad_picture, tmp_path):
     flags = (two_class_run, bad_picture, "--batch_size", "4", "--out")
     with pytest.raises(SystemExit):
@@ -101,6 +132,19 @@ def test_two_processes_write_what_one_does(mg_vtc_command, two_class_run, bad_pi
     assert done.stderr.count("2.1.png can not be read: not an image") == 1  # which the second process found
     assert done.stdout == f"{tmp_path / 'two.csv'}: 22 rows\n"
     assert (tmp_path / "two.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
+
+
+def test_refusal_of_two_processes_is_told_once(two_class_run, bad_picture, tmp_path):
+    (tmp_path / "a.csv.partial").write_text("mine\n")  # which the first process alone looks at
+    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    flags = [str(two_class_run), str(bad_picture), "--out", str(tmp_path / "a.csv")]
+    command = [sys.executable, *launcher, *COMMAND, *flags]
+    done = subprocess.run(command, env=ONE_THREAD, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 1
+    assert done.stderr.count("is no file of this command") == 1
+    assert "gloo" not in done.stderr
+    assert "[rank1]" not in done.stderr
+    assert (tmp_path / "a.csv.partial").read_text() == "mine\n"
 
 
 def test_reader_that_has_seen_enough_is_no_error(two_class_run, picture_folder):
@@ -118,6 +162,8 @@ def test_faults_are_told_in_one_line(refusal, two_class_run, picture_folder, tmp
         return refusal("predict", two_class_run, data, *flags)
 
     assert "--submission needs --out" in refuse("--submission", "lut")
+    assert "--missing_class needs --submission and --out" in refuse("--missing_class", "Head up")
+    assert "goes with --submission" in refuse("--missing_class", "Head up", "--out", tmp_path / "a.csv")
     assert "this one has 2" in refuse("--submission", "lut", "--out", tmp_path / "s.csv")
     assert "must end in .csv or .jsonl or .parquet" in refuse("--out", tmp_path / "a.xlsx")
     assert "top_k must be 1 or more" in refuse("--top_k", "0")

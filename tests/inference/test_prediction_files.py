@@ -78,6 +78,15 @@ def test_journal_gives_back_what_was_added_and_goes_on(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_journal_knows_that_all_is_answered(tmp_path):
+    journal = Journal(tmp_path / "a.csv", {})
+    journal.add(3, PICTURES)
+    assert not Journal(tmp_path / "a.csv", {}).is_whole
+    journal.end()
+    again = Journal(tmp_path / "a.csv", {})
+    assert (again.is_whole, again.num_done, list(again.read())) == (True, 3, PICTURES)
+
+
 @pytest.mark.parametrize("num_bytes", [1, 30, 100])
 def test_half_a_line_is_as_if_it_had_not_come(tmp_path, num_bytes):
     journal = Journal(tmp_path / "a.csv", {})

@@ -43,6 +43,20 @@ def test_frames_of_a_clip_stay_together_whatever_the_other_names(tmp_path):
     assert clips == ["a"] * 12 + ["a.1", "a.10"]
 
 
+def test_name_that_is_no_utf8_is_written_so_that_a_file_can_hold_it(tmp_path):
+    touch(tmp_path, os.fsdecode(b"\xfc/caf\xe9.3.jpg"), os.fsdecode(b"\xfc/caf\xe9.mp4"), "ü.png")
+    survey(make_inputs(tmp_path), contiguous_clips=False)
+    found = {source.name: (source.clip, source.frame) for source in listed(tmp_path)}
+    assert found == {
+        "ü.png": (None, None),
+        r"\xfc/caf\xe9.3.jpg": (r"\xfc/caf\xe9", 3),
+        r"\xfc/caf\xe9.mp4": (r"\xfc/caf\xe9", None),
+    }
+    (tmp_path / "segments.csv").write_text("start_frame,end_frame\n1,2\n")
+    (source,) = listed(os.fspath(tmp_path / os.fsdecode(b"\xfc/caf\xe9.mp4")), segments=tmp_path / "segments.csv")
+    assert source.clips == [r"caf\xe9_0"]
+
+
 def test_hidden_files_and_descriptions_are_no_sources(tmp_path):
     touch(tmp_path, ".hidden.png", ".git/x.png", "Thumbs.db", "metadata.csv", "labels.csv", "x.png")
     assert names(tmp_path) == ["x.png"]

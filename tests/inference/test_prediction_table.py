@@ -26,6 +26,31 @@ def test_lines_fit_the_terminal_and_their_columns_stand_below_each_other(width):
     assert all("87.1 %" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    "name", ["映像/手を動かす人の長い名前の映像.12.jpg", "映" * 9, "e\u0301" * 60, "\uff21b" * 40]
+)
+def test_letters_of_two_columns_and_of_none_keep_the_columns(name):
+    def measure(text):
+        return len(text) + sum(char in "腕映像手動人長名前をかすのい\uff21" for char in text) - text.count("\u0301")
+
+    plain = format_prediction(answer(), 80)
+    line = format_prediction(answer(name, labels=["腕" * 40, "映" * 40], scores=SCORES[:2]), 80)
+    before = line[: line.index("腕")]
+    assert measure(before) == plain.index("Buckle")
+    assert measure(line[: line.index("87.1 %")]) == plain.index("87.1 %")
+    assert 76 <= measure(line) <= 80
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("a\nb.png", r"a\nb.png"), ("\x1b[31mred.png", r"\x1b[31mred.png"), ("\u202egnp", r"\u202egnp")],
+)
+def test_what_could_command_the_terminal_is_shown_escaped(name, shown):
+    line = format_prediction(answer(name, labels=[name, name], scores=SCORES[:2]), 120)
+    assert line.count(shown) == 3
+    assert line.isprintable()
+
+
 def test_long_names_keep_both_ends():
     line = format_prediction(answer("training/00031/a_very_long_name_of_a_clip_0000.12.jpg"), 80)
     assert line.startswith("trainin…_0000.12.jpg ")

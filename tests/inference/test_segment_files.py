@@ -35,6 +35,16 @@ def test_folder_of_label_files_is_read_whole(read, tmp_path):
         read_segments(tmp_path / "test", first_frame=0)
 
 
+def test_file_that_lies_in_two_folders_counts_once(tmp_path):
+    for part in ("rgb", "skeleton"):
+        (tmp_path / part / "0001").mkdir(parents=True)
+        (tmp_path / part / "0001" / "0001_label.csv").write_text("1,0,4\n2,5,9\n")
+    assert read_segments(tmp_path, first_frame=0) == {1: [(0, 0, 4), (1, 5, 9)]}
+    (tmp_path / "skeleton" / "0001" / "0001_label.csv").write_text("1,0,4\n2,5,8\n")
+    with pytest.raises(ValueError, match="segments of the video 1: keep one"):
+        read_segments(tmp_path, first_frame=0)
+
+
 def test_frames_are_numbered_from_one_unless_it_is_said(tmp_path, read):
     read("1,1,10\n", first_frame=0)
     assert read_segments(tmp_path / "segments.csv") == {None: [(0, 0, 9)]}

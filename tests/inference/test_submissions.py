@@ -76,7 +76,7 @@ def test_lut_has_a_row_for_each_frame_in_the_order_of_the_folder(tmp_path):
         answer("Illustrative hand gestures", file="x/a, b.jpg"),
     ]
     path = tmp_path / "s.csv"
-    assert write_submission("lut", path, answers, named, number_classes("lut", SHUFFLED)) == 3
+    assert write_submission("lut", path, answers, named, number_classes("lut", SHUFFLED)) == 0
     rows = [["filename", "class"], ["G_0001.2.jpg", "7"], ["G_0001.10.jpg", "1"], ["a, b.jpg", "32"]]
     assert read_rows(path) == rows
 
@@ -100,7 +100,7 @@ def test_miga_has_a_row_for_each_clip_without_header_and_the_same_bytes_again(tm
     ids = number_classes("miga", SHUFFLED)
     for name in ("s.zip", "again/s.zip"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        assert write_submission("miga", tmp_path / name, answers, named, ids) == 2
+        assert write_submission("miga", tmp_path / name, answers, named, ids) == 0
     assert read_rows(tmp_path / "s.zip") == [["0002_0", "31"], ["0002_1", "0"]]
     assert zipfile.ZipFile(tmp_path / "s.zip").namelist() == ["s.csv"]
     assert (tmp_path / "s.zip").read_bytes() == (tmp_path / "again" / "s.zip").read_bytes()
@@ -114,9 +114,32 @@ def test_miga_takes_clips_in_pictures_and_in_files(tmp_path):
 def test_sample_without_answer_writes_nothing(tmp_path):
     named = name_samples("lut", sources(tmp_path, "a.jpg", "b.jpg", "c.jpg"))
     answers = [answer("Head up", file="a.jpg"), answer(None, file="b.jpg", error="not an image")]
-    with pytest.raises(ValueError, match=r"2 of 3 samples have no answer.*'b.jpg', 'c.jpg'"):
+    with pytest.raises(
+        ValueError, match=r"2 of 3 samples have no answer.*'b.jpg: not an image', 'c.jpg'.*--missing_class"
+    ):
         write_submission("lut", tmp_path / "s.csv", answers, named, number_classes("lut", SHUFFLED))
     assert not (tmp_path / "s.csv").exists()
+
+
+def test_clip_without_answer_is_told_with_the_fault_of_its_video(tmp_path):
+    (tmp_path / "segments.csv").write_text("video,start_frame,end_frame\n1,1,3\n1,8,9\n")
+    list(sources(tmp_path, "1.mp4"))
+    named = name_samples("miga", list_sources(make_inputs(tmp_path / "in", segments=tmp_path / "segments.csv")))
+    answers = [answer("Head up", clip="1_0"), answer(None, file="1.mp4", clip="1_1", error="it ends before frame 7")]
+    with pytest.raises(ValueError, match=r"1 of 2 samples .*: '1_1: it ends before frame 7'\."):
+        write_submission("miga", tmp_path / "s.zip", answers, named, number_classes("miga", SHUFFLED))
+
+
+@pytest.mark.parametrize(("submission", "name", "missing"), [("lut", "s.csv", "7"), ("miga", "s.zip", "6")])
+def test_samples_without_answer_get_the_class_that_is_told(tmp_path, submission, name, missing):
+    named = name_samples(submission, sources(tmp_path, "a_0.1.jpg", "b_0.1.jpg", "c_0.1.jpg"))
+    answers = [
+        answer("Head up", file=None if submission == "miga" else "b_0.1.jpg", clip="b_0"),
+        answer(None, file="a_0.1.jpg", clip="a_0", error="not an image"),
+    ]
+    ids = number_classes(submission, SHUFFLED)
+    assert write_submission(submission, tmp_path / name, answers, named, ids, "Rubbing eyes") == 2
+    assert [row[1] for row in read_rows(tmp_path / name)[-3:]] == [missing, str(ids["Head up"]), missing]
 
 
 def test_two_samples_of_one_name_are_refused(tmp_path):

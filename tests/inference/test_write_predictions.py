@@ -1,7 +1,10 @@
 """A run that ends with a file: what it may not lose, and that an interruption changes nothing."""
 
 import csv
+import os
+import resource
 import shutil
+import signal
 import zipfile
 
 import numpy as np
@@ -12,6 +15,7 @@ from saved_models import save_model
 
 from mg_vtc import predict, write_predictions
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.inference.predict import Predictor
 from mg_vtc.inference.prediction_files import Journal
 from mg_vtc.processing import build_tokenizer
 
@@ -64,6 +68,37 @@ def test_interrupted_run_ends_with_the_same_bytes(folder, picture_folder, tmp_pa
     assert written.num_rows == (16 if vote else 32)
     assert out.read_bytes() == whole.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [out.name, whole.name]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_disk_that_is_full_at_the_end_is_told_with_the_way_out(folder, picture_folder, tmp_path, monkeypatch, suffix):
+    whole, out = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
+    write_predictions(folder, picture_folder, whole, top_k=6)
+    num_bytes = whole.stat().st_size
+
+    end = Journal.end
+
+    def fill_disk(journal):  # from the end of the answers on, no file may be as long as the table
+        end(journal)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes - 1, limits[1]))
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "end", fill_disk)
+        try:
+            with pytest.raises(
+                OSError, match=rf"out.{suffix} can not be written .*All is answered in .*the same command"
+            ):
+                write_predictions(folder, picture_folder, out, top_k=6)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, before)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"out.{suffix}.partial", whole.name]
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "answer", None)  # nothing is answered anew
+        assert write_predictions(folder, picture_folder, out, top_k=6).num_resumed == 32
+    assert out.read_bytes() == whole.read_bytes()
 
 
 def test_rows_are_those_of_predict(folder, picture_folder, tmp_path):
@@ -129,11 +164,15 @@ def test_run_does_not_go_on_with_another_box(folder, tmp_path, monkeypatch):
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
-def test_file_is_kept_unless_it_may_be_replaced(folder, picture_folder, tmp_path):
+def test_file_is_kept_unless_it_may_be_replaced(folder, picture_folder, tmp_path, monkeypatch):
     out = tmp_path / "a.csv"
     out.write_text("mine")
     with pytest.raises(ValueError, match="there already"):
         write_predictions(tmp_path / "absent", picture_folder, out)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # as on a disk that is mounted read-only
+    with pytest.raises(PermissionError, match=r"b.csv can not be written, as the folder .* may not be"):
+        write_predictions(tmp_path / "absent", picture_folder, tmp_path / "b.csv")
+    monkeypatch.undo()
     with pytest.raises(ValueError, match=r"a.txt must end in .csv or .jsonl or .parquet"):
         write_predictions(tmp_path / "absent", picture_folder, tmp_path / "a.txt")
     assert out.read_text() == "mine"
@@ -167,6 +206,60 @@ def test_submission_of_the_segments_of_videos(imigue, tmp_path):
     lines = zipfile.Path(tmp_path / "s.zip", "s.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["0001_0", "0001_1", "0002_0", "0002_1"]
     assert not written.faults
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_segments_that_can_not_be_read_are_told_and_then_given_a_class(imigue, tmp_path, monkeypatch, cut):
+    for video in ("0001", "0002"):
+        make_video(tmp_path / "test" / f"{video}.mp4", 20)
+    if cut:
+        (tmp_path / "test" / "0002.mp4").write_bytes((tmp_path / "test" / "0002.mp4").read_bytes()[:600])
+    segments, out = tmp_path / "segments.csv", tmp_path / "s.zip"
+    segments.write_text(f"video,start_frame,end_frame\n1,1,9\n2,{'1,9' if cut else '30,39'}\n1,5,15\n")
+    settings = {"segments": segments, "submission": "miga", "batch_size": 4}
+    with pytest.raises(ValueError, match=r"1 of 3 samples have no answer.*'0002_0: VideoError: .*--missing_class"):
+        write_predictions(imigue, tmp_path / "test", out, **settings)
+    before = (tmp_path / "s.zip.partial").read_bytes()
+    for name, match in (("rubbing ear", "'rubbing ear' is none of '"), ("Waving", "'Waving'")):
+        with pytest.raises(ValueError, match=match):
+            write_predictions(imigue, tmp_path / "test", out, **settings, missing_class=name)
+    assert (tmp_path / "s.zip.partial").read_bytes() == before
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "answer", None)  # nothing is answered anew
+        written = write_predictions(imigue, tmp_path / "test", out, **settings, missing_class="Head up")
+    assert (written.num_rows, written.num_filled, written.num_resumed, len(written.faults)) == (3, 1, 21, 1)
+    lines = zipfile.Path(out, "s.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["0001_0", "0001_1", "0002_0"]
+    assert lines[2] == f"0002_0,{IMIGUE_CLASS_NAMES.index('Head up')}"
+    assert not (tmp_path / "s.zip.partial").exists()
+
+
+def test_files_whose_names_are_no_utf8_are_answered_like_others(folder, imigue, picture_folder, tmp_path):
+    pictures = tmp_path / os.fsdecode(b"\xe9t\xe9")
+    pictures.mkdir()
+    picture = picture_folder / "Head up" / "0000.0.png"
+    for name in ("a.0.png", os.fsdecode(b"caf\xe9.0.png")):
+        shutil.copyfile(picture, pictures / name)
+    for suffix in ("csv", "jsonl", "parquet"):
+        assert write_predictions(folder, pictures, tmp_path / f"a.{suffix}").num_rows == 2
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        first, second = csv.DictReader(file)
+    assert (second["file"], second["clip"]) == (r"caf\xe9.0.png", r"caf\xe9")
+    assert second["score_1"] == first["score_1"]
+    write_predictions(imigue, pictures, tmp_path / "s.csv", submission="lut")
+    assert r"caf\xe9.0.png," in (tmp_path / "s.csv").read_text()
+    for name, num_frames in ((b"v\xe9.mp4", 5), (b"cut\xe9.mp4", None)):
+        video = make_video(pictures / os.fsdecode(name), 5)
+        if num_frames is None:
+            video.write_bytes(video.read_bytes()[:600])
+    written = write_predictions(folder, pictures, tmp_path / "b.csv")
+    assert written.num_rows == 7
+    assert [fault.file for fault in written.faults] == [r"cut\xe9.mp4"]
+
+
+def test_class_for_what_is_missing_needs_a_submission(imigue, picture_folder, tmp_path):
+    with pytest.raises(ValueError, match="--missing_class goes with --submission"):
+        write_predictions(imigue, picture_folder, tmp_path / "a.csv", missing_class="Head up")
 
 
 def test_submission_that_can_not_be_is_refused_before_the_work(folder, imigue, picture_folder, tmp_path):

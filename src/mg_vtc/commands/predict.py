@@ -37,6 +37,12 @@ def add_parser(verbs: Any) -> None:
         help="write FILE.csv with filename,class, classes from 1, or FILE.zip of the MiGA challenge, classes from 0",
     )
     parser.add_argument(
+        "--missing_class",
+        metavar="NAME",
+        help="with --submission: class of the model for samples that can not be read; without it they "
+        "forbid the submission",
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace FILE, or an interrupted run that began otherwise"
     )
     parser.set_defaults(run=_predict)
@@ -68,6 +74,8 @@ def _add_video_flags(parser: argparse.ArgumentParser) -> None:
 def _predict(options: argparse.Namespace) -> None:
     if options.submission and not options.out:
         raise ValueError("--submission needs --out, which says where to write.")
+    if options.missing_class and not options.out:
+        raise ValueError("--missing_class needs --submission and --out.")
 
     from transformers.utils import logging
 
@@ -87,13 +95,19 @@ def _predict(options: argparse.Namespace) -> None:
         "prompt_template": options.prompt_template,
     }
     processes = join_processes()
-    faults = (
-        _write(options, settings) if options.out else _show(options, settings, quiet=not processes.is_main_process)
-    )
+    quiet = not processes.is_main_process
+    try:
+        faults = _write(options, settings) if options.out else _show(options, settings, quiet=quiet)
+    except (OSError, ValueError):
+        if not quiet:
+            raise
+        faults = []  # the first process tells it, and must not be stopped for the end of another
     processes.destroy_process_group()
-    for fault in faults:
-        print(f"{fault.file} can not be read: {fault.error}", file=sys.stderr)
     if faults:
+        from ..inference.prediction_table import escape
+
+        for fault in faults:
+            print(escape(f"{fault.file} can not be read: {fault.error}"), file=sys.stderr)
         sys.exit(1)
 
 
@@ -105,13 +119,17 @@ def _write(options: argparse.Namespace, settings: dict[str, Any]) -> list[Any]:
         options.inputs,
         options.out,
         submission=options.submission,
+        missing_class=options.missing_class,
         overwrite=options.overwrite,
         **settings,
     )
     if written is None:  # not the first process
         return []
     resumed = f", going on after the {written.num_resumed:,} done before" if written.num_resumed else ""
-    print(f"{options.out}: {written.num_rows:,} rows{resumed}")
+    filled = f", {written.num_filled:,} of them {options.missing_class!r} without being read" * bool(
+        written.num_filled
+    )
+    print(f"{options.out}: {written.num_rows:,} rows{filled}{resumed}")
     return written.faults
 
 

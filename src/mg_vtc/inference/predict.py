@@ -1,9 +1,9 @@
 """Answers about pictures without labels: what `mg-vtc predict` does."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import PIL
@@ -17,6 +17,8 @@ from .export import open_model
 from .prediction_inputs import Inputs, Survey, make_inputs, survey
 from .samples import ReadPixels, Sample, read_samples
 from .votes import VOTES, ClipVote, rank_classes
+
+Result = TypeVar("Result")
 
 
 class Prediction(NamedTuple):
@@ -93,16 +95,12 @@ def predict(
         OSError: There is no such model or input within reach.
         ValueError: A setting is out of its range, clips are not known, or the model can not read candidates.
     """
-    predictor = Predictor(
-        model,
-        top_k=top_k,
-        batch_size=batch_size,
-        vote=vote,
-        candidate_labels=candidate_labels,
-        prompt_template=prompt_template,
-    )
-    found = make_inputs(inputs, segments=segments, first_frame=first_frame, frames_per_clip=frames_per_clip, crop=crop)
-    predictor.survey(found)
+    answers = {"top_k": top_k, "batch_size": batch_size, "vote": vote}
+    texts = {"candidate_labels": candidate_labels, "prompt_template": prompt_template}
+    predictor = agree(Predictor, model, **answers, **texts)
+    clips = {"segments": segments, "first_frame": first_frame, "frames_per_clip": frames_per_clip}
+    found = agree(make_inputs, inputs, crop=crop, **clips)
+    agree(predictor.survey, found)
     return (prediction for _, predictions in predictor.answer(found) for prediction in predictions)
 
 
@@ -110,6 +108,27 @@ def join_processes() -> PartialState:
     """Find the other processes that `accelerate` or `torchrun` started, and the device of this one."""
     # it would take processes without accelerator for one each
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
+
+
+def agree(act: Callable[..., Result], *arguments: Any, **settings: Any) -> Result:
+    """Let all processes do something at once: where one of them fails, all do, and none waits for it in vain.
+
+    Raises:
+        OSError: This process raised it.
+        ValueError: This process raised it, or another one raised this or an OSError.
+    """
+    join_processes()
+    fault = None
+    try:
+        done = act(*arguments, **settings)
+    except (OSError, ValueError) as error:
+        fault = error
+    messages = gather_object([None if fault is None else str(fault)])  # some errors can not be sent themselves
+    if fault is not None:
+        raise fault
+    if others := [message for message in messages if message is not None]:
+        raise ValueError(others[0])
+    return done
 
 
 class Predictor:

@@ -35,6 +35,7 @@ class Journal:
 
     Attributes:
         num_done: How many samples are done.
+        is_whole: Whether these are all.
         path: Of the journal.
 
     Raises:
@@ -44,8 +45,8 @@ class Journal:
     def __init__(self, path: Path, settings: dict[str, Any], *, overwrite: bool = False) -> None:
         check_file(path, overwrite=overwrite)
         self.path = path.with_name(f"{path.name}.partial")
-        self.num_done = 0
-        first = f"{json.dumps(settings, ensure_ascii=False)}\n".encode()
+        self.num_done, self.is_whole = 0, False
+        first = f"{json.dumps(settings)}\n".encode()
         if self.path.exists():
             with self.path.open("rb") as file:
                 begun = file.readline()
@@ -63,7 +64,8 @@ class Journal:
             for line in file:
                 if line.endswith(b"\n"):
                     num_bytes += len(line)
-                    self.num_done = json.loads(line).get("num_done", 0)
+                    values = json.loads(line)
+                    self.num_done, self.is_whole = values.get("num_done", 0), values.get("is_whole", False)
         os.truncate(self.path, num_bytes)
 
     def add(self, num_done: int, predictions: Sequence[Prediction]) -> None:
@@ -72,7 +74,21 @@ class Journal:
         Raises:
             OSError: They can not be written.
         """
-        line = json.dumps({"num_done": num_done, "predictions": predictions}, ensure_ascii=False)
+        self._write({"num_done": num_done, "predictions": predictions})
+        self.num_done = num_done
+
+    def end(self) -> None:
+        """Keep that all is answered, so that a run that could not write its file goes on with that.
+
+        Raises:
+            OSError: That can not be written.
+        """
+        if not self.is_whole:
+            self._write({"num_done": self.num_done, "predictions": [], "is_whole": True})
+            self.is_whole = True
+
+    def _write(self, values: dict[str, Any]) -> None:
+        line = json.dumps(values)  # in ASCII, as paths in it may be no UTF-8
         try:
             with self.path.open("ab") as file:
                 file.write(f"{line}\n".encode())
@@ -81,7 +97,6 @@ class Journal:
                 f"{self.path} can not be written ({error}). {self.num_done} pictures are answered in it: when it can, "
                 "the same command goes on from there."
             ) from error
-        self.num_done = num_done
 
     def read(self) -> Iterator[Prediction]:
         """Read all answers that are kept."""
@@ -101,10 +116,15 @@ def check_file(path: Path, *, overwrite: bool) -> None:
 
     Raises:
         FileNotFoundError: Its folder is not there.
+        PermissionError: Its folder can not be written.
         ValueError: It is there, and `overwrite` was not asked for.
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} into.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"{path.name} can not be written, as the folder {path.parent} may not be: choose another."
+        )
     if path.exists() and not overwrite:
         raise ValueError(f"{path} is there already: choose another --out, or add --overwrite.")
 

@@ -46,6 +46,7 @@ class Source(NamedTuple):
 
     Attributes:
         name: From the folder on for what was found in the only input, a folder; else its path as it was given.
+            Bytes that are no UTF-8, which files of answers can not hold, are written as `\\xe9`.
         path: Where it is.
         kind: "picture", "video" or "webcam"; None for a file in a folder that is none of them by its name.
         clip: Of a picture that is named `<clip>.<frame>.<extension>`, its `name` without frame and extension, so
@@ -131,7 +132,7 @@ def list_sources(inputs: Inputs) -> Iterator[Source]:
             key = None if video is None else canonical_id(video)
             if key not in inputs.segments:
                 continue
-            source = source._replace(intervals=inputs.segments[key], video=video or source.path.stem)
+            source = source._replace(intervals=inputs.segments[key], video=video or Path(source.name).stem)
         yield source
 
 
@@ -289,10 +290,11 @@ def _order(name: str) -> tuple[str, int, str]:
 
 
 def _describe(path: Path, name: str, default: str | None) -> Source:
+    name = os.fsencode(name).decode(errors="backslashreplace")
     if is_video(path):
         return Source(name, path, "video", name.removesuffix(path.suffix))
     kind = "picture" if PIL.Image.registered_extensions().get(path.suffix.lower()) in PIL.Image.OPEN else default
     match = FRAME_NAME.fullmatch(path.name)
     if match is None:
         return Source(name, path, kind)
-    return Source(name, path, kind, name.removesuffix(path.name) + match["clip"], int(match["frame"]))
+    return Source(name, path, kind, name.rsplit(".", 2)[0], int(match["frame"]))

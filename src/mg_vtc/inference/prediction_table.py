@@ -1,5 +1,7 @@
 """Answers as lines of a table on a terminal, each as it comes."""
 
+import unicodedata
+
 from .predict import Prediction
 
 PERCENT = 7  # columns of "100.0 %"
@@ -14,20 +16,26 @@ def format_header(width: int, *, voted: bool) -> str:
 def format_prediction(prediction: Prediction, width: int) -> str:
     """Return an answer as a line of at most `width` columns: long names lose their middle, long labels their end."""
     columns = _columns(width)
-    label, score = prediction.labels[0], prediction.scores[0]
+    labels = [escape(label) for label in prediction.labels]
     following: list[str] = []
     room = columns[2]
-    for next_label, next_score in zip(prediction.labels[1:], prediction.scores[1:], strict=True):
+    for next_label, next_score in zip(labels[1:], prediction.scores[1:], strict=True):
         percent = f"{next_score:.0%}".replace("%", " %")
         text = f"{next_label} {percent}"
         if not following:  # one is shown in any case
             text = f"{_cut_end(next_label, room - len(percent) - 1)} {percent}"
-        elif len(text) > room:
+        elif _measure(text) > room:
             break
         following.append(text)
-        room -= len(text) + 2
-    answer = f"{_cut_end(label, columns[1]):{columns[1]}}{score * 100:{PERCENT - 2}.1f} %"
-    return f"{_cut_middle(_name(prediction), columns[0]):{columns[0]}}  {answer}  {', '.join(following)}".rstrip()
+        room -= _measure(text) + 2
+    name = _pad(_cut_middle(escape(_name(prediction)), columns[0]), columns[0])
+    answer = f"{_pad(_cut_end(labels[0], columns[1]), columns[1])}{prediction.scores[0] * 100:{PERCENT - 2}.1f} %"
+    return f"{name}  {answer}  {', '.join(following)}".rstrip()
+
+
+def escape(text: str) -> str:
+    """Return a text with `\\n` and the like for what is not shown: it could break lines and command the terminal."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _columns(width: int) -> tuple[int, int, int]:
@@ -43,12 +51,30 @@ def _name(prediction: Prediction) -> str:
     return prediction.file if prediction.time is None else f"{prediction.file} {prediction.time:.2f} s"
 
 
+def _measure(text: str) -> int:
+    """Return how many columns of a terminal a text takes: letters of East Asia take two, marks on others none."""
+    widths = ((unicodedata.east_asian_width(char) in "WF") + 1 for char in text if not unicodedata.combining(char))
+    return sum(widths)
+
+
+def _pad(text: str, width: int) -> str:
+    return text + " " * (width - _measure(text))
+
+
 def _cut_end(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    return text if _measure(text) <= width else f"{_take(text, width - 1)}…"
 
 
 def _cut_middle(text: str, width: int) -> str:
-    if len(text) <= width:
+    if _measure(text) <= width:
         return text
     tail = (width - 1) * 2 // 3  # the end tells frames and files of a folder apart
-    return f"{text[: width - 1 - tail]}…{text[-tail:]}"
+    return f"{_take(text, width - 1 - tail)}…{_take(text[::-1], tail)[::-1]}"
+
+
+def _take(text: str, width: int) -> str:
+    """Return the beginning of a text, as far as it has room."""
+    end = len(text)
+    while _measure(text[:end]) > width:
+        end -= 1
+    return text[:end]

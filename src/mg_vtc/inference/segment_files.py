@@ -31,7 +31,7 @@ def read_segments(path: str | os.PathLike, *, first_frame: int = 1) -> dict[int 
     A file has a header with the columns `start_frame` and `end_frame` and, for several videos, `video` (or as else
     these are called in `COLUMNS`); more columns do not matter. A file without header has the columns class, start and
     end, as the label files of the MiGA release do; the class does not matter. It is of the video that its name tells,
-    where that is `<video>_label.csv`. Of a folder, all such files in it are read.
+    where that is `<video>_label.csv`. Of a folder, all such files in it are read, equal ones of a name once.
 
     Args:
         path: The file or folder.
@@ -53,7 +53,12 @@ def read_segments(path: str | os.PathLike, *, first_frame: int = 1) -> dict[int 
         raise FileNotFoundError(f"There is no file of segments {path}, and no *{LABEL_FILE} in a folder of this name.")
     segments: dict[int | str | None, list[Interval]] = {}
     origins: dict[int | str | None, Path] = {}
+    known: set[tuple[str, bytes]] = set()  # the release has label files both with the videos and with the skeletons
     for file in files:
+        content = file.name, file.read_bytes()
+        if content in known:
+            continue
+        known.add(content)
         for video, start, end in _read_intervals(file, first_frame):
             if origins.setdefault(video, file) != file:
                 raise ValueError(f"Both {origins[video]} and {file} have segments of the video {video!r}: keep one.")

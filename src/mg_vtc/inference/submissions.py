@@ -26,12 +26,14 @@ MIGA_NAME = re.compile(r".+_[0-9]+")
 OLDEST = (1980, 1, 1, 0, 0, 0)  # of a zip file, so that equal answers are equal bytes
 
 
-def number_classes(submission: str, class_names: Sequence[str]) -> dict[str, int]:
+def number_classes(submission: str, class_names: Sequence[str], missing_class: str | None = None) -> dict[str, int]:
     """Return the id that is handed in for each class of a model, by their names.
 
     Raises:
-        ValueError: The classes are not those of the submission.
+        ValueError: The classes are not those of the submission, or `missing_class` is none of them.
     """
+    if missing_class is not None and missing_class not in class_names:
+        raise ValueError(f"--missing_class {missing_class!r} is none of {', '.join(map(repr, class_names))}.")
     keys = {fold_name(name): name for name in class_names}
     for names in CLASS_LISTS[submission]:
         ids = {fold_name(name): class_id for class_id, name in enumerate(names, start=FIRST_ID[submission])}
@@ -86,8 +88,9 @@ def write_submission(
     predictions: Iterable[Prediction],
     samples: Mapping[str, tuple[str, ...]],
     ids: Mapping[str, int],
+    missing_class: str | None = None,
 ) -> int:
-    """Write a submission, once it is found complete.
+    """Write a submission of a row a sample, once it is found complete.
 
     Args:
         submission: "lut" or "miga".
@@ -95,28 +98,20 @@ def write_submission(
         predictions: About pictures, or about clips, which in "lut" are the answers about each of their frames.
         samples: As `name_samples` gives them.
         ids: As `number_classes` gives them.
+        missing_class: The class that samples without an answer are given.
 
     Returns:
-        How many rows it has.
+        How many samples were given `missing_class`.
 
     Raises:
-        ValueError: A sample has no answer; nothing is written.
+        ValueError: A sample has no answer, and there is no `missing_class`; nothing is written.
     """
-    answers: dict[str | None, int] = {}
-    for prediction in predictions:
-        if prediction.error is None:
-            answers[prediction.file or prediction.clip] = ids[prediction.labels[0]]
-    rows = {name: answers[key] for name, keys in samples.items() for key in keys if key in answers}
-    if missing := [keys[0] for name, keys in samples.items() if name not in rows]:
-        raise ValueError(
-            f"{len(missing)} of {len(samples)} samples have no answer, so no submission is written: "
-            f"{shorten(missing)}. Mend or replace these files, and begin again with --overwrite."
-        )
+    rows, num_filled = _find_rows(predictions, samples, ids, missing_class)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if submission == "lut":
         writer.writerow(("filename", "class"))
-    writer.writerows(rows.items())
+    writer.writerows(rows)
     with replace_when_whole(path) as file:
         if submission == "lut":
             file.write(text.getvalue().encode())
@@ -125,4 +120,34 @@ def write_submission(
             member.external_attr = 0o644 << 16
             with zipfile.ZipFile(file, "w") as archive:
                 archive.writestr(member, text.getvalue(), zipfile.ZIP_DEFLATED)
-    return len(rows)
+    return num_filled
+
+
+def _find_rows(
+    predictions: Iterable[Prediction],
+    samples: Mapping[str, tuple[str, ...]],
+    ids: Mapping[str, int],
+    missing_class: str | None,
+) -> tuple[list[tuple[str, int]], int]:
+    """Return name and id of each sample, and how many of them have no answer."""
+    answers: dict[str | None, int] = {}
+    faults: dict[str | None, str] = {}
+    for prediction in predictions:
+        if prediction.error is None:
+            answers[prediction.file or prediction.clip] = ids[prediction.labels[0]]
+        else:
+            for key in (prediction.file, prediction.clip):
+                faults.setdefault(key, f": {prediction.error}")
+    found = {name: answers[key] for name, keys in samples.items() for key in keys if key in answers}
+    missing = [keys for name, keys in samples.items() if name not in found]
+    if missing and missing_class is None:
+        # a clip is told with the fault of one of its frames, or with none where it has no frames
+        reasons = [keys[0] + next((faults[key] for key in keys if key in faults), "") for keys in missing]
+        raise ValueError(
+            f"{len(missing)} of {len(samples)} samples have no answer, so no submission is written: "
+            f"{shorten(reasons)}. The same command with --missing_class NAME answers nothing anew, and gives "
+            "them that class."
+        )
+    if missing_class is not None:
+        found |= {name: ids[missing_class] for name in samples if name not in found}
+    return [(name, found[name]) for name in samples], len(missing)

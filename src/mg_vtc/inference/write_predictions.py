@@ -11,7 +11,7 @@ from accelerate.utils import broadcast_object_list
 from tqdm.auto import tqdm
 
 from . import prediction_files, submissions
-from .predict import Prediction, Predictor, join_processes
+from .predict import Prediction, Predictor, agree, join_processes
 from .prediction_files import Journal, write_predictions_file
 from .prediction_inputs import HASH_DIGITS, Inputs, list_sources, make_inputs
 from .submissions import name_samples, number_classes, write_submission
@@ -25,11 +25,13 @@ class WrittenPredictions(NamedTuple):
     Attributes:
         num_rows: Rows of the file.
         num_resumed: Pictures and frames that an interrupted run had done before.
-        faults: Those that could not be read.
+        num_filled: Samples of a submission that have no answer, and were given `missing_class`.
+        faults: Pictures, frames and clips that could not be read.
     """
 
     num_rows: int
     num_resumed: int
+    num_filled: int
     faults: list[Prediction]
 
 
@@ -39,6 +41,7 @@ def write_predictions(
     out: str | Path,
     *,
     submission: str | None = None,
+    missing_class: str | None = None,
     overwrite: bool = False,
     **settings: Any,
 ) -> WrittenPredictions | None:
@@ -51,6 +54,7 @@ def write_predictions(
         inputs: As for `predict`.
         out: File to write: `.csv`, `.jsonl` or `.parquet`; for the submission "lut" `.csv`, for "miga" `.zip`.
         submission: "lut", "miga" (see `submissions`) or None; "miga" has clips vote by "mean" unless told otherwise.
+        missing_class: Class for samples of a submission that can not be read; a run that was refused goes on with it.
         overwrite: Whether the file may be replaced, or an interrupted run with other settings.
         settings: As for `predict`.
 
@@ -61,47 +65,104 @@ def write_predictions(
         OSError: As for `predict`, or the disk is full: the same call then goes on later.
         ValueError: As for `predict`, something would be lost, or a submission is not complete or not for this model.
     """
-    out = Path(out)
-    _check_out(out, submission, overwrite)
+    run = agree(_begin, model, inputs, Path(out), submission, missing_class, overwrite, settings)
+    num_resumed = _answer(run)
+    return agree(_write, run, num_resumed)
+
+
+class _Run(NamedTuple):
+    """What is known before the first picture is answered.
+
+    Attributes:
+        out: File to write.
+        predictor: What answers.
+        inputs: What is answered.
+        num_samples: How many pictures and frames that is; None where it is not known.
+        submission: What is handed in, and what `write_submission` needs for it.
+        journal: What is done, on the first process alone.
+    """
+
+    out: Path
+    predictor: Predictor
+    inputs: Inputs
+    num_samples: int | None
+    submission: dict[str, Any] | None
+    journal: Journal | None
+
+
+def _begin(
+    model: str,
+    inputs: str | os.PathLike | Sequence[str | os.PathLike],
+    out: Path,
+    submission: str | None,
+    missing_class: str | None,
+    overwrite: bool,
+    settings: dict[str, Any],
+) -> _Run:
+    _check_out(out, submission, missing_class, overwrite)
     of_inputs = {name: settings.pop(name) for name in INPUT_SETTINGS if name in settings}
     if submission == "miga":
         settings["vote"] = settings.get("vote") or "mean"
     predictor = Predictor(model, **settings)
-    ids = number_classes(submission, predictor.class_names) if submission else {}
     listed = make_inputs(inputs, **of_inputs)
     num_samples, files = predictor.survey(listed)
-    named = name_samples(submission, list_sources(listed)) if submission else {}
-    begun = {"model": _hash_model(predictor), "inputs": listed.paths, "files": files, "submission": submission}
-    is_first = join_processes().is_main_process
-    journal = Journal(out, begun | settings, overwrite=overwrite) if is_first else None
-    num_resumed = _answer(predictor, listed, journal, num_samples)
-    if journal is None:
-        return None
+    handed_in = None
     if submission:
-        num_rows = write_submission(submission, out, journal.read(), named, ids)
-    else:
-        num_rows = write_predictions_file(out, journal.read(), top_k=predictor.top_k, voted=bool(predictor.vote))
-    return WrittenPredictions(num_rows, num_resumed, journal.close())
+        ids = number_classes(submission, predictor.class_names, missing_class)
+        named = name_samples(submission, list_sources(listed))
+        handed_in = {"submission": submission, "samples": named, "ids": ids, "missing_class": missing_class}
+    begun = {"model": _hash_model(predictor), "inputs": listed.paths, "files": files, "submission": submission}
+    journal = Journal(out, begun | settings, overwrite=overwrite) if join_processes().is_main_process else None
+    return _Run(out, predictor, listed, num_samples, handed_in, journal)
 
 
-def _check_out(out: Path, submission: str | None, overwrite: bool) -> None:
+def _check_out(out: Path, submission: str | None, missing_class: str | None, overwrite: bool) -> None:
     if submission not in (None, *submissions.SUFFIXES):
         raise ValueError(f"submission must be one of {', '.join(submissions.SUFFIXES)}, got {submission!r}.")
+    if missing_class is not None and submission is None:
+        raise ValueError("--missing_class goes with --submission: elsewhere what can not be read has no row.")
     prediction_files.check_suffix(
         out, (submissions.SUFFIXES[submission],) if submission else prediction_files.SUFFIXES
     )
     prediction_files.check_file(out, overwrite=overwrite)
 
 
-def _answer(predictor: Predictor, inputs: Inputs, journal: Journal | None, num_samples: int | None) -> int:
-    """Answer what the journal, which the first process has, does not hold yet; return how much it held."""
-    start: int = broadcast_object_list([journal.num_done if journal else None])[0]
-    with tqdm(total=num_samples, initial=start, unit=" pictures", disable=None if journal else True) as bar:
-        for num_done, predictions in predictor.answer(inputs, start):
-            if journal is not None:
-                journal.add(num_done, predictions)
+def _answer(run: _Run) -> int:
+    """Answer what the journal does not hold yet; return how much it held."""
+    journal = run.journal
+    start, is_whole = broadcast_object_list([(journal.num_done, journal.is_whole) if journal else None])[0]
+    if is_whole:
+        return start
+    with tqdm(total=run.num_samples, initial=start, unit=" pictures", disable=None if journal else True) as bar:
+        for num_done, predictions in run.predictor.answer(run.inputs, start):
+            agree(_keep, journal, num_done, predictions)
             bar.update(num_done - bar.n)
     return start
+
+
+def _keep(journal: Journal | None, num_done: int, predictions: list[Prediction]) -> None:
+    if journal is not None:
+        journal.add(num_done, predictions)
+
+
+def _write(run: _Run, num_resumed: int) -> WrittenPredictions | None:
+    if run.journal is None:
+        return None
+    run.journal.end()
+    num_filled = 0
+    try:
+        if run.submission is not None:
+            num_rows = len(run.submission["samples"])
+            num_filled = write_submission(path=run.out, predictions=run.journal.read(), **run.submission)
+        else:
+            top_k, voted = run.predictor.top_k, run.predictor.vote is not None
+            num_rows = write_predictions_file(run.out, run.journal.read(), top_k=top_k, voted=voted)
+    except OSError as error:
+        raise OSError(
+            f"{run.out} can not be written ({error}). All is answered in {run.journal.path}: when it can, the same "
+            "command goes on with writing."
+        ) from error
+    return WrittenPredictions(num_rows, num_resumed, num_filled, run.journal.close())
 
 
 def _hash_model(predictor: Predictor) -> str:
