@@ -54,8 +54,21 @@ def test_header_may_have_another_order(read):
     ],
 )
 def test_other_order_without_a_header_is_refused_with_the_line(read, text, found):
-    with pytest.raises(LabelError, match=rf"seem to be {found}: line 1 of .*_label\.csv, '{text.splitlines()[0]}'"):
+    with pytest.raises(
+        LabelError, match=rf"seem to be {found}, as which .*: line 1 of .*_label\.csv, '{text.splitlines()[0]}'"
+    ):
         read(text)
+
+
+def test_other_order_is_refused_with_an_odd_line_among_the_others(read):
+    with pytest.raises(LabelError, match=r"seem to be start,end,class, as which 4 of 5 lines make sense, and not 3: "):
+        read("1,10,1\n11,20,2\n3,8,12\n21,35,99\n30,38,55\n")
+
+
+@pytest.mark.parametrize("text", ["3,8,12\n40,8,12\n12,8,3\n", "3,8,12\n4,8,12\n5,8,12\n99,20,15\n"])
+def test_order_is_kept_where_another_does_not_explain_clearly_more(read, text):
+    segments, faults = read(text)
+    assert len(segments) + len(faults) == text.count("\n")
 
 
 @pytest.mark.parametrize(
