@@ -13,6 +13,7 @@ from .image_folder import SPLIT_NAMES
 from .labels import canonical_id, read_labels, shorten
 from .segments import LabelError, Segment, find_overlaps, fit_segments, read_label_file
 from .video import VideoError, count_frames
+from .video_files import is_video
 
 FORMATS = ("imagefolder", "parquet", "webdataset")
 FRAMES_PER_CLIP = 8  # of a segment of a video, where it is not said
@@ -198,7 +199,9 @@ class Release:
         for name, (labels, of_video) in sorted(segments.items()):
             paths = videos.get(name, [])
             if not paths:
-                self.faults.append(f"{name}: there is no video for the labels in {labels}")
+                beside = [path.name for path in sorted(labels.parent.iterdir()) if is_video(path)]
+                found = f"; beside them lies {shorten(beside)}, which is not called so" if beside else ""
+                self.faults.append(f"{name}: there is no video for the labels in {labels}{found}")
             elif len(paths) > 1:
                 self.faults.append(f"{name}: two videos of one name, keep one: {', '.join(map(str, paths))}")
             else:
