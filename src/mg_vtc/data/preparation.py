@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import shutil
 import threading
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -96,7 +95,7 @@ def prepare(release: Release, out: str | Path, *, num_workers: int = 1) -> Prepa
         raise ValueError(f"num_workers must be 1 or more, not {num_workers}.")
     if not release.parts:
         raise ValueError(f"There is nothing to prepare: {shorten(release.faults) or 'no labelled clip was found'}.")
-    _warn_of_overlaps(release)
+    release.warn()
     columns = Columns(release.choices.class_names, release.columns)
     jobs = [_Job(part, out, release.choices.to, columns) for part in release.parts]
     try:
@@ -119,15 +118,6 @@ def prepare(release: Release, out: str | Path, *, num_workers: int = 1) -> Prepa
     counts, notes = _count(jobs)
     left_out = {reason: count for reason, count in release.left_out.items() if count}
     return Preparation(out, release.layout, release.choices, counts, left_out, notes, release.faults + faults)
-
-
-def _warn_of_overlaps(release: Release) -> None:
-    if release.overlaps:
-        pairs = [f"{one.clip} and {other.clip}" for one, other in release.overlaps]
-        warnings.warn(
-            f"{len(pairs)} pairs of segments share frames, which are then pictures of both: {shorten(pairs)}.",
-            stacklevel=4,
-        )
 
 
 def _claim(release: Release, out: Path) -> None:

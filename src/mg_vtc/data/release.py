@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -156,6 +157,8 @@ class Release:
     ) -> dict[str, tuple[Path, list[Segment]]]:
         """Read files that have the labels of a video each.
 
+        A file that is no such table is a fault; of one that counts from 0 against the choice, `FirstFrameError` tells.
+
         Args:
             paths: File to name of its video. The RGB and the skeleton release may have one each, which are the same.
             label_ids: As for `read_label_file`.
@@ -212,6 +215,21 @@ class Release:
             self.faults.append(f"boxes are told of videos that there are not: {shorten(unknown)}")
         told = all(segment.subject for _, of_video in segments.values() for segment in of_video)
         self.columns = ("video", "subject", "time") if told else ("video", "time")
+
+    def warn(self) -> None:
+        """Warn of what a user may want to know before pictures are written."""
+        if self.overlaps:
+            pairs = [f"{one.clip} and {other.clip}" for one, other in self.overlaps]
+            warnings.warn(
+                f"{len(pairs)} pairs of segments share frames, which are then pictures of both: {shorten(pairs)}.",
+                stacklevel=4,
+            )
+        if self.choices.to == "webdataset" and "validation" not in {part.split for part in self.parts}:
+            warnings.warn(
+                "This release names no validation split, which train.py needs of a stream: stop here and give "
+                "--to imagefolder or --to parquet, if it is to be trained on.",
+                stacklevel=4,
+            )
 
     def _add_video(self, split: str, name: str, path: Path, segments: list[Segment], crop: Box | None) -> None:
         taken = tuple(segment for segment in segments if segment.label_id in self.choices.class_names)
