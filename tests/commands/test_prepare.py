@@ -1,6 +1,7 @@
 """`mg-vtc prepare`: what it prints, and how it ends."""
 
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -79,10 +80,29 @@ def test_smg_is_prepared(mg_vtc_command, tmp_path, capsys):
     assert "SMG layout" in capsys.readouterr().out
 
 
+def test_stream_without_a_validation_split_is_told_before_anything_is_written(mg_vtc_command, tmp_path):
+    release = make_image_release(tmp_path / "release")
+    with pytest.raises(UserWarning, match=r"no validation split, which train\.py needs .*--to parquet"):
+        mg_vtc_command("prepare", "imigue", release, tmp_path / "out", "--to", "webdataset")
+    assert not (tmp_path / "out").exists()
+
+
 def test_stream_without_a_validation_split_is_not_recommended(mg_vtc_command, tmp_path, capsys):
     release = make_image_release(tmp_path / "release")
-    mg_vtc_command("prepare", "imigue", release, tmp_path / "out", "--to", "webdataset")
+    with pytest.warns(UserWarning, match="no validation split"):
+        mg_vtc_command("prepare", "imigue", release, tmp_path / "out", "--to", "webdataset")
     assert capsys.readouterr().out.splitlines()[-1].startswith("This release names no validation split")
+
+
+def test_labels_that_begin_with_frame_0_are_refused_and_the_command_that_is_told_works(
+    mg_vtc_command, refusal, miga, tmp_path
+):
+    release = shutil.copytree(miga, tmp_path / "release")
+    (release / "imigue_rgb_train" / "0001" / "0001_label.csv").write_text("1,0,5\n2,6,10\n")
+    command = ("prepare", "imigue", release, tmp_path / "out")
+    assert "say so with --first_frame 0" in refusal(*command)
+    assert not (tmp_path / "out").exists()
+    mg_vtc_command(*command, "--first_frame", 0)
 
 
 def test_unknown_layout_is_refused_in_one_line(refusal, tmp_path):

@@ -151,6 +151,32 @@ def test_two_videos_of_one_name_are_told_and_neither_is_taken(own_miga, tmp_path
     assert count(preparation)["train"] == 3
 
 
+@pytest.mark.parametrize("name", ["0001_color.mp4", "video.mp4", "1.mp4"])
+def test_video_is_found_by_the_name_of_its_folder_too(own_miga, tmp_path, name):
+    video = own_miga / "imigue_rgb_train" / "0001" / "0001.mp4"
+    video.rename(video.with_name(name))
+    preparation = prepare_imigue(own_miga, tmp_path / "out")
+    assert preparation.faults == []
+    assert count(preparation) == {"train": 6, "validation": 3, "test": 3}
+
+
+def test_video_of_the_name_goes_before_others_in_its_folder(own_miga, tmp_path):
+    folder = own_miga / "imigue_rgb_train" / "0001"
+    shutil.copy(folder / "0001.mp4", folder / "0001_depth.mp4")
+    assert prepare_imigue(own_miga, tmp_path / "out").faults == []
+    (folder / "0001.mp4").rename(folder / "0001_color.mp4")
+    (fault,) = prepare_imigue(own_miga, tmp_path / "other").faults
+    assert "0001: two videos of one name, keep one: " in fault
+    assert "0001_color.mp4" in fault
+
+
+def test_video_that_is_called_otherwise_is_named(own_miga, tmp_path):
+    folder = (own_miga / "imigue_rgb_train" / "0001").rename(own_miga / "imigue_rgb_train" / "first")
+    (folder / "0001.mp4").rename(folder / "video.mp4")
+    (fault,) = prepare_imigue(own_miga, tmp_path / "out").faults
+    assert fault.endswith("0001_label.csv; beside them lies 'video.mp4', which is not called so")
+
+
 def test_missing_video_and_bad_labels_are_told_and_the_others_done(own_miga, tmp_path):
     (own_miga / "imigue_rgb_train" / "0001" / "0001.mp4").unlink()
     (own_miga / "imigue_rgb_train" / "0002" / "0002_label.csv").write_text("11,40,7\n101,140,8\n")

@@ -2,7 +2,15 @@
 
 import pytest
 
-from mg_vtc.data.segments import LabelError, Segment, find_overlaps, fit_segments, read_label_file, read_label_table
+from mg_vtc.data.segments import (
+    FirstFrameError,
+    LabelError,
+    Segment,
+    find_overlaps,
+    fit_segments,
+    read_label_file,
+    read_label_table,
+)
 
 LABEL_IDS = {number: number for number in range(1, 33)} | {99: 32}
 
@@ -30,11 +38,32 @@ def test_files_that_count_from_0_are_taken_as_they_are(read):
 
 
 def test_frame_0_of_a_file_that_counts_from_1_is_told_with_the_way_out(read):
-    segments, (fault,) = read("7,0,24\n8,30,40\n9,50,60\n")
-    assert [segment.index for segment in segments] == [1, 2]
-    assert "line 1" in fault
+    segments, (fault,) = read("8,30,40\n7,0,24\n9,50,60\n")
+    assert [segment.index for segment in segments] == [0, 2]
+    assert "line 2" in fault
     assert "'7,0,24'" in fault
-    assert "first_frame" in fault
+    assert "--first_frame 0" in fault
+
+
+def test_file_that_begins_with_frame_0_is_refused(read):
+    with pytest.raises(FirstFrameError, match=r"line 1 .*'7,0,24': there is no frame 0.*--first_frame 0 .*mend it"):
+        read("7,0,24\n8,30,40\n")
+    segments, faults = read("77,0,24\n8,30,40\n")  # which is wrong otherwise
+    assert (len(segments), len(faults)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1;2;3\n", "is separated by ';': separate the columns by commas"),
+        ("class;start;end\n1;2;3\n", "is separated by ';'"),
+        ("1\t2\t3\n", r"is separated by '\\t'"),
+        ("1.0,1.0,10.0\n", "are whole numbers"),
+    ],
+)
+def test_other_separators_and_numbers_with_a_point_are_called_so(read, text, said):
+    with pytest.raises(LabelError, match=said):
+        read(text)
 
 
 def test_byte_order_mark_and_empty_lines_are_no_rows(read):
@@ -54,8 +83,21 @@ def test_header_may_have_another_order(read):
     ],
 )
 def test_other_order_without_a_header_is_refused_with_the_line(read, text, found):
-    with pytest.raises(LabelError, match=rf"seem to be {found}: line 1 of .*_label\.csv, '{text.splitlines()[0]}'"):
+    with pytest.raises(
+        LabelError, match=rf"seem to be {found}, as which .*: line 1 of .*_label\.csv, '{text.splitlines()[0]}'"
+    ):
         read(text)
+
+
+def test_other_order_is_refused_with_an_odd_line_among_the_others(read):
+    with pytest.raises(LabelError, match=r"seem to be start,end,class, as which 4 of 5 lines make sense, and not 3: "):
+        read("1,10,1\n11,20,2\n3,8,12\n21,35,99\n30,38,55\n")
+
+
+@pytest.mark.parametrize("text", ["3,8,12\n40,8,12\n12,8,3\n", "3,8,12\n4,8,12\n5,8,12\n99,20,15\n"])
+def test_order_is_kept_where_another_does_not_explain_clearly_more(read, text):
+    segments, faults = read(text)
+    assert len(segments) + len(faults) == text.count("\n")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """Frames of real H.264 videos, which show their own numbers."""
 
 import itertools
+import random
 import tracemalloc
+from contextlib import suppress
 
+import av
 import pytest
-from made_releases import HEIGHT, NTSC, PAL, WIDTH, make_video, read_number
+from made_releases import HEIGHT, NTSC, PAL, WIDTH, draw_number, make_video, read_number
 
 from mg_vtc.data.crops import Box
 from mg_vtc.data.video import VideoError, count_frames, read_frames
@@ -93,6 +96,130 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
 
     peak(20)  # what is imported at first use
     assert peak(300) < 1.5 * peak(100)
+
+
+def list_numbers(path):
+    return [read_number(frame.picture) for frame in read_frames(path, itertools.count())]
+
+
+def flip_bits(path):
+    """Yield after each of some flips of one bit of the frames of an MP4, which is taken back then."""
+    data = path.read_bytes()
+    draw = random.Random(5)
+    for _ in range(1000):
+        place = draw.randrange(data.index(b"mdat") + 4, len(data))
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1 << draw.randrange(8)]) + data[place + 1 :])
+        yield
+
+
+def test_most_bits_that_flip_are_errors_and_no_frame_gets_the_number_of_another(tmp_path):
+    video = make_video(tmp_path / "video.mp4", 40, index_first=True)
+    num_errors = num_wrong = 0
+    for _ in itertools.islice(flip_bits(video), 100):
+        try:
+            numbers = list_numbers(video)
+        except VideoError:
+            num_errors += 1
+        else:
+            assert len(numbers) == 40
+            num_wrong += numbers != list(range(40))
+    assert num_errors > 30
+    assert num_wrong <= 3  # bits that spell another picture, which no decoder can know
+
+
+def test_frame_that_the_decoder_calls_corrupt_is_refused(tmp_path):
+    video = make_video(tmp_path / "video.mp4", 24, index_first=True)
+    for _ in flip_bits(video):
+        with suppress(av.FFmpegError), av.open(str(video)) as container:
+            context = container.streams.video[0].codec_context
+            context.options, context.thread_type, context.thread_count = {"err_detect": "explode"}, "FRAME", 2
+            if any(frame.is_corrupt for frame in container.decode(video=0)):
+                break
+    else:
+        pytest.fail("none was met")
+    with pytest.raises(VideoError, match=str(video)):
+        list_numbers(video)
+
+
+def hide_frame(path, codec, number, shown):
+    """Write VP8 or VP9, and clear the bit which says that a frame is shown, in all that are as this one."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options={"lag-in-frames": "0"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        frames = [av.VideoFrame.from_image(draw_number(number)) for number in range(30)]
+        packets = [packet for frame in [*frames, None] for packet in stream.encode(frame)]
+        hidden = bytes(packets[number])
+        container.mux(packets)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(hidden, bytes([hidden[0] & ~shown]) + hidden[1:]))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(15, "Frame 15 of .* is lost"), (29, "The last frames of .* are lost, 1")]
+)
+def test_frame_that_is_announced_and_does_not_come_is_told(tmp_path, number, said):
+    with pytest.raises(VideoError, match=said):
+        count_frames(hide_frame(tmp_path / "video.webm", "libvpx-vp9", number, 0x02))
+
+
+def test_frames_of_vp8_that_are_not_to_be_shown_are_no_loss(tmp_path):
+    numbers = list_numbers(hide_frame(tmp_path / "video.webm", "libvpx", 15, 0x10))
+    assert numbers == sorted(set(numbers) - {15})
+    assert 20 < len(numbers) < 30
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".flv"])
+def test_transport_streams_and_flash_give_the_same_frames(tmp_path, suffix):
+    assert list_numbers(make_video(tmp_path / f"video{suffix}", 60)) == list(range(60))
+
+
+def test_gap_in_a_transport_stream_is_an_error(tmp_path):
+    video = make_video(tmp_path / "video.ts", 60)
+    data = video.read_bytes()
+    packets = [data[begin : begin + 188] for begin in range(0, len(data), 188)]
+    of_video = [number for number, packet in enumerate(packets) if packet[1] & 0x1F == 1 and packet[2] == 0]
+    for lost in of_video[len(of_video) // 2 :][:10]:
+        video.write_bytes(b"".join(packets[:lost] + packets[lost + 1 :]))
+        with pytest.raises(VideoError, match=str(video)):
+            count_frames(video)
+
+
+def test_frames_without_times_are_counted_and_not_read(tmp_path):
+    video = make_video(tmp_path / "video.mpg", 60)
+    assert count_frames(video) == 60
+    with pytest.raises(VideoError, match="does not tell when a frame is shown"):
+        list_numbers(video)
+
+
+def copy_stream(source, target, *, skip=0, shift=0):
+    """Copy a video without its first packets, or with times that begin earlier."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in itertools.islice(old.demux(video=0), skip, None):
+            if packet.size:
+                packet.stream = stream
+                packet.pts += shift
+                packet.dts += shift
+                new.mux(packet)
+    return target
+
+
+def test_frames_that_an_edit_list_cuts_are_no_loss(video, tmp_path):
+    per_frame = 12800 // 25
+    assert list_numbers(copy_stream(video, tmp_path / "cut.mp4", shift=-5 * per_frame)) == list(range(5, 50))
+
+
+def test_end_that_an_edit_list_cuts_is_no_loss(video, tmp_path):
+    data = bytearray(video.read_bytes())
+    duration = data.index(b"elst") + 12  # in milliseconds
+    data[duration : duration + 4] = (1000).to_bytes(4, "big")
+    (tmp_path / "cut.mp4").write_bytes(data)
+    assert list_numbers(tmp_path / "cut.mp4") == list(range(25))
+
+
+def test_stream_cut_from_another_begins_with_its_first_key_frame(video, tmp_path):
+    assert list_numbers(copy_stream(video, tmp_path / "cut.mkv", skip=5)) == list(range(12, 50))
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])

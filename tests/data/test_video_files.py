@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import pytest
 
-from mg_vtc.data.video_files import VIDEO_SUFFIXES, is_video
+from mg_vtc.data.video_files import VIDEO_SUFFIXES, find_video_name, is_video
 
 
 @pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
@@ -18,6 +18,13 @@ def test_decoder_knows_every_suffix(suffix):
 def test_case_of_the_suffix_does_not_matter():
     assert is_video(Path("videos/0001.MP4"))
     assert not is_video(Path("videos.mp4/0001.jpg"))
+
+
+def test_video_is_called_as_labels_call_it_by_its_name_or_by_its_folder():
+    assert find_video_name(Path("0002/0001.mp4"), {1, 2}) == "0001"
+    assert find_video_name(Path("0002/color.mp4"), {1, 2}) == "0002"
+    assert find_video_name(Path("Sample0002/0003.mp4"), {1, "Sample0002"}) == "Sample0002"
+    assert find_video_name(Path("0004/0003.mp4"), {1, 2}) is None
 
 
 def test_names_are_known_without_the_extra():

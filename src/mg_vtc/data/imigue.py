@@ -5,7 +5,7 @@ Three layouts are known by what is in the folder:
 - The image-level set: `training/<1..32>/<clip>.<frame>.jpg`, and `test/` likewise. Clips are known by class and
   number, as numbers repeat in classes. Pictures directly in `test/` have no class and are left out.
 - The MiGA release: videos `<id>.mp4`, and `<id>_label.csv` with the lines `gestureID,startFrame,endFrame`, beside them
-  or with the skeletons, at any depth. Class 99 is 32.
+  or with the skeletons, at any depth. Class 99 is 32. A video of another name is that of the folder that it lies in.
 - The original release: the videos, and `labels_20200831.csv` with the columns video_id, class, start_frame, end_frame,
   subject_id and win_or_lose. It is used where it is found, as it tells the subjects.
 
@@ -25,7 +25,7 @@ from .labels import canonical_id, shorten
 from .preparation import Preparation, prepare
 from .release import NON_MG, Choices, Picture, PicturePart, Release, find_split, list_files
 from .segments import Segment, read_label_table
-from .video_files import is_video
+from .video_files import find_video_name, is_video
 
 LABEL_IDS = {number: number for number in range(1, 33)} | {99: NON_MG["imigue"]}  # 99 in the releases of videos
 PICTURE_NAME = re.compile(r"(?P<clip>.+)\.(?P<frame>[0-9]+)\.jpe?g", re.IGNORECASE)
@@ -101,9 +101,13 @@ def _find_release(src: Path, choices: Choices, crop: str | Path | None) -> Relea
         found = shorten(sorted(path.name for path in src.iterdir())) or "nothing"
         raise ValueError(f"{src} is in no known layout of iMiGUE: it holds {found}. Known are: {LAYOUTS}.")
     videos = defaultdict(list)
-    for path in files:
-        if is_video(path) and path.stem.isdecimal():
-            videos[path.stem.zfill(4)].append(path)
+    labelled = {canonical_id(name) for name in segments}
+    for path in filter(is_video, files):
+        name = find_video_name(path, labelled) or path.stem
+        if name.isdecimal():
+            videos[name.zfill(4)].append(path)
+    for name, paths in videos.items():  # one that is called so goes before others in a folder that is
+        videos[name] = [path for path in paths if path.stem.zfill(4) == name] or paths
     splits = {
         name: next(filter(None, (find_split(path, src) for path in [*videos.get(name, []), labels])), "train")
         for name, (labels, _) in segments.items()

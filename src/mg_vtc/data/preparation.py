@@ -4,13 +4,15 @@ import errno
 import itertools
 import json
 import multiprocessing
+import os
 import shutil
-import warnings
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -93,13 +95,15 @@ def prepare(release: Release, out: str | Path, *, num_workers: int = 1) -> Prepa
         raise ValueError(f"num_workers must be 1 or more, not {num_workers}.")
     if not release.parts:
         raise ValueError(f"There is nothing to prepare: {shorten(release.faults) or 'no labelled clip was found'}.")
-    _warn_of_overlaps(release)
+    release.warn()
     columns = Columns(release.choices.class_names, release.columns)
     jobs = [_Job(part, out, release.choices.to, columns) for part in release.parts]
     try:
         _claim(release, out)
         with FileLock(out / DONE / "lock", timeout=0):
+            _remove_staging(out)
             faults = _run(jobs, num_workers)
+            _remove_staging(out)  # again, for what the workers of a killed run wrote in the instant before they died
             _finish(jobs, out, release)
     except Timeout as error:
         raise ValueError(f"{out} is being written by another process.") from error
@@ -114,15 +118,6 @@ def prepare(release: Release, out: str | Path, *, num_workers: int = 1) -> Prepa
     counts, notes = _count(jobs)
     left_out = {reason: count for reason, count in release.left_out.items() if count}
     return Preparation(out, release.layout, release.choices, counts, left_out, notes, release.faults + faults)
-
-
-def _warn_of_overlaps(release: Release) -> None:
-    if release.overlaps:
-        pairs = [f"{one.clip} and {other.clip}" for one, other in release.overlaps]
-        warnings.warn(
-            f"{len(pairs)} pairs of segments share frames, which are then pictures of both: {shorten(pairs)}.",
-            stacklevel=4,
-        )
 
 
 def _claim(release: Release, out: Path) -> None:
@@ -171,7 +166,7 @@ def _work(jobs: list[_Job], num_workers: int) -> Iterator[tuple[_Job, str | None
         yield from ((job, _write_part(job)) for job in jobs)
         return
     # Spawned, as a process with threads, which torch has, is not safe to fork.
-    with ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
         futures = {pool.submit(_write_part, job): job for job in jobs}
         try:
             for future in as_completed(futures):
@@ -180,38 +175,58 @@ def _work(jobs: list[_Job], num_workers: int) -> Iterator[tuple[_Job, str | None
             pool.shutdown(cancel_futures=True)
 
 
+def _end_with_parent() -> None:
+    """Let this worker end when its parent does, be that killed: it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _write_part(job: _Job) -> str | None:
     """Write a part and its metadata, or return why it can not be."""
-    part = job.part
-    notes: list[str] = []
     done = _find_done(job)
-    staging = done.with_suffix("")
-    shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
-    _remove_old(done, job.folder / part.split)
+    notes: list[str] = []
+    _remove_old(done, job.folder / job.part.split)
     try:
-        staging.mkdir(parents=True)
         try:
-            rows = WRITERS[job.to](part.read(), staging, part.name, job.columns)
+            rows = _write_pictures(job, job.part)
         except PastEndError:
-            assert isinstance(part, VideoPart)  # as pictures have no end
-            shutil.rmtree(staging)
-            staging.mkdir()
-            part, notes = part.fit()
-            rows = WRITERS[job.to](part.read(), staging, part.name, job.columns)
-        for path in sorted(path for path in staging.rglob("*") if path.is_file()):
-            target = job.folder / part.split / path.relative_to(staging)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
+            assert isinstance(job.part, VideoPart)  # as pictures have no end
+            part, notes = job.part.fit()
+            rows = _write_pictures(job, part)
     except VideoError as error:
         return str(error)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     schema = job.columns.features.arrow_schema
     facts = {b"part": json.dumps({"fingerprint": job.part.fingerprint(), "notes": notes}).encode()}
     table = pa.Table.from_pylist(rows, schema.with_metadata(schema.metadata | facts))
     with replace_when_whole(done) as file:
         pyarrow.parquet.write_table(table, file)
     return None
+
+
+def _write_pictures(job: _Job, part: VideoPart | PicturePart) -> list[dict[str, Any]]:
+    """Write pictures, which come to their places when all are there, and return their metadata."""
+    parent = _find_done(job).parent
+    parent.mkdir(parents=True, exist_ok=True)
+    # No other process has this folder, not even one of a killed run that lives for an instant yet.
+    with TemporaryDirectory(prefix=f"{part.name}.", dir=parent) as staging:
+        rows = WRITERS[job.to](part.read(), Path(staging), part.name, job.columns)
+        for path in sorted(path for path in Path(staging).rglob("*") if path.is_file()):
+            target = job.folder / part.split / path.relative_to(staging)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    return rows
+
+
+def _remove_staging(out: Path) -> None:
+    """Remove what processes that were killed have left of parts."""
+    for path in (out / DONE).glob("*/*/"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _find_done(job: _Job) -> Path:

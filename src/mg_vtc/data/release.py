@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from .image_folder import SPLIT_NAMES
 from .labels import canonical_id, read_labels, shorten
 from .segments import LabelError, Segment, find_overlaps, fit_segments, read_label_file
 from .video import VideoError, count_frames
+from .video_files import is_video
 
 FORMATS = ("imagefolder", "parquet", "webdataset")
 FRAMES_PER_CLIP = 8  # of a segment of a video, where it is not said
@@ -155,6 +157,8 @@ class Release:
     ) -> dict[str, tuple[Path, list[Segment]]]:
         """Read files that have the labels of a video each.
 
+        A file that is no such table is a fault; of one that counts from 0 against the choice, `FirstFrameError` tells.
+
         Args:
             paths: File to name of its video. The RGB and the skeleton release may have one each, which are the same.
             label_ids: As for `read_label_file`.
@@ -198,7 +202,9 @@ class Release:
         for name, (labels, of_video) in sorted(segments.items()):
             paths = videos.get(name, [])
             if not paths:
-                self.faults.append(f"{name}: there is no video for the labels in {labels}")
+                beside = [path.name for path in sorted(labels.parent.iterdir()) if is_video(path)]
+                found = f"; beside them lies {shorten(beside)}, which is not called so" if beside else ""
+                self.faults.append(f"{name}: there is no video for the labels in {labels}{found}")
             elif len(paths) > 1:
                 self.faults.append(f"{name}: two videos of one name, keep one: {', '.join(map(str, paths))}")
             else:
@@ -209,6 +215,21 @@ class Release:
             self.faults.append(f"boxes are told of videos that there are not: {shorten(unknown)}")
         told = all(segment.subject for _, of_video in segments.values() for segment in of_video)
         self.columns = ("video", "subject", "time") if told else ("video", "time")
+
+    def warn(self) -> None:
+        """Warn of what a user may want to know before pictures are written."""
+        if self.overlaps:
+            pairs = [f"{one.clip} and {other.clip}" for one, other in self.overlaps]
+            warnings.warn(
+                f"{len(pairs)} pairs of segments share frames, which are then pictures of both: {shorten(pairs)}.",
+                stacklevel=4,
+            )
+        if self.choices.to == "webdataset" and "validation" not in {part.split for part in self.parts}:
+            warnings.warn(
+                "This release names no validation split, which train.py needs of a stream: stop here and give "
+                "--to imagefolder or --to parquet, if it is to be trained on.",
+                stacklevel=4,
+            )
 
     def _add_video(self, split: str, name: str, path: Path, segments: list[Segment], crop: Box | None) -> None:
         taken = tuple(segment for segment in segments if segment.label_id in self.choices.class_names)
