@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import os
 import resource
 import shutil
 import signal
@@ -11,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 
+import psutil  # of accelerate
 import pyarrow.parquet
 import pytest
 from filelock import FileLock
@@ -78,35 +78,21 @@ def test_killed_run_goes_on_and_ends_with_the_same_bytes(release, whole, tmp_pat
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def list_children(pid):
-    """The processes that one has started, those of them that have ended but are not yet reaped left out."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
-    rows = [line.split() for line in listed.stdout.splitlines()]
-    return [int(child) for child, parent, state in rows if int(parent) == pid and not state.startswith("Z")]
-
-
-def is_alive(pid):
-    listed = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return bool(listed.stdout.strip()) and not listed.stdout.startswith("Z")
-
-
 def test_workers_of_a_killed_run_end_and_the_next_does_not_meet_them(release, whole, tmp_path):
     out = tmp_path / "out"
     code = "import sys, mg_vtc; mg_vtc.prepare_imigue(*sys.argv[1:3], frames_per_clip=40, num_workers=2)"
     process = subprocess.Popen([sys.executable, "-c", code, release, out])
     while process.poll() is None and not is_at_work(out, 0):
         time.sleep(0.0005)
-    children = list_children(process.pid)
+    children = psutil.Process(process.pid).children()
     process.kill()
     assert process.wait(timeout=60) == -signal.SIGKILL
     assert len(children) >= 2
     prepare_imigue(release, out, frames_per_clip=40)  # at once, in the instant before they end
     assert hash_tree(out) == whole["imagefolder"]
-    until = time.monotonic() + 5
-    while (alive := [child for child in children if is_alive(child)]) and time.monotonic() < until:
-        time.sleep(0.05)
+    _, alive = psutil.wait_procs(children, timeout=5)
     for child in alive:
-        os.kill(child, signal.SIGKILL)
+        child.kill()
     assert not alive
 
 
