@@ -39,8 +39,9 @@ def read_samples(inputs: Inputs, image_size: int, *, jpeg_draft: bool = False) -
 
     A picture is decoded when that is called, which raises errors of many types on damaged files. Of a video that can
     not be decoded to its end, is smaller than its box, or ends before a frame that is wanted, the last sample raises.
-    Videos are decoded once, in their order; where segments overlap, the frames of the later one wait, in the size that
-    the model takes.
+    Videos are decoded once, in their order; where segments overlap, the frames of the later one wait in memory, 3 *
+    image_size ** 2 bytes each. So memory is flat for segments one after another, but a segment as long as the video
+    keeps the frames of all segments within it until its end; `frames_per_clip` makes them few.
 
     Args:
         inputs: What is to be answered.
