@@ -51,8 +51,8 @@ def prepare_smg(
 
     Raises:
         FileNotFoundError: The folder or the CSV does not exist.
-        ValueError: The folder has no such labels, nothing in it can be prepared, an argument is out of range, or `out`
-            holds something else.
+        ValueError: The folder has no such labels, nothing in it can be prepared, an argument is out of range,
+            labels begin with frame 0 where the first is 1, or `out` holds something else.
         OSError: The disk is full; what is complete stays.
     """
     choices = Choices("smg", to, frames_per_clip, keep_non_mg, first_frame)
