@@ -7,7 +7,7 @@ import glob
 import hashlib
 import os
 import warnings
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from ..data.crops import Box, read_crops
 from ..data.image_folder import SYSTEM_FILES
 from ..data.labels import NUM_LISTED, canonical_id, shorten, sort_ids
 from ..data.metadata import FRAME_NAME, METADATA_FILES
-from ..data.video_files import is_video
+from ..data.video_files import find_video_name, is_video
 from .segment_files import Interval, read_segments
 
 DESCRIPTIONS = (*METADATA_FILES, "labels.csv")  # which lie beside pictures
@@ -125,10 +125,10 @@ def list_sources(inputs: Inputs) -> Iterator[Source]:
     """
     for source in _list_files(inputs.paths):
         if source.kind == "video" and inputs.crops is not None:
-            video = _find_video(source.path, inputs.crops)
+            video = find_video_name(source.path, inputs.crops)
             source = source._replace(crop=None if video is None else inputs.crops[canonical_id(video)])
         if source.kind == "video" and inputs.segments is not None:
-            video = _find_video(source.path, inputs.segments)
+            video = find_video_name(source.path, inputs.segments)
             key = None if video is None else canonical_id(video)
             if key not in inputs.segments:
                 continue
@@ -224,7 +224,7 @@ def _check_crops(paths: Sequence[str], crops: Mapping[int | str, Box]) -> None:
     videos = [source for source in _list_files(paths) if source.kind == "video"]
     owners: dict[int | str, str] = {}
     for source in videos:
-        video = _find_video(source.path, crops)
+        video = find_video_name(source.path, crops)
         if video is not None and owners.setdefault(canonical_id(video), source.name) != source.name:
             two = f"{owners[canonical_id(video)]} and {source.name}"
             raise ValueError(f"{two} are both the video {video!r} of the boxes: keep one.")
@@ -233,11 +233,6 @@ def _check_crops(paths: Sequence[str], crops: Mapping[int | str, Box]) -> None:
             f"There are boxes of videos that are not among the inputs: {shorten(unknown)}. These are the videos: "
             f"{shorten(source.name for source in videos)}."
         )
-
-
-def _find_video(path: Path, names: Container[int | str | None]) -> str | None:
-    """Return what a file of segments or boxes calls a video: by its own name, or by that of its folder."""
-    return next((name for name in (path.stem, path.parent.name) if canonical_id(name) in names), None)
 
 
 def _list_files(paths: Sequence[str]) -> Iterator[Source]:
