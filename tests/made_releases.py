@@ -24,8 +24,9 @@ def make_video(
     labels: Sequence[int] = (0,),
     rotation: int = 0,
     index_first: bool = False,
+    codec: str = "libx264",
 ) -> Path:
-    """Write H.264 with B-frames.
+    """Write H.264 with B-frames, or another format.
 
     Args:
         path: MP4, AVI or MKV, by its ending.
@@ -36,10 +37,11 @@ def make_video(
         labels: Classes whose tints it has in turn, in parts of equal length.
         rotation: Degrees that players turn it counter-clockwise.
         index_first: Whether an MP4 begins with its index, as those for the web do, so that it opens when cut off.
+        codec: Name of FFmpeg's encoder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options={"movflags": "faststart"} if index_first else {}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"bf": "2", "g": "12", "crf": "18"})
+        stream = container.add_stream(codec, rate=rate, options={"bf": "2", "g": "12", "crf": "18"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.thread_count = 1
         if rotation:

@@ -9,6 +9,7 @@ import pytest
 from datasets import ClassLabel, load_dataset
 from made_releases import make_image_release, make_miga_release, make_smg_release, read_number
 
+from mg_vtc import prepare_imigue
 from mg_vtc.recipe import parse_recipe
 from mg_vtc.run_data import load_run_data
 
@@ -98,11 +99,24 @@ def test_labels_that_begin_with_frame_0_are_refused_and_the_command_that_is_told
     mg_vtc_command, refusal, miga, tmp_path
 ):
     release = shutil.copytree(miga, tmp_path / "release")
-    (release / "imigue_rgb_train" / "0001" / "0001_label.csv").write_text("1,0,5\n2,6,10\n")
+    labels = sorted(release.rglob("*_label.csv"))
+    for path in labels[:3]:
+        path.write_text("1,0,5\n2,6,10\n")
     command = ("prepare", "imigue", release, tmp_path / "out")
-    assert "say so with --first_frame 0" in refusal(*command)
+    refused = refusal(*command)
+    assert "say so with --first_frame 0" in refused
+    assert "So begin 3 of 4 files." in refused
     assert not (tmp_path / "out").exists()
     mg_vtc_command(*command, "--first_frame", 0)
+
+
+def test_one_file_of_many_that_begins_with_frame_0_is_left_out_and_told(miga, tmp_path):
+    release = shutil.copytree(miga, tmp_path / "release")
+    (release / "imigue_rgb_train" / "0001" / "0001_label.csv").write_text("1,0,5\n2,6,10\n")
+    preparation = prepare_imigue(release, tmp_path / "out", frames_per_clip=1)
+    assert "there is no frame 0" in "".join(preparation.faults)
+    assert {path.name for path in (tmp_path / "out").rglob("0001*.jpg")} == set()
+    assert len(list((tmp_path / "out").rglob("0002*.jpg"))) == 3
 
 
 def test_unknown_layout_is_refused_in_one_line(refusal, tmp_path):

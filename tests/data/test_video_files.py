@@ -23,6 +23,7 @@ def test_case_of_the_suffix_does_not_matter():
 def test_video_is_called_as_labels_call_it_by_its_name_or_by_its_folder():
     assert find_video_name(Path("0002/0001.mp4"), {1, 2}) == "0001"
     assert find_video_name(Path("0002/color.mp4"), {1, 2}) == "0002"
+    assert find_video_name(Path("0002/0007.mp4"), {1, 2}) is None  # the seventh, of a second batch, disk or subject
     assert find_video_name(Path("Sample0002/0003.mp4"), {1, "Sample0002"}) == "Sample0002"
     assert find_video_name(Path("0004/0003.mp4"), {1, 2}) is None
 

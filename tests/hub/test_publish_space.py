@@ -62,6 +62,12 @@ def test_token_paths_and_pictures_are_in_no_file(files):
         content.decode()  # text
 
 
+def test_token_in_a_module_is_refused(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "class GestureModel")  # as if that were one
+    with pytest.raises(ValueError, match=r"answers\.py .* holds a token of the Hub"):
+        collect_space("org/mg-vtc")
+
+
 def test_folder_of_this_machine_is_no_model_of_a_space(two_class_run):
     with pytest.raises(ValueError, match="a folder of this machine, which a Space can not read"):
         publish_space(str(two_class_run), "org/space")

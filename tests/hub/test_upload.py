@@ -125,6 +125,19 @@ def test_pictures_of_elsewhere_and_of_the_list_may_be_shown(finished_run):
     assert "figures/other.png" in collect_upload(finished_run, "org/mg-vtc")
 
 
+def test_names_and_prompts_in_code_and_metadata_show_nothing(finished_run):
+    odd = json.dumps({"prompt": "Q:\n{}", "names": ["arms ![a](b.png)", "hands <img src=a>"]})
+    card = (finished_run / "README.md").read_text().replace("library_name", f"odd: {odd}\nlibrary_name", 1)
+    escaped = r"0. arms !\[a\](b.png) and \<img src=a\>"
+    (finished_run / "README.md").write_text(f"{card}\n{escaped}\n\n```python\nnames = {odd}\n```\n")
+    collect_upload(finished_run, "org/mg-vtc")
+
+
+def test_recipe_of_a_run_that_did_not_tell_its_places_stays_behind(finished_run):
+    (finished_run / "provenance.json").write_text("{}")
+    assert "recipe.yaml" not in collect_upload(finished_run, "org/mg-vtc")
+
+
 def test_token_in_a_file_is_refused_and_not_repeated(finished_run):
     (finished_run / "README.md").write_text(f"# Gestures\n\nuse {TOKEN}")
     with pytest.raises(ValueError, match=r"README\.md .* holds a token of the Hub") as refusal:
@@ -138,7 +151,10 @@ def test_folder_of_this_machine_in_a_file_is_refused(finished_run):
         collect_upload(finished_run, "org/mg-vtc")
 
 
-@pytest.mark.parametrize("path", ["/mnt/anna/patients", "/home/Anna/x", "/Users/Anna/x", r"C:\anna", "`/data/anna`"])
+@pytest.mark.parametrize(
+    "path",
+    ["/mnt/anna/patients", "/home/Anna/x", r"C:\Users\anna", r"D:\\data\\anna", "`/data/anna`"],
+)
 def test_path_of_another_machine_in_the_card_is_refused(finished_run, path):
     (finished_run / "README.md").write_text(f"# Gestures\n\ntrained on {path} and more")
     with pytest.raises(

@@ -33,6 +33,7 @@ def picture():
         ("a,, b , a,c,", ["a", "b", "c"]),
         ("Buckle button, adjusting tie\r\nhead up\n", ["Buckle button, adjusting tie", "head up"]),
         ("a, b; c;; a, b", ["a, b", "c"]),
+        ("a, b,\nc", ["a", "b", "c"]),
     ],
 )
 def test_names_are_parted_by_lines_or_else_by_commas_and_stand_once(text, names):

@@ -79,7 +79,7 @@ def _predict(options: argparse.Namespace) -> None:
 
     from transformers.utils import logging
 
-    from ..inference.predict import join_processes
+    from ..inference.predict import ToldByFirstError, join_processes
 
     logging.disable_progress_bar()  # of loading weights
     names = options.candidate_labels
@@ -98,10 +98,8 @@ def _predict(options: argparse.Namespace) -> None:
     quiet = not processes.is_main_process
     try:
         faults = _write(options, settings) if options.out else _show(options, settings, quiet=quiet)
-    except (OSError, ValueError):
-        if not quiet:
-            raise
-        faults = []  # the first process tells it, and must not be stopped for the end of another
+    except ToldByFirstError:
+        faults = []  # and must not be stopped for the end of another
     processes.destroy_process_group()
     if faults:
         from ..inference.prediction_table import escape

@@ -12,7 +12,7 @@ from .crops import Box
 from .frames import Frame, choose_frames, extract_frames
 from .image_folder import SPLIT_NAMES
 from .labels import canonical_id, read_labels, shorten
-from .segments import LabelError, Segment, find_overlaps, fit_segments, read_label_file
+from .segments import FirstFrameError, LabelError, Segment, find_overlaps, fit_segments, read_label_file
 from .video import VideoError, count_frames
 from .video_files import is_video
 
@@ -157,7 +157,7 @@ class Release:
     ) -> dict[str, tuple[Path, list[Segment]]]:
         """Read files that have the labels of a video each.
 
-        A file that is no such table is a fault; of one that counts from 0 against the choice, `FirstFrameError` tells.
+        A file that is no such table is a fault, and so is one that begins with frame 0 against the choice.
 
         Args:
             paths: File to name of its video. The RGB and the skeleton release may have one each, which are the same.
@@ -166,8 +166,12 @@ class Release:
 
         Returns:
             Name of a video to where its segments are told, and these.
+
+        Raises:
+            FirstFrameError: Most of the files begin with frame 0 against the choice.
         """
         segments: dict[str, tuple[Path, list[Segment]]] = {}
+        from_0: list[str] = []
         for path, name in paths.items():
             if name in segments:
                 if path.read_bytes() != segments[name][0].read_bytes():
@@ -177,11 +181,14 @@ class Release:
                 of_video, faults = read_label_file(
                     path, name, label_ids, first_frame=self.choices.first_frame, subject=subjects.get(name)
                 )
-            except LabelError as error:
-                self.faults.append(f"{name}: {error}")
+            except (LabelError, FirstFrameError) as error:
+                (from_0 if isinstance(error, FirstFrameError) else self.faults).append(f"{name}: {error}")
                 of_video, faults = [], []
             segments[name] = path, of_video
             self.faults += faults
+        if 2 * len(from_0) > len(segments):
+            raise FirstFrameError(f"{from_0[0]} So begin {len(from_0)} of {len(segments)} files.")
+        self.faults += from_0
         return segments
 
     def add_videos(

@@ -1,6 +1,7 @@
 """Frames of video files by their number: one pass, decoded in the order in which they are shown."""
 
 import heapq
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -93,7 +94,7 @@ def _decode(path: Path) -> Iterator[av.VideoFrame]:
     """Yield all frames in the order in which they are shown."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no video {path}.")
-    num_frames = 0
+    num_frames, is_cut = 0, None
     try:
         with av.open(str(path)) as container:
             stream = container.streams.best("video")  # and not the cover
@@ -105,7 +106,14 @@ def _decode(path: Path) -> Iterator[av.VideoFrame]:
             times = _AnnouncedTimes(container, stream)
             for packet in container.demux(stream):
                 times.announce(packet)
-                frames = packet.decode()
+                if is_cut is None:  # MP4 and MOV begin with a key frame, whatever damaged bytes say
+                    is_cut = not packet.is_keyframe and "mp4" not in container.format.name
+                try:
+                    frames = packet.decode()
+                except av.error.InvalidDataError:
+                    if num_frames or not is_cut:
+                        raise
+                    continue  # what was cut from another stream begins with frames that need earlier ones
                 if packet.is_corrupt or any(frame.is_corrupt for frame in frames):
                     raise VideoError(f"{path} is damaged at frame {num_frames} or soon after.")
                 for frame in frames:
@@ -134,7 +142,7 @@ class _AnnouncedTimes:
 
     def __init__(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
         self.waiting: list[int] = []
-        self._begun = False
+        self._begun, self._last = False, -math.inf
         self._told = (
             container.format.name != "avi"
             and stream.codec_context.name != "vp8"
@@ -144,10 +152,13 @@ class _AnnouncedTimes:
     def announce(self, packet: av.Packet) -> None:
         if packet.size == 0:  # after the last one
             return
-        if packet.pts is None:  # some MPEG files tell the times of some frames
+        # Some MPEG files tell the times of some frames, and those of joined files begin anew.
+        if packet.pts is None or packet.dts is None or packet.dts < self._last:
             self._told = False
             self.waiting.clear()
-        elif self._told and not packet.is_discard:  # what an edit list cuts is
+            return
+        self._last = packet.dts
+        if self._told and not packet.is_discard:  # what an edit list cuts is
             heapq.heappush(self.waiting, packet.pts)
 
     def find_lost(self, frame: av.VideoFrame) -> bool:

@@ -16,6 +16,8 @@ def is_video(path: Path) -> bool:
 def find_video_name(path: Path, names: Container[int | str | None]) -> str | None:
     """Return what labels call a video: by its own name, or by that of its folder.
 
+    Where both are numbers it is the video's own: such folders may be batches, disks or subjects.
+
     Args:
         path: The video.
         names: What labels are of, as from `canonical_id`: "0001" and 1 are the same.
@@ -23,4 +25,6 @@ def find_video_name(path: Path, names: Container[int | str | None]) -> str | Non
     Returns:
         The one of the two that is among the names, its own name first; None where neither is.
     """
-    return next((name for name in (path.stem, path.parent.name) if canonical_id(name) in names), None)
+    of_folder = path.parent.name
+    possible = [path.stem] if path.stem.isdecimal() and of_folder.isdecimal() else [path.stem, of_folder]
+    return next((name for name in possible if canonical_id(name) in names), None)

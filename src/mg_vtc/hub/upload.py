@@ -22,11 +22,13 @@ TOKENIZER_FILES = (
 MODEL_FILES = (CONFIG, WEIGHTS, PROCESSOR, OLDER_PROCESSOR, *TOKENIZER_FILES)
 ENDPOINT = Path(__file__).parent  # where its files are
 FIGURE = re.compile(r"(?<![\w/])(?:\./)?((?:figures|samples)/[\w.-]+\.png)")
-SHOWN = re.compile(r"!\[[^\]]*\]\(<?([^)>]+)|<img\b[^>]*?\bsrc=[\"']?([^\"'\s>]+)")  # pictures of a card
+CODE = re.compile(r"\A---\n.*?\n---\n|```.*?```", re.DOTALL)  # and metadata, which show nothing
+SHOWN = re.compile(r"(?<!\\)!\[[^\]]*\]\(<?([^)>]+)|(?<!\\)<img\b[^>]*?\bsrc=[\"']?([^\"'\s>]+)")  # pictures of a card
 ADDRESS = re.compile(r"(?:https?:|data:)?//|data:")  # as which a shown picture is none of the folder
 TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}")
 PATH = re.compile(  # of some machine; after a word or a point a slash belongs to an address
-    rb"(?<![\w.~:/-])/(?:home|Users|root|mnt|media|data|srv|scratch|tmp|work)/[\w./-]+|\b[A-Za-z]:\\[\w.-]+"
+    rb"(?<![\w.~:/-])/(?:home|Users|root|mnt|media|data|srv|scratch|tmp|work)/[\w./-]+"
+    rb"|\b[A-Za-z]:\\{1,2}[\w .-]+\\[\w.\\-]+"
 )
 
 
@@ -115,9 +117,10 @@ def _code(folder: Path, config: dict[str, Any]) -> list[str]:
 def _settings_and_scores(folder: Path) -> dict[str, bytes]:
     """The recipe and the scores of a run, as far as they hold elsewhere."""
     files = {}
-    if (folder / RECIPE).is_file() and (folder / PROVENANCE).is_file():
+    provenance = folder / PROVENANCE
+    places = json.loads(provenance.read_text(encoding="utf-8")).get("places") if provenance.is_file() else None
+    if (folder / RECIPE).is_file() and places is not None:
         recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
-        places = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["places"]
         files[RECIPE] = yaml.safe_dump(without_places(recipe, places), sort_keys=True, allow_unicode=True).encode()
     if (folder / RESULTS).is_file():
         results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
@@ -129,7 +132,7 @@ def _settings_and_scores(folder: Path) -> dict[str, bytes]:
 def _figures(card: str) -> list[str]:
     """Pictures that the card shows: figures of its results, and examples that its metadata name."""
     figures = sorted(set(FIGURE.findall(card)))
-    for name in filter(None, (name for names in SHOWN.findall(card) for name in names)):
+    for name in filter(None, (name for names in SHOWN.findall(CODE.sub("", card)) for name in names)):
         if not ADDRESS.match(name) and name.removeprefix("./").split()[0] not in figures:
             raise ValueError(
                 f"{CARD} shows {name}, which would not be uploaded: only PNG files in figures/ and samples/ are, by "

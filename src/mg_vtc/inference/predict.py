@@ -110,25 +110,30 @@ def join_processes() -> PartialState:
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
 
 
+class ToldByFirstError(ValueError):
+    """What several processes stop for, in those that need not tell it, as the first one does."""
+
+
 def agree(act: Callable[..., Result], *arguments: Any, **settings: Any) -> Result:
     """Let all processes do something at once: where one of them fails, all do, and none waits for it in vain.
 
     Raises:
-        OSError: This process raised it.
-        ValueError: This process raised it, or another one raised this or an OSError.
+        OSError: The first process raised it.
+        ValueError: Likewise, or another one raised this or an OSError.
+        ToldByFirstError: In all but the first process, whichever it was.
     """
-    join_processes()
-    fault = None
+    processes, fault = join_processes(), None
     try:
         done = act(*arguments, **settings)
     except (OSError, ValueError) as error:
         fault = error
     messages = gather_object([None if fault is None else str(fault)])  # some errors can not be sent themselves
-    if fault is not None:
-        raise fault
-    if others := [message for message in messages if message is not None]:
-        raise ValueError(others[0])
-    return done
+    told = next((message for message in messages if message is not None), None)
+    if told is None:
+        return done
+    if not processes.is_main_process:
+        raise ToldByFirstError(told) from fault
+    raise fault or ValueError(told)
 
 
 class Predictor:

@@ -145,8 +145,8 @@ def _find_rows(
         reasons = [keys[0] + next((faults[key] for key in keys if key in faults), "") for keys in missing]
         raise ValueError(
             f"{len(missing)} of {len(samples)} samples have no answer, so no submission is written: "
-            f"{shorten(reasons)}. The same command with --missing_class NAME answers nothing anew, and gives "
-            "them that class."
+            f"{shorten(reasons)}. Mend these files and begin again with --overwrite; or give the same command with "
+            "--missing_class NAME, which answers nothing anew and gives them that class."
         )
     if missing_class is not None:
         found |= {name: ids[missing_class] for name in samples if name not in found}

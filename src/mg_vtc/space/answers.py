@@ -102,13 +102,15 @@ class GestureModel:
 def read_names(text: str) -> list[str]:
     """Names of gestures from what was typed, each once; none from nothing.
 
-    They are parted by lines or semicolons and may then hold commas, as some gestures of iMiGUE do, or else by commas.
+    They are parted by lines or semicolons and may then hold commas, as some gestures of iMiGUE do; or else by commas,
+    of which one at the end of a line says so.
 
     Raises:
         ValueError: There is no name in it, or one alone, or there are too many.
     """
     parted = re.split(r"[;\n]", text.strip(" \t\r\n;"))
-    parted = parted if len(parted) > 1 else text.split(",")
+    if len(parted) == 1 or any(line.rstrip().endswith(",") for line in parted):  # a list that goes on in the next line
+        parted = re.split(r"[,;\n]", text)
     names = list(dict.fromkeys(" ".join(name.split()) for name in parted))
     names = [name for name in names if name]
     if text.strip() and not names:
