@@ -82,7 +82,7 @@ def test_every_command_for_several_processes_works(checkout):
     for code in trainings:
         screen = run(["bash", "-euc", f"{code.strip()} --num_train_epochs 1 --use_cpu"], checkout)
         assert ("--num_processes 2" in code) == ("on each of 2 processes" in screen)
-    assert run(["bash", "-euc", prediction], checkout) == "answers.csv: 32 rows\n"
+    assert run(["bash", "-euc", prediction], checkout) == "answers-of-two.csv: 32 rows\n"
 
 
 def test_the_picture_is_what_the_package_draws():
