@@ -45,6 +45,7 @@ def measure_cosine(class_names: list[str], text_config: dict[str, Any], seed: in
 
 def main() -> None:
     parser = campaign_parser("Does it matter where the texts begin?", "text_initialization", epochs=30)
+    parser.set_defaults(seeds=[0, 1, 2, 3, 4])
     options = parser.parse_args()
     of_recipe = yaml.safe_load(Path(SMALL).read_text(encoding="utf-8"))["text_config"]
     texts = {value: of_recipe | {"initializer_range": value} for value in RANGES}
