@@ -13,7 +13,7 @@ frequencies.
 from itertools import product
 
 import numpy as np
-from cells import LAST_EPOCH, QUICK, SMALL, campaign_parser, mean_and_spread, run_cells
+from cells import INITIALIZER_RANGE, LAST_EPOCH, QUICK, SMALL, campaign_parser, mean_and_spread, run_cells, text_flags
 from datasets import Dataset
 from links import link_pictures, score_run, split_folder
 from rounds import print_machine
@@ -47,6 +47,7 @@ def thin_out(rows: Dataset, imbalance: float, seed: int) -> Dataset:
 def main() -> None:
     parser = campaign_parser("What helps where some classes are rare.", "imbalance", epochs=30)
     parser.add_argument("--imbalance", type=float, default=20.0, help="of the shares that the classes keep")
+    parser.add_argument("--initializer_range", **INITIALIZER_RANGE)
     options = parser.parse_args()
     parts, cells = {}, {}
     for seed in options.seeds:
@@ -54,6 +55,7 @@ def main() -> None:
         parts[seed] = {"train": thin_out(split["train"], options.imbalance, seed), "validation": split["validation"]}
         folder = link_pictures(options.output_dir / f"pictures-{seed}", parts[seed])
         run = ("--train_dir", str(folder), "--seed", str(seed), "--num_train_epochs", str(options.epochs), *LAST_EPOCH)
+        run += (*text_flags(options.initializer_range),)
         for loss_type, text_batch, treatment in ROWS:
             objective = ("--loss_type", loss_type, "--text_batch", text_batch)
             name = f"{loss_type}-{text_batch}-{treatment.replace(' ', '-')}-{seed}"

@@ -11,7 +11,7 @@ when wrong labels have been learned by heart if they can be. Prints top-1 and me
 from itertools import product
 
 import numpy as np
-from cells import LAST_EPOCH, QUICK, SMALL, campaign_parser, mean_and_spread, run_cells
+from cells import INITIALIZER_RANGE, LAST_EPOCH, QUICK, SMALL, campaign_parser, mean_and_spread, run_cells, text_flags
 from datasets import Dataset
 from links import link_pictures, split_folder
 from rounds import print_machine
@@ -32,6 +32,7 @@ def replace_labels(rows: Dataset, share: float, seed: int) -> Dataset:
 def main() -> None:
     parser = campaign_parser("Does a bounded objective bear wrong labels?", "label_noise", epochs=30)
     parser.add_argument("--noise", type=float, nargs="+", default=[0.0, 0.2, 0.4], help="shares of wrong labels")
+    parser.add_argument("--initializer_range", **INITIALIZER_RANGE)
     options = parser.parse_args()
     cells = {}
     for seed, noise in product(options.seeds, options.noise):
@@ -39,6 +40,7 @@ def main() -> None:
         parts = {"train": replace_labels(split["train"], noise, seed), "validation": split["validation"]}
         folder = link_pictures(options.output_dir / f"pictures-{noise:g}-{seed}", parts)
         run = ("--train_dir", str(folder), "--seed", str(seed), "--num_train_epochs", str(options.epochs), *LAST_EPOCH)
+        run += (*text_flags(options.initializer_range),)
         for number, flags in enumerate(OBJECTIVES.values()):
             cells[f"{number}-{noise:g}-{seed}"] = [SMALL, *QUICK, *run, *flags]
     results = run_cells(cells, options.output_dir, jobs=options.jobs)

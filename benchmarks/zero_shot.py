@@ -13,7 +13,7 @@ The words of unseen names have tokens, which a text tower from random weights ha
 import numpy as np
 import torch
 import torch.nn.functional as F
-from cells import LAST_EPOCH, QUICK, SMALL, campaign_parser, mean_and_spread, run_cells
+from cells import INITIALIZER_RANGE, LAST_EPOCH, QUICK, SMALL, campaign_parser, mean_and_spread, run_cells, text_flags
 from datasets import Dataset, concatenate_datasets
 from links import link_pictures, split_folder
 from rounds import print_machine
@@ -61,6 +61,7 @@ def main() -> None:
     parser = campaign_parser("What do the texts buy?", "zero_shot", epochs=30)
     parser.set_defaults(seeds=[0, 1, 2, 3, 4])
     parser.add_argument("--held_out", type=int, default=8, help="classes left out of training")
+    parser.add_argument("--initializer_range", **INITIALIZER_RANGE)
     options = parser.parse_args()
     torch.set_num_threads(1)  # as the cells have
     cells, draws = {}, {}
@@ -71,6 +72,7 @@ def main() -> None:
         parts = {part: of_classes(rows, seen) for part, rows in split.items()}
         folder = link_pictures(options.output_dir / f"pictures-{seed}", parts)
         run = ("--train_dir", str(folder), "--seed", str(seed), "--num_train_epochs", str(options.epochs), *LAST_EPOCH)
+        run += (*text_flags(options.initializer_range),)
         cells[f"js-{seed}"] = [SMALL, *QUICK, *run, "--loss_type", "js"]
         unseen_rows = of_classes(concatenate_datasets([*split.values()]), unseen)
         draws[f"js-{seed}"] = (unseen_rows, parts["validation"], np.sort(unseen))
