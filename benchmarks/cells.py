@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -98,10 +99,15 @@ def campaign_parser(description: str, name: str, *, epochs: int) -> argparse.Arg
     return parser
 
 
-def text_flags(initializer_range: float) -> list[str]:
-    """Flags of a cell: the text tower of `configs/small.yaml`, with random weights of this standard deviation."""
+def small_text_config(initializer_range: float) -> dict[str, Any]:
+    """The text tower of `configs/small.yaml`, with random weights of this standard deviation."""
     text_config = yaml.safe_load(Path(SMALL).read_text(encoding="utf-8"))["text_config"]
-    return ["--text_config", json.dumps(text_config | {"initializer_range": initializer_range})]
+    return text_config | {"initializer_range": initializer_range}
+
+
+def text_flags(initializer_range: float) -> tuple[str, str]:
+    """Flags of a cell: such a text tower."""
+    return "--text_config", json.dumps(small_text_config(initializer_range))
 
 
 def mean_and_spread(values: Sequence[float]) -> str:

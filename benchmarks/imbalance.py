@@ -55,7 +55,7 @@ def main() -> None:
         parts[seed] = {"train": thin_out(split["train"], options.imbalance, seed), "validation": split["validation"]}
         folder = link_pictures(options.output_dir / f"pictures-{seed}", parts[seed])
         run = ("--train_dir", str(folder), "--seed", str(seed), "--num_train_epochs", str(options.epochs), *LAST_EPOCH)
-        run += (*text_flags(options.initializer_range),)
+        run += text_flags(options.initializer_range)
         for loss_type, text_batch, treatment in ROWS:
             objective = ("--loss_type", loss_type, "--text_batch", text_batch)
             name = f"{loss_type}-{text_batch}-{treatment.replace(' ', '-')}-{seed}"

@@ -40,7 +40,7 @@ def main() -> None:
         parts = {"train": replace_labels(split["train"], noise, seed), "validation": split["validation"]}
         folder = link_pictures(options.output_dir / f"pictures-{noise:g}-{seed}", parts)
         run = ("--train_dir", str(folder), "--seed", str(seed), "--num_train_epochs", str(options.epochs), *LAST_EPOCH)
-        run += (*text_flags(options.initializer_range),)
+        run += text_flags(options.initializer_range)
         for number, flags in enumerate(OBJECTIVES.values()):
             cells[f"{number}-{noise:g}-{seed}"] = [SMALL, *QUICK, *run, *flags]
     results = run_cells(cells, options.output_dir, jobs=options.jobs)

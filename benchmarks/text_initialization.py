@@ -9,11 +9,10 @@ The cosine is that of two class texts' states before training, on the mean over 
 Cells that are finished are not run again.
 """
 
-import json
 from typing import Any
 
 import torch
-from cells import LAST_EPOCH, QUICK, SMALL, campaign_parser, mean_and_spread, run_cells, text_flags
+from cells import LAST_EPOCH, QUICK, SMALL, campaign_parser, mean_and_spread, run_cells, small_text_config, text_flags
 from rounds import print_machine
 from torch.nn.functional import normalize
 from transformers import AutoConfig, AutoModel
@@ -45,13 +44,12 @@ def main() -> None:
     parser = campaign_parser("Does it matter where the texts begin?", "text_initialization", epochs=30)
     parser.set_defaults(seeds=[0, 1, 2, 3, 4])
     options = parser.parse_args()
-    texts = {value: text_flags(value) for value in RANGES}
     keys = [(*row, value) for row in ROWS for value in RANGES]
     cells = {
         f"{loss_type}-{text_batch}-{value}-{seed}": [
             *(SMALL, *QUICK, "--train_dir", str(options.folder), "--split_by", "clip", "--seed", str(seed)),
             *("--num_train_epochs", str(options.epochs), *LAST_EPOCH, "--loss_type", loss_type),
-            *("--text_batch", text_batch, *texts[value]),
+            *("--text_batch", text_batch, *text_flags(value)),
         ]
         for loss_type, text_batch, value in keys
         for seed in options.seeds
@@ -60,7 +58,7 @@ def main() -> None:
 
     names = load_image_folder(options.folder)["train"].features["label"].names
     cosines = {
-        value: [measure_cosine(names, json.loads(texts[value][1]), seed) for seed in options.seeds] for value in RANGES
+        value: [measure_cosine(names, small_text_config(value), seed) for seed in options.seeds] for value in RANGES
     }
     print_machine(
         f"Where texts begin, {options.epochs} epochs, mean ± standard deviation of {len(options.seeds)} seeds."

@@ -72,7 +72,7 @@ def main() -> None:
         parts = {part: of_classes(rows, seen) for part, rows in split.items()}
         folder = link_pictures(options.output_dir / f"pictures-{seed}", parts)
         run = ("--train_dir", str(folder), "--seed", str(seed), "--num_train_epochs", str(options.epochs), *LAST_EPOCH)
-        run += (*text_flags(options.initializer_range),)
+        run += text_flags(options.initializer_range)
         cells[f"js-{seed}"] = [SMALL, *QUICK, *run, "--loss_type", "js"]
         unseen_rows = of_classes(concatenate_datasets([*split.values()]), unseen)
         draws[f"js-{seed}"] = (unseen_rows, parts["validation"], np.sort(unseen))

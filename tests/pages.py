@@ -20,7 +20,7 @@ from mg_vtc.processing import build_processor
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 BOUNDARY = "picture"
-NO_BROWSER = None if CHROMIUM and DRIVER else "no Chromium with its driver on this machine"
+HAS_BROWSER = bool(CHROMIUM and DRIVER)
 
 
 def train_on_colours(folder, pictures, tokenizer=None):

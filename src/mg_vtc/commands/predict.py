@@ -124,9 +124,9 @@ def _write(options: argparse.Namespace, settings: dict[str, Any]) -> list[Any]:
     if written is None:  # not the first process
         return []
     resumed = f", going on after the {written.num_resumed:,} done before" if written.num_resumed else ""
-    filled = f", {written.num_filled:,} of them {options.missing_class!r} without being read" * bool(
-        written.num_filled
-    )
+    filled = ""
+    if written.num_filled:
+        filled = f", {written.num_filled:,} of them {options.missing_class!r} without being read"
     print(f"{options.out}: {written.num_rows:,} rows{filled}{resumed}")
     return written.faults
 

@@ -56,8 +56,8 @@ def find_groups(
 
     Raises:
         GroupColumnError: A column of another name than the default is missing.
-        ValueError: A metadata file can not be read, has no
-            `file_name`, lacks a picture, has one twice or an empty value; or a folder has two such files.
+        ValueError: A metadata file can not be read, has no `file_name`, lacks a picture, has one twice or an empty
+            value; or a folder has two such files.
     """
     folders = list(dict.fromkeys(folders))
     columns = dict(zip(GROUPS, (clip_column, subject_column), strict=True))

@@ -60,8 +60,9 @@ def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     """Return the picture upright (by its EXIF orientation) and in RGB; itself, where it is that already.
 
     16-bit grey ("I;16" and kin, and "I", as which some 16-bit files open) is scaled from 0..65535 to 0..255. All
-    other modes become what Pillow's `convert("RGB")` and so the pipelines of Transformers make of them: transparency
-    is dropped and the colour beneath it shows, "F" is clipped to 0..255.
+    other modes become what Pillow's `convert("RGB")` makes of them: transparency is dropped and the colour beneath it
+    shows, "F" is clipped to 0..255. The pipelines of Transformers differ in two: they clip 16-bit grey, and put white
+    for a colour that a file calls transparent.
     """
     image.load()
     if not _is_upright(image):  # exif_transpose() would copy upright ones

@@ -172,18 +172,22 @@ class Release:
         """
         segments: dict[str, tuple[Path, list[Segment]]] = {}
         from_0: list[str] = []
+        of_video: list[Segment]
+        faults: list[str]
         for path, name in paths.items():
             if name in segments:
                 if path.read_bytes() != segments[name][0].read_bytes():
                     self.faults.append(f"{name}: {path} and {segments[name][0]} differ; the latter is used")
                 continue
+            of_video, faults = [], []
             try:
                 of_video, faults = read_label_file(
                     path, name, label_ids, first_frame=self.choices.first_frame, subject=subjects.get(name)
                 )
-            except (LabelError, FirstFrameError) as error:
-                (from_0 if isinstance(error, FirstFrameError) else self.faults).append(f"{name}: {error}")
-                of_video, faults = [], []
+            except LabelError as error:
+                self.faults.append(f"{name}: {error}")
+            except FirstFrameError as error:
+                from_0.append(f"{name}: {error}")
             segments[name] = path, of_video
             self.faults += faults
         if 2 * len(from_0) > len(segments):

@@ -229,14 +229,17 @@ def _find_faults(rows: list[Row], label_ids: Mapping[int, int], first_frame: int
 
     That is clear where a quarter of the lines at most makes no sense in it, and half as many as in this one at most.
     """
-    faults = {
-        order: {
+
+    def find(order: Sequence[str]) -> dict[int, str]:
+        return {
             index: f"{row.where}: {fault}"
             for index, row in enumerate(rows)
             if (fault := _find_label_fault([row.cells[column] for column in order], label_ids, first_frame))
         }
-        for order in itertools.permutations(INTERVAL)  # this one is the first, which is taken where none is better
-    }
+
+    if not find(INTERVAL):
+        return {}
+    faults = {order: find(order) for order in itertools.permutations(INTERVAL)}  # of equals, the first is taken: ours
     best = min(faults, key=lambda order: len(faults[order]))
     if best != INTERVAL and len(faults[best]) <= min(len(rows) / 4, len(faults[INTERVAL]) / 2):
         found = [INTERVAL[best.index(column)] for column in INTERVAL]

@@ -46,7 +46,8 @@ def write_model_card(template: Path, folder: Path, examples: Sequence[dict[str, 
     results = [_read(folder / name) for name in PART_RESULTS if (folder / name).exists()]
     provenance = _read(folder / PROVENANCE)
     bases = {tower: recipe.get(f"{tower}_model_name_or_path") for tower in ("vision", "text")}
-    hub_bases = [base for base in bases.values() if base and not Path(base).exists()]
+    places = provenance["places"]
+    hub_bases = [base for tower, base in bases.items() if base and f"{tower}_model_name_or_path" not in places]
     class_names = [config.id2label[number] for number in range(config.num_labels)]
     card = ModelCard.from_template(
         _describe_metadata(config, recipe, hub_bases, results, examples),
@@ -56,7 +57,7 @@ def write_model_card(template: Path, folder: Path, examples: Sequence[dict[str, 
         candidate_names=_to_python(class_names[:3]),
         hypothesis_template=_to_python(config.prompt_template),
         recipe=recipe,
-        settings=_dump_settings(recipe, provenance["places"]),
+        settings=_dump_settings(recipe, places),
         hub_dataset=find_hub_dataset(recipe),
         data_name=name_data(recipe),
         # a path of the machine that trained is no part of the card

@@ -132,7 +132,8 @@ def _settings_and_scores(folder: Path) -> dict[str, bytes]:
 def _figures(card: str) -> list[str]:
     """Pictures that the card shows: figures of its results, and examples that its metadata name."""
     figures = sorted(set(FIGURE.findall(card)))
-    for name in filter(None, (name for names in SHOWN.findall(CODE.sub("", card)) for name in names)):
+    for shown in SHOWN.finditer(CODE.sub("", card)):
+        name = shown[1] or shown[2]
         if not ADDRESS.match(name) and name.removeprefix("./").split()[0] not in figures:
             raise ValueError(
                 f"{CARD} shows {name}, which would not be uploaded: only PNG files in figures/ and samples/ are, by "
