@@ -3,7 +3,7 @@
 Without arguments it runs the demo, `configs/demo.yaml`. All flags: `python train.py --help`.
 """
 
-import json
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,13 +18,13 @@ from transformers import (
     AutoModel,
     AutoTokenizer,
     CLIPProcessor,
-    EarlyStoppingCallback,
     PreTrainedModel,
     PrinterCallback,
     ProgressCallback,
     ViTImageProcessorPil,
     set_seed,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging
 
 from mg_vtc import MgVtcModel, MgVtcTrainer
@@ -39,18 +39,18 @@ from mg_vtc.evaluation.run_results import write_run_results
 from mg_vtc.hub.card import write_model_card
 from mg_vtc.hub.samples import write_samples
 from mg_vtc.processing import build_processor, build_tokenizer
-from mg_vtc.progress import EpochLineCallback
+from mg_vtc.progress import EpochLineCallback, StopEarlyCallback
 from mg_vtc.provenance import write_provenance
 from mg_vtc.recipe import ModelArguments, Recipe, parse_recipe
 from mg_vtc.run_data import load_run_data
 from mg_vtc.run_folder import (
     RECIPE,
-    check_processes,
+    SPLIT,
+    begin_run,
+    check_checkpoint,
     check_run_folder,
-    clear_run_folder,
     find_checkpoint,
-    write_recipe,
-    write_split,
+    read_record,
 )
 
 DEMO_RECIPE = Path(__file__).parent / "configs" / "demo.yaml"
@@ -103,7 +103,11 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, PictureDat
     check_run_folder(folder, overwrite=arguments.overwrite_output_dir, resume=resume)
     if resume:
         arguments.resume_from_checkpoint = find_checkpoint(folder, arguments.resume_from_checkpoint)
-        check_processes(Path(arguments.resume_from_checkpoint), arguments.world_size)
+        check_checkpoint(
+            Path(arguments.resume_from_checkpoint),
+            arguments.world_size,
+            needs_best=bool(arguments.load_best_model_at_end),
+        )
     set_seed(arguments.seed)
     data = load_run_data(recipe.data, arguments, say=print if arguments.process_index == 0 else lambda line: None)
     model, processor = build_model(recipe.model, recipe.data.image_size, data.class_names)
@@ -120,14 +124,10 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, PictureDat
         trainer.remove_callback(callback)
     trainer.add_callback(EpochLineCallback)
     if arguments.early_stopping_patience is not None:
-        trainer.add_callback(EarlyStoppingCallback(arguments.early_stopping_patience))
+        trainer.add_callback(StopEarlyCallback(arguments.early_stopping_patience))
 
     if arguments.process_index == 0:
-        if arguments.overwrite_output_dir:
-            clear_run_folder(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_split(folder, data.split, resume=resume)
-        write_recipe(folder, recipe.settings, resume=resume)
+        begin_run(folder, recipe.settings, data.split, overwrite=bool(arguments.overwrite_output_dir), resume=resume)
     trainer.accelerator.wait_for_everyone()
     if not (folder / RECIPE).exists():
         raise ValueError(
@@ -151,7 +151,8 @@ def run(trainer: MgVtcTrainer, parts: Mapping[str, PictureDataset | PictureStrea
     results = training.metrics | {name: value for part in answers.values() for name, value in part.metrics.items()}
     if isinstance(trainer.train_dataset, PictureDataset):
         results |= constant_answer_baselines(trainer.train_dataset.labels.numpy(), trainer.eval_dataset.labels.numpy())
-    for log in trainer.state.log_history if trainer.args.load_best_model_at_end else ():
+    kept_best = trainer.args.load_best_model_at_end and trainer.state.best_model_checkpoint is not None
+    for log in trainer.state.log_history if kept_best else ():
         if "eval_loss" in log and log["step"] == trainer.state.best_global_step:
             results["best_step"] = log["step"]
             if isinstance(trainer.train_dataset, PictureDataset):  # a stream has no epochs
@@ -180,12 +181,27 @@ def overview(trainer: MgVtcTrainer) -> str:
         f"{data}, "
         f"{config.num_labels} classes; {trainer.model.num_parameters() / 1e6:.1f} M parameters; "
         f"{arguments.loss_type} with {texts}, {arguments.train_batch_size} pictures a batch{processes}"
+        f"{describe_threads(arguments.device)}"
     )
+
+
+def describe_threads(device: torch.device) -> str:
+    """How many threads of the processor compute, and how to have others."""
+    if device.type != "cpu":
+        return ""
+    threads = torch.get_num_threads()
+    return f"; {threads} CPU thread{'s' if threads > 1 else ''} (set OMP_NUM_THREADS for others)"
+
+
+def describe_resumption(checkpoint: Path) -> str:
+    """The line of a run that goes on: from where."""
+    state = read_record(checkpoint / TRAINER_STATE_NAME)
+    return f"Resuming from {checkpoint}, after step {state['global_step']} (epoch {state['epoch']:g})"
 
 
 def summary(results: dict[str, float], folder: str) -> str:
     """The last lines of a run: its scores beside those of constant answers, where it is, and what to do next."""
-    split = json.loads((Path(folder) / "split.json").read_text(encoding="utf-8"))
+    split = read_record(Path(folder) / SPLIT)
     python = Path(sys.executable)
     python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     majority, five = "", ""
@@ -237,6 +253,8 @@ def train(recipe: Recipe) -> None:
         trainer, parts = build_trainer(recipe)
     if trainer.is_world_process_zero():
         print(overview(trainer), flush=True)
+        if trainer.args.resume_from_checkpoint is not None:
+            print(describe_resumption(Path(trainer.args.resume_from_checkpoint)), flush=True)
     results = run(trainer, parts)
     if trainer.is_world_process_zero():
         print(summary(results, trainer.args.output_dir), flush=True)
@@ -279,6 +297,8 @@ def main() -> None:
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     logging.disable_progress_bar()  # of loading and saving weights; the bar of the training stays
     datasets.disable_progress_bars()
+    if "OMP_NUM_THREADS" not in os.environ:  # as `accelerate launch` has it; several wait for each other on busy cores
+        torch.set_num_threads(1)
     with refusing_in_one_line():
         recipe = parse_recipe(arguments)
     try:

@@ -184,10 +184,30 @@ def test_screen_tells_of_empty_classes_of_each_epoch_and_of_the_result(launched)
     assert screen.index("epoch") < screen.index("\ntop-1") < screen.index(f"The model is in {launched}")
 
 
+def test_one_thread_computes_unless_the_user_says_how_many(train, picture_folder, monkeypatch, capsys):
+    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        train(*flags)
+        assert "; 1 CPU thread (set OMP_NUM_THREADS for others)" in capsys.readouterr().out
+        torch.set_num_threads(2)
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        train(*flags, "--overwrite_output_dir")
+        assert "; 2 CPU threads (" in capsys.readouterr().out
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_model_of_a_run_is_its_best_checkpoint(launched):
     state = read_json(launched / "trainer_state.json")
-    scores = {log["step"]: log["eval_top1_accuracy"] for log in state["log_history"] if "eval_top1_accuracy" in log}
-    best = next(step for step, value in scores.items() if value == max(scores.values()))
+    scores = {
+        log["step"]: (log["eval_top1_accuracy"], -log["eval_loss"])
+        for log in state["log_history"]
+        if "eval_loss" in log
+    }
+    best = max(scores, key=scores.get)
     assert read_weights(launched) == read_weights(launched / f"checkpoint-{best}")
 
 
@@ -209,6 +229,14 @@ def test_checkpoints_open_like_the_final_folder(launched, picture_folder):
 def test_recipe_of_a_run_repeats_it_bit_for_bit(launched, tmp_path):
     finish(start(launched / "recipe.yaml", "--output_dir", tmp_path / "again"))
     assert read_weights(tmp_path / "again") == read_weights(launched)
+
+
+def test_processes_that_torchrun_starts_without_gpus_are_one_run(picture_folder, tmp_path):
+    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, "--per_device_train_batch_size", 2)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    screen = finish(start(*flags, "--output_dir", tmp_path / "run", launcher=launcher))
+    assert screen.count("pictures to train on") == screen.count("2 pictures a batch on each of 2 processes") == 1
+    assert read_json(tmp_path / "run" / "trainer_state.json")["global_step"] == 6
 
 
 # Kill and resume
@@ -256,6 +284,58 @@ def test_resumed_run_goes_on_from_the_named_checkpoint(tower, train, picture_fol
         shutil.rmtree(folder / name)
     train(*flags, "--resume_from_checkpoint", folder / "checkpoint-6")
     assert {name: read_weights(folder / name) for name in expected} == expected
+
+
+def test_moved_run_ends_with_its_best_checkpoint(train, picture_folder, tmp_path):
+    flags = (*TINY, "--train_dir", picture_folder, "--save_total_limit", 3)
+    train(*flags)
+    moved = (tmp_path / "run").rename(tmp_path / "moved")
+    state_file = moved / "checkpoint-18" / "trainer_state.json"
+    state = read_json(state_file) | {
+        "best_global_step": 6,
+        "best_model_checkpoint": str(tmp_path / "run/checkpoint-6"),
+    }
+    state_file.write_text(json.dumps(state))
+    train(*flags, "--resume_from_checkpoint", "true", output_dir=moved)
+    assert read_weights(moved) == read_weights(moved / "checkpoint-6") != read_weights(moved / "checkpoint-18")
+    assert read_json(moved / "all_results.json")["best_step"] == 6
+    shutil.rmtree(moved / "checkpoint-6")
+    before = read_folder(moved)
+    with pytest.raises(SystemExit, match="checkpoint-6, is not beside"):
+        train(*flags, "--resume_from_checkpoint", "true", output_dir=moved)
+    assert read_folder(moved) == before
+
+
+def test_early_stopping_of_a_resumed_run_stops_where_it_would_have_stopped(train, picture_folder, tmp_path):
+    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 30, "--early_stopping_patience", 2)
+    flags = (*flags, "--save_total_limit", 99)
+    whole = train(*flags)
+    last = max(int(path.name.removeprefix("checkpoint-")) for path in whole.glob("checkpoint-*"))
+    assert last < 30 * 6
+    weights, result = read_weights(whole), read_json(whole / "trainer_state.json")["global_step"]
+    for end in (last, last - 6):  # it had stopped; it had one evaluation to go
+        (whole / "all_results.json").unlink()
+        shutil.rmtree(whole / f"checkpoint-{last}") if end < last else None
+        train(*flags, "--resume_from_checkpoint", "true")
+        assert read_json(whole / "trainer_state.json")["global_step"] == result
+        assert read_weights(whole) == weights
+
+
+def test_extended_run_goes_on_from_its_end_and_says_so(train, picture_folder, capsys):
+    flags = (*TINY, "--train_dir", picture_folder)
+    folder = train(*flags, "--num_train_epochs", 2)
+    assert (folder / "checkpoint-12").is_dir()
+    with pytest.warns(UserWarning, match="num_train_epochs 2 and extended to 3"):
+        train(*flags, "--num_train_epochs", 3, "--resume_from_checkpoint", "true")
+    assert "checkpoint-12, after step 12 (epoch 2)" in capsys.readouterr().out
+    assert "Begun with num_train_epochs 2 and extended to 3" in (folder / "README.md").read_text()
+    assert "repeats the run" not in (folder / "README.md").read_text()
+
+
+def test_resuming_a_checkpoint_of_weights_alone_is_refused(train, refusal, picture_folder):
+    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, "--save_only_model", "true")
+    train(*flags)
+    assert "lacks optimizer.pt, scheduler.pt" in refusal(*flags, "--resume_from_checkpoint", "true")
 
 
 def test_resuming_with_other_settings_is_refused_and_nothing_is_written(train, refusal, picture_folder):
@@ -509,7 +589,9 @@ def test_flags_override_the_file(train, picture_folder, tmp_path):
 def test_early_stopping_stops_when_patience_ends(train, picture_folder):
     patience = ("--early_stopping_patience", 2, "--num_train_epochs", 30)
     state = read_json(train(*TINY, "--train_dir", picture_folder, *patience) / "trainer_state.json")
-    assert state["global_step"] == state["best_global_step"] + 2 * 6 < 30 * 6
+    scores = [log["eval_top1_accuracy"] for log in state["log_history"] if "eval_top1_accuracy" in log]
+    assert scores.index(max(scores)) == len(scores) - 3
+    assert state["global_step"] == len(scores) * 6 < 30 * 6
 
 
 def test_tensorboard_gets_the_scores(train, picture_folder):

@@ -445,3 +445,25 @@ def test_settings_that_were_changed_later_are_checked_too(hub_client, make_train
         MgVtcTrainer(
             model, arguments, train_dataset=make_rows(8), eval_dataset=make_rows(8), processing_class=processor
         )
+
+
+@pytest.mark.parametrize(("loss", "best_step"), [(0.4, 20), (0.6, 10), (0.5, 10), (float("nan"), 10)])
+def test_of_equal_scores_the_one_with_the_lower_loss_is_the_best(make_trainer, loss, best_step):
+    trainer = make_trainer(save_strategy="epoch")
+    for step, metrics in (
+        (10, {"eval_top1_accuracy": 0.9, "eval_loss": 0.5}),
+        (20, {"eval_top1_accuracy": 0.9, "eval_loss": loss}),
+    ):
+        trainer.state.global_step = step
+        trainer.state.log_history.append(metrics | {"step": step})
+        trainer._determine_best_metric(metrics, None)
+    assert trainer.state.best_global_step == best_step
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT's own
+def test_model_wrapped_by_peft_is_refused(make_trainer, model):
+    from peft import LoraConfig, get_peft_model
+
+    adapted = get_peft_model(model, LoraConfig(target_modules=["q_lin"]))
+    with pytest.raises(ValueError, match=r"saves an adapter alone.*merge_and_unload"):
+        make_trainer(model=adapted)

@@ -88,3 +88,26 @@ def test_push_needs_a_place(tmp_path):
     with pytest.raises(ValueError, match="'mg-vtc' does not say whose"):
         make(tmp_path, push_to_hub=True, hub_model_id="mg-vtc")
     assert make(tmp_path, push_to_hub=True, hub_model_id="org/mg-vtc").hub_strategy == "end"
+
+
+@pytest.mark.parametrize(("metric", "mode"), [("top1_accuracy", "max"), ("eval_macro_f1", "max"), ("loss", "min")])
+@pytest.mark.parametrize("schedule", ["reduce_lr_on_plateau", "greedy"])
+def test_schedule_that_watches_the_metric_knows_whether_more_is_better(schedule, metric, mode, tmp_path):
+    watching = {"lr_scheduler_type": schedule, "metric_for_best_model": metric}
+    assert make(tmp_path, **watching).lr_scheduler_kwargs["mode"] == mode
+    other = {"max": "min", "min": "max"}[mode]
+    with pytest.raises(ValueError, match=f"lr_scheduler_kwargs has the mode '{other}'"):
+        make(tmp_path, **watching, lr_scheduler_kwargs={"mode": other})
+
+
+@pytest.mark.parametrize(("metric", "more"), [("top1_accuracy", False), ("loss", True)])
+def test_a_worst_model_is_never_the_best(metric, more, tmp_path):
+    with pytest.raises(ValueError, match=f"greater_is_better is {more}"):
+        make(tmp_path, metric_for_best_model=metric, greater_is_better=more)
+
+
+def test_several_processes_that_do_not_know_their_rank_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(ValueError, match="has WORLD_SIZE 2, but no RANK"):
+        make(tmp_path)

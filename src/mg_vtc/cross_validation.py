@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .recipe import Recipe, parse_recipe
-from .run_folder import RECIPE, RESULTS, SPLIT, check_settings, has_checkpoint
+from .run_folder import RECIPE, RESULTS, SPLIT, check_settings, has_checkpoint, read_record
 
 SUMMARY = "cross_validation.json"
 SCORES = ("eval_top1_accuracy", "eval_top5_accuracy", "eval_mean_class_accuracy", "eval_macro_f1")
@@ -40,7 +40,8 @@ def plan_fold(arguments: list[str], recipe: Recipe, fold: int) -> list[str] | No
     if resume.lower() != "true":
         raise ValueError(f"A cross-validation goes on with resume_from_checkpoint true, not {resume!r}.")
     if (folder / RESULTS).exists():
-        check_settings(folder, parse_recipe(plan).settings)
+        if check_settings(folder, parse_recipe(plan).settings):
+            raise ValueError(f"{folder} was finished with another length: a mean over folds of two would say nothing.")
         return None
     return plan if has_checkpoint(folder) else [*plan, "--resume_from_checkpoint", "false", "--overwrite_output_dir"]
 
@@ -58,8 +59,8 @@ def summarize_folds(recipe: Recipe) -> dict[str, Any]:
     """
     assert recipe.data.num_folds is not None
     folders = [fold_folder(recipe, fold) for fold in range(recipe.data.num_folds)]
-    results = [json.loads((folder / RESULTS).read_text(encoding="utf-8")) for folder in folders]
-    splits = [json.loads((folder / SPLIT).read_text(encoding="utf-8")) for folder in folders]
+    results = [read_record(folder / RESULTS) for folder in folders]
+    splits = [read_record(folder / SPLIT) for folder in folders]
     _check_folds(splits, recipe.training.output_dir)
     summary: dict[str, Any] = {"num_folds": len(folders), "split_by": splits[0]["split_by"]}
     leaks = [split["leaks"]["validation"] for split in splits]

@@ -6,6 +6,20 @@ import torch
 import torch.distributed as dist
 
 
+def check_world_size(world_size: int) -> None:
+    """Make sure that all processes that torch joined are those that the Trainer counts.
+
+    Raises:
+        ValueError: They are more or fewer, so each would train on rows, or write a folder, of another one.
+    """
+    joined = dist.get_world_size() if dist.is_initialized() else 1
+    if joined != world_size:
+        raise ValueError(
+            f"torch joined {joined} processes and transformers counts {world_size}: start them with `accelerate "
+            "launch --multi_gpu --num_processes N` or torchrun, without GPUs with ACCELERATE_USE_CPU=true."
+        )
+
+
 def gather_rows(rows: torch.Tensor) -> torch.Tensor:
     """Join the rows of all processes, in order of their ranks; the same tensor where there is one process.
 

@@ -1,5 +1,9 @@
 """How a Trainer gets its pictures: in which batches, from which process, and as which values."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +13,24 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from .data.batches import GlobalBatchSampler
 from .data.pixels import normalize
 from .data.stream import PictureStream
+from .progress import StopEarlyCallback
+from .run_folder import check_checkpoint, find_best_checkpoint, remove_old_checkpoints
 from .training_args import MgVtcTrainingArguments
+
+
+@contextmanager
+def _without_words_of_moved_checkpoints() -> Iterator[None]:
+    """Keep the Trainer from saying that the best checkpoint is gone, where it is in a folder that was moved."""
+
+    def is_of_another_matter(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("The best checkpoint")
+
+    logger = logging.getLogger("transformers.trainer")
+    logger.addFilter(is_of_another_matter)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_of_another_matter)
 
 
 class _SetEpoch(TrainerCallback):
@@ -117,17 +138,66 @@ class PictureTrainer(Trainer):
             self.args.__dict__.update(kept)
 
     def _init_training_state(
-        self, max_steps: int, num_update_steps_per_epoch: int, num_train_epochs: int, *args: Any
+        self,
+        max_steps: int,
+        num_update_steps_per_epoch: int,
+        num_train_epochs: int,
+        resume_from_checkpoint: str | None,
+        *args: Any,
     ) -> tuple[int, int]:
-        epochs, num_batches = super()._init_training_state(
-            max_steps, num_update_steps_per_epoch, num_train_epochs, *args
-        )
+        if resume_from_checkpoint is not None:
+            needs_best = self.args.load_best_model_at_end
+            check_checkpoint(Path(resume_from_checkpoint), self.args.world_size, needs_best=needs_best)
+        with _without_words_of_moved_checkpoints():
+            epochs, num_batches = super()._init_training_state(
+                max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, *args
+            )
+        if resume_from_checkpoint is not None and self.state.best_global_step:
+            self.state.best_model_checkpoint = find_best_checkpoint(Path(resume_from_checkpoint), vars(self.state))
+        callbacks = self.callback_handler.callbacks
+        if any(isinstance(one, StopEarlyCallback) and one.is_over(self.args, self.state) for one in callbacks):
+            return num_train_epochs, 0  # it had stopped when the checkpoint was saved
         if not isinstance(self.train_dataset, PictureStream):
             return epochs, num_batches
         if self.state.global_step >= max_steps:  # the one epoch of a stream is all of its steps
             return num_train_epochs, 0
         self.train_dataset.skip_batches(num_batches)  # without decoding what the Trainer would read and throw away
         return 0, 0
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Whether the checkpoint of this evaluation is the best: by its score and, of equal scores, by its loss."""
+        best, best_step = self.state.best_metric, self.state.best_global_step
+        is_best = super()._determine_best_metric(metrics, trial)
+        name = f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"
+        if is_best or not best_step or metrics.get(name) != best:
+            return is_best
+        losses = [
+            log["eval_loss"] for log in self.state.log_history if log["step"] == best_step and "eval_loss" in log
+        ]
+        if not losses or not metrics["eval_loss"] < losses[-1]:
+            return False
+        self.state.best_global_step = self.state.global_step
+        return True
+
+    def _save_checkpoint(self, *args: Any) -> None:
+        with self._keeping_all_checkpoints():
+            super()._save_checkpoint(*args)
+        if self.args.should_save:
+            keep, best_step = self.args.save_total_limit, self.state.best_global_step
+            remove_old_checkpoints(Path(self.args.output_dir), keep, best_step)
+
+    def _finalize_training(self, *args: Any) -> Any:
+        with self._keeping_all_checkpoints():
+            return super()._finalize_training(*args)
+
+    @contextmanager
+    def _keeping_all_checkpoints(self) -> Iterator[None]:
+        """Keep the Trainer from deleting checkpoints: it takes any `checkpoint-*` for one, also the last one."""
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            yield
+        finally:
+            self.args.save_total_limit = limit
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if isinstance(self.train_dataset, PictureStream):

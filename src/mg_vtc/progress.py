@@ -5,7 +5,31 @@ import time
 from typing import Any
 
 from tqdm.auto import tqdm
-from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+class StopEarlyCallback(TrainerCallback):
+    """Ends the training after `patience` evaluations in a row without a better `metric_for_best_model`.
+
+    They are counted in the history of the run, so a run that was interrupted ends where it would have ended. An equal
+    score is no better one, whatever its loss.
+    """
+
+    def __init__(self, patience: int):
+        self.patience = patience
+
+    def is_over(self, args: TrainingArguments, state: TrainerState) -> bool:
+        """Whether the training has ended."""
+        name = f"eval_{str(args.metric_for_best_model).removeprefix('eval_')}"
+        sign = 1 if args.greater_is_better else -1
+        scores = [sign * log[name] for log in state.log_history if name in log]
+        return bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= self.patience
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.is_over(args, state):
+            control.should_training_stop = True
 
 
 class EpochLineCallback(ProgressCallback):

@@ -1,12 +1,17 @@
 """The folder of a run: what it may not overwrite, where it goes on, and the files beside the model."""
 
 import json
+import os
+import re
 import shutil
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 RECIPE, SPLIT, RESULTS = "recipe.yaml", "split.json", "all_results.json"
 # Settings with which a run may go on that began with others.
@@ -27,6 +32,8 @@ REPORT_FILES = ("report/results.json", "report/report.html")  # where `mg-vtc ev
 CARD, PROVENANCE, CONFUSION, SAMPLES = "README.md", "provenance.json", "figures/confusion.png", "samples"
 PART_RESULTS = ("results/test.json", "results/validation.json")  # test pictures chose nothing, so they come first
 PAGE_FILES = (CARD, PROVENANCE, CONFUSION, *PART_RESULTS, f"{SAMPLES}/drawn-*.png")  # what the model's page is made of
+UNFINISHED = ".part"  # ends the name of a file that is being written
+CHECKPOINT_NAME = re.compile("checkpoint-([0-9]+)")
 MODEL_FILES = ("*config.json", "tokenizer.json", "trainer_state.json", "model*.safetensors*", "training_args.bin")
 
 
@@ -43,8 +50,8 @@ def check_run_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
     """
     if overwrite and resume:
         raise ValueError("overwrite_output_dir and resume_from_checkpoint exclude each other; give one.")
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
+    if not folder.is_dir() or {path.name for path in folder.iterdir()} <= {RECIPE + UNFINISHED, SPLIT}:
+        return  # nothing, or what is left of a start that was broken off
     if not (folder / RECIPE).exists():
         raise ValueError(f"output_dir {folder} is not empty, and not the folder of a run: choose another folder.")
     if not (overwrite or resume):
@@ -56,12 +63,25 @@ def check_run_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
 
 
 def clear_run_folder(folder: Path) -> None:
-    """Delete what an earlier run left in its folder: some of it would be taken for the new run's."""
-    for checkpoint in folder.glob("checkpoint-*"):
+    """Delete what an earlier run left in its folder: some of it would be taken for the new run's.
+
+    The recipe stays, so that a folder in which the next start is broken off is still known as that of a run.
+    """
+    for checkpoint in list_checkpoints(folder):
         shutil.rmtree(checkpoint)
-    for pattern in (RESULTS, RECIPE, SPLIT, *REPORT_FILES, *PAGE_FILES, *MODEL_FILES):
+    for pattern in (RESULTS, SPLIT, *REPORT_FILES, *PAGE_FILES, *MODEL_FILES):
         for path in folder.glob(pattern):
             path.unlink()
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """List the checkpoints of a run, by step: folders `checkpoint-<step>`; links and other names are the user's."""
+    found = {
+        int(match[1]): path
+        for path in folder.glob("checkpoint-*")
+        if (match := CHECKPOINT_NAME.fullmatch(path.name)) and path.is_dir() and not path.is_symlink()
+    }
+    return [found[step] for step in sorted(found)]
 
 
 def find_checkpoint(folder: Path, resume_from: str) -> str:
@@ -78,84 +98,162 @@ def find_checkpoint(folder: Path, resume_from: str) -> str:
                 f"resume_from_checkpoint {resume_from} is no complete checkpoint of the run in output_dir {folder}."
             )
         return resume_from
-    complete = _complete_checkpoints(folder)
+    checkpoints = list_checkpoints(folder)
+    complete = [checkpoint for checkpoint in checkpoints if _is_complete(checkpoint)]
     if not complete:
+        damaged = [str(path / TRAINER_STATE_NAME) for path in checkpoints if (path / TRAINER_STATE_NAME).exists()]
+        why = f" ({', '.join(damaged)}: damaged)" if damaged else ""
         raise FileNotFoundError(
-            f"There is no complete checkpoint in {folder} to go on from: start anew (--overwrite_output_dir)."
+            f"There is no complete checkpoint in {folder} to go on from{why}: start anew (--overwrite_output_dir)."
         )
-    return str(max(complete, key=lambda checkpoint: int(checkpoint.name.removeprefix("checkpoint-"))))
+    return str(complete[-1])
 
 
-def has_checkpoint(folder: Path) -> bool:
-    """Whether the run in the folder, which may not exist, can go on."""
-    return bool(_complete_checkpoints(folder))
+def check_checkpoint(checkpoint: Path, world_size: int, *, needs_best: bool) -> None:
+    """Make sure that a checkpoint holds all that a run goes on with, so that it ends as if it had not stopped.
 
-
-def check_processes(checkpoint: Path, world_size: int) -> None:
-    """Make sure that as many processes go on as began: each knows its own rows and its own random numbers.
+    Args:
+        checkpoint: Its folder.
+        world_size: How many processes go on.
+        needs_best: Whether the run is to end with its best checkpoint.
 
     Raises:
-        ValueError: They are more or fewer.
+        FileNotFoundError: A file is missing, or the best checkpoint so far.
+        ValueError: More or fewer processes go on than began, or the state is damaged.
     """
+    state = read_record(checkpoint / TRAINER_STATE_NAME)
     begun = len(list(checkpoint.glob("rng_state_*.pth"))) or 1
     if begun != world_size:
         raise ValueError(
             f"The run began with {begun} process{'es' if begun > 1 else ''}, now there are {world_size}: a run goes "
             "on with as many, as its batches would be others."
         )
+    random_states = ["rng_state.pth"] if world_size == 1 else [f"rng_state_{rank}.pth" for rank in range(world_size)]
+    missing = [name for name in (OPTIMIZER_NAME, SCHEDULER_NAME, *random_states) if not (checkpoint / name).is_file()]
+    if not any((checkpoint / name).is_file() for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)):
+        missing.append(SAFE_WEIGHTS_NAME)
+    if missing:
+        raise FileNotFoundError(
+            f"{checkpoint} lacks {', '.join(missing)}, so the run would go on to other weights (save_only_model saves "
+            "no more than weights). Resume from another checkpoint, or start anew (--overwrite_output_dir)."
+        )
+    if needs_best and state.get("best_global_step") and find_best_checkpoint(checkpoint, state) is None:
+        raise FileNotFoundError(
+            f"The best checkpoint so far, checkpoint-{state['best_global_step']}, is not beside {checkpoint}, so the "
+            "run could not end with it: copy it back, or start anew (--overwrite_output_dir)."
+        )
 
 
-def write_split(folder: Path, split: dict[str, Any], *, resume: bool) -> None:
-    """Write `split.json`: how the rows were split, and the ids of the parts in the order of their row numbers.
+def find_best_checkpoint(checkpoint: Path, state: Mapping[str, Any]) -> str | None:
+    """The best checkpoint up to another one, beside which it is wherever the run was moved; None if it is gone.
 
     Args:
-        folder: Folder of the run.
-        split: As in `RunData`.
-        resume: Whether the run goes on: its rows must then be those that it began with.
+        checkpoint: Folder of the other one.
+        state: Its `trainer_state.json`.
+    """
+    best = checkpoint.parent / f"checkpoint-{state['best_global_step']}"
+    return str(best) if best.is_dir() else None
+
+
+def remove_old_checkpoints(folder: Path, keep: int | None, best_step: int | None) -> None:
+    """Delete all checkpoints but the last `keep` and the best one; none if `keep` is None or 0.
+
+    The last one stays after the training, too: a longer run goes on from it.
+    """
+    for checkpoint in list_checkpoints(folder)[: -keep or None] if keep else ():
+        if checkpoint.name != f"checkpoint-{best_step}":
+            shutil.rmtree(checkpoint)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read one of the JSON files of a run.
 
     Raises:
-        ValueError: The rows of a resumed run are other ones.
+        FileNotFoundError: It is missing.
+        ValueError: It does not hold a JSON object.
     """
-    path = folder / SPLIT
-    if resume and path.exists() and json.loads(path.read_text(encoding="utf-8")) != split:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}. Restore it from a copy.") from error
+    if not isinstance(record, dict):
         raise ValueError(
-            f"The rows differ from those in {path} with which the run began, so going on would mix validation and "
-            "training rows: use the same data, split and seed, or start another run."
+            f"{path} is damaged: it holds {type(record).__name__}, not an object. Restore it from a copy."
         )
-    path.write_text(json.dumps(split, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return record
 
 
-def write_recipe(folder: Path, settings: dict[str, Any], *, resume: bool) -> None:
-    """Write `recipe.yaml`, which repeats the run: what the recipe and the flags set, merged.
+def has_checkpoint(folder: Path) -> bool:
+    """Whether the run in the folder, which may not exist, can go on."""
+    return any(_is_complete(checkpoint) for checkpoint in list_checkpoints(folder))
 
-    How a run was started (anew, resumed) is no part of it, and a token never reaches it.
+
+def begin_run(folder: Path, settings: dict[str, Any], split: dict[str, Any], *, overwrite: bool, resume: bool) -> None:
+    """Make the folder of a run, with its `recipe.yaml` and `split.json`; an earlier run goes when all else is checked.
+
+    The recipe repeats the run: it is what recipe and flags set, merged. How a run was started (anew, resumed) is no
+    part of it, and a token never reaches it.
 
     Args:
         folder: Folder of the run.
         settings: Settings by name.
+        split: As in `RunData`: how the rows were split, and the ids of the parts in the order of their row numbers.
+        overwrite: Whether to delete the run that is there.
         resume: Whether the run goes on: what decides its outcome must then be as it began, but for its length.
 
     Raises:
-        ValueError: A setting of a resumed run is another one.
+        ValueError: A resumed run has other settings or other rows, its records are damaged, or a setting cannot be
+            written down.
     """
-    kept = _kept(settings)
+    notes: list[str] = []
+    if resume and (note := check_settings(folder, settings)):
+        notes = [note]
+    if resume and (folder / SPLIT).exists() and read_record(folder / SPLIT) != split:
+        raise ValueError(
+            f"The rows differ from those in {folder / SPLIT} with which the run began, so going on would mix "
+            "validation and training rows: use the same data, split and seed, or start another run."
+        )
+    try:
+        recipe = yaml.safe_dump(_kept(settings), sort_keys=True, allow_unicode=True)
+    except yaml.YAMLError as error:
+        raise ValueError(f"A setting cannot be written into {RECIPE}: {' '.join(str(error).split())}.") from error
+    if notes:
+        warnings.warn(
+            f"{notes[0]} Its learning rate follows the longer schedule from here on, so its weights will differ from "
+            "those of a run that began with it.",
+            stacklevel=3,
+        )
     if resume:
-        check_settings(folder, settings)
-    (folder / RECIPE).write_text(yaml.safe_dump(kept, sort_keys=True, allow_unicode=True), encoding="utf-8")
+        notes = read_recipe(folder / RECIPE)[1] + notes
+    if overwrite:
+        clear_run_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / RECIPE, "".join(f"# {note}\n" for note in notes) + recipe)
+    _write(folder / SPLIT, json.dumps(split, indent=1, ensure_ascii=False) + "\n")
 
 
-def check_settings(folder: Path, settings: dict[str, Any]) -> None:
-    """Make sure that a run goes on as it began, but for what `MAY_CHANGE`.
+def _write(path: Path, text: str) -> None:
+    """Write a file that is there as a whole or not at all."""
+    part = path.with_name(path.name + UNFINISHED)
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def check_settings(folder: Path, settings: dict[str, Any]) -> str | None:
+    """Make sure that a run goes on as it began, but for what `MAY_CHANGE`, and becomes no shorter.
 
     Args:
         folder: Folder of the run.
         settings: Settings by name, with which it is to go on.
 
+    Returns:
+        A note for the head of its recipe where the run becomes longer, as the recipe no longer repeats it; else None.
+
     Raises:
-        ValueError: A setting that decides the outcome is another one.
+        ValueError: A setting that decides the outcome is another one, or the recipe is damaged.
     """
     path, kept = folder / RECIPE, _kept(settings)
-    begun = yaml.safe_load(path.read_text(encoding="utf-8"))
+    begun, _ = read_recipe(path)
     may_change = set(MAY_CHANGE) - ({"dataloader_num_workers"} if kept.get("streaming") else set())
     for key in sorted((begun.keys() | kept.keys()) - may_change):
         if begun.get(key) != kept.get(key):
@@ -163,16 +261,43 @@ def check_settings(folder: Path, settings: dict[str, Any]) -> None:
                 f"The run began with {key} {begun.get(key)!r}, now it is {kept.get(key)!r}: a run goes on with "
                 f"the settings in {path}; start another one for others."
             )
+    (unit, before), (unit_now, now) = _length(begun), _length(kept)
+    if unit != unit_now or now < before:
+        raise ValueError(
+            f"The run began with {unit} {before:g}, now {unit_now} is {now:g}: its learning rate followed that "
+            "length. It may become longer; start another run for a shorter one."
+        )
+    if now == before:
+        return None
+    return f"Begun with {unit} {before:g} and extended to {now:g}: this recipe does not repeat the run."
+
+
+def read_recipe(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Read the settings of a run and the notes above them.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        settings = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}. Restore it from a copy.") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} is damaged: it holds no settings. Restore it from a copy.")
+    return settings, [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
+
+
+def _length(settings: Mapping[str, Any]) -> tuple[str, float]:
+    """Name and value of the setting that says how long a run is; recipes name the epochs even if steps count."""
+    unit = "max_steps" if settings.get("max_steps", -1) > 0 else "num_train_epochs"
+    return unit, float(settings.get(unit, 3))  # as in transformers' TrainingArguments
 
 
 def _kept(settings: dict[str, Any]) -> dict[str, Any]:
     """What of the settings stands in `recipe.yaml`."""
     left_out = ("overwrite_output_dir", "resume_from_checkpoint", "hub_token")
     return {key: value for key, value in settings.items() if key not in left_out and value is not None}
-
-
-def _complete_checkpoints(folder: Path) -> list[Path]:
-    return [checkpoint for checkpoint in folder.glob("checkpoint-*") if _is_complete(checkpoint)]
 
 
 def _is_complete(checkpoint: Path) -> bool:

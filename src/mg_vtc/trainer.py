@@ -32,9 +32,9 @@ class MgVtcTrainer(PictureTrainer):
     is of the training alone; classes without a training row are then left out of what a batch is compared with.
 
     Raises:
-        ValueError: The objective pairs each picture with a text, and the model is vision-only; two classes are one
-            text for the model; a batch would hold one picture alone, or none for one of the processes; or the logits
-            shall be adjusted of texts that are those of the batch.
+        ValueError: The model is wrapped by PEFT; the objective pairs each picture with a text, and the model is
+            vision-only; two classes are one text for the model; a batch would hold one picture alone, or none for one
+            of the processes; or the logits shall be adjusted of texts that are those of the batch.
         FloatingPointError: A loss was not finite. The step was not taken; saved checkpoints are as they were.
     """
 
@@ -42,8 +42,14 @@ class MgVtcTrainer(PictureTrainer):
     optimizer: torch.optim.Optimizer | None
     loss_is_scaled_for_ga = False  # `compute_loss` returns a mean, so the Trainer divides by the accumulation steps
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+    def __init__(self, model: Any = None, *args: Any, **kwargs: Any):
+        if hasattr(model, "peft_config"):
+            raise ValueError(
+                f"A {type(model).__name__} of PEFT saves an adapter alone, without the class embeddings and batch "
+                "norm statistics that scores need: train the model itself, or merge the adapter before "
+                "(merge_and_unload)."
+            )
+        super().__init__(model, *args, **kwargs)
         self._config = self.model.config
         self.model.vision_model.to(memory_format=torch.channels_last)  # convolutions are faster so, on CPU and GPU
         if self.args.device.type == "cpu":  # zeros in the same memory are cheaper than new memory at each step

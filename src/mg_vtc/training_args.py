@@ -2,18 +2,23 @@
 
 import difflib
 import math
+import os
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from transformers import TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
+from transformers.trainer_utils import SchedulerType
 
+from .gathering import check_world_size
 from .hub.repo_id import check_repo_id
 from .losses import LOSS_TYPES
 
 TRAINING_LOSS_TYPES = (*LOSS_TYPES, "ce_soft")
 PAIRED_LOSS_TYPES = ("ce_identity", "ce_soft")  # image i is compared with text i, so there is a text an image
 TEXT_BATCHES = ("unique", "classes", "pairs")
+WATCHING_SCHEDULES = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)  # step by the metric, which may fall
 
 
 @dataclass
@@ -142,6 +147,47 @@ class MgVtcTrainingArguments(TrainingArguments):
             raise ValueError("push_to_hub needs hub_model_id, where to publish the model, such as org/mg-vtc.")
         return self.hub_model_id
 
+    def _join_processes(self) -> None:
+        """Let processes that a launcher started without accelerators be one run: transformers takes each for its own.
+
+        Raises:
+            ValueError: The environment speaks of several processes, but does not say which one this is.
+        """
+        if int(os.environ.get("WORLD_SIZE", 1)) < 2:
+            return
+        if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+            raise ValueError(
+                f"The environment has WORLD_SIZE {os.environ['WORLD_SIZE']}, but no {', '.join(missing)}: start "
+                "several processes with `accelerate launch` or torchrun, or unset WORLD_SIZE for one."
+            )
+        if not torch.accelerator.is_available():
+            self.use_cpu = True
+
+    def _follow_the_metric(self) -> None:
+        """Let schedules that watch `metric_for_best_model` take more for better where it is a score.
+
+        Raises:
+            ValueError: `greater_is_better` or the `mode` of such a schedule says the opposite.
+        """
+        if self.metric_for_best_model is None:
+            return
+        is_score = not self.metric_for_best_model.endswith("loss")
+        better = "more" if is_score else "less"
+        if self.greater_is_better != is_score:
+            raise ValueError(
+                f"greater_is_better is {self.greater_is_better}, and {better} is better of metric_for_best_model "
+                f"{self.metric_for_best_model!r}: leave greater_is_better out."
+            )
+        if self.lr_scheduler_type in WATCHING_SCHEDULES:
+            settings: dict[str, Any] = dict(vars(self)["lr_scheduler_kwargs"] or {})
+            mode = "max" if is_score else "min"
+            if settings.setdefault("mode", mode) != mode:
+                raise ValueError(
+                    f"lr_scheduler_kwargs has the mode {settings['mode']!r}, and {better} is better of "
+                    f"metric_for_best_model {self.metric_for_best_model!r}: leave the mode out."
+                )
+            self.lr_scheduler_kwargs = settings
+
     def __post_init__(self) -> None:
         if self.loss_type not in TRAINING_LOSS_TYPES:
             near = difflib.get_close_matches(self.loss_type, TRAINING_LOSS_TYPES, n=1)
@@ -173,6 +219,7 @@ class MgVtcTrainingArguments(TrainingArguments):
                 f"train_sampling_strategy {self.train_sampling_strategy!r} is not for pictures, which all have one "
                 "length: leave it out."
             )
+        self._join_processes()
         if str(self.resume_from_checkpoint).lower() == "false":
             self.resume_from_checkpoint = None
         if self.early_stopping_patience is not None and self.eval_strategy == "no":
@@ -180,5 +227,7 @@ class MgVtcTrainingArguments(TrainingArguments):
         self.dataloader_pin_memory &= torch.accelerator.is_available()  # torch warns where there is nothing to pin for
         self.check_hub_settings()
         super().__post_init__()
+        self._follow_the_metric()
+        check_world_size(self.world_size)
         if missing := set(self.report_to) - set(get_available_reporting_integrations()):
             raise ValueError(f"report_to: not installed, so pip install {' '.join(sorted(missing))} or leave it out.")

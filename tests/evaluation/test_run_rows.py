@@ -178,3 +178,10 @@ def test_validation_picture_with_the_bytes_of_a_training_picture_stays_one(split
     parts = RUN | {"validation": [("1", b"y"), ("3", b"x")]}
     pictures = make_pictures(**(parts if split_by == "given" else {"train": [*parts["train"], *parts["validation"]]}))
     assert names_of(choose_rows(pictures, record(split_by, **parts))) == ["1", "3"]
+
+
+@pytest.mark.parametrize("name", ["split.json", "trainer_state.json", "recipe.yaml"])
+def test_damaged_record_of_a_run_is_refused_by_name(name, tmp_path):
+    (tmp_path / name).write_text('{"train": [')
+    with pytest.raises(ValueError, match=f"{name} is damaged"):
+        read_records(str(tmp_path))

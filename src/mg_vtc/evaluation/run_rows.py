@@ -1,19 +1,17 @@
 """Which rows of a data set are scored: never those that a run was trained on, unless they are asked for."""
 
-import json
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from huggingface_hub import snapshot_download
 from transformers.trainer import TRAINER_STATE_NAME
 
 from ..data.image_folder import PARTS
 from ..data.leaks import digest_pictures
-from ..run_folder import RECIPE, SPLIT
+from ..run_folder import RECIPE, SPLIT, read_recipe, read_record
 
 
 class RunRecords(NamedTuple):
@@ -61,17 +59,22 @@ class ChosenRows(NamedTuple):
 
 
 def read_records(model_id: str) -> RunRecords:
-    """Read what is beside a model, here or on the Hub, or for a checkpoint beside the model of its run."""
+    """Read what is beside a model, here or on the Hub, or for a checkpoint beside the model of its run.
+
+    Raises:
+        ValueError: A file is damaged.
+    """
     names = [SPLIT, TRAINER_STATE_NAME, RECIPE]
     folder = Path(model_id)
     if not folder.is_dir():
         folder = Path(snapshot_download(model_id, allow_patterns=names))
     if folder.resolve().name.startswith("checkpoint-") and not (folder / SPLIT).exists():
         folder = folder.resolve().parent
-    texts = {name: path.read_text(encoding="utf-8") if (path := folder / name).is_file() else None for name in names}
-    split, state, recipe = texts.values()
+    split, state, recipe = (path if (path := folder / name).is_file() else None for name in names)
     return RunRecords(
-        json.loads(split) if split else {}, json.loads(state) if state else None, yaml.safe_load(recipe or "{}")
+        read_record(split) if split else {},
+        read_record(state) if state else None,
+        read_recipe(recipe)[0] if recipe else {},
     )
 
 

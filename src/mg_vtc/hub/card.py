@@ -13,7 +13,7 @@ from ..configuration_mg_vtc import MgVtcConfig
 from ..data.leaks import describe_leaks
 from ..data.splits import SPLIT_MEANINGS
 from ..provenance import find_hub_dataset, name_data, without_places
-from ..run_folder import CARD, CONFUSION, PART_RESULTS, PROVENANCE, RECIPE, SPLIT
+from ..run_folder import CARD, CONFUSION, PART_RESULTS, PROVENANCE, RECIPE, SPLIT, read_recipe
 
 METRICS = {  # name in the results: type in the model-index, name on the page
     "top1_accuracy": ("accuracy", "top-1 accuracy"),
@@ -42,7 +42,7 @@ def write_model_card(template: Path, folder: Path, examples: Sequence[dict[str, 
         examples: Entries of the card's `widget`, as `write_samples` returns them.
     """
     config = MgVtcConfig.from_pretrained(folder)
-    recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+    recipe, recipe_notes = read_recipe(folder / RECIPE)
     results = [_read(folder / name) for name in PART_RESULTS if (folder / name).exists()]
     provenance = _read(folder / PROVENANCE)
     bases = {tower: recipe.get(f"{tower}_model_name_or_path") for tower in ("vision", "text")}
@@ -57,6 +57,7 @@ def write_model_card(template: Path, folder: Path, examples: Sequence[dict[str, 
         candidate_names=_to_python(class_names[:3]),
         hypothesis_template=_to_python(config.prompt_template),
         recipe=recipe,
+        recipe_notes=recipe_notes,
         settings=_dump_settings(recipe, places),
         hub_dataset=find_hub_dataset(recipe),
         data_name=name_data(recipe),
