@@ -121,6 +121,7 @@ class PictureTrainer(Trainer):
             pin_memory=args.dataloader_pin_memory,
             persistent_workers=args.dataloader_persistent_workers,
             prefetch_factor=args.dataloader_prefetch_factor,
+            multiprocessing_context=args.dataloader_multiprocessing_context,
             generator=torch.Generator(),  # so that starting workers draws nothing from that of the dropout
         )
 

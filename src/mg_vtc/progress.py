@@ -49,7 +49,8 @@ class EpochLineCallback(ProgressCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if state.is_world_process_zero:
-            self.training_bar = tqdm(total=state.max_steps, dynamic_ncols=True, disable=None)  # None: if no terminal
+            hidden = True if args.disable_tqdm else None  # None: if no terminal
+            self.training_bar = tqdm(total=state.max_steps, dynamic_ncols=True, disable=hidden)
         self.current_step = state.global_step
         self._line_time = time.monotonic()
 

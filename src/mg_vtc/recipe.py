@@ -1,6 +1,5 @@
 """A recipe: a YAML file, then the flags of the command line that override it."""
 
-import difflib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
@@ -13,6 +12,7 @@ from transformers import CONFIG_MAPPING, HfArgumentParser
 from .configuration_mg_vtc import MgVtcConfig
 from .data.augmentation import Augmentation
 from .data.splits import SPLIT_KINDS
+from .setting_checks import check_metric, suggest
 from .training_args import MgVtcTrainingArguments
 
 DEFAULT_VISION_MODEL = "microsoft/resnet-50"
@@ -29,6 +29,7 @@ TOWER_ALTERNATIVES = {
     "text_config": "text_model_name_or_path",
     "text_model_name_or_path": "text_config",
 }
+SELECTING_SCORES = ("top1_accuracy", "top5_accuracy", "mean_class_accuracy", "macro_f1")  # of `score_top_k`
 TEXT_TOWER = ("text_config", "text_model_name_or_path")
 
 
@@ -162,6 +163,7 @@ class DataArguments:
             )
         if self.validation_dir is not None and self.train_dir is None:
             raise ValueError("validation_dir goes with train_dir; a Hub data set brings its own validation split.")
+        self._check_unread()
         if self.streaming and self.dataset_name in (None, "demo"):
             raise ValueError("streaming reads shards: give dataset_name, a Hub data set or a folder of them.")
         in_rows = self.dataset_name is not None and not self.streaming
@@ -184,6 +186,29 @@ class DataArguments:
                 f"image_size {self.image_size} must be positive and shuffle_buffer {self.shuffle_buffer} not negative."
             )
         _ = self.train_augmentation  # raises where a value is out of range
+
+    def _check_unread(self) -> None:
+        """Refuse settings that would be accepted and do nothing."""
+        from_hub = self.dataset_name not in (None, "demo")
+        for name, goes_with, applies in (
+            ("image_column_name", "a dataset_name of the Hub", from_hub),
+            ("label_column_name", "a dataset_name of the Hub", from_hub),
+            ("dataset_config_name", "a dataset_name of the Hub", from_hub),
+            ("shuffle_buffer", "streaming", self.streaming),
+            (
+                "split_by",
+                "pictures that are split here: validation_dir and streams bring their own split",
+                not (self.validation_dir or self.streaming),
+            ),
+            (
+                "train_val_split",
+                "pictures that are split here: num_folds, validation_dir and streams split them otherwise",
+                not (self.num_folds or self.validation_dir or self.streaming),
+            ),
+        ):
+            default = DataArguments.__dataclass_fields__[name].default
+            if getattr(self, name) != default and not applies:
+                raise ValueError(f"{name} {getattr(self, name)!r} goes with {goes_with}: leave it out.")
 
     @property
     def train_augmentation(self) -> Augmentation:
@@ -214,6 +239,7 @@ def parse_recipe(arguments: list[str]) -> Recipe:
     """
     parser = _RecipeParser((ModelArguments, DataArguments, MgVtcTrainingArguments), allow_abbrev=False)
     defaults = vars(parser.parse_args([]))
+    arguments = _put_recipe_first(arguments, parser)
     if arguments and arguments[0].endswith((".yaml", ".yml")):
         lines = _read_recipe(Path(arguments[0]), defaults)
         arguments = arguments[1:]
@@ -226,19 +252,43 @@ def parse_recipe(arguments: list[str]) -> Recipe:
     namespace, unknown = parser.parse_known_args(arguments)
     if unknown:
         flag = unknown[0].split("=")[0]
-        raise ValueError(f"unknown argument {flag!r}.{_nearest(flag.removeprefix('--'), defaults)}")
+        raise ValueError(f"unknown argument {flag!r}.{suggest(flag.lstrip('-'), defaults, prefix='--')}")
     values = vars(namespace)
     model, data, training = (
         {field.name: values[field.name] for field in fields(part) if field.init}
         for part in (ModelArguments, DataArguments, MgVtcTrainingArguments)
     )
     recipe = Recipe(ModelArguments(**model), DataArguments(**data), MgVtcTrainingArguments(**training), settings={})
+    check_metric(recipe.training, SELECTING_SCORES)
+    if not recipe.training.push_to_hub:
+        for name in ("hub_model_id", "hub_private_repo", "hub_revision"):
+            if training[name] is not None:
+                raise ValueError(f"{name} goes with push_to_hub: set push_to_hub true, or leave {name} out.")
     recipe.settings.update(asdict(recipe.model) | asdict(recipe.data))
     recipe.settings.update(
         {key: training[key] for key in training if training[key] != defaults[key] or key in ALWAYS_WRITTEN},
         text_batch=recipe.training.text_batch,
     )
     return recipe
+
+
+def _put_recipe_first(arguments: list[str], parser: HfArgumentParser) -> list[str]:
+    """Move the recipe, which may be given after flags, to the front.
+
+    Raises:
+        ValueError: There are two.
+    """
+    switches = {flag for flag, action in parser._option_string_actions.items() if action.nargs == "?"}
+    places = [
+        place
+        for place, argument in enumerate(arguments)
+        if argument.endswith((".yaml", ".yml"))
+        and not argument.startswith("--")
+        and (place == 0 or not arguments[place - 1].startswith("--") or arguments[place - 1] in switches)
+    ]
+    if len(places) > 1:
+        raise ValueError(f"Give one recipe, not {' and '.join(arguments[place] for place in places)}.")
+    return [arguments[place] for place in places] + [a for n, a in enumerate(arguments) if n not in places]
 
 
 def _as_flags(recipe: dict[str, Any]) -> list[str]:
@@ -262,13 +312,8 @@ def _read_recipe(path: Path, known: Iterable[str]) -> dict[str, Any]:
         raise ValueError(f"{path} must hold 'key: value' lines, got {type(recipe).__name__}.")
     for key in recipe:
         if key not in known:
-            raise ValueError(f"{path}: unknown key {key!r}.{_nearest(str(key), known)}")
+            raise ValueError(f"{path}: unknown key {key!r}.{suggest(str(key), known)}")
     return recipe
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _read_tower(config: dict[str, Any] | str, flag: str) -> dict[str, Any]:
@@ -283,11 +328,11 @@ def _read_tower(config: dict[str, Any] | str, flag: str) -> dict[str, Any]:
     model_type = config["model_type"]
     if model_type not in CONFIG_MAPPING:
         raise ValueError(
-            f"{flag}: transformers has no model_type {model_type!r}.{_nearest(model_type, CONFIG_MAPPING)}"
+            f"{flag}: transformers has no model_type {model_type!r}.{suggest(model_type, CONFIG_MAPPING)}"
         )
     config_class = CONFIG_MAPPING[model_type]
     known = {"model_type", *config_class.attribute_map, *(field.name for field in fields(config_class))}
     for key in config:
         if key not in known:
-            raise ValueError(f"{flag}: {model_type} has no setting {key!r}.{_nearest(key, known)}")
+            raise ValueError(f"{flag}: {model_type} has no setting {key!r}.{suggest(key, known)}")
     return config

@@ -1,6 +1,5 @@
 """Settings of a training run, beyond those of transformers."""
 
-import difflib
 import math
 import os
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from transformers.trainer_utils import SchedulerType
 from .gathering import check_world_size
 from .hub.repo_id import check_repo_id
 from .losses import LOSS_TYPES
+from .setting_checks import check_device_settings, check_processes_of_settings, check_settings_of_transformers, suggest
 
 TRAINING_LOSS_TYPES = (*LOSS_TYPES, "ce_soft")
 PAIRED_LOSS_TYPES = ("ce_identity", "ce_soft")  # image i is compared with text i, so there is a text an image
@@ -190,8 +190,7 @@ class MgVtcTrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         if self.loss_type not in TRAINING_LOSS_TYPES:
-            near = difflib.get_close_matches(self.loss_type, TRAINING_LOSS_TYPES, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = suggest(self.loss_type, TRAINING_LOSS_TYPES)
             raise ValueError(f"loss_type {self.loss_type!r} is none of {', '.join(TRAINING_LOSS_TYPES)}.{hint}")
         if not 0 < self.js_weight < 1:
             raise ValueError(f"js_weight must lie between 0 and 1, got {self.js_weight}.")
@@ -212,14 +211,16 @@ class MgVtcTrainingArguments(TrainingArguments):
                 f"logit_adjustment {self.logit_adjustment} makes up for classes of unequal frequency, and with "
                 "balanced_sampling there are none: leave one of them out."
             )
-        if self.text_chunk_size < 1:
-            raise ValueError(f"text_chunk_size must be 1 or more texts, got {self.text_chunk_size}.")
         if self.train_sampling_strategy != "random":
             raise ValueError(
                 f"train_sampling_strategy {self.train_sampling_strategy!r} is not for pictures, which all have one "
                 "length: leave it out."
             )
+        if self.js_weight != 0.5 and self.loss_type != "js":
+            raise ValueError(f"js_weight goes with loss_type js, and it is {self.loss_type!r}: leave one of them out.")
+        check_settings_of_transformers(self)
         self._join_processes()
+        check_device_settings(self)
         if str(self.resume_from_checkpoint).lower() == "false":
             self.resume_from_checkpoint = None
         if self.early_stopping_patience is not None and self.eval_strategy == "no":
@@ -229,5 +230,6 @@ class MgVtcTrainingArguments(TrainingArguments):
         super().__post_init__()
         self._follow_the_metric()
         check_world_size(self.world_size)
+        check_processes_of_settings(self)
         if missing := set(self.report_to) - set(get_available_reporting_integrations()):
             raise ValueError(f"report_to: not installed, so pip install {' '.join(sorted(missing))} or leave it out.")

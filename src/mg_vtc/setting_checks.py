@@ -1,0 +1,227 @@
+"""Settings of transformers that cannot be followed here, refused before anything is written: each with the way out."""
+
+import difflib
+import math
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+from transformers.trainer_pt_utils import AcceleratorConfig
+
+LEAVE_OUT = "leave it out"
+# Settings that would be accepted and do nothing, or stop the run later on, and why.
+REFUSED = {
+    "label_smoothing_factor": "smooths labels for the loss of transformers, which loss_type replaces",
+    "average_tokens_across_devices": "is about tokens of language models",
+    "include_num_input_tokens_seen": "is about tokens of language models",
+    "use_liger_kernel": "has kernels for language models alone",
+    "liger_kernel_config": "has kernels for language models alone",
+    "use_cache": "is for models that generate text",
+    "prediction_loss_only": "would leave nothing to score",
+    "eval_do_concat_batches": "would leave scores of batches, and the scores here are those of the whole set",
+    "eval_use_gather_object": "is for nested predictions, and scores of images are one tensor",
+    "batch_eval_metrics": "would leave scores of batches, and the scores here are those of the whole set",
+    "include_for_metrics": "adds inputs that no score here reads",
+    "label_names": "is for rows with other columns; rows here have labels",
+    "length_column_name": "is for texts of unequal length",
+    "remove_unused_columns": "must stay False, as rows are made on access",
+    "restore_callback_states_from_checkpoint": "is not needed: early stopping is counted in the history of the run",
+    "ignore_data_skip": "would train on the first rows of an interrupted epoch twice",
+    "save_on_each_node": "would write one folder from several machines: output_dir is on a disk that they share",
+    "enable_jit_checkpoint": "ends an interrupted run as if it were finished; resume it from its last checkpoint",
+    "hub_always_push": "would push before there is a card: the run is published once, at its end",
+    "accelerator_config": "configures loaders that the order of the rows here does not use",
+    "parallelism_config": "splits a model, and embeddings are gathered from whole models alone",
+    "fsdp": "splits a model, and embeddings are gathered from whole models alone",
+    "fsdp_config": "splits a model, and embeddings are gathered from whole models alone",
+    "deepspeed": "splits a model, and embeddings are gathered from whole models alone",
+    "bf16_full_eval": "casts weights and not images; bf16 also runs evaluations in bfloat16",
+    "fp16_full_eval": "casts weights and not images; fp16 also runs evaluations in float16",
+    "logging_nan_inf_filter": "hides losses that are not finite, and such a loss stops the run here",
+    "dataloader_in_order": "would give the batches in an order that no seed repeats",
+    "debug": "is not needed: a loss that is not finite stops the run and names its batch",
+    "do_train": "is for transformers' example scripts: a run here trains and evaluates",
+    "do_predict": "is for transformers' example scripts: `mg-vtc predict` predicts",
+    "local_rank": "is set by the launcher",
+}
+# Optimizers that take nothing from optim_args and optim_target_modules.
+PLAIN_OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd", "adagrad", "rmsprop", "adafactor")
+# Settings that are read only where another one is set as well.
+NEEDS_STEPS = {"eval_steps": "eval_strategy", "save_steps": "save_strategy", "logging_steps": "logging_strategy"}
+NEEDS_WORKERS = ("dataloader_persistent_workers", "dataloader_prefetch_factor", "dataloader_multiprocessing_context")
+NEEDS_TRACKIO = ("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id")
+NEEDS_PROCESSES = (
+    *("ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend"),
+    "ddp_timeout",
+)
+POSITIVE = (
+    *("num_train_epochs", "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),
+    *("early_stopping_patience", "text_chunk_size", "eval_steps", "save_steps", "logging_steps"),
+)
+NOT_NEGATIVE = (
+    *("learning_rate", "vision_learning_rate", "text_learning_rate", "weight_decay", "tower_weight_decay"),
+    *("max_grad_norm", "adam_epsilon", "dataloader_num_workers", "save_total_limit", "eval_delay"),
+)
+# What users of other libraries type.
+OTHER_WORDS = {
+    **dict.fromkeys(("epochs", "num_epochs", "max_epochs", "n_epochs"), "num_train_epochs"),
+    **dict.fromkeys(("lr", "lr0", "base_lr", "learning-rate"), "learning_rate"),
+    **dict.fromkeys(("batch_size", "batch", "bs", "train_batch_size"), "per_device_train_batch_size"),
+    **dict.fromkeys(("val_batch_size", "eval_batch_size", "validation_batch_size"), "per_device_eval_batch_size"),
+    **dict.fromkeys(("data", "data_dir", "data_path", "train_data", "root", "dataset_dir", "images"), "train_dir"),
+    **dict.fromkeys(("val_dir", "val_data", "eval_dir", "validation_data"), "validation_dir"),
+    **dict.fromkeys(("dataset", "dataset_id", "hub_dataset"), "dataset_name"),
+    **dict.fromkeys(("model", "backbone", "arch", "vision_model", "model_name_or_path"), "vision_model_name_or_path"),
+    **dict.fromkeys(("text_model", "text_encoder"), "text_model_name_or_path"),
+    **dict.fromkeys(("imgsz", "img_size", "resolution", "input_size"), "image_size"),
+    **dict.fromkeys(("workers", "num_workers"), "dataloader_num_workers"),
+    **dict.fromkeys(("out", "output", "save_dir", "out_dir"), "output_dir"),
+    **dict.fromkeys(("overwrite", "force"), "overwrite_output_dir"),
+    **dict.fromkeys(("resume", "resume_from"), "resume_from_checkpoint"),
+    **dict.fromkeys(("loss", "objective", "criterion"), "loss_type"),
+    **dict.fromkeys(("optimizer", "opt"), "optim"),
+    **dict.fromkeys(("scheduler", "lr_scheduler", "sched"), "lr_scheduler_type"),
+    **dict.fromkeys(("wd", "decay"), "weight_decay"),
+    **dict.fromkeys(("accum_freq", "accumulate", "grad_accum_steps"), "gradient_accumulation_steps"),
+    **dict.fromkeys(("grad_clip_norm", "clip_grad", "grad_clip"), "max_grad_norm"),
+    **dict.fromkeys(("val_split", "test_size", "split", "validation_split"), "train_val_split"),
+    **dict.fromkeys(("folds", "k_folds", "n_splits", "cv"), "num_folds"),
+    **dict.fromkeys(("patience", "early_stopping"), "early_stopping_patience"),
+    **dict.fromkeys(("amp", "precision", "half", "mixed_precision"), "bf16"),
+    **dict.fromkeys(("warmup", "warmup_epochs"), "warmup_steps"),
+    **dict.fromkeys(("cpu", "no_cuda"), "use_cpu"),
+    **dict.fromkeys(("compile", "torchcompile"), "torch_compile"),
+    **dict.fromkeys(("labels", "label_file", "class_names", "classes"), "labels_file"),
+    **dict.fromkeys(("prompt", "hypothesis_template", "template"), "prompt_template"),
+    **dict.fromkeys(("flip", "hflip"), "horizontal_flip"),
+    **dict.fromkeys(("augment", "aug", "aa"), "augmentation"),
+    **dict.fromkeys(("skip_corrupt_images", "skip_bad", "ignore_errors"), "skip_bad_images"),
+}
+
+
+def check_settings_of_transformers(args: TrainingArguments) -> None:
+    """Refuse what cannot be followed, before transformers reads it.
+
+    Raises:
+        ValueError: A setting has no meaning here, goes with another one that is not set, or is out of its range.
+    """
+    changed = _changed(args)
+    for name in changed:
+        if name in REFUSED and not isinstance(
+            getattr(args, name), AcceleratorConfig
+        ):  # what transformers makes of None
+            raise ValueError(f"{name} {getattr(args, name)!r} {REFUSED[name]}: {LEAVE_OUT}.")
+    _check_ranges(args)
+    for name, strategy in NEEDS_STEPS.items():
+        if name in changed and (now := _word(args, strategy)) != "steps":
+            raise ValueError(f"{name} goes with {strategy} steps, and it is {now!r}: set it, or leave {name} out.")
+    optimizer = _word(args, "optim")
+    if optimizer in PLAIN_OPTIMIZERS and (unread := changed & {"optim_args", "optim_target_modules"}):
+        raise ValueError(f"The optimizer {optimizer!r} reads no {min(unread)}: {LEAVE_OUT}.")
+    if args.dataloader_num_workers == 0 and (unread := changed & set(NEEDS_WORKERS)):
+        raise ValueError(f"{min(unread)} goes with dataloader_num_workers of 1 or more, and it is 0.")
+    reports = [args.report_to] if isinstance(args.report_to, str) else args.report_to or []
+    if reports in ([], ["none"]) and (unread := changed & {"run_name", "project"}):
+        raise ValueError(f"{min(unread)} names what is reported, and report_to is none: name it, such as tensorboard.")
+    if not {"trackio", "all"} & set(reports) and (unread := changed & {"project", *NEEDS_TRACKIO}):
+        raise ValueError(f"{min(unread)} goes with report_to trackio, and it is {', '.join(reports)}.")
+    _check_strategies(args)
+
+
+def check_device_settings(args: TrainingArguments) -> None:
+    """Refuse what the device of this process, or the number of processes, does not offer.
+
+    Raises:
+        ValueError: A setting needs a GPU, or several processes.
+    """
+    if not torch.accelerator.is_available() or args.use_cpu:
+        if args.fp16:
+            raise ValueError("fp16 needs a GPU: leave it out (bf16 true with use_cpu true runs on a CPU).")
+        if args.torch_empty_cache_steps is not None:
+            raise ValueError(f"torch_empty_cache_steps frees memory of a GPU, and there is none: {LEAVE_OUT}.")
+        if args.tf32:
+            raise ValueError(f"tf32 needs a GPU: {LEAVE_OUT}.")
+        if args.bf16 and not args.use_cpu:
+            raise ValueError("bf16 without a GPU needs use_cpu true: set it, or leave bf16 out.")
+
+
+def check_processes_of_settings(args: TrainingArguments) -> None:
+    """Refuse settings of several processes where there is one.
+
+    Raises:
+        ValueError: One of `NEEDS_PROCESSES` is set.
+    """
+    if args.world_size == 1 and (unread := _changed(args) & set(NEEDS_PROCESSES)):
+        raise ValueError(
+            f"{min(unread)} goes with several processes, and this is one: start them with `accelerate launch`, or "
+            "leave it out."
+        )
+
+
+def check_metric(args: TrainingArguments, scores: Iterable[str]) -> None:
+    """Make sure that the metric that selects the best checkpoint is one of those that an evaluation gives.
+
+    Raises:
+        ValueError: It is none of them, or of the loss.
+    """
+    known = ("loss", *scores)
+    name = str(args.metric_for_best_model).removeprefix("eval_")
+    if args.metric_for_best_model is not None and name not in known:
+        hint = suggest(name, known)
+        raise ValueError(f"metric_for_best_model {args.metric_for_best_model!r} is none of {', '.join(known)}.{hint}")
+
+
+def suggest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """A sentence that names the nearest known word, or the word here for one of other libraries; else nothing."""
+    known = list(known)
+    plain = name.replace("-", "_")
+    other = OTHER_WORDS.get(plain)
+    near = [other] if other in known else difflib.get_close_matches(plain, known, n=1)
+    return f" Did you mean '{prefix}{near[0]}'?" if near else ""
+
+
+def _changed(args: TrainingArguments) -> set[str]:
+    """Names of the settings that differ from their defaults."""
+    return {one.name for one in fields(args) if one.init and not _is_default(getattr(args, one.name), one)}
+
+
+def _is_default(value: Any, one: Any) -> bool:
+    default = one.default_factory() if callable(one.default_factory) else one.default
+    off: tuple[Any, ...] = (None, False, "no", "", [], {})
+    return value == default or value is None or (default in off and value in off)
+
+
+def _word(args: TrainingArguments, name: str) -> str:
+    """The word of a setting that transformers makes an enumeration of."""
+    value = getattr(args, name)
+    return str(getattr(value, "value", value))
+
+
+def _check_ranges(args: TrainingArguments) -> None:
+    for names, lowest, words in ((POSITIVE, 0, "more than 0"), (NOT_NEGATIVE, -1, "0 or more")):
+        for name in names:
+            value = getattr(args, name)
+            if value is None or isinstance(value, str):
+                continue
+            is_low = value <= 0 if lowest == 0 else value < 0
+            if is_low or not math.isfinite(value):
+                raise ValueError(f"{name} must be {words}, got {value}.")
+    for name in ("adam_beta1", "adam_beta2"):
+        if not 0 <= getattr(args, name) < 1:
+            raise ValueError(f"{name} must be at least 0 and less than 1, got {getattr(args, name)}.")
+
+
+def _check_strategies(args: TrainingArguments) -> None:
+    evaluates, saves = _word(args, "eval_strategy"), _word(args, "save_strategy")
+    if args.load_best_model_at_end and evaluates == "no":
+        raise ValueError(
+            "eval_strategy 'no' leaves no score to select the best checkpoint by: set load_best_model_at_end false to "
+            "keep the last one."
+        )
+    if args.load_best_model_at_end and saves not in (evaluates, "best"):
+        raise ValueError(
+            f"save_strategy {saves!r} and eval_strategy {evaluates!r} must be the same, as the best checkpoint is one "
+            "that was saved: set both, or load_best_model_at_end false."
+        )
