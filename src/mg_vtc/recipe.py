@@ -101,7 +101,9 @@ class DataArguments:
     )
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the Hub data set."})
     image_column_name: str = field(default="image", metadata={"help": "Column of the pictures in a Hub data set."})
-    label_column_name: str = field(default="label", metadata={"help": "Column of the classes in a Hub data set."})
+    label_column_name: str = field(
+        default="label", metadata={"help": "Column of the classes in a Hub data set or a metadata file."}
+    )
     labels_file: str | None = field(
         default=None,
         metadata={"help": 'CSV id,name that names the class folders, or "imigue". Default: labels.csv in train_dir.'},

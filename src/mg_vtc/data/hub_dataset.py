@@ -5,8 +5,9 @@ from collections.abc import Collection
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dataset
 
+from .cells import read_cell
 from .image_folder import make_features, name_splits
-from .labels import shorten, sort_ids
+from .labels import normalize_name, normalize_names, shorten, sort_ids
 from .metadata import read_group_columns
 
 
@@ -80,16 +81,31 @@ def _read_row_names(rows: Dataset) -> list[str | None]:
         raise ValueError(f"The labels must be one text or number a row, but they are {feature}.")
     labels = [None if label == -1 else label for label in rows["label"][:]]
     if isinstance(feature, ClassLabel):
-        return [None if label is None else feature.names[label] for label in labels]
-    return [None if label is None else str(label) for label in labels]
+        names = normalize_names(feature.names)
+        return [None if label is None else names[label] for label in labels]
+    return [_read_name(label, f"row {row} of the split {rows.split}") for row, label in enumerate(labels)]
+
+
+def _read_name(label: object, where: str) -> str | None:
+    """Return the class name that a label is, or None where it is missing."""
+    if isinstance(label, bool):
+        return str(label)
+    try:
+        name = label if isinstance(label, str) else read_cell(label)
+        return None if name in (None, "-1") else normalize_name(name)
+    except ValueError as error:
+        raise ValueError(f"The label of {where} cannot be a class name: {error}") from error
 
 
 def _unite_class_names(splits: dict[str, Dataset], row_names: dict[str, list[str | None]]) -> list[str]:
     """Return the declared class names of all splits, or where they declare none, those of the rows in id order."""
     label_features = [rows.features["label"] for rows in splits.values()]
     if all(isinstance(feature, ClassLabel) for feature in label_features):
-        return list(dict.fromkeys(name for feature in label_features for name in feature.names))
-    return sort_ids(list({name for names in row_names.values() for name in names if name is not None}))
+        declared = [normalize_name(name) for feature in label_features for name in feature.names]
+        return normalize_names(dict.fromkeys(declared))
+    return sort_ids(
+        normalize_names(sorted({name for names in row_names.values() for name in names if name is not None}))
+    )
 
 
 def _encode_labels(rows: Dataset, names: list[str | None], features: Features, split: str) -> Dataset:

@@ -174,7 +174,7 @@ def read_labels(path: str | Path) -> dict[str, str]:
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is not UTF-8, has another header or no rows, or an id or a name is empty or given twice
-            ("1" and "01" are one id; names are compared without regard to case, as uncased text models read them).
+            ("1" and "01" are one id; `fold_name` says which names are one, as uncased text models read them).
     """
     if str(path) == "imigue":
         return {str(number): name for number, name in enumerate(IMIGUE_CLASS_NAMES, start=1)}
@@ -196,7 +196,7 @@ def _parse_labels(text: str, path: Path) -> dict[str, str]:
     """Return id to name in the order of the CSV `text`; `path` is for the messages of a ValueError."""
     reader = csv.reader(io.StringIO(text), skipinitialspace=True)
     header = [cell.strip() for cell in next(reader, [])]
-    if header != ["id", "name"]:
+    if [cell.lower() for cell in header] != ["id", "name"]:
         seen = repr(",".join(header)) if header else "nothing"
         raise ValueError(f"The first line of the labels file {path} must be 'id,name', but it holds {seen}.")
     labels: dict[str, str] = {}
@@ -213,13 +213,17 @@ def _parse_labels(text: str, path: Path) -> dict[str, str]:
             raise ValueError(
                 f"{where} has an empty {'name' if class_id else 'id'}: each class needs an id and a name."
             )
+        try:
+            class_id, name = normalize_name(class_id), normalize_name(name)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
         if canonical_id(class_id) in seen_ids:
             raise ValueError(f"{where} gives the id {class_id!r} again: each class has one row.")
-        if name.casefold() in seen_names:
+        if fold_name(name) in seen_names:
             raise ValueError(f"{where} gives the name {name!r} again: classes with one name cannot be told apart.")
         labels[class_id] = name
         seen_ids.add(canonical_id(class_id))
-        seen_names.add(name.casefold())
+        seen_names.add(fold_name(name))
     if not labels:
         raise ValueError(f"The labels file {path} has a header but no rows: write a row 'id,name' for each class.")
     return labels
