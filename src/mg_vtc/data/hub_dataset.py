@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dataset
 
+from ..hub.lookup import check_source
 from .cells import read_cell
 from .image_folder import make_features, name_splits
 from .labels import normalize_name, normalize_names, shorten, sort_ids
@@ -57,12 +58,13 @@ def load_hub_dataset(
 
 def _open(name: str, config_name: str | None, columns: Collection[str]) -> dict[str, Dataset]:
     """Return the rows of each split as they are, with all their columns, of which some are needed."""
+    check_source(name, "dataset")
     try:
         source = load_dataset(name, config_name)
     except (ConnectionError, FileNotFoundError) as error:
         raise FileNotFoundError(
-            f"There is no data set {name!r} on this disk or on a Hub within reach ({error}). "
-            "For a folder of class folders on this disk use --train_dir."
+            f"The data set {name!r} cannot be loaded: {error}. For a folder of class folders on this disk use "
+            "--train_dir."
         ) from error
     found = {split: source[source_split] for split, source_split in name_splits(list(source), name).items()}
     for rows in found.values():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from datasets import ClassLabel, Features, Image, IterableDataset, Value, load_dataset
 
+from ..hub.lookup import check_source
 from .cells import read_cell
 from .image_folder import name_splits
 from .labels import NUM_LISTED, canonical_id, check_class_names, normalize_name, normalize_names, read_labels
@@ -49,12 +50,11 @@ def load_stream(
     """
     if Path(name).is_dir() and not any(path.suffix in (".parquet", ".tar") for path in Path(name).rglob("*")):
         raise ValueError(f"The folder {name} holds no shards: it needs *.parquet or *.tar files.")
+    check_source(name, "dataset")
     try:
         source = load_dataset(name, config_name, streaming=True)
     except (ConnectionError, FileNotFoundError) as error:
-        raise FileNotFoundError(
-            f"There is no data set {name!r} on this disk or on a Hub within reach ({error})."
-        ) from error
+        raise FileNotFoundError(f"The data set {name!r} cannot be loaded: {error}") from error
     labels = None if labels_file is None else read_labels(labels_file)
     splits = {split: source[found] for split, found in name_splits(list(source), name).items()}
     return {

@@ -130,14 +130,9 @@ def load_splits(
         )
     if data == "demo":
         return DatasetDict(train=load_demo_dataset(demo_size))
-    try:
-        return load_hub_dataset(
-            data, config_name, image_column=image_column, label_column=label_column, clip_column=clip_column
-        )
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"There is no folder {data!r}, and no data set of this name on a Hub within reach."
-        ) from error
+    return load_hub_dataset(
+        data, config_name, image_column=image_column, label_column=label_column, clip_column=clip_column
+    )
 
 
 def _holds_parquet(folder: Path) -> bool:
