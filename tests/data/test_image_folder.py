@@ -124,19 +124,34 @@ def test_sub_folders_of_a_class_count_and_system_files_do_not(tmp_path: Path):
 
 def test_image_files_that_are_no_rows_are_counted_with_the_reason(tmp_path: Path):
     write_pictures(tmp_path, "train/nod/a.png", "train/bow/b.png", "train/.hidden/c.png", "train/nod/.cache/d.png")
-    write_pictures(tmp_path, "beside.png", "train/beside.png")
-    (tmp_path / "beside.png").rename(tmp_path / "without suffix")
+    write_pictures(tmp_path, "train/beside.png", "train/beside too.png")
+    (tmp_path / "train/beside.png").rename(tmp_path / "train/beside")
     (tmp_path / "train/nod/around").symlink_to(tmp_path / "train")
     with pytest.warns(UserWarning, match="that are left out") as caught:
         splits = load_image_folder(tmp_path)
     assert splits["train"]["file_name"][:] == ["bow/b.png", "nod/a.png"]
     message = str(caught.pop().message)
     assert not caught.list
-    assert (
-        f"2 beside the class folders ('{tmp_path / 'without suffix'}', '{tmp_path / 'train/beside.png'}')" in message
-    )
+    shown = f"'{tmp_path / 'train/beside'}', '{tmp_path / 'train/beside too.png'}'"
+    assert f"2 beside the class folders ({shown})" in message
     assert "2 hidden (" in message
     assert f"1 linked to a folder around it ('{tmp_path / 'train/nod/around'}')" in message
+
+
+def test_images_beside_splits_are_counted(tmp_path: Path):
+    write_pictures(tmp_path, "train/nod/a.png", "train/bow/b.png", "beside.png")
+    with pytest.warns(UserWarning, match=r"1 image files beside the splits are left out \('.*beside\.png'\)"):
+        load_image_folder(tmp_path)
+
+
+def test_labels_and_metadata_around_folders_of_splits_are_read(tmp_path: Path):
+    write_pictures(tmp_path, "train/1/a.png", "train/2/a.png", "val/2/a.png")
+    write_labels(tmp_path / "labels.csv", "1", "2")
+    (tmp_path / "metadata.csv").write_text("file_name,clip\ntrain/1/a.png,x\ntrain/2/a.png,y\nval/2/a.png,z\n")
+    splits = load_image_folders({"train": tmp_path / "train", "validation": tmp_path / "val"})
+    assert class_names(splits) == ["name 1", "name 2"]
+    assert [splits["train"]["clip"][:], splits["validation"]["clip"][:]] == [["x", "y"], ["z"]]
+    assert load_image_folder(tmp_path / "train")["train"]["clip"][:] == ["x", "y"]
 
 
 def test_linked_folders_and_files_are_read(tmp_path: Path):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
+from ..hub.lookup import hint_at_folder
 from .faults import find_faults
 from .file_tree import FileTree, describe_left_out, find_files, is_circular
 from .folder_layout import find_labels_file, find_loose_images, refuse_splits, warn_of_nested_classes
@@ -27,7 +28,7 @@ from .labels import (
     sort_ids,
 )
 from .metadata import find_groups
-from .metadata_files import MetadataTable, is_metadata_file, read_metadata
+from .metadata_files import MetadataTable, is_metadata_file, read_metadata, warn_of_other_tables
 from .metadata_labels import LABEL, find_labels
 
 SPLIT_NAMES = (
@@ -88,6 +89,8 @@ def load_image_folder(
         warnings.warn(
             f"{image_dir} holds splits, so its other folders are ignored: {shorten(ignored_folders)}.", stacklevel=2
         )
+    if split_folders and (loose := find_loose_images(image_dir)):
+        warnings.warn(f"{describe_left_out({'{} image files beside the splits are left out': loose})}.", stacklevel=2)
     split_dirs = {split: image_dir / folder for split, folder in name_splits(split_folders, image_dir).items()}
     return load_image_folders(
         split_dirs or {"train": image_dir},
@@ -121,11 +124,11 @@ def load_image_folders(
         split_dirs: Split name to folder.
         labels_file: The `id,name` CSV, or "imigue" (see `read_labels`). Class folders are then its ids ("01" is "1"),
             labels in metadata its ids or names, and its rows the classes, with or without pictures. By default the
-            first `labels.csv` in a split's folder; where there is none, folders or labels are the classes.
-        metadata_dir: A folder above those of the splits that may hold a metadata file, as each of them may.
+            first `labels.csv` where metadata may be; where there is none, folders or labels are the classes.
+        metadata_dir: May hold metadata besides the splits' folders and those around folders such as "train".
         label_column: The column of the metadata files that tells the labels.
-        clip_column: The column of the metadata files that tells the clips (see `find_groups`).
-        subject_column: The column of the metadata files that tells the subjects.
+        clip_column: That which tells the clips (see `find_groups`).
+        subject_column: That which tells the subjects.
         skip_bad_images: Whether unreadable files are left out with a warning instead of refused.
 
     Raises:
@@ -136,11 +139,11 @@ def load_image_folders(
     """
     roots = {split: Path(split_dir) for split, split_dir in split_dirs.items()}
     listings = {split: _list_split(root) for split, root in roots.items()}
-    labels_file = labels_file or next((path for root in roots.values() if (path := find_labels_file(root))), None)
-    labels = None if labels_file is None else read_labels(labels_file)
-    above = [] if metadata_dir is None else [Path(metadata_dir)]
-    tables = _read_tables([*above, *roots.values()], listings, (label_column, clip_column, subject_column))
-    pictures, folders = _choose_pictures(roots, listings, tables, labels, label_column, above)
+    above = [root.parent for root in roots.values() if root.name.lower() in SPLIT_NAMES]
+    beside = [*roots.values(), *([] if metadata_dir is None else [Path(metadata_dir)]), *above]
+    labels = _read_class_names(labels_file, beside)
+    tables = _read_tables(beside, listings, (label_column, clip_column, subject_column))
+    pictures, folders = _choose_pictures(roots, listings, tables, labels, label_column)
     pictures = _drop_unreadable(pictures, roots, skip_bad_images)
     class_names = _name_classes(
         folders=sort_ids(list(dict.fromkeys(folders))),
@@ -158,7 +161,6 @@ def _choose_pictures(
     tables: list[MetadataTable],
     labels: dict[str, str] | None,
     label_column: str,
-    above: list[Path],
 ) -> tuple[dict[str, list[_Picture]], list[str]]:
     """Return the pictures of each split that have a class, and the folders or labels that tell the classes."""
     in_metadata = find_labels(
@@ -167,7 +169,6 @@ def _choose_pictures(
         label_column=label_column,
         are_folders_named=labels is not None and _are_named(listings, labels),
     )
-    loose_above = [path for folder in above if folder not in roots.values() for path in find_loose_images(folder)]
     if in_metadata is None:
         class_folders = {split: _check_class_folders(listing, roots[split]) for split, listing in listings.items()}
         pictures = {split: listing.pictures for split, listing in listings.items()}
@@ -178,14 +179,14 @@ def _choose_pictures(
     else:
         pictures = {split: _label_by_metadata(listing, in_metadata, labels) for split, listing in listings.items()}
         class_folders = {split: [row.folder for row in rows] for split, rows in pictures.items()}
-    _warn_of_left_out(listings, pictures, loose_above, in_metadata)
+    _warn_of_left_out(listings, pictures, in_metadata)
     return pictures, [folder for folders in class_folders.values() for folder in folders]
 
 
 def _list_folders(parent: Path) -> list[str]:
     """Return the names of the visible folders in `parent`, sorted as text; raise where it is not a folder."""
     if not parent.exists():
-        raise FileNotFoundError(f"There is no folder {parent}.")
+        raise FileNotFoundError(f"There is no folder {parent}.{hint_at_folder(str(parent))}")
     if not parent.is_dir():
         raise ValueError(f"{parent} is a file: give the folder that holds the class folders.")
     return sorted(child.name for child in parent.iterdir() if child.is_dir() and not child.name.startswith("."))
@@ -216,13 +217,23 @@ def _list_split(split_dir: Path) -> _Listing:
     return _Listing(list(of_folder), pictures, loose, tree)
 
 
+def _read_class_names(labels_file: str | Path | None, folders: Iterable[Path]) -> dict[str, str] | None:
+    """Read the given labels file or the first that lies in one of the folders, if there is any."""
+    if labels_file is None:
+        labels_file = next((path for folder in folders if (path := find_labels_file(folder))), None)
+    return None if labels_file is None else read_labels(labels_file)
+
+
 def _read_tables(
     folders: Iterable[Path], listings: Mapping[str, _Listing], columns: tuple[str, ...]
 ) -> list[MetadataTable]:
     """Read the metadata files in some folders and below the splits."""
     below = [path.parent for listing in listings.values() for path in listing.tree.files if is_metadata_file(path)]
     tables = [read_metadata(folder, columns) for folder in dict.fromkeys([*folders, *below])]
-    return [table for table in tables if table is not None]
+    found = [table for table in tables if table is not None]
+    if not found:
+        warn_of_other_tables(path for listing in listings.values() for path in listing.tree.files)
+    return found
 
 
 def _check_class_folders(listing: _Listing, split_dir: Path) -> list[str]:
@@ -264,12 +275,11 @@ def _are_named(listings: Mapping[str, _Listing], labels: dict[str, str]) -> bool
 def _warn_of_left_out(
     listings: Mapping[str, _Listing],
     pictures: Mapping[str, list[_Picture]],
-    loose_above: list[Path],
     in_metadata: Mapping[Path, str | None] | None,
 ) -> None:
     """Warn, in a line, of the image files that are no rows."""
     taken = {row.path for rows in pictures.values() for row in rows}
-    beside = [*loose_above]
+    beside: list[Path] = []
     unlabelled: list[Path] = []
     unlisted: list[Path] = []
     for row in (row for listing in listings.values() for row in (*listing.pictures, *listing.loose)):

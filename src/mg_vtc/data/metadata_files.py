@@ -78,7 +78,6 @@ def read_metadata(folder: Path, columns: Iterable[str]) -> MetadataTable | None:
     if len(found) > 1:
         raise ValueError(f"{folder} has {' and '.join(path.name for path in found)}: keep one, so that it is clear.")
     if not found:
-        _warn_of_other_tables(folder)
         return None
     path, wanted = found[0], [FILE_NAME, *dict.fromkeys(columns)]
     read = _READERS.get(Path(path.name.strip()).suffix.lower())
@@ -129,6 +128,20 @@ def locate_rows(table: MetadataTable, images: Collection[Path]) -> Iterator[Loca
             alike = folded.get(_fold_path(posix), [])
             image = exact.get(posix, alike[0] if len(alike) == 1 else image)
         yield LocatedRow(image, file_name, row, table.path)
+
+
+def warn_of_other_tables(files: Iterable[Path]) -> None:
+    """Warn of tables that name image files, but are not called "metadata"."""
+    for path in files:
+        if path.suffix.lower() in (".csv", ".tsv", ".jsonl") and path.is_file():
+            with path.open("rb") as file:
+                begin = file.read(1024).split(b"\n")[0]
+            if re.search(rb"\bfile_?name\b", begin.replace(b"\0", b""), re.IGNORECASE):
+                warnings.warn(
+                    f"{path} names image files, but is not read: call it metadata{path.suffix.lower()} if it tells "
+                    "labels, clips or subjects.",
+                    stacklevel=5,
+                )
 
 
 def _fold_path(path: str) -> str:
@@ -228,17 +241,3 @@ def _check_objects(rows: list[Any]) -> tuple[list[str], _ChooseRows]:
     if other := [row for row in rows if not isinstance(row, dict)]:
         raise ValueError(f"each line must be an object, not {other[0]!r}")
     return list(dict.fromkeys(name for row in rows for name in row)), lambda _: rows
-
-
-def _warn_of_other_tables(folder: Path) -> None:
-    """Warn of tables that name images but are not called "metadata"."""
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in (".csv", ".tsv", ".jsonl") and path.is_file() and not path.name.startswith("."):
-            with path.open("rb") as file:
-                begin = file.read(1024).split(b"\n")[0]
-            if re.search(rb"\bfile_?name\b", begin.replace(b"\0", b""), re.IGNORECASE):
-                warnings.warn(
-                    f"{path} names image files, but is not read: call it metadata{path.suffix.lower()} if it tells "
-                    "labels, clips or subjects.",
-                    stacklevel=5,
-                )
