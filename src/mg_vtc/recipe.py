@@ -166,6 +166,11 @@ class DataArguments:
             raise ValueError("validation_dir goes with train_dir; a Hub data set brings its own validation split.")
         if self.streaming and self.dataset_name in (None, "demo"):
             raise ValueError("streaming reads shards: give dataset_name, a Hub data set or a folder of them.")
+        if self.streaming and (self.clip_column_name, self.subject_column_name) != ("clip", "subject"):
+            raise ValueError(
+                "clip_column_name and subject_column_name are for splitting, and a stream brings its own splits: "
+                "leave them out."
+            )
         in_rows = self.dataset_name is not None and not self.streaming
         if in_rows and (self.labels_file is not None or self.skip_bad_images):
             raise ValueError(

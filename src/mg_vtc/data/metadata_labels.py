@@ -1,5 +1,6 @@
 """Class labels in metadata files: where they tell the classes, and where the class folders do."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -66,11 +67,9 @@ def _are_told_by_folders(
         are_names = not all(isinstance(canonical_id(label), int) for _, label in pairs)
         return not are_names or are_folders_named or len(labels) < len(folder_of)
     if are_folders_named or {fold_name(folder) for folder, _ in pairs} & {fold_name(label) for _, label in pairs}:
-        path, folder, label = next(
-            (path, folder, label)
-            for path, label in labels.items()
-            if (folder := folder_of[path]) and label is not None and fold_name(folder) != fold_name(label)
-        )
+        counts = Counter((folder_of[path], label) for path, label in labels.items() if label is not None)
+        folder, label = min(pairs, key=lambda pair: (fold_name(pair[0]) == fold_name(pair[1]), counts[pair], pair))
+        path = next(path for path in labels if (folder_of[path], labels[path]) == (folder, label))
         raise ValueError(
             f"The labels in {', '.join(str(table.path) for table in tables)} contradict the class folders: {path} is "
             f"in {folder!r} and has the label {label!r}. Move the image, correct the label, or give the column "
