@@ -109,7 +109,7 @@ def test_two_folders_of_one_split_are_refused(tmp_path: Path):
 
 def test_other_folders_beside_splits_are_ignored_with_a_warning(tmp_path: Path):
     write_pictures(tmp_path, "train/nod/a.png", "train/bow/a.png", "notes/nod/a.png")
-    with pytest.warns(UserWarning, match="its other folders are ignored: 'notes'"):
+    with pytest.warns(UserWarning, match="its other folders are ignored: 'notes', with 1 image files"):
         splits = load_image_folder(tmp_path)
     assert list(splits) == ["train"]
 

@@ -247,7 +247,7 @@ def test_csv_of_a_spreadsheet_is_read(folder: Path):
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("name", ["metadata.csv", "Metadata.csv", "METADATA.CSV", "metadata.tsv"])
 def test_tables_are_read_whatever_their_separators_and_capitals(folder: Path, name: str, delimiter: str):
-    lines = ["File_Name, CLIP ,Weather", *(f"{row['file_name']} ,{row['clip']},{row['weather']}" for row in ROWS)]
+    lines = ["File name, CLIP ,Weather", *(f"{row['file_name']} ,{row['clip']},{row['weather']}" for row in ROWS)]
     (folder / name).write_text("\n".join(lines).replace(",", delimiter))
     assert load_image_folder(folder)["train"]["clip"][:] == ["007", "8", "007"]
 

@@ -14,7 +14,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
 from ..hub.lookup import hint_at_folder
 from .faults import find_faults
-from .file_tree import FileTree, describe_left_out, find_files, is_circular
+from .file_tree import FileTree, describe_left_out, find_files, has_image_suffix, is_circular
 from .folder_layout import find_labels_file, find_loose_images, refuse_splits, warn_of_nested_classes
 from .labels import (
     NUM_LISTED,
@@ -86,8 +86,12 @@ def load_image_folder(
     split_folders = [folder for folder in folders if folder.lower() in SPLIT_NAMES]
     ignored_folders = [folder for folder in folders if folder not in split_folders]
     if split_folders and ignored_folders:
+        images = [path for name in ignored_folders for path in find_files(image_dir / name).files]
+        num_images = sum(map(has_image_suffix, images))
         warnings.warn(
-            f"{image_dir} holds splits, so its other folders are ignored: {shorten(ignored_folders)}.", stacklevel=2
+            f"{image_dir} holds splits, so its other folders are ignored: {shorten(ignored_folders)}, with "
+            f"{num_images} image files.",
+            stacklevel=2,
         )
     if split_folders and (loose := find_loose_images(image_dir)):
         warnings.warn(f"{describe_left_out({'{} image files beside the splits are left out': loose})}.", stacklevel=2)

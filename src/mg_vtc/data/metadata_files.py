@@ -65,7 +65,7 @@ def is_metadata_file(path: Path) -> bool:
 
 
 def read_metadata(folder: Path, columns: Iterable[str]) -> MetadataTable | None:
-    """Read the metadata file of a folder, if it has one; names of columns are found without regard to case.
+    """Read the metadata file of a folder, if it has one; columns are found whatever their capitals and spaces.
 
     Args:
         folder: Where it may be.
@@ -148,11 +148,16 @@ def _fold_path(path: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
+def _fold_column(name: str) -> str:
+    """Return what is compared of a column's name: "File name" is "file_name"."""
+    return re.sub(r"[\s_-]", "", name.casefold())
+
+
 def _find_columns(names: list[str], wanted: Iterable[str]) -> dict[str, str]:
     """Return each wanted column that is there to its name in the file."""
     found = {}
     for column in wanted:
-        alike = [name for name in names if name.strip().casefold() == column.strip().casefold()]
+        alike = [name for name in names if _fold_column(name) == _fold_column(column)]
         if len(alike) > 1:
             raise ValueError(f"it has the columns {' and '.join(map(repr, alike))}: keep one")
         if alike:
@@ -167,7 +172,9 @@ def _read_csv(path: Path) -> tuple[list[str], _ChooseRows]:
     text = _read_text(path)
     first_line = text.lstrip("\n").partition("\n")[0]
     headers = {mark: next(csv.reader([first_line], delimiter=mark)) for mark in _DELIMITERS if mark in first_line}
-    fits = {mark: (any(cell.strip().casefold() == FILE_NAME for cell in cells)) for mark, cells in headers.items()}
+    fits = {
+        mark: (any(_fold_column(cell) == _fold_column(FILE_NAME) for cell in cells)) for mark, cells in headers.items()
+    }
     delimiter = max(headers, key=lambda mark: (fits[mark], len(headers[mark])), default=",")
     lines = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
     names: list[str] = []
