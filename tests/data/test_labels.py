@@ -53,6 +53,10 @@ def test_rows_come_in_id_order_with_ids_as_written(write_labels):
     assert list(read_labels(path).items()) == [("2", "two, or so"), ("09", "nine"), ("10", "ten")]
 
 
+def test_header_may_be_in_capitals_and_names_are_normalised(write_labels):
+    assert read_labels(write_labels("ID, Name\n1,ha\u0308nde  reiben\n")) == {"1": "h\u00e4nde reiben"}
+
+
 def test_ids_may_be_text(write_labels):
     assert read_labels(write_labels("id,name\nnod,nodding\nbow,bowing\n")) == {"bow": "bowing", "nod": "nodding"}
 
@@ -77,6 +81,9 @@ def test_missing_file_is_named(tmp_path: Path):
         ("id,name\n1,a\n1,b\n", "Line 3 .* gives the id '1' again"),
         ("id,name\n1,a\n01,b\n", "Line 3 .* gives the id '01' again"),
         ("id,name\n1,a\n2,A\n", "Line 3 .* gives the name 'A' again"),
+        ("id,name\n1,a  b\n2,A B\n", "Line 3 .* gives the name 'A B' again"),
+        ("id,name\n1,h\u00e4\n2,ha\u0308\n", "Line 3 .* gives the name 'h\u00e4' again"),
+        ("id,name\n1,a\x07\n", "Line 2 .* holds a control character"),
         ("id,name\n1, \n", "Line 2 .* has an empty name"),
         ("id,name\n ,a\n", "Line 2 .* has an empty id"),
         ("id,name\n1,a, or b\n", "Line 2 .* has 3 cells, not 2: put a name that holds a comma in double quotes"),
