@@ -37,6 +37,7 @@ from mg_vtc.data.stream import PictureStream
 from mg_vtc.evaluation.metrics import constant_answer_baselines, score_top_k
 from mg_vtc.evaluation.run_results import write_run_results
 from mg_vtc.hub.card import write_model_card
+from mg_vtc.hub.lookup import check_source
 from mg_vtc.hub.samples import write_samples
 from mg_vtc.processing import build_processor, build_tokenizer
 from mg_vtc.progress import EpochLineCallback, StopEarlyCallback
@@ -62,6 +63,7 @@ def load_tower(name: str | None, config: dict | None, part: str) -> PreTrainedMo
     if name is None:
         return AutoModel.from_config(AutoConfig.for_model(**config))
     try:
+        check_source(name, "model")
         tower = AutoModel.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise OSError(

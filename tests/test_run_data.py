@@ -131,6 +131,7 @@ STREAMING = (
     [
         ((), "no known length: say after how many steps"),
         (("--max_steps", "4", "--dataset_name", "demo"), "streaming reads shards"),
+        (("--max_steps", "4", "--clip_column_name", "video"), "a stream brings its own splits: leave them out"),
         (("--max_steps", "4", "--dataset_name", "nowhere/nothing"), "There is no data set 'nowhere/nothing'"),
     ],
 )

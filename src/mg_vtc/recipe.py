@@ -102,7 +102,9 @@ class DataArguments:
     )
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the Hub data set."})
     image_column_name: str = field(default="image", metadata={"help": "Column of the pictures in a Hub data set."})
-    label_column_name: str = field(default="label", metadata={"help": "Column of the classes in a Hub data set."})
+    label_column_name: str = field(
+        default="label", metadata={"help": "Column of the classes in a Hub data set or a metadata file."}
+    )
     labels_file: str | None = field(
         default=None,
         metadata={"help": 'CSV id,name that names the class folders, or "imigue". Default: labels.csv in train_dir.'},
@@ -166,6 +168,11 @@ class DataArguments:
         self._check_unread()
         if self.streaming and self.dataset_name in (None, "demo"):
             raise ValueError("streaming reads shards: give dataset_name, a Hub data set or a folder of them.")
+        if self.streaming and (self.clip_column_name, self.subject_column_name) != ("clip", "subject"):
+            raise ValueError(
+                "clip_column_name and subject_column_name are for splitting, and a stream brings its own splits: "
+                "leave them out."
+            )
         in_rows = self.dataset_name is not None and not self.streaming
         if in_rows and (self.labels_file is not None or self.skip_bad_images):
             raise ValueError(

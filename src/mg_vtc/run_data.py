@@ -79,20 +79,23 @@ def _load_source(data: DataArguments) -> DatasetDict:
     """Rows as they are found, before they are split."""
     if data.dataset_name == "demo":
         return DatasetDict(train=load_demo_dataset(data.image_size))
-    groups = {"clip_column": data.clip_column_name, "subject_column": data.subject_column_name}
+    columns = {
+        "label_column": data.label_column_name,
+        "clip_column": data.clip_column_name,
+        "subject_column": data.subject_column_name,
+    }
     if data.dataset_name is not None:
         return load_hub_dataset(
             data.dataset_name,
             data.dataset_config_name,
             image_column=data.image_column_name,
-            label_column=data.label_column_name,
-            **groups,
+            **columns,
         )
     assert data.train_dir is not None  # as `DataArguments` has made sure
     if data.validation_dir is not None:
         folders = {"train": data.train_dir, "validation": data.validation_dir}
-        return load_image_folders(folders, data.labels_file, skip_bad_images=data.skip_bad_images, **groups)
-    return load_image_folder(data.train_dir, data.labels_file, skip_bad_images=data.skip_bad_images, **groups)
+        return load_image_folders(folders, data.labels_file, skip_bad_images=data.skip_bad_images, **columns)
+    return load_image_folder(data.train_dir, data.labels_file, skip_bad_images=data.skip_bad_images, **columns)
 
 
 def _decode_once(rows: Dataset, data: DataArguments, say: Callable[[str], object]) -> np.memmap | None:

@@ -115,8 +115,50 @@ def test_labels_that_are_lists_are_refused(parquet_dir: Path):
         load_hub_dataset(str(parquet_dir))
 
 
-def test_data_set_out_of_reach_points_to_local_folders(parquet_dir: Path, monkeypatch: pytest.MonkeyPatch):
+def test_data_set_out_of_reach_is_refused(parquet_dir: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    with pytest.raises(FileNotFoundError, match=r"no data set 'nobody/nothing' .* within reach .*--train_dir"):
+    with pytest.raises(FileNotFoundError, match=r"no data set 'nobody/nothing': no folder .* within reach"):
         load_hub_dataset("nobody/nothing")
+
+
+# Class names, which are one thing everywhere
+
+
+def test_spellings_of_one_name_are_one_class(parquet_dir: Path):
+    write_parquet(parquet_dir / "train.parquet", ["h\u00e4nde", " ha\u0308nde ", "bow", "bow\n"], Value("string"))
+    splits = load_hub_dataset(str(parquet_dir))
+    assert class_names(splits) == ["bow", "h\u00e4nde"]
+    assert splits["train"]["label"][:] == [1, 1, 0, 0]
+
+
+def test_declared_names_are_normalised(parquet_dir: Path):
+    write_parquet(parquet_dir / "train.parquet", [0, 1], ClassLabel(names=[" head  up", "bow"]))
+    assert class_names(load_hub_dataset(str(parquet_dir))) == ["head up", "bow"]
+
+
+def test_whole_floats_are_class_ids_and_missing_ones_no_labels(parquet_dir: Path):
+    write_parquet(parquet_dir / "train.parquet", [1.0, 2.0, float("nan"), None], Value("float64"))
+    with pytest.warns(UserWarning, match="bare numbers|2 of 4 rows of the split train have no label"):
+        splits = load_hub_dataset(str(parquet_dir))
+    assert class_names(splits) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "feature", "message"),
+    [
+        (["bow", "Bow"], Value("string"), "'Bow' and 'bow' are the same class name"),
+        (
+            ["bow", ""],
+            Value("string"),
+            "label of row 1 of the split train cannot be a class name: .* visible character",
+        ),
+        (["bow", "a\x00"], Value("string"), "label of row 1 .* holds a control character"),
+        ([1.0, 0.5], Value("float32"), "label of row 1 .* 0.5 is neither text nor a whole number"),
+        ([0, 1], ClassLabel(names=["bow", "BOW "]), "'bow' and 'BOW' are the same class name"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(parquet_dir: Path, labels: list, feature, message: str):
+    write_parquet(parquet_dir / "train.parquet", labels, feature)
+    with pytest.raises(ValueError, match=message):
+        load_hub_dataset(str(parquet_dir))

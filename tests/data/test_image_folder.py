@@ -109,17 +109,77 @@ def test_two_folders_of_one_split_are_refused(tmp_path: Path):
 
 def test_other_folders_beside_splits_are_ignored_with_a_warning(tmp_path: Path):
     write_pictures(tmp_path, "train/nod/a.png", "train/bow/a.png", "notes/nod/a.png")
-    with pytest.warns(UserWarning, match="its other folders are ignored: 'notes'"):
+    with pytest.warns(UserWarning, match="its other folders are ignored: 'notes', with 1 image files"):
         splits = load_image_folder(tmp_path)
     assert list(splits) == ["train"]
 
 
 def test_sub_folders_of_a_class_count_and_system_files_do_not(tmp_path: Path):
-    write_pictures(tmp_path, "nod/deep/er/a.png", "bow/b.png", ".hidden/c.png", "nod/.cache/d.png", "beside.png")
-    for name in ("nod/.DS_Store", "nod/Thumbs.db", "bow/desktop.ini", "notes.txt"):
+    write_pictures(tmp_path, "nod/deep/er/a.png", "bow/b.png")
+    for name in ("nod/.DS_Store", "nod/Thumbs.db", "bow/desktop.ini", "notes.txt", "nod/._a.png"):
         (tmp_path / name).write_text("not a picture")
     splits = load_image_folder(tmp_path)
     assert splits["train"]["file_name"][:] == ["bow/b.png", "nod/deep/er/a.png"]
+
+
+def test_image_files_that_are_no_rows_are_counted_with_the_reason(tmp_path: Path):
+    write_pictures(tmp_path, "train/nod/a.png", "train/bow/b.png", "train/.hidden/c.png", "train/nod/.cache/d.png")
+    write_pictures(tmp_path, "train/beside.png", "train/beside too.png")
+    (tmp_path / "train/beside.png").rename(tmp_path / "train/beside")
+    (tmp_path / "train/nod/around").symlink_to(tmp_path / "train")
+    with pytest.warns(UserWarning, match="that are left out") as caught:
+        splits = load_image_folder(tmp_path)
+    assert splits["train"]["file_name"][:] == ["bow/b.png", "nod/a.png"]
+    message = str(caught.pop().message)
+    assert not caught.list
+    shown = f"'{tmp_path / 'train/beside'}', '{tmp_path / 'train/beside too.png'}'"
+    assert f"2 beside the class folders ({shown})" in message
+    assert "2 hidden (" in message
+    assert f"1 linked to a folder around it ('{tmp_path / 'train/nod/around'}')" in message
+
+
+def test_images_beside_splits_are_counted(tmp_path: Path):
+    write_pictures(tmp_path, "train/nod/a.png", "train/bow/b.png", "beside.png")
+    with pytest.warns(UserWarning, match=r"1 image files beside the splits are left out \('.*beside\.png'\)"):
+        load_image_folder(tmp_path)
+
+
+def test_labels_and_metadata_around_folders_of_splits_are_read(tmp_path: Path):
+    write_pictures(tmp_path, "train/1/a.png", "train/2/a.png", "val/2/a.png")
+    write_labels(tmp_path / "labels.csv", "1", "2")
+    (tmp_path / "metadata.csv").write_text("file_name,clip\ntrain/1/a.png,x\ntrain/2/a.png,y\nval/2/a.png,z\n")
+    splits = load_image_folders({"train": tmp_path / "train", "validation": tmp_path / "val"})
+    assert class_names(splits) == ["name 1", "name 2"]
+    assert [splits["train"]["clip"][:], splits["validation"]["clip"][:]] == [["x", "y"], ["z"]]
+    assert load_image_folder(tmp_path / "train")["train"]["clip"][:] == ["x", "y"]
+
+
+def test_linked_folders_and_files_are_read(tmp_path: Path):
+    write_pictures(tmp_path / "store", "clip/a.png", "clip/b.png", "bow/deep/a.png")
+    data = write_pictures(tmp_path / "data", "nod/own.png")
+    (data / "nod/clip").symlink_to(tmp_path / "store/clip")
+    (data / "nod/c.png").symlink_to(tmp_path / "store/clip/a.png")
+    (data / "bow").symlink_to(tmp_path / "store/bow")
+    rows = load_image_folder(data)["train"]
+    assert rows["file_name"][:] == ["bow/deep/a.png", "nod/c.png", "nod/clip/a.png", "nod/clip/b.png", "nod/own.png"]
+
+
+@pytest.mark.parametrize("names", [("train", "val"), ("Test", "nod"), ("my_train", "my-val")])
+def test_folders_of_splits_are_no_classes(tmp_path: Path, names: tuple[str, str]):
+    write_pictures(tmp_path, *(f"here/{name}/nod/a.png" for name in names), "there/nod/a.png", "there/bow/a.png")
+    with pytest.raises(ValueError, match=rf"here holds .*{names[0]}.* splits"):
+        load_image_folders({"train": tmp_path / "here", "validation": tmp_path / "there"})
+
+
+def test_numbered_folders_of_equal_folders_are_warned_of(tmp_path: Path):
+    write_pictures(tmp_path, *(f"{part}/{name}/a.png" for part in ("part1", "part2") for name in ("face", "hand")))
+    with pytest.warns(UserWarning, match=r"'part1', 'part2' in .* taken for the classes, .*\('face', 'hand'\)"):
+        assert class_names(load_image_folder(tmp_path)) == ["part1", "part2"]
+
+
+@pytest.mark.parametrize("folders", [("nod/0001", "bow/0001"), ("nod/anna", "bow/anna")])
+def test_clips_and_people_in_class_folders_are_silent(tmp_path: Path, folders: tuple[str, ...]):
+    assert len(load_image_folder(write_pictures(tmp_path, *(f"{folder}/a.png" for folder in folders)))["train"]) == 2
 
 
 # Class names
@@ -161,6 +221,33 @@ def test_word_imigue_names_the_folders(tmp_path: Path):
         "Covering face",
         "Touching or scratching neck",
     ]
+
+
+def test_labels_file_is_found_in_capitals(tmp_path: Path):
+    write_labels(tmp_path / "Labels.CSV", "1", "2")
+    assert class_names(load_image_folder(write_pictures(tmp_path, "1/a.png", "2/a.png"))) == ["name 1", "name 2"]
+
+
+@pytest.mark.parametrize("name", ["labels.tsv", "labels.txt", "labels.xlsx"])
+def test_labels_file_of_another_kind_is_refused(tmp_path: Path, name: str):
+    write_labels(tmp_path / name, "1", "2")
+    with pytest.raises(ValueError, match=rf"{name} is not read: save it as labels\.csv"):
+        load_image_folder(write_pictures(tmp_path, "1/a.png", "2/a.png"))
+
+
+def test_class_folders_are_one_whatever_the_unicode_form(tmp_path: Path):
+    write_pictures(tmp_path, "train/h\u00e4nde/a.png", "train/bow/a.png", "val/ha\u0308nde/a.png", "val/bow/a.png")
+    splits = load_image_folder(tmp_path)
+    assert class_names(splits) == ["bow", "h\u00e4nde"]
+    assert splits["validation"]["label"][:] == [0, 1]
+    write_pictures(tmp_path, "val/h\u00e4nde/a.png")
+    with pytest.raises(ValueError, match=r"of .*val have one name: join them"):
+        load_image_folder(tmp_path)
+
+
+def test_class_folders_that_differ_in_case_are_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="'Nod' and 'nod' are the same class name"):
+        load_image_folder(write_pictures(tmp_path, "Nod/a.png", "nod/a.png"))
 
 
 def test_given_labels_file_wins_over_that_of_the_folder(tmp_path: Path):
@@ -217,7 +304,7 @@ def test_empty_folder_is_refused(tmp_path: Path):
 
 
 def test_pictures_without_class_folders_are_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match="has files but no class folders: each class needs a folder"):
+    with pytest.raises(ValueError, match=r"has files but no class folders: each class needs a folder .*metadata\.csv"):
         load_image_folder(write_pictures(tmp_path, "a.png", "b.png"))
 
 

@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES, canonical_id, read_labels, sort_ids
+from mg_vtc.data.labels import (
+    IMIGUE_CLASS_NAMES,
+    SMG_CLASS_NAMES,
+    canonical_id,
+    fold_name,
+    normalize_name,
+    normalize_names,
+    read_labels,
+    sort_ids,
+    split_names,
+)
 
 
 @pytest.fixture
@@ -43,6 +53,10 @@ def test_rows_come_in_id_order_with_ids_as_written(write_labels):
     assert list(read_labels(path).items()) == [("2", "two, or so"), ("09", "nine"), ("10", "ten")]
 
 
+def test_header_may_be_in_capitals_and_names_are_normalised(write_labels):
+    assert read_labels(write_labels("ID, Name\n1,ha\u0308nde  reiben\n")) == {"1": "h\u00e4nde reiben"}
+
+
 def test_ids_may_be_text(write_labels):
     assert read_labels(write_labels("id,name\nnod,nodding\nbow,bowing\n")) == {"bow": "bowing", "nod": "nodding"}
 
@@ -67,6 +81,9 @@ def test_missing_file_is_named(tmp_path: Path):
         ("id,name\n1,a\n1,b\n", "Line 3 .* gives the id '1' again"),
         ("id,name\n1,a\n01,b\n", "Line 3 .* gives the id '01' again"),
         ("id,name\n1,a\n2,A\n", "Line 3 .* gives the name 'A' again"),
+        ("id,name\n1,a  b\n2,A B\n", "Line 3 .* gives the name 'A B' again"),
+        ("id,name\n1,h\u00e4\n2,ha\u0308\n", "Line 3 .* gives the name 'h\u00e4' again"),
+        ("id,name\n1,a\x07\n", "Line 2 .* holds a control character"),
         ("id,name\n1, \n", "Line 2 .* has an empty name"),
         ("id,name\n ,a\n", "Line 2 .* has an empty id"),
         ("id,name\n1,a, or b\n", "Line 2 .* has 3 cells, not 2: put a name that holds a comma in double quotes"),
@@ -80,3 +97,91 @@ def test_faulty_file_is_refused_with_its_line(write_labels, text: str, message: 
 def test_other_encodings_are_refused(write_labels):
     with pytest.raises(ValueError, match=r"labels\.csv is not UTF-8"):
         read_labels(write_labels("id,name\n1,Händereiben\n", encoding="latin-1"))
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "Händereiben am Tisch",
+        " Ha\u0308ndereiben\tam\n Tisch ",
+        "Händereiben\u00a0am  Tisch",
+        "Händereiben am\r\nTisch",
+    ],
+)
+def test_one_name_has_one_spelling(spelling: str):
+    assert normalize_name(spelling) == "Händereiben am Tisch"
+
+
+@pytest.mark.parametrize("name", ["a|b", "Buckle button, pulling", 'say "no"', "приседания", "👩‍🚀", "1", "<b>"])
+def test_normalized_names_stay_as_they_are(name: str):
+    assert normalize_name(name) == name == normalize_name(normalize_name(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "must have a visible character, not ''"),
+        (" \t\n", "must have a visible character"),
+        ("\u200b \ufeff", "must have a visible character"),
+        ("a\x00b", r"holds a control character: take '\\x00' out"),
+        ("\x1b[1mface", "holds a control character"),
+        ("h\udce4nde", "is not valid Unicode: take"),
+        (3, "must be text, not 3"),
+        (None, "must be text, not None"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(name, message: str):
+    with pytest.raises(ValueError, match=message):
+        normalize_name(name)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Covering  Face", "covering face"), ("HÄNDE", "ha\u0308nde"), ("01", "1"), ("face\u200b", "face"), ("ß", "SS")],
+)
+def test_names_that_differ_in_form_alone_are_the_same(one: str, other: str):
+    assert fold_name(one) == fold_name(other)
+    with pytest.raises(ValueError, match="are the same class name"):
+        normalize_names([one, "another", other])
+
+
+def test_same_text_twice_is_refused():
+    with pytest.raises(ValueError, match="'nod' and 'nod' are the same class name"):
+        normalize_names(["nod", "nod"])
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("nod", ["nod"]),
+        (" nod,  head up ", ["nod", "head up"]),
+        (f'"{IMIGUE_CLASS_NAMES[13]}" , Folding arms', [IMIGUE_CLASS_NAMES[13], "Folding arms"]),
+        (f'Folding arms,"{IMIGUE_CLASS_NAMES[13]}"', ["Folding arms", IMIGUE_CLASS_NAMES[13]]),
+        (f"{IMIGUE_CLASS_NAMES[13]}; Folding arms", [IMIGUE_CLASS_NAMES[13], "Folding arms"]),
+        (f"{IMIGUE_CLASS_NAMES[13]}\n\nFolding arms\n", [IMIGUE_CLASS_NAMES[13], "Folding arms"]),
+        ('"a; b"\nc, d', ["a; b", "c, d"]),
+        ("a, b,\nc", ["a", "b", "c"]),
+        ('"say ""no""",yes', ['say "no"', "yes"]),
+        ('a 5" one, b', ['a 5" one', "b"]),
+    ],
+)
+def test_typed_lists_are_split(text: str, names: list[str]):
+    assert split_names(text) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "Name 1 in '' is empty"),
+        (" \n ", "Name 1 in '' is empty"),
+        ("a,,b", "Name 2 in 'a,,b' is empty"),
+        ("a, b,", "Name 3 in 'a, b,' is empty"),
+        (",", "Name 1 in ',' is empty"),
+        ('a,""', "Name 2 .* is empty"),
+        ('a,"b, c', "must open and close a whole name, not as in '\"b, c'"),
+        ("nod, bow, Nod", "'nod' and 'Nod' are the same class name"),
+    ],
+)
+def test_faulty_typed_lists_are_refused(text: str, message: str):
+    with pytest.raises(ValueError, match=message):
+        split_names(text)

@@ -1,6 +1,7 @@
 """Clips and subjects of pictures: from metadata files, file names and columns, and what is refused or warned of."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import datasets
@@ -9,7 +10,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value
 
 from mg_vtc.data import load_hub_dataset, load_image_folder, load_image_folders
-from mg_vtc.data.metadata import name_clip
+from mg_vtc.data.metadata import name_clip, read_group_columns
 
 
 def write_pictures(parent: Path, *file_names: str) -> Path:
@@ -149,7 +150,7 @@ def test_column_asked_for_and_missing_is_refused_with_those_there_are(folder: Pa
 
 
 def test_metadata_without_groups_is_passed_over(folder: Path):
-    (folder / "metadata.csv").write_text("weather\nfair\n")
+    (folder / "metadata.csv").write_text("file_name,weather\nnod/a.png,fair\n")
     assert load_image_folder(folder)["train"].column_names == ["image", "label", "file_name"]
 
 
@@ -215,11 +216,20 @@ def test_two_metadata_files_in_one_folder_are_refused(folder: Path):
     ("name", "content", "fault"),
     [
         ("metadata.csv", b"clip\nx\n", "has no column 'file_name', only 'clip'"),
-        ("metadata.csv", b"file_name,clip\n\xff,x\n", "can not be read: UnicodeDecodeError"),
+        ("metadata.csv", b"nod/a.png,x\n", "has no column 'file_name', only 'nod/a.png', 'x'"),
+        ("metadata.csv", b"", "cannot be read: ValueError: it is empty"),
+        ("metadata.csv", b"file_name,clip,Clip\na,b,c\n", "it has the columns 'clip' and 'Clip': keep one"),
+        ("metadata.csv", b"file_name,clip\nnod/a.png,x,y\n", "line 2 has 3 cells, and the first line 2"),
+        ("metadata.csv", "file_name,clip\n".encode("utf-16-le"), "it holds zero bytes"),
+        ("metadata.jsonl", b'{"file_name": "a", "clip": 1, "clip": 2}\n', "has a key twice: 'file_name', 'clip'"),
+        ("metadata.json", b'{"file_name": {"0": "a"}}', "must hold a list of objects"),
+        ("metadata.xlsx", b"PK", r"cannot be read: save it as metadata\.csv"),
+        ("Metadata.csv.gz", b"PK", r"cannot be read: save it as metadata\.csv"),
+        ("metadata.csv", b"file_name,clip\n\xff,x\n", "cannot be read: UnicodeDecodeError.* Save it as UTF-8"),
         ("metadata.csv", b"file_name,clip\n,x\n", "has no file name"),
-        ("metadata.jsonl", b"{\n", "can not be read: JSONDecodeError"),
+        ("metadata.jsonl", b"{\n", "cannot be read: JSONDecodeError"),
         ("metadata.jsonl", b"[1]\n", r"each line must be an object, not \[1\]"),
-        ("metadata.parquet", b"PAR1", "can not be read: ArrowInvalid"),
+        ("metadata.parquet", b"PAR1", "cannot be read: ArrowInvalid"),
     ],
 )
 def test_metadata_that_can_not_be_read_is_refused(folder: Path, name: str, content: bytes, fault: str):
@@ -232,6 +242,77 @@ def test_csv_of_a_spreadsheet_is_read(folder: Path):
     lines = ["file_name,clip", *(f"{row['file_name']}, {row['clip']}" for row in ROWS)]
     (folder / "metadata.csv").write_text("\r\n".join(lines), encoding="utf-8-sig", newline="")
     assert load_image_folder(folder)["train"]["clip"][:] == ["007", "8", "007"]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("name", ["metadata.csv", "Metadata.csv", "METADATA.CSV", "metadata.tsv"])
+def test_tables_are_read_whatever_their_separators_and_capitals(folder: Path, name: str, delimiter: str):
+    lines = ["File name, CLIP ,Weather", *(f"{row['file_name']} ,{row['clip']},{row['weather']}" for row in ROWS)]
+    (folder / name).write_text("\n".join(lines).replace(",", delimiter))
+    assert load_image_folder(folder)["train"]["clip"][:] == ["007", "8", "007"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_tables_of_spreadsheets_are_read_whatever_their_encoding(folder: Path, encoding: str):
+    lines = ["file_name\tsubject", *(f"{row['file_name']}\tJosé {row['subject']}" for row in ROWS)]
+    (folder / "metadata.csv").write_text("\r\n".join(lines), encoding=encoding, newline="")
+    assert load_image_folder(folder)["train"]["subject"][:] == ["José Ann", "José Bo", "José Ann"]
+
+
+def test_json_list_is_read(folder: Path):
+    (folder / "metadata.json").write_text(json.dumps(ROWS))
+    assert load_image_folder(folder)["train"]["clip"][:] == ["007", "8", "007"]
+
+
+def test_metadata_in_class_folders_is_read(tmp_path: Path):
+    write_pictures(tmp_path, "nod/a.png", "wave/a.png")
+    for name in ("nod", "wave"):
+        write_metadata(tmp_path / name / "metadata.csv", [{"file_name": "a.png", "clip": name}])
+    assert load_image_folder(tmp_path)["train"]["clip"][:] == ["nod", "wave"]
+
+
+@pytest.mark.parametrize("change", [str.upper, lambda name: name.replace("/", "\\"), lambda name: f" ./{name} "])
+def test_file_names_of_other_systems_find_their_pictures(folder: Path, change):
+    write_metadata(folder / "metadata.csv", [row | {"file_name": change(row["file_name"])} for row in ROWS])
+    assert load_image_folder(folder)["train"]["clip"][:] == ["007", "8", "007"]
+
+
+def test_absolute_file_names_find_their_pictures(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(folder.parent)
+    write_metadata(folder / "metadata.csv", [row | {"file_name": folder / row["file_name"]} for row in ROWS])
+    assert load_image_folder(folder.name)["train"]["clip"][:] == ["007", "8", "007"]
+
+
+def test_file_names_that_find_no_picture_are_shown_beside_the_pictures(folder: Path):
+    write_metadata(folder / "metadata.csv", [row | {"file_name": f"D:\\{row['file_name']}"} for row in ROWS])
+    with pytest.raises(ValueError, match=r"3 of 3 pictures have no row .*nod/a\.png.* It names 'D:.*nod/a\.png'"):
+        load_image_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl", "metadata.parquet"])
+def test_whole_floats_are_ids(folder: Path, name: str):
+    write_metadata(folder / name, [row | {"clip": float(number)} for number, row in enumerate(ROWS)])
+    assert load_image_folder(folder)["train"]["clip"][:] == ["0", "2", "1"]
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl", "metadata.parquet"])
+def test_column_without_any_value_counts_as_unknown(folder: Path, name: str):
+    write_metadata(folder / name, [row | {"clip": float("nan")} for row in ROWS])
+    with pytest.warns(UserWarning, match=rf"clips count as unknown, as no picture has one in .*'clip' of .*{name}"):
+        assert "clip" not in load_image_folder(folder)["train"].column_names
+
+
+@pytest.mark.parametrize(("group", "column"), [("clip", "Clip ID"), ("clip", "video"), ("subject", "participant_id")])
+def test_columns_that_look_meant_are_named(folder: Path, group: str, column: str):
+    write_metadata(folder / "metadata.csv", [{"file_name": row["file_name"], column: row["clip"]} for row in ROWS])
+    with pytest.warns(UserWarning, match=f"has the column '{column}', .* give --{group}_column_name {column}"):
+        assert group not in load_image_folder(folder)["train"].column_names
+
+
+def test_table_that_names_images_under_another_name_is_warned_of(folder: Path):
+    write_metadata(folder / "metadata (1).csv", ROWS)
+    with pytest.warns(UserWarning, match=r"metadata \(1\)\.csv names image files, but is not read: call it metadata"):
+        load_image_folder(folder)
 
 
 # Columns of data sets
@@ -275,12 +356,56 @@ def test_rows_left_out_need_no_clip(write_split):
     assert rows["file_name"][:] == ["train/0", "train/2"]
 
 
-def test_column_with_an_empty_value_is_passed_over_unless_asked_for(write_split):
-    name = write_split("train", [0, 1], clip=(["x", None], Value("string")), take=(["x", None], Value("string")))
-    with pytest.warns(UserWarning, match="clips count as unknown, as 1 rows have none in 'clip'"):
+@pytest.mark.parametrize(
+    ("values", "feature"),
+    [(["x", None], Value("string")), (["x", " "], Value("string")), ([1, None], Value("float64"))],
+)
+def test_column_with_a_missing_value_is_refused_with_its_row(write_split, values: list, feature: Value):
+    name = write_split("train", [0, 1], clip=(values, feature))
+    with pytest.raises(ValueError, match=r"column 'clip' .* row 1 of the split train: it is missing"):
+        load_hub_dataset(name)
+
+
+@pytest.mark.parametrize("feature", [Value("string"), Value("float64"), Value("null")])
+def test_column_without_any_value_is_passed_over_unless_asked_for(write_split, feature: Value):
+    name = write_split("train", [0, 1], clip=([None, None], feature), take=([None, None], feature))
+    with pytest.warns(UserWarning, match="clips count as unknown, as no row has one in the column 'clip'"):
         assert "clip" not in load_hub_dataset(name)["train"].column_names
-    with pytest.raises(ValueError, match=r"column 'take' .* row 1 of the split train: None"):
+    with pytest.raises(ValueError, match=r"column 'take' .* row 0 of the split train: it is missing, as in 1 other"):
         load_hub_dataset(name, clip_column="take")
+
+
+@pytest.mark.parametrize("feature", [Value("float32"), Value("float64"), Value("decimal128(30, 2)")])
+def test_whole_numbers_of_other_types_become_text(write_split, feature: Value):
+    name = write_split("train", [0, 1], Clip=([7, 8], feature))
+    assert load_hub_dataset(name)["train"]["clip"][:] == ["7", "8"]
+
+
+@pytest.mark.parametrize(
+    ("value", "feature"),
+    [(0.5, Value("float32")), (True, Value("bool")), (date(2026, 1, 2), Value("date32")), (b"x", Value("binary"))],
+)
+def test_values_that_are_no_ids_are_refused(write_split, value: object, feature: Value):
+    name = write_split("train", [0, 1], clip=([value, value], feature))
+    with pytest.raises(ValueError, match=r"column 'clip' .* row 0 of the split train: .* neither text nor a whole"):
+        load_hub_dataset(name)
+
+
+def test_column_of_a_data_set_that_looks_meant_is_named(write_split):
+    name = write_split("train", [0, 1], video_id=([7, 8], Value("int64")))
+    with pytest.warns(UserWarning, match="the split train has the column 'video_id', .* --clip_column_name video_id"):
+        load_hub_dataset(name)
+
+
+def test_column_of_one_split_alone_is_passed_over_with_a_warning(write_split):
+    write_split("train", [0, 1], clip=(["x", "y"], Value("string")))
+    name = write_split("test", [0, 1], clip=(["x", "y"], Value("string")))
+    (Path(name) / "test.parquet").unlink()
+    rows = load_hub_dataset(name)["train"]
+    with pytest.warns(UserWarning, match="clips count as unknown in the column 'clip': the split test has only"):
+        assert not read_group_columns(
+            {"train": rows, "test": rows.remove_columns("clip")}, {"train": [0], "test": [0]}
+        )
 
 
 def test_column_of_some_splits_is_passed_over_unless_asked_for(write_split):
@@ -297,8 +422,12 @@ def test_column_of_some_splits_is_passed_over_unless_asked_for(write_split):
 
 def test_column_of_another_kind_is_passed_over_unless_asked_for(write_split):
     name = write_split(
-        "train", [0, 1], clip=([0.5, 1.5], Value("float32")), take=([[0], [1]], datasets.List(Value("int8")))
+        "train",
+        [0, 1],
+        clip=([[0], [1]], datasets.List(Value("int8"))),
+        take=([[0], [1]], datasets.List(Value("int8"))),
     )
-    assert "clip" not in load_hub_dataset(name)["train"].column_names
+    with pytest.warns(UserWarning, match="clips count as unknown in the column 'clip': in the split train it holds"):
+        assert "clip" not in load_hub_dataset(name)["train"].column_names
     with pytest.raises(ValueError, match="in the split train it holds List"):
         load_hub_dataset(name, clip_column="take")

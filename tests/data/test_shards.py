@@ -82,6 +82,21 @@ def test_ids_in_text_are_those_of_the_labels_file(tmp_path, labels_file):
     assert [row["label"] for row in rows] == [0, 1, 2]
 
 
+def test_whole_floats_are_ids_and_missing_ones_no_labels(tmp_path, labels_file):
+    write_parquet(
+        tmp_path / "train.parquet", [10.0, None, float("nan"), 2.0], Features(NUMBERED | {"label": Value("float64")})
+    )
+    rows = read(load_stream(str(tmp_path), labels_file=labels_file)["train"])
+    assert [name for _, name in rows] == ["Rubbing eyes", "Head up"]
+
+
+def test_declared_names_are_normalised(tmp_path):
+    write_parquet(
+        tmp_path / "train.parquet", [0, 1], Features(NAMED | {"label": ClassLabel(names=[" Head  up", "Nod"])})
+    )
+    assert [name for _, name in read(load_stream(str(tmp_path))["train"])] == ["Head up", "Nod"]
+
+
 def test_names_of_a_class_label_may_be_ids_of_the_labels_file(tmp_path, labels_file):
     features = Features(image=Image(), label=ClassLabel(names=["10", "1", "2"]))
     write_parquet(tmp_path / "train.parquet", [0, 1, 2], features)

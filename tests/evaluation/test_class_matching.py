@@ -67,3 +67,9 @@ def test_same_classes_are_matched_in_silence():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert match_classes(["a", "b"], ["a", "b"])[1].tolist() == [0, 1]
+
+
+def test_classes_are_found_whatever_their_unicode_form():
+    names, model_ids = match_classes(["ha\u0308nde reiben", "bow"], ["Bow", "H\u00e4nde  reiben"])
+    assert names == ["ha\u0308nde reiben", "bow"]
+    assert model_ids.tolist() == [1, 0]

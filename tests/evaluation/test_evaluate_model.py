@@ -7,6 +7,7 @@ import warnings
 
 import datasets
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from conftest import CLASS_NAMES, TINY_RESNET
@@ -15,7 +16,7 @@ from transformers import AutoModel, AutoProcessor
 
 from mg_vtc import evaluate_model, load_demo_dataset, write_evaluation
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
-from mg_vtc.evaluation.evaluate_model import check_report_folder
+from mg_vtc.evaluation.evaluate_model import check_report_folder, load_splits
 
 COLOURED = CLASS_NAMES[:4]  # the classes of `picture_folder`
 
@@ -202,6 +203,15 @@ def test_column_of_the_runs_clips_is_asked_of_other_data_in_vain(run_folder, pic
     assert set(answers.clips) >= {f"{name}/0003" for name in COLOURED}  # told by the names of the files
     with pytest.raises(ValueError, match="has the column 'video'"):
         evaluate_model(str(run_folder), str(pictures), clip_column="video")
+
+
+def test_flat_folder_with_labels_in_metadata_is_read(tmp_path):
+    for name in ("a.png", "b.png"):
+        PIL.Image.new("RGB", (6, 4)).save(tmp_path / name)
+    rows = [{"file_name": "a.png", "gesture": "nod"}, {"file_name": "b.png", "gesture": "bow"}]
+    datasets.Dataset.from_list(rows).to_parquet(tmp_path / "metadata.parquet")
+    labels = load_splits(str(tmp_path), 32, label_column="gesture")["train"].features["label"]
+    assert labels.names == ["bow", "nod"]
 
 
 def test_data_that_are_not_there_are_named(model_folder):

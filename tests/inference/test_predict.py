@@ -218,7 +218,7 @@ def test_settings_out_of_range_are_refused_at_once(folder, picture_folder, setti
 
 
 def test_missing_model_and_input_are_refused_at_once(folder, tmp_path):
-    with pytest.raises(OSError, match="no model"):
+    with pytest.raises(OSError, match="There is no folder"):
         predict(str(tmp_path / "absent"), tmp_path)
     with pytest.raises(FileNotFoundError, match="no file or folder"):
         predict(folder, tmp_path / "absent.png")

@@ -62,6 +62,15 @@ def test_hidden_files_and_descriptions_are_no_sources(tmp_path):
     assert names(tmp_path) == ["x.png"]
 
 
+def test_linked_folders_are_followed_but_not_in_a_circle(tmp_path):
+    touch(tmp_path, "store/a.png", "in/b.png")
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "store")
+    (tmp_path / "in" / "around").symlink_to(tmp_path / "in")
+    assert names(tmp_path / "in") == ["around", "b.png", "linked/a.png"]
+    with pytest.warns(UserWarning, match="neither pictures nor videos .*'around'"):
+        survey(make_inputs(tmp_path / "in"), contiguous_clips=False)
+
+
 def test_what_is_no_picture_by_its_name_is_passed_over_and_told(tmp_path):
     touch(tmp_path, "x.png", "notes.txt", "Makefile")
     with pytest.warns(UserWarning, match=r"2 files are neither.*'Makefile', 'notes.txt'"):

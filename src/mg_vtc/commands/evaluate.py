@@ -28,7 +28,9 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--skip_bad_images", action="store_true", help="leave out files that can not be read")
     parser.add_argument("--labels_file", help='CSV id,name that names the class folders, or "imigue" or "smg"')
     parser.add_argument("--image_column_name", default="image", help="column of the pictures in a Hub data set")
-    parser.add_argument("--label_column_name", default="label", help="column of the classes in a Hub data set")
+    parser.add_argument(
+        "--label_column_name", default="label", help="column of the classes in it, or in a metadata file"
+    )
     parser.add_argument(
         "--clip_column_name", help="column of the clips in it, or in a metadata file; by default that of the run"
     )

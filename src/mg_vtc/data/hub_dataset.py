@@ -5,8 +5,10 @@ from collections.abc import Collection
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dataset
 
+from ..hub.lookup import check_source
+from .cells import read_cell
 from .image_folder import make_features, name_splits
-from .labels import shorten, sort_ids
+from .labels import normalize_name, normalize_names, shorten, sort_ids
 from .metadata import read_group_columns
 
 
@@ -56,12 +58,13 @@ def load_hub_dataset(
 
 def _open(name: str, config_name: str | None, columns: Collection[str]) -> dict[str, Dataset]:
     """Return the rows of each split as they are, with all their columns, of which some are needed."""
+    check_source(name, "dataset")
     try:
         source = load_dataset(name, config_name)
     except (ConnectionError, FileNotFoundError) as error:
         raise FileNotFoundError(
-            f"There is no data set {name!r} on this disk or on a Hub within reach ({error}). "
-            "For a folder of class folders on this disk use --train_dir."
+            f"The data set {name!r} cannot be loaded: {error}. For a folder of class folders on this disk use "
+            "--train_dir."
         ) from error
     found = {split: source[source_split] for split, source_split in name_splits(list(source), name).items()}
     for rows in found.values():
@@ -80,16 +83,31 @@ def _read_row_names(rows: Dataset) -> list[str | None]:
         raise ValueError(f"The labels must be one text or number a row, but they are {feature}.")
     labels = [None if label == -1 else label for label in rows["label"][:]]
     if isinstance(feature, ClassLabel):
-        return [None if label is None else feature.names[label] for label in labels]
-    return [None if label is None else str(label) for label in labels]
+        names = normalize_names(feature.names)
+        return [None if label is None else names[label] for label in labels]
+    return [_read_name(label, f"row {row} of the split {rows.split}") for row, label in enumerate(labels)]
+
+
+def _read_name(label: object, where: str) -> str | None:
+    """Return the class name that a label is, or None where it is missing."""
+    if isinstance(label, bool):
+        return str(label)
+    try:
+        name = label if isinstance(label, str) else read_cell(label)
+        return None if name in (None, "-1") else normalize_name(name)
+    except ValueError as error:
+        raise ValueError(f"The label of {where} cannot be a class name: {error}") from error
 
 
 def _unite_class_names(splits: dict[str, Dataset], row_names: dict[str, list[str | None]]) -> list[str]:
     """Return the declared class names of all splits, or where they declare none, those of the rows in id order."""
     label_features = [rows.features["label"] for rows in splits.values()]
     if all(isinstance(feature, ClassLabel) for feature in label_features):
-        return list(dict.fromkeys(name for feature in label_features for name in feature.names))
-    return sort_ids(list({name for names in row_names.values() for name in names if name is not None}))
+        declared = [normalize_name(name) for feature in label_features for name in feature.names]
+        return normalize_names(dict.fromkeys(declared))
+    return sort_ids(
+        normalize_names(sorted({name for names in row_names.values() for name in names if name is not None}))
+    )
 
 
 def _encode_labels(rows: Dataset, names: list[str | None], features: Features, split: str) -> Dataset:

@@ -12,9 +12,24 @@ from typing import NamedTuple
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
+from ..hub.lookup import hint_at_folder
 from .faults import find_faults
-from .labels import NUM_LISTED, canonical_id, check_class_names, read_labels, shorten, sort_ids
+from .file_tree import FileTree, describe_left_out, find_files, has_image_suffix, is_circular
+from .folder_layout import find_labels_file, find_loose_images, refuse_splits, warn_of_nested_classes
+from .labels import (
+    NUM_LISTED,
+    canonical_id,
+    check_class_names,
+    fold_name,
+    normalize_name,
+    normalize_names,
+    read_labels,
+    shorten,
+    sort_ids,
+)
 from .metadata import find_groups
+from .metadata_files import MetadataTable, is_metadata_file, read_metadata, warn_of_other_tables
+from .metadata_labels import LABEL, find_labels
 
 SPLIT_NAMES = (
     dict.fromkeys(("train", "training"), "train")
@@ -26,28 +41,39 @@ SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # left by file managers; compared i
 
 
 class _Picture(NamedTuple):
-    folder: str  # the class folder
+    folder: str  # the class folder, or what the metadata has for it; empty where there is neither
     file_name: str  # posix path relative to the folder of the split
     path: Path
+
+
+class _Listing(NamedTuple):
+    """The folder of a split."""
+
+    class_folders: list[str]  # in id order
+    pictures: list[_Picture]
+    loose: list[_Picture]  # beside the class folders
+    tree: FileTree
 
 
 def load_image_folder(
     image_dir: str | Path,
     labels_file: str | Path | None = None,
     *,
+    label_column: str = LABEL,
     clip_column: str = "clip",
     subject_column: str = "subject",
     skip_bad_images: bool = False,
 ) -> DatasetDict:
-    """Load a folder of class folders, or a folder of splits that hold class folders.
+    """Load a folder of class folders or of pictures with metadata, or a folder of splits that hold either.
 
     Sub-folders named train or training, val, valid, validation or dev, and test or testing (in any case) are the
     splits "train", "validation" and "test"; where there are none, the whole folder is the split "train".
 
     Args:
-        image_dir: The folder. Files directly in it or directly in the folder of a split are no rows.
+        image_dir: The folder.
         labels_file: The `id,name` CSV, or "imigue" (see `read_labels`); by default `image_dir/labels.csv` where it is.
-        clip_column: As for `load_image_folders`; there may be a metadata file in `image_dir`, too.
+        label_column: As for `load_image_folders`; there may be a metadata file in `image_dir`, too.
+        clip_column: Likewise.
         subject_column: Likewise.
         skip_bad_images: Whether unreadable files are left out with a warning instead of refused.
 
@@ -60,16 +86,21 @@ def load_image_folder(
     split_folders = [folder for folder in folders if folder.lower() in SPLIT_NAMES]
     ignored_folders = [folder for folder in folders if folder not in split_folders]
     if split_folders and ignored_folders:
+        images = [path for name in ignored_folders for path in find_files(image_dir / name).files]
+        num_images = sum(map(has_image_suffix, images))
         warnings.warn(
-            f"{image_dir} holds splits, so its other folders are ignored: {shorten(ignored_folders)}.", stacklevel=2
+            f"{image_dir} holds splits, so its other folders are ignored: {shorten(ignored_folders)}, with "
+            f"{num_images} image files.",
+            stacklevel=2,
         )
+    if split_folders and (loose := find_loose_images(image_dir)):
+        warnings.warn(f"{describe_left_out({'{} image files beside the splits are left out': loose})}.", stacklevel=2)
     split_dirs = {split: image_dir / folder for split, folder in name_splits(split_folders, image_dir).items()}
-    if labels_file is None and (image_dir / "labels.csv").is_file():
-        labels_file = image_dir / "labels.csv"
     return load_image_folders(
         split_dirs or {"train": image_dir},
-        labels_file,
+        find_labels_file(image_dir) if labels_file is None else labels_file,
         metadata_dir=image_dir,
+        label_column=label_column,
         clip_column=clip_column,
         subject_column=subject_column,
         skip_bad_images=skip_bad_images,
@@ -81,55 +112,85 @@ def load_image_folders(
     labels_file: str | Path | None = None,
     *,
     metadata_dir: str | Path | None = None,
+    label_column: str = LABEL,
     clip_column: str = "clip",
     subject_column: str = "subject",
     skip_bad_images: bool = False,
 ) -> DatasetDict:
-    """Load one folder of class folders for each split, with one list of class names for all of them.
+    """Load a folder of pictures for each split, with one list of class names for all of them.
 
-    All files below a class folder are its pictures, save hidden files and those of file managers; `find_faults`
-    finds the unreadable ones. Rows are sorted by class, then by `file_name`, the path from the split's folder on.
+    All files below a class folder, through links, are its pictures, save metadata, hidden files and those of file
+    managers; `find_faults` finds the unreadable ones. Or a metadata file gives each picture its label, wherever it
+    lies (see `find_labels`). A warning counts the other image files. Rows are sorted by class, then by `file_name`,
+    the path from the split's folder on.
 
     Args:
         split_dirs: Split name to folder.
-        labels_file: The `id,name` CSV, or "imigue" (see `read_labels`). Class folders are then ids ("01" is "1"), and
-            its rows are the classes, with or without pictures. By default the first `labels.csv` in a split's folder;
-            where there is none, the class folders' names are the classes.
-        metadata_dir: A folder above those of the splits that may hold a metadata file, as each of them may.
-        clip_column: The column of the metadata files that tells the clips (see `find_groups`).
-        subject_column: The column of the metadata files that tells the subjects.
+        labels_file: The `id,name` CSV, or "imigue" (see `read_labels`). Class folders are then its ids ("01" is "1"),
+            labels in metadata its ids or names, and its rows the classes, with or without pictures. By default the
+            first `labels.csv` where metadata may be; where there is none, folders or labels are the classes.
+        metadata_dir: May hold metadata besides the splits' folders and those around folders such as "train".
+        label_column: The column of the metadata files that tells the labels.
+        clip_column: That which tells the clips (see `find_groups`).
+        subject_column: That which tells the subjects.
         skip_bad_images: Whether unreadable files are left out with a warning instead of refused.
 
     Raises:
         FileNotFoundError: A folder or the labels file does not exist.
-        ValueError: A folder is a file, has no class folders or no readable pictures, a class folder has no row in the
-            labels file, there are fewer than two classes, files are unreadable, or for a reason of `find_groups`.
+        ValueError: A folder is a file, has neither class folders nor labels, or no readable pictures, a class folder
+            has no row in the labels file, there are fewer than two classes, files are unreadable, folders of splits
+            are among the class folders, or for a reason of `find_labels` or `find_groups`.
     """
-    if labels_file is None:
-        found = [Path(split_dir) / "labels.csv" for split_dir in split_dirs.values()]
-        labels_file = next((path for path in found if path.is_file()), None)
-    labels = None if labels_file is None else read_labels(labels_file)
-    class_folders = {split: _find_class_folders(Path(split_dir)) for split, split_dir in split_dirs.items()}
-    pictures = _find_pictures(split_dirs, class_folders, skip_bad_images)
+    roots = {split: Path(split_dir) for split, split_dir in split_dirs.items()}
+    listings = {split: _list_split(root) for split, root in roots.items()}
+    above = [root.parent for root in roots.values() if root.name.lower() in SPLIT_NAMES]
+    beside = [*roots.values(), *([] if metadata_dir is None else [Path(metadata_dir)]), *above]
+    labels = _read_class_names(labels_file, beside)
+    tables = _read_tables(beside, listings, (label_column, clip_column, subject_column))
+    pictures, folders = _choose_pictures(roots, listings, tables, labels, label_column)
+    pictures = _drop_unreadable(pictures, roots, skip_bad_images)
     class_names = _name_classes(
-        folders=sort_ids([folder for folders in class_folders.values() for folder in folders]),
-        filled_ids={canonical_id(picture.folder) for rows in pictures.values() for picture in rows},
+        folders=sort_ids(list(dict.fromkeys(folders))),
+        filled_ids={_class_key(picture.folder) for rows in pictures.values() for picture in rows},
         labels=labels,
     )
     file_names = {picture.path: picture.file_name for rows in pictures.values() for picture in rows}
-    folders = [Path(folder) for folder in (metadata_dir, *split_dirs.values()) if folder is not None]
-    groups = find_groups(file_names, folders, clip_column=clip_column, subject_column=subject_column)
-    features = make_features(list(class_names.values()), groups)
-    label_of = {class_id: label for label, class_id in enumerate(class_names)}
-    return DatasetDict(
-        {split: _make_dataset(rows, label_of, groups, features, split) for split, rows in pictures.items()}
+    groups = find_groups(file_names, tables, clip_column=clip_column, subject_column=subject_column)
+    return _make_splits(pictures, class_names, groups)
+
+
+def _choose_pictures(
+    roots: Mapping[str, Path],
+    listings: Mapping[str, _Listing],
+    tables: list[MetadataTable],
+    labels: dict[str, str] | None,
+    label_column: str,
+) -> tuple[dict[str, list[_Picture]], list[str]]:
+    """Return the pictures of each split that have a class, and the folders or labels that tell the classes."""
+    in_metadata = find_labels(
+        tables,
+        {row.path: row.folder or None for one in listings.values() for row in (*one.pictures, *one.loose)},
+        label_column=label_column,
+        are_folders_named=labels is not None and _are_named(listings, labels),
     )
+    if in_metadata is None:
+        class_folders = {split: _check_class_folders(listing, roots[split]) for split, listing in listings.items()}
+        pictures = {split: listing.pictures for split, listing in listings.items()}
+        for split, root in roots.items():
+            refuse_splits(root, class_folders[split], SPLIT_NAMES)
+            if labels is None:
+                warn_of_nested_classes(root, [row.file_name for row in pictures[split]])
+    else:
+        pictures = {split: _label_by_metadata(listing, in_metadata, labels) for split, listing in listings.items()}
+        class_folders = {split: [row.folder for row in rows] for split, rows in pictures.items()}
+    _warn_of_left_out(listings, pictures, in_metadata)
+    return pictures, [folder for folders in class_folders.values() for folder in folders]
 
 
 def _list_folders(parent: Path) -> list[str]:
     """Return the names of the visible folders in `parent`, sorted as text; raise where it is not a folder."""
     if not parent.exists():
-        raise FileNotFoundError(f"There is no folder {parent}.")
+        raise FileNotFoundError(f"There is no folder {parent}.{hint_at_folder(str(parent))}")
     if not parent.is_dir():
         raise ValueError(f"{parent} is a file: give the folder that holds the class folders.")
     return sorted(child.name for child in parent.iterdir() if child.is_dir() and not child.name.startswith("."))
@@ -146,45 +207,115 @@ def name_splits(names: list[str], source: str | Path) -> dict[str, str]:
     return splits
 
 
-def _find_class_folders(split_dir: Path) -> list[str]:
-    folders = _list_folders(split_dir)
-    if not folders:
+def _list_split(split_dir: Path) -> _Listing:
+    """List a folder, its pictures by class folder in id order and then by file name as text."""
+    folders = [folder for folder in _list_folders(split_dir) if not is_circular(split_dir / folder)]
+    tree = find_files(split_dir)
+    of_folder: dict[str, list[_Picture]] = {folder: [] for folder in sort_ids(folders)}
+    for path in tree.files:
+        folder, *others = path.relative_to(split_dir).parts
+        if others and path.name.lower() not in SYSTEM_FILES and not is_metadata_file(path):
+            of_folder[folder].append(_Picture(folder, "/".join([folder, *others]), path))
+    pictures = [row for rows in of_folder.values() for row in sorted(rows, key=lambda row: row.file_name)]
+    loose = [_Picture("", path.name, path) for path in find_loose_images(split_dir)]
+    return _Listing(list(of_folder), pictures, loose, tree)
+
+
+def _read_class_names(labels_file: str | Path | None, folders: Iterable[Path]) -> dict[str, str] | None:
+    """Read the given labels file or the first that lies in one of the folders, if there is any."""
+    if labels_file is None:
+        labels_file = next((path for folder in folders if (path := find_labels_file(folder))), None)
+    return None if labels_file is None else read_labels(labels_file)
+
+
+def _read_tables(
+    folders: Iterable[Path], listings: Mapping[str, _Listing], columns: tuple[str, ...]
+) -> list[MetadataTable]:
+    """Read the metadata files in some folders and below the splits."""
+    below = [path.parent for listing in listings.values() for path in listing.tree.files if is_metadata_file(path)]
+    tables = [read_metadata(folder, columns) for folder in dict.fromkeys([*folders, *below])]
+    found = [table for table in tables if table is not None]
+    if not found:
+        warn_of_other_tables(path for listing in listings.values() for path in listing.tree.files)
+    return found
+
+
+def _check_class_folders(listing: _Listing, split_dir: Path) -> list[str]:
+    """Return the class folders of a split, of which there must be some, each with a name of its own."""
+    if not listing.class_folders:
         content = "has files but no class folders" if any(split_dir.iterdir()) else "is empty"
         raise ValueError(
-            f"{split_dir} {content}: each class needs a folder with its pictures. "
-            "Pictures without a class are for prediction; keep them elsewhere."
+            f"{split_dir} {content}: each class needs a folder with its pictures, or each picture a row with "
+            "file_name and label in a metadata.csv. Pictures without a class are for prediction; keep them elsewhere."
         )
-    return sort_ids(folders)
+    spelled: dict[str, str] = {}
+    for folder in listing.class_folders:
+        other = spelled.setdefault(normalize_name(folder), folder)
+        if other != folder:
+            raise ValueError(f"The class folders {other!r} and {folder!r} of {split_dir} have one name: join them.")
+    return listing.class_folders
 
 
-def _list_pictures(split_dir: Path, folder: str) -> list[_Picture]:
-    """Return the pictures below a class folder, sorted by file name as text."""
-    pictures = []
-    for path in (split_dir / folder).rglob("*"):
-        parts = path.relative_to(split_dir).parts
-        if (
-            not path.is_dir()  # so that a broken link is found unreadable, not passed over
-            and not any(part.startswith(".") for part in parts)
-            and path.name.lower() not in SYSTEM_FILES
-        ):
-            pictures.append(_Picture(folder, "/".join(parts), path))
-    return sorted(pictures, key=lambda picture: picture.file_name)
+def _label_by_metadata(
+    listing: _Listing, in_metadata: Mapping[Path, str | None], labels: dict[str, str] | None
+) -> list[_Picture]:
+    """Return the pictures that have a label in the metadata, sorted by it and then by file name."""
+    ids = {fold_name(name): class_id for class_id, name in (labels or {}).items()}
+    known = {_class_key(class_id) for class_id in labels or {}}
+    of_label: dict[str, list[_Picture]] = {}
+    for row in sorted((*listing.pictures, *listing.loose), key=lambda row: row.file_name):
+        if (label := in_metadata.get(row.path)) is not None:
+            name = normalize_name(label)
+            name = name if _class_key(name) in known else ids.get(fold_name(name), name)
+            of_label.setdefault(name, []).append(row._replace(folder=name))
+    return [row for name in sort_ids(list(of_label)) for row in of_label[name]]
 
 
-def _find_pictures(
-    split_dirs: Mapping[str, str | Path], class_folders: Mapping[str, list[str]], skip_bad_images: bool
-) -> dict[str, list[_Picture]]:
-    """Return the readable pictures of each split, of which there must be some, sorted by class and file name."""
-    pictures = {
-        split: [picture for folder in folders for picture in _list_pictures(Path(split_dirs[split]), folder)]
-        for split, folders in class_folders.items()
+def _are_named(listings: Mapping[str, _Listing], labels: dict[str, str]) -> bool:
+    known = {_class_key(class_id) for class_id in labels}
+    return all(_class_key(folder) in known for one in listings.values() for folder in one.class_folders)
+
+
+def _warn_of_left_out(
+    listings: Mapping[str, _Listing],
+    pictures: Mapping[str, list[_Picture]],
+    in_metadata: Mapping[Path, str | None] | None,
+) -> None:
+    """Warn, in a line, of the image files that are no rows."""
+    taken = {row.path for rows in pictures.values() for row in rows}
+    beside: list[Path] = []
+    unlabelled: list[Path] = []
+    unlisted: list[Path] = []
+    for row in (row for listing in listings.values() for row in (*listing.pictures, *listing.loose)):
+        if row.path not in taken:
+            part = beside if in_metadata is None else unlabelled if row.path in in_metadata else unlisted
+            part.append(row.path)
+    reasons = {
+        "{} beside the class folders": beside,
+        "{} without a label in the metadata": unlabelled,
+        "{} without a row in the metadata": unlisted,
+        "{} hidden": [path for listing in listings.values() for path in listing.tree.hidden_images],
+        "{} linked to a folder around it": [path for one in listings.values() for path in one.tree.circular_links],
     }
+    if line := describe_left_out(reasons):
+        warnings.warn(f"Image files and folders that are left out: {line}.", stacklevel=3)
+
+
+def _class_key(folder: str) -> int | str:
+    """Return what a class folder and a row of the labels file are compared by."""
+    return canonical_id(normalize_name(folder))
+
+
+def _drop_unreadable(
+    pictures: Mapping[str, list[_Picture]], roots: Mapping[str, Path], skip_bad_images: bool
+) -> dict[str, list[_Picture]]:
+    """Return the readable pictures of each split, of which there must be some."""
     bad_paths = _find_bad_images([picture.path for split in pictures.values() for picture in split], skip_bad_images)
-    pictures = {split: [row for row in rows if row.path not in bad_paths] for split, rows in pictures.items()}
-    for split, rows in pictures.items():
+    readable = {split: [row for row in rows if row.path not in bad_paths] for split, rows in pictures.items()}
+    for split, rows in readable.items():
         if not rows:
-            raise ValueError(f"The class folders of {split_dirs[split]} hold no readable pictures.")
-    return pictures
+            raise ValueError(f"The class folders of {roots[split]} hold no readable pictures.")
+    return readable
 
 
 def _find_bad_images(paths: list[Path], skip_bad_images: bool) -> set[Path]:
@@ -212,12 +343,14 @@ def _name_classes(
         labels: Class id to class name, or None if the folders' names are the class names.
     """
     if labels is None:
-        names = {canonical_id(folder): folder for folder in folders}
+        names = {_class_key(folder): normalize_name(folder) for folder in folders}
         if empty := [name for class_id, name in names.items() if class_id not in filled_ids]:
             warnings.warn(f"Class folders without a picture are left out: {shorten(empty)}.", stacklevel=3)
-        return {class_id: name for class_id, name in names.items() if class_id in filled_ids}
-    names = {canonical_id(class_id): name for class_id, name in labels.items()}
-    if unknown := [folder for folder in folders if canonical_id(folder) not in names]:
+        filled = {class_id: name for class_id, name in names.items() if class_id in filled_ids}
+        normalize_names(filled.values())  # refuses those that differ in case alone
+        return filled
+    names = {_class_key(class_id): name for class_id, name in labels.items()}
+    if unknown := [folder for folder in folders if _class_key(folder) not in names]:
         raise ValueError(
             f"Class folders without a row in the labels file: {shorten(unknown)}; the file's ids: {shorten(labels)}."
         )
@@ -233,6 +366,18 @@ def make_features(class_names: list[str], groups: Iterable[str]) -> Features:
     return Features(image=Image(), label=ClassLabel(names=class_names), **texts)
 
 
+def _make_splits(
+    pictures: Mapping[str, list[_Picture]],
+    class_names: Mapping[int | str, str],
+    groups: Mapping[str, Mapping[Path, str]],
+) -> DatasetDict:
+    features = make_features(list(class_names.values()), groups)
+    label_of = {class_id: label for label, class_id in enumerate(class_names)}
+    return DatasetDict(
+        {split: _make_dataset(rows, label_of, groups, features, split) for split, rows in pictures.items()}
+    )
+
+
 def _make_dataset(
     pictures: list[_Picture],
     label_of: dict[int | str, int],
@@ -242,7 +387,7 @@ def _make_dataset(
 ) -> Dataset:
     columns = {
         "image": [str(picture.path.absolute()) for picture in pictures],
-        "label": [label_of[canonical_id(picture.folder)] for picture in pictures],
+        "label": [label_of[_class_key(picture.folder)] for picture in pictures],
         "file_name": [picture.file_name for picture in pictures],
     } | {group: [keys[picture.path] for picture in pictures] for group, keys in groups.items()}
     return Dataset.from_dict(columns, features=features, split=split)

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+import unicodedata
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -73,9 +75,80 @@ def canonical_id(class_id: str) -> int | str:
     return int(class_id) if class_id.isascii() and class_id.isdigit() else class_id
 
 
+def normalize_name(name: object) -> str:
+    """Return the one spelling of a class name: Unicode form C, with single spaces between its words.
+
+    This is the rule for class names wherever they come from: folders, files, data sets, flags, the page, the endpoint.
+    Case stays as it is written. `fold_name` says which names are the same.
+
+    Raises:
+        ValueError: It is not text, has no visible character, or holds a control character or half of a surrogate pair.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"A class name must be text, not {name!r}.")
+    text = " ".join(unicodedata.normalize("NFC", name).split())
+    kinds = {character: unicodedata.category(character) for character in text}
+    if all(kind in ("Cf", "Zs") for kind in kinds.values()):
+        raise ValueError(f"A class name must have a visible character, not {name!r}.")
+    if faulty := [character for character, kind in kinds.items() if kind in ("Cc", "Cs")]:
+        what = "is not valid Unicode" if kinds[faulty[0]] == "Cs" else "holds a control character"
+        raise ValueError(f"The class name {name!r} {what}: take {faulty[0]!r} out.")
+    return text
+
+
 def fold_name(name: str) -> str:
-    """Return what is compared of a class name: without regard to case and runs of white space, "01" as "1"."""
-    return str(canonical_id(" ".join(name.split()).casefold()))
+    """Return what is compared of a class name: regardless of case, white space, Unicode form and invisible characters.
+
+    "01" is compared as "1".
+    """
+    visible = "".join(character for character in normalize_name(name) if unicodedata.category(character) != "Cf")
+    return str(canonical_id(" ".join(unicodedata.normalize("NFC", visible.casefold()).split())))
+
+
+def normalize_names(names: Iterable[object]) -> list[str]:
+    """Normalize each of several class names, which must differ in more than case, white space or Unicode form.
+
+    Raises:
+        ValueError: Two names are the same (see `fold_name`), or for a reason of `normalize_name`.
+    """
+    given: dict[str, str] = {}
+    for name in names:
+        text = normalize_name(name)
+        key = fold_name(text)
+        if key in given:
+            raise ValueError(f"{given[key]!r} and {text!r} are the same class name: rename one or leave it out.")
+        given[key] = text
+    return list(given.values())
+
+
+def split_names(text: str) -> list[str]:
+    """Split a list of class names as a user types it, and normalize each.
+
+    Commas separate the names; a name that holds a comma stands in double quotes, as in CSV. Names separated by
+    semicolons or lines may hold commas without quotes, unless a line ends with a comma.
+
+    Raises:
+        ValueError: A name is empty, a double quote is not closed, or for a reason of `normalize_names`.
+    """
+    text = text.strip()
+    unquoted = re.sub(r'"(?:[^"]|"")*"', "", text)
+    commas_separate = not re.search(r"[;\n]", unquoted) or re.search(r",\s*\n", unquoted)
+    marks = ",;" if commas_separate else ";"
+    item = re.compile(
+        rf'(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<bare>(?!")[^{marks}\n]*?))(?P<end>\s*[{marks}]\s*|\s*\n\s*|\Z)'
+    )
+    names: list[str] = []
+    place, is_last = 0, False
+    while not is_last:
+        match = item.match(text, place)
+        if match is None:
+            raise ValueError(f"A double quote must open and close a whole name, not as in {text[place:]!r}.")
+        name = match["bare"] if match["quoted"] is None else match["quoted"].replace('""', '"')
+        if not name.strip():
+            raise ValueError(f"Name {len(names) + 1} in {text!r} is empty: write a name, or take the separator out.")
+        names.append(name)
+        place, is_last = match.end(), not match["end"]
+    return normalize_names(names)
 
 
 def sort_ids(class_ids: list[str]) -> list[str]:
@@ -101,7 +174,7 @@ def read_labels(path: str | Path) -> dict[str, str]:
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is not UTF-8, has another header or no rows, or an id or a name is empty or given twice
-            ("1" and "01" are one id; names are compared without regard to case, as uncased text models read them).
+            ("1" and "01" are one id; `fold_name` says which names are one, as uncased text models read them).
     """
     if str(path) == "imigue":
         return {str(number): name for number, name in enumerate(IMIGUE_CLASS_NAMES, start=1)}
@@ -123,7 +196,7 @@ def _parse_labels(text: str, path: Path) -> dict[str, str]:
     """Return id to name in the order of the CSV `text`; `path` is for the messages of a ValueError."""
     reader = csv.reader(io.StringIO(text), skipinitialspace=True)
     header = [cell.strip() for cell in next(reader, [])]
-    if header != ["id", "name"]:
+    if [cell.lower() for cell in header] != ["id", "name"]:
         seen = repr(",".join(header)) if header else "nothing"
         raise ValueError(f"The first line of the labels file {path} must be 'id,name', but it holds {seen}.")
     labels: dict[str, str] = {}
@@ -140,13 +213,17 @@ def _parse_labels(text: str, path: Path) -> dict[str, str]:
             raise ValueError(
                 f"{where} has an empty {'name' if class_id else 'id'}: each class needs an id and a name."
             )
+        try:
+            class_id, name = normalize_name(class_id), normalize_name(name)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
         if canonical_id(class_id) in seen_ids:
             raise ValueError(f"{where} gives the id {class_id!r} again: each class has one row.")
-        if name.casefold() in seen_names:
+        if fold_name(name) in seen_names:
             raise ValueError(f"{where} gives the name {name!r} again: classes with one name cannot be told apart.")
         labels[class_id] = name
         seen_ids.add(canonical_id(class_id))
-        seen_names.add(name.casefold())
+        seen_names.add(fold_name(name))
     if not labels:
         raise ValueError(f"The labels file {path} has a header but no rows: write a row 'id,name' for each class.")
     return labels

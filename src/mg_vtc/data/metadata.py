@@ -1,86 +1,98 @@
 """Which clip and which subject a picture is of: from metadata files, the names of files, or columns of a data set."""
 
-import csv
-import json
 import re
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
 
 import datasets
-import pyarrow as pa
-import pyarrow.parquet
 
+from .cells import read_cell
 from .labels import canonical_id, shorten
+from .metadata_files import METADATA_FILES, MetadataTable, locate_rows
 
 GROUPS = ("clip", "subject")
-METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # as the imagefolder of `datasets` has them
 FRAME_NAME = re.compile(
     r"(?P<clip>.+)\.(?P<frame>[0-9]+)\.[^.]+"
 )  # as in iMiGUE: "0000.3.jpg" is frame 3 of clip "0000"
+# Columns that are likely to tell a group, in small letters and without marks between words.
+LIKELY_COLUMNS = {
+    "clip": ("clipid", "clipname", "clips", "video", "videoid", "videoname", "sequence", "sequenceid", "segmentid"),
+    "subject": (
+        *("subjectid", "subjectname", "subjects", "person", "personid", "participant", "participantid"),
+        *("actor", "actorid", "speaker", "speakerid", "user", "userid"),
+    ),
+}
 
 
 class GroupColumnError(ValueError):
     """A column that was asked for by name is missing, or holds neither text nor whole numbers."""
 
 
-class _Metadata(NamedTuple):
-    path: Path
-    column_names: list[str]
-    rows: list[dict[str, Any]]
-
-
 def find_groups(
     file_names: Mapping[Path, str],
-    folders: Iterable[Path],
+    tables: Sequence[MetadataTable],
     *,
     clip_column: str = "clip",
     subject_column: str = "subject",
 ) -> dict[str, dict[Path, str]]:
     """Find the clip and the subject of pictures in folders.
 
-    Metadata files are those of the imagefolder of `datasets`: `metadata.csv`, `metadata.jsonl` or `metadata.parquet`
-    with the column `file_name`, a posix path from the file's own folder on. What it tells of a picture is the key as
-    it stands. Where no metadata file tells the clips, names `<clip>.<frame>.<extension>` do, if all are so (see
-    `name_clip`).
+    Metadata files tell them (see `read_metadata`) in columns of text or whole numbers. Where none tells the clips,
+    names `<clip>.<frame>.<extension>` do, if all are so (see `name_clip`).
 
     Args:
         file_names: The path of each picture of all splits to its name there, which begins with the class folder.
-        folders: Where a metadata file may be.
-        clip_column: Its column with the clips.
-        subject_column: Its column with the subjects.
+        tables: Metadata files, which were asked for `clip_column` and `subject_column`.
+        clip_column: Their column with the clips.
+        subject_column: Their column with the subjects.
 
     Returns:
         "clip" and "subject", whichever are known, to the key of each picture.
 
     Raises:
         GroupColumnError: A column of another name than the default is missing.
-        ValueError: A metadata file can not be read, has no `file_name`, lacks a picture, has one twice or an empty
-            value; or a folder has two such files.
+        ValueError: A metadata file lacks a picture, has one twice, or a value that is missing, or is neither text nor
+            a whole number.
     """
-    folders = list(dict.fromkeys(folders))
-    columns = dict(zip(GROUPS, (clip_column, subject_column), strict=True))
-    tables = [_read(path, columns.values()) for folder in folders for path in _list_metadata(folder)]
     groups = {}
-    for group, column in columns.items():
-        if holders := [table for table in tables if column in table.column_names]:
-            groups[group] = _collect(holders, column, list(file_names))
+    for group, column in zip(GROUPS, (clip_column, subject_column), strict=True):
+        if holders := [table for table in tables if column in table.known]:
+            keys, missing = _collect(holders, column, list(file_names))
+            if not missing:
+                groups[group] = keys
+            elif keys or column != group:
+                raise ValueError(_say_needed(column, missing[0], _say_missing(len(missing))))
+            else:
+                warnings.warn(
+                    f"{group}s count as unknown, as no picture has one in the column {column!r} of {_list(holders)}.",
+                    stacklevel=4,
+                )
         elif column != group:
             found = [f"{table.path} has {shorten(table.column_names)}" for table in tables]
-            listed = "; ".join(found) or f"no {', '.join(METADATA_FILES)} in {', '.join(map(str, folders))}"
+            listed = "; ".join(found) or f"no {', '.join(METADATA_FILES)} is in the folders of the pictures"
             raise GroupColumnError(f"No metadata file has the column {column!r} that {group}s are asked of: {listed}.")
+        else:
+            for table in tables:
+                _warn_of_likely_columns(group, table.column_names, str(table.path))
+    if "clip" not in groups and (clips := _find_clips_in_names(file_names)):
+        groups["clip"] = clips
+    return groups
+
+
+def _find_clips_in_names(file_names: Mapping[Path, str]) -> dict[Path, str]:
+    """Return the clip of each picture, or nothing where some names do not tell it."""
     clips = {path: name_clip(name) for path, name in file_names.items()}
     others = [str(path) for path, clip in clips.items() if clip is None]
-    if "clip" not in groups and not others:
-        groups["clip"] = {path: clip for path, clip in clips.items() if clip is not None}
-    elif "clip" not in groups and len(others) < len(clips) / 2:
+    if not others:
+        return {path: clip for path, clip in clips.items() if clip is not None}
+    if len(others) < len(clips) / 2:
         warnings.warn(
             f"Clips count as unknown, as {len(others)} of {len(clips)} pictures are not named "
             f"<clip>.<frame>.<extension>: {shorten(others)}. Rename them, or tell the clips in a metadata.csv.",
-            stacklevel=4,
+            stacklevel=5,
         )
-    return groups
+    return {}
 
 
 def name_clip(file_name: str) -> str | None:
@@ -93,8 +105,8 @@ def name_clip(file_name: str) -> str | None:
     match = FRAME_NAME.fullmatch(path.name)
     if match is None:
         return None
-    class_folder, *between = path.parts[:-1]
-    return "/".join([str(canonical_id(class_folder)), *between, match["clip"]])
+    folders = path.parts[:-1]
+    return "/".join([*(str(canonical_id(folder)) for folder in folders[:1]), *folders[1:], match["clip"]])
 
 
 def read_group_columns(
@@ -106,49 +118,68 @@ def read_group_columns(
 ) -> dict[str, dict[str, list[str | None]]]:
     """Read the clips and subjects of a data set that has columns for them.
 
-    A column of the default name is passed over where a split lacks it or it holds neither text nor whole numbers and,
-    with a warning, where a value is empty.
+    A column of the default name is passed over, with a warning, where another split lacks it, where it holds lists,
+    images or the like, and where no row has a value.
 
     Args:
         splits: Split name to rows.
         labelled: Split name to the numbers of the rows to read.
-        clip_column: The column with the clips.
-        subject_column: The column with the subjects.
+        clip_column: The column with the clips, which is found without regard to case.
+        subject_column: The column with the subjects, likewise.
 
     Returns:
         "clip" and "subject", whichever are known, to split name to the key of each row, None of those not read.
 
     Raises:
         GroupColumnError: A column of another name than the default is missing or neither text nor whole numbers.
-        ValueError: A value in it is empty.
+        ValueError: A value in it is missing, or is neither text nor a whole number.
     """
-    groups = {}
-    for group, column in zip(GROUPS, (clip_column, subject_column), strict=True):
-        faults = [fault for split, rows in splits.items() if (fault := _find_column_fault(rows, split, column))]
-        if faults and column != group:
-            raise GroupColumnError(f"There are no {group}s to read in the column {column!r}: {faults[0]}.")
-        if not faults:
-            values = {split: rows[column][:] for split, rows in splits.items()}
-            if column == group and (empty := _count_empty(values, labelled)):
-                warnings.warn(f"{group}s count as unknown, as {empty} rows have none in {column!r}.", stacklevel=4)
-            else:
-                groups[group] = {split: _read_keys(values[split], labelled[split], column, split) for split in splits}
-    return groups
+    wanted = dict(zip(GROUPS, (clip_column, subject_column), strict=True))
+    found = {group: _read_group_column(splits, labelled, group, column) for group, column in wanted.items()}
+    return {group: keys for group, keys in found.items() if keys is not None}
 
 
-def _find_column_fault(rows: datasets.Dataset, split: str, column: str) -> str | None:
-    feature = rows.features.get(column)
-    if feature is None:
+def _read_group_column(
+    splits: Mapping[str, datasets.Dataset], labelled: Mapping[str, Collection[int]], group: str, column: str
+) -> dict[str, list[str | None]] | None:
+    """Return the key of each row by split, or None where they are not known."""
+    names = {split: _find_column(rows.column_names, column, split) for split, rows in splits.items()}
+    faults = [fault for split, rows in splits.items() if (fault := _find_column_fault(rows, split, names[split]))]
+    if faults and column != group:
+        raise GroupColumnError(f"There are no {group}s to read in the column {column!r}: {faults[0]}.")
+    if not any(names.values()):
+        for split, rows in splits.items():
+            _warn_of_likely_columns(group, rows.column_names, f"the split {split}")
+        return None
+    if faults:
+        warnings.warn(f"{group}s count as unknown in the column {column!r}: {faults[0]}.", stacklevel=5)
+        return None
+    keys = {split: _read_keys(rows[names[split]][:], labelled[split], column, split) for split, rows in splits.items()}
+    empty = [f"row {row} of the split {split}" for split in keys for row in labelled[split] if not keys[split][row]]
+    if not empty:
+        return keys
+    if column != group or len(empty) < sum(map(len, labelled.values())):
+        raise ValueError(_say_needed(column, empty[0], _say_missing(len(empty))))
+    warnings.warn(f"{group}s count as unknown, as no row has one in the column {column!r}.", stacklevel=5)
+    return None
+
+
+def _find_column(names: Sequence[str], wanted: str, split: str) -> str | None:
+    alike = [name for name in names if name.strip().casefold() == wanted.strip().casefold()]
+    if wanted in alike:
+        alike = [wanted]
+    if len(alike) > 1:
+        raise ValueError(f"The split {split} has the columns {' and '.join(map(repr, alike))}: keep one.")
+    return alike[0] if alike else None
+
+
+def _find_column_fault(rows: datasets.Dataset, split: str, column: str | None) -> str | None:
+    if column is None:
         return f"the split {split} has only the columns {shorten(rows.column_names)}"
-    if isinstance(feature, datasets.ClassLabel) or re.fullmatch(
-        r"u?int\d+|(large_)?string", getattr(feature, "dtype", "")
-    ):
+    feature = rows.features[column]
+    if isinstance(feature, datasets.ClassLabel | datasets.Value):
         return None
     return f"in the split {split} it holds {feature}, not text or whole numbers"
-
-
-def _count_empty(values: Mapping[str, Sequence[object]], labelled: Mapping[str, Collection[int]]) -> int:
-    return sum(values[split][row] in (None, "") for split, rows in labelled.items() for row in rows)
 
 
 def _read_keys(values: Sequence[object], labelled: Collection[int], column: str, split: str) -> list[str | None]:
@@ -158,67 +189,59 @@ def _read_keys(values: Sequence[object], labelled: Collection[int], column: str,
     return keys
 
 
-def _list_metadata(folder: Path) -> list[Path]:
-    found = [folder / name for name in METADATA_FILES if (folder / name).is_file()]
-    if len(found) > 1:
-        raise ValueError(f"{folder} has {' and '.join(path.name for path in found)}: keep one, so that it is clear.")
-    return found
+def _warn_of_likely_columns(group: str, names: Iterable[str], source: str) -> None:
+    likely = [name for name in names if re.sub(r"[\W_]", "", name.casefold()) in LIKELY_COLUMNS[group]]
+    if likely:
+        warnings.warn(
+            f"{source} has the column {likely[0]!r}, which looks like {group}s but is not read: give "
+            f"--{group}_column_name {likely[0]}.",
+            stacklevel=5,
+        )
 
 
-def _read(path: Path, columns: Iterable[str]) -> _Metadata:
-    try:
-        column_names, rows = _read_rows(path, columns)
-    except (ValueError, csv.Error, pa.ArrowException) as error:
-        raise ValueError(f"The metadata file {path} can not be read: {type(error).__name__}: {error}") from error
-    if "file_name" not in column_names and not set(columns).isdisjoint(column_names):
-        raise ValueError(f"The metadata file {path} has no column 'file_name', only {shorten(column_names)}.")
-    return _Metadata(path, column_names, rows)
-
-
-def _read_rows(path: Path, columns: Iterable[str]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the names of all columns and the rows, of Parquet without other columns, which may hold pictures."""
-    if path.suffix == ".parquet":
-        names = pyarrow.parquet.read_schema(path).names
-        wanted = [name for name in dict.fromkeys(("file_name", *columns)) if name in names]
-        return names, pyarrow.parquet.read_table(path, columns=wanted).to_pylist()
-    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark first
-        if path.suffix == ".csv":
-            reader = csv.DictReader(file, skipinitialspace=True)
-            return list(reader.fieldnames or []), list(reader)
-        rows = [json.loads(line) for line in file if line.strip()]
-    if other := [row for row in rows if not isinstance(row, dict)]:
-        raise ValueError(f"each line must be an object, not {other[0]!r}")
-    return list(dict.fromkeys(name for row in rows for name in row)), rows
-
-
-def _collect(tables: list[_Metadata], column: str, pictures: Collection[Path]) -> dict[Path, str]:
-    """Return the key that the tables give to each picture in a column that they all have."""
-    keys: dict[Path, str] = {}
-    for table in tables:
-        for row in table.rows:
-            file_name = row.get("file_name")
-            if not isinstance(file_name, str) or not file_name:
-                raise ValueError(f"A row of {table.path} has no file name: {row}.")
-            path = table.path.parent / file_name
-            if path in keys:
-                raise ValueError(f"{file_name!r} in {table.path} has a row before: each picture has one.")
-            keys[path] = _read_key(row.get(column), column, f"{file_name!r} in {table.path}")
+def _collect(
+    tables: list[MetadataTable], column: str, pictures: Collection[Path]
+) -> tuple[dict[Path, str], list[str]]:
+    """Return the key that the tables give to each picture in a column that they all have, and the rows without one."""
+    keys: dict[Path, str | None] = {}
+    known, others, empty = set(pictures), [], []
+    for row in (row for table in tables for row in locate_rows(table, pictures)):
+        if row.image not in known:
+            others.append(row)
+            continue
+        if row.image in keys:
+            raise ValueError(f"{row.where} has a row before: each picture has one.")
+        keys[row.image] = _read_key(row.values[column], column, row.where)
+        if keys[row.image] is None:
+            empty.append(row.where)
     if missing := [str(path) for path in pictures if path not in keys]:
-        files = " and ".join(str(table.path) for table in tables)
+        strange = f" It names {shorten(row.file_name for row in others)}, which are none of them." if others else ""
         raise ValueError(
-            f"{len(missing)} of {len(pictures)} pictures have no row in {files}, which tells the column {column!r}: "
-            f"{shorten(missing)}. Add them, or take the column out."
+            f"{len(missing)} of {len(pictures)} pictures have no row in {_list(tables)}, which tells the column "
+            f"{column!r}: {shorten(missing)}.{strange} Add them, or take the column out."
         )
-    known = set(pictures)
-    if gone := [str(path) for path in keys if path not in known and not path.exists()]:
+    if gone := [str(row.image) for row in others if not row.image.exists()]:
         warnings.warn(f"Metadata names {len(gone)} files that do not exist: {shorten(gone)}.", stacklevel=5)
-    return {path: keys[path] for path in pictures}
+    return {path: key for path in pictures if (key := keys[path]) is not None}, empty
 
 
-def _read_key(value: object, column: str, where: str) -> str:
-    key = str(value).strip() if isinstance(value, str | int) else ""
-    if not key:
-        raise ValueError(
-            f"The column {column!r} must tell a text or a whole number of each picture; {where}: {value!r}."
-        )
-    return key
+def _read_key(value: object, column: str, where: str) -> str | None:
+    try:
+        return read_cell(value)
+    except ValueError as error:
+        raise ValueError(_say_needed(column, where, f"{error}")) from error
+
+
+def _say_missing(num_missing: int) -> str:
+    return "it is missing" if num_missing == 1 else f"it is missing, as in {num_missing - 1} other rows"
+
+
+def _say_needed(column: str, where: str, fault: str) -> str:
+    return (
+        f"The column {column!r} must tell a text or a whole number of each picture; {where}: {fault}. Correct it, or "
+        "give the column another name."
+    )
+
+
+def _list(tables: Iterable[MetadataTable]) -> str:
+    return " and ".join(str(table.path) for table in tables)

@@ -1,7 +1,6 @@
 """What is found in a release of a data set: parts that are prepared as a whole, and what is wrong or left out."""
 
 import hashlib
-import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .crops import Box
+from .file_tree import find_files
 from .frames import Frame, choose_frames, extract_frames
 from .image_folder import SPLIT_NAMES
 from .labels import canonical_id, read_labels, shorten
@@ -253,12 +253,8 @@ class Release:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Return all files below a folder but hidden ones, sorted by path."""
-    files = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files += [Path(parent, name) for name in names if not name.startswith(".")]
-    return sorted(files)
+    """Return all files below a folder, through links, but hidden ones, sorted by path."""
+    return sorted(find_files(folder).files)
 
 
 def find_split(path: Path, source: Path) -> str | None:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from datasets import ClassLabel, Features, Image, IterableDataset, Value, load_dataset
 
+from ..hub.lookup import check_source
+from .cells import read_cell
 from .image_folder import name_splits
-from .labels import NUM_LISTED, canonical_id, check_class_names, read_labels
+from .labels import NUM_LISTED, canonical_id, check_class_names, normalize_name, normalize_names, read_labels
 
 WEBDATASET_IMAGES = ("jpg", "jpeg", "png", "webp")  # columns of a tar archive, which has one an extension
 WEBDATASET_LABELS = ("cls", "json")
@@ -48,12 +50,11 @@ def load_stream(
     """
     if Path(name).is_dir() and not any(path.suffix in (".parquet", ".tar") for path in Path(name).rglob("*")):
         raise ValueError(f"The folder {name} holds no shards: it needs *.parquet or *.tar files.")
+    check_source(name, "dataset")
     try:
         source = load_dataset(name, config_name, streaming=True)
     except (ConnectionError, FileNotFoundError) as error:
-        raise FileNotFoundError(
-            f"There is no data set {name!r} on this disk or on a Hub within reach ({error})."
-        ) from error
+        raise FileNotFoundError(f"The data set {name!r} cannot be loaded: {error}") from error
     labels = None if labels_file is None else read_labels(labels_file)
     splits = {split: source[found] for split, found in name_splits(list(source), name).items()}
     return {
@@ -90,7 +91,8 @@ def _encode(
             f"The labels in {label_column!r} are {feature.dtype} without class names, and a stream can not be read "
             "through to find its classes: give labels_file, a CSV with the header 'id,name', 'imigue' or 'smg'."
         )
-    names = feature.names if labels is None else list(labels.values())
+    source_names = normalize_names(feature.names) if isinstance(feature, ClassLabel) else []
+    names = source_names if labels is None else list(labels.values())
     check_class_names(names)
     label_of: dict[int | str, int] = (
         {label: label for label in range(len(names))}
@@ -100,7 +102,7 @@ def _encode(
     encode_rows = functools.partial(
         _encode_rows,
         label_of=label_of,
-        source_names=feature.names if isinstance(feature, ClassLabel) and labels is not None else None,
+        source_names=source_names if source_names and labels is not None else None,
         in_json=in_json,
     )
     undecoded = Image(decode=False)
@@ -134,9 +136,10 @@ def _encode_rows(
     for image, value in zip(images, labels, strict=True):
         if in_json and value is not None:
             value = value["label"]
-        if value is None or value == -1:
+        text = read_cell(value)
+        if text in (None, "-1"):
             continue
-        class_id = canonical_id(str(value) if source_names is None else source_names[value])
+        class_id = canonical_id(normalize_name(text) if source_names is None else source_names[value])
         if class_id not in label_of:
             known = ", ".join(map(str, list(label_of)[:NUM_LISTED]))
             raise ValueError(

@@ -14,7 +14,9 @@ from datasets import Dataset, DatasetDict
 from transformers import BaseImageProcessor
 
 from ..data import load_demo_dataset, load_hub_dataset, load_image_folder
-from ..data.metadata import METADATA_FILES, GroupColumnError
+from ..data.file_tree import find_files
+from ..data.metadata import GroupColumnError
+from ..data.metadata_files import is_metadata_file
 from ..data.pixels import to_rgb
 from ..inference.export import check_destination, open_model, write_when_right
 from ..modeling_mg_vtc import MgVtcForImageClassification
@@ -111,7 +113,7 @@ def load_splits(
         labels_file: Names of the class folders, as for `load_image_folder`.
         skip_bad_images: Whether unreadable files of a folder are left out with a warning instead of refused.
         image_column: Column of the pictures in a Hub data set or in Parquet files.
-        label_column: Column of the classes in it.
+        label_column: Column of the classes in it, or in a metadata file of a folder.
         clip_column: Column of the clips in it, or in a metadata file of a folder.
 
     Raises:
@@ -119,23 +121,23 @@ def load_splits(
         ValueError: For the reasons of `load_image_folder` and `load_hub_dataset`, or `labels_file` does not apply.
     """
     folder = Path(data)
-    is_parquet = any(path.name not in METADATA_FILES for path in folder.rglob("*.parquet"))
-    if folder.exists() and data != "demo" and not is_parquet:
-        return load_image_folder(folder, labels_file, skip_bad_images=skip_bad_images, clip_column=clip_column)
+    if folder.exists() and data != "demo" and not _holds_parquet(folder):
+        columns = {"label_column": label_column, "clip_column": clip_column}
+        return load_image_folder(folder, labels_file, skip_bad_images=skip_bad_images, **columns)
     if labels_file is not None or skip_bad_images:
         raise ValueError(
             f"--labels_file and --skip_bad_images go with folders of pictures; {data} brings its own class names."
         )
     if data == "demo":
         return DatasetDict(train=load_demo_dataset(demo_size))
-    try:
-        return load_hub_dataset(
-            data, config_name, image_column=image_column, label_column=label_column, clip_column=clip_column
-        )
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"There is no folder {data!r}, and no data set of this name on a Hub within reach."
-        ) from error
+    return load_hub_dataset(
+        data, config_name, image_column=image_column, label_column=label_column, clip_column=clip_column
+    )
+
+
+def _holds_parquet(folder: Path) -> bool:
+    files = find_files(folder).files if folder.is_dir() else []
+    return any(path.suffix == ".parquet" and not is_metadata_file(path) for path in files)
 
 
 def write_evaluation(evaluation: Evaluation, folder: str | Path, *, overwrite: bool = False) -> Path:

@@ -48,8 +48,8 @@ def publish(
     Raises:
         ValueError: It is no folder of a model, no name of a repository, or that of a public one that should be
             private.
-        OSError: There is no token, the Hub refuses it, or the connection broke off. The last revision is then as it
-            was.
+        OSError: There is no such folder or no token, the Hub refuses it, or the connection broke off. The last
+            revision is then as it was.
     """
     files = collect_upload(Path(folder), repo_id)
     page = prepare_repo(repo_id, private=private)
@@ -85,7 +85,7 @@ def prepare_repo(repo_id: str, *, private: bool | None = None, space_sdk: str | 
 
     Raises:
         ValueError: That is no name of a repository, or it shall be private and is there and public.
-        OSError: There is no token, the Hub refuses it, or can not be reached.
+        OSError: There is no such folder or no token, the Hub refuses it, or can not be reached.
     """
     check_repo_id(repo_id)
     if get_token() is None:

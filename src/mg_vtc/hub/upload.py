@@ -11,6 +11,7 @@ from transformers.dynamic_module_utils import get_relative_imports
 
 from ..provenance import without_places
 from ..run_folder import CARD, PROVENANCE, RECIPE, RESULTS
+from .lookup import hint_at_folder
 from .repo_id import with_repo_id
 
 CONFIG, WEIGHTS, HANDLER, REQUIREMENTS = "config.json", "model.safetensors", "handler.py", "requirements.txt"
@@ -85,6 +86,8 @@ def is_part_of_model(name: str) -> bool:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(folder)!r}.{hint_at_folder(str(folder))}")
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder} is no folder of a model: there is no {CONFIG} in it.")
     try:

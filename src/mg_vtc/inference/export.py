@@ -10,6 +10,7 @@ import torch
 from transformers import AutoConfig, AutoImageProcessor, BaseImageProcessor
 
 from ..configuration_mg_vtc import MgVtcConfig
+from ..hub.lookup import check_source
 from ..modeling_mg_vtc import MgVtcForImageClassification
 
 
@@ -58,6 +59,7 @@ def read_config(model_id: str) -> MgVtcConfig:
         OSError: There is no such model within reach.
         ValueError: It is a model of another kind.
     """
+    check_source(model_id, "model")
     try:
         config = AutoConfig.from_pretrained(model_id)
     except OSError as error:

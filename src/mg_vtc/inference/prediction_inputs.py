@@ -14,13 +14,14 @@ from typing import NamedTuple
 import PIL.Image
 
 from ..data.crops import Box, read_crops
+from ..data.file_tree import is_circular
 from ..data.image_folder import SYSTEM_FILES
 from ..data.labels import NUM_LISTED, canonical_id, shorten, sort_ids
-from ..data.metadata import FRAME_NAME, METADATA_FILES
+from ..data.metadata import FRAME_NAME
+from ..data.metadata_files import is_metadata_file
 from ..data.video_files import find_video_name, is_video
 from .segment_files import Interval, read_segments
 
-DESCRIPTIONS = (*METADATA_FILES, "labels.csv")  # which lie beside pictures
 WEBCAM = "webcam:"
 HASH_DIGITS = 16  # of SHA-256, enough to tell two apart
 
@@ -269,10 +270,12 @@ def _walk(folder: Path, prefix: str) -> Iterator[Source]:
     folders: list[str] = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FILES or entry.name in DESCRIPTIONS:
+            if entry.name.startswith(".") or entry.name.lower() in (*SYSTEM_FILES, "labels.csv"):
                 continue
-            # a link to a folder is passed over as a file: it may lead round in a circle
-            (folders if entry.is_dir(follow_symlinks=False) else files).append(entry.name)
+            if entry.is_dir() and not is_circular(Path(entry)):
+                folders.append(entry.name)
+            elif not is_metadata_file(Path(entry)):
+                files.append(entry.name)  # a circular link among them, which is passed over with a warning
     for name in sorted(files, key=_order):
         yield _describe(folder / name, f"{prefix}{name}", default=None)
     for name in sort_ids(folders):

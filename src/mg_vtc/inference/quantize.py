@@ -14,6 +14,7 @@ from onnxruntime.quantization import (  # type: ignore[import-untyped]
 from onnxruntime.quantization.shape_inference import quant_pre_process  # type: ignore[import-untyped]
 from transformers import BaseImageProcessor
 
+from ..data.file_tree import find_files
 from ..data.pixels import to_rgb
 
 MAX_CALIBRATION_PICTURES = 128
@@ -39,11 +40,7 @@ def read_calibration_pictures(folder: Path, processor: BaseImageProcessor) -> np
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder} of pictures to calibrate with.")
     suffixes = PIL.Image.registered_extensions()
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in suffixes and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    paths = [path for path in find_files(folder).files if path.suffix.lower() in suffixes]
     if not paths:
         raise ValueError(f"{folder} holds no pictures: --calibration takes a folder of some that the model is for.")
     spread = np.linspace(0, len(paths) - 1, min(len(paths), MAX_CALIBRATION_PICTURES)).round().astype(int)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ..data.file_tree import find_files
 from ..data.labels import canonical_id
 from ..data.segments import INTERVAL, find_fault, read_rows
 
@@ -48,7 +49,7 @@ def read_segments(path: str | os.PathLike, *, first_frame: int = 1) -> dict[int 
     if first_frame not in (0, 1):
         raise ValueError(f"first_frame must be 0 or 1, got {first_frame}.")
     path = Path(path)
-    files = sorted(path.rglob(f"*{LABEL_FILE}")) if path.is_dir() else [path]
+    files = [file for file in find_files(path).files if file.name.endswith(LABEL_FILE)] if path.is_dir() else [path]
     if not path.exists() or not files:
         raise FileNotFoundError(f"There is no file of segments {path}, and no *{LABEL_FILE} in a folder of this name.")
     segments: dict[int | str | None, list[Interval]] = {}
