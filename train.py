@@ -43,7 +43,7 @@ from mg_vtc.processing import build_processor, build_tokenizer
 from mg_vtc.progress import EpochLineCallback, StopEarlyCallback
 from mg_vtc.provenance import write_provenance
 from mg_vtc.recipe import ModelArguments, Recipe, parse_recipe
-from mg_vtc.run_data import load_run_data
+from mg_vtc.run_data import check_folds, load_run_data
 from mg_vtc.run_folder import (
     RECIPE,
     SPLIT,
@@ -93,9 +93,22 @@ def build_model(
         tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
     vision_tower = load_tower(arguments.vision_model_name_or_path, arguments.vision_config, "vision")
     model = MgVtcModel.from_vision_text_pretrained(vision_tower, text_tower, **config)
-    with torch.no_grad():  # a tower that takes no such picture fails here, before anything is written
-        model.eval().get_image_features(torch.zeros(1, 3, image_size, image_size))
+    check_image_size(model, image_size)
     return model, build_processor(image_size, tokenizer)
+
+
+def check_image_size(model: MgVtcModel, image_size: int) -> None:
+    """Make sure that the vision tower takes such pictures, before anything is written."""
+    try:
+        with torch.no_grad():
+            model.eval().get_image_features(torch.zeros(1, 3, image_size, image_size))
+    except (RuntimeError, ValueError) as error:
+        own = getattr(model.config.vision_config, "image_size", None)
+        way_out = f"set image_size {own}, the tower's own" if isinstance(own, int) else "set another image_size"
+        raise ValueError(
+            f"The vision tower cannot take pictures of {image_size} x {image_size} ({' '.join(str(error).split())}): "
+            f"{way_out}, or image_size in vision_config."
+        ) from error
 
 
 def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, PictureDataset | PictureStream]]:
@@ -128,6 +141,7 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, PictureDat
     if arguments.early_stopping_patience is not None:
         trainer.add_callback(StopEarlyCallback(arguments.early_stopping_patience))
 
+    trainer.check_start()
     if arguments.process_index == 0:
         begin_run(folder, recipe.settings, data.split, overwrite=bool(arguments.overwrite_output_dir), resume=resume)
     trainer.accelerator.wait_for_everyone()
@@ -270,6 +284,9 @@ def train(recipe: Recipe) -> None:
 def cross_validate(arguments: list[str], recipe: Recipe) -> None:
     """A run a fold, and their mean."""
     assert recipe.data.num_folds is not None
+    with refusing_in_one_line():
+        plan_fold(arguments, recipe, 0)
+        check_folds(recipe.data, recipe.training, vision_only=recipe.model.vision_only)
     for fold in range(recipe.data.num_folds):
         with refusing_in_one_line():
             plan = plan_fold(arguments, recipe, fold)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import LabelledRows, make_rows
 
-from mg_vtc.picture_trainer import PictureTrainer
+from mg_vtc.picture_trainer import check_batches
 
 
 def test_uint8_pictures_are_normalised_as_the_processor_does(make_trainer, processor):
@@ -31,13 +31,12 @@ def test_fewer_rows_than_a_batch_that_must_be_full_are_refused(make_trainer):
     ("num_rows", "drop_last", "refused"), [(33, False, True), (33, True, False), (36, False, False)]
 )
 def test_last_batch_without_a_picture_for_each_process_is_refused(num_rows, drop_last, refused):
-    args = SimpleNamespace(world_size=4, dataloader_drop_last=drop_last)
-    trainer = SimpleNamespace(global_batch_size=32, args=args)
+    args = SimpleNamespace(world_size=4, train_batch_size=8, dataloader_drop_last=drop_last)
     if refused:
         with pytest.raises(ValueError, match="33 training pictures in batches of 32 leave 1 for 4 processes"):
-            PictureTrainer._check_batches(trainer, num_rows)
+            check_batches(num_rows, args, contrasts_within=True)
     else:
-        PictureTrainer._check_batches(trainer, num_rows)
+        check_batches(num_rows, args, contrasts_within=True)
 
 
 def test_rows_of_an_epoch_are_in_an_order_of_the_seed_whatever_the_random_numbers_drawn_before(make_trainer):

@@ -70,7 +70,7 @@ def test_unknown_key_is_refused_with_the_nearest_name(write):
 
 
 def test_unknown_flag_is_refused_with_the_nearest_name(write):
-    with pytest.raises(ValueError, match=r"unknown argument '--los_type'\. Did you mean 'loss_type'\?"):
+    with pytest.raises(ValueError, match=r"unknown argument '--los_type'\. Did you mean '--loss_type'\?"):
         parse_recipe([write(), "--los_type", "js"])
 
 

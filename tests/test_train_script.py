@@ -486,6 +486,20 @@ def test_cross_validation_is_the_runs_of_its_folds_and_goes_on_where_it_was(trai
     assert "fold 0" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--num_folds", 9, "--split_by", "clip"), "Fold . of 9 cannot be trained: No clip"),
+        (("--num_folds", 2, "--per_device_train_batch_size", 3), "Fold 0 of 2 .* leave a picture alone"),
+    ],
+)
+def test_cross_validation_of_which_a_fold_cannot_be_trained_is_refused_before_the_first(
+    flags, words, refusal, picture_folder, tmp_path
+):
+    assert re.search(words, refusal(*TINY, "--train_dir", picture_folder, *flags))
+    assert not (tmp_path / "run").exists()
+
+
 def test_cross_validation_that_is_there_is_not_replaced(train, refusal, picture_folder):
     flags = (*TINY, "--train_dir", picture_folder, "--num_folds", 2, "--num_train_epochs", 1)
     before = read_folder(train(*flags))

@@ -33,6 +33,48 @@ def _without_words_of_moved_checkpoints() -> Iterator[None]:
         logger.removeFilter(is_of_another_matter)
 
 
+def contrasts_within_batches(args: MgVtcTrainingArguments, *, vision_only: bool) -> bool:
+    """Whether a picture is compared with the texts of its batch, and not with those of all classes."""
+    return args.text_batch != "classes" and not vision_only
+
+
+def smallest_share(num_rows: int, args: MgVtcTrainingArguments) -> int:
+    """Return how many pictures the smallest batch of an epoch has for the process that gets the fewest."""
+    batch_size = args.train_batch_size * args.world_size
+    leftover = 0 if args.dataloader_drop_last else num_rows % batch_size
+    return (leftover or batch_size) // args.world_size
+
+
+def check_batches(num_rows: int, args: MgVtcTrainingArguments, *, contrasts_within: bool) -> None:
+    """Make sure that every batch of an epoch can be trained on.
+
+    Args:
+        num_rows: Pictures to train on.
+        args: Batch size, number of processes, and whether the last batch is dropped.
+        contrasts_within: Whether a picture is compared with what is in its batch alone.
+
+    Raises:
+        ValueError: There are fewer rows than a batch that must be full, or a last batch has none for a process, or a
+            picture has nothing to be contrasted with.
+    """
+    batch_size = args.train_batch_size * args.world_size
+    if args.dataloader_drop_last and num_rows < batch_size:
+        raise ValueError(
+            f"{num_rows} training pictures make no batch of {batch_size}, and dataloader_drop_last is set."
+        )
+    leftover = 0 if args.dataloader_drop_last else num_rows % batch_size
+    if 0 < leftover < args.world_size:
+        raise ValueError(
+            f"{num_rows} training pictures in batches of {batch_size} leave {leftover} for {args.world_size} "
+            "processes: choose another per_device_train_batch_size, or dataloader_drop_last."
+        )
+    if contrasts_within and (batch_size == 1 or leftover == 1):
+        raise ValueError(
+            f"{num_rows} training pictures in batches of {batch_size} leave a picture alone, with nothing to be "
+            "contrasted with: choose another per_device_train_batch_size, or text_batch 'classes'."
+        )
+
+
 class _SetEpoch(TrainerCallback):
     """Tells the order of the rows and their augmentation which epoch it is: both are functions of it."""
 
@@ -63,10 +105,14 @@ class PictureTrainer(Trainer):
         self._image_processor: Any = getattr(self.processing_class, "image_processor", self.processing_class)
         self.add_callback(_SetEpoch)
         if self.train_dataset is not None and not isinstance(self.train_dataset, IterableDataset):
-            self._check_batches(len(self.train_dataset))
+            check_batches(len(self.train_dataset), self.args, contrasts_within=self._contrasts_within_batches())
         self._balanced_labels = None
         if self.args.balanced_sampling and self.train_dataset is not None:
             self._balanced_labels = self._train_labels("balanced_sampling").numpy()
+
+    def _contrasts_within_batches(self) -> bool:
+        """Whether a picture is compared with what is in its batch alone."""
+        return False
 
     def _train_labels(self, setting: str) -> torch.Tensor:
         """Class ids of the training rows `(num_rows,)`, for a setting that must know all of them."""
@@ -83,19 +129,6 @@ class PictureTrainer(Trainer):
     def global_batch_size(self) -> int:
         """Pictures of a batch, over all processes."""
         return self._train_batch_size * self.args.world_size
-
-    def _check_batches(self, num_rows: int) -> None:
-        batch_size, drop_last = self.global_batch_size, self.args.dataloader_drop_last
-        if drop_last and num_rows < batch_size:
-            raise ValueError(
-                f"{num_rows} training pictures make no batch of {batch_size}, and dataloader_drop_last is set."
-            )
-        leftover = 0 if drop_last else num_rows % batch_size
-        if 0 < leftover < self.args.world_size:
-            raise ValueError(
-                f"{num_rows} training pictures in batches of {batch_size} leave {leftover} for {self.args.world_size} "
-                "processes: choose another per_device_train_batch_size, or dataloader_drop_last."
-            )
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches in an order that is a function of seed and epoch, each shared out to the processes."""

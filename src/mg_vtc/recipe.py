@@ -199,7 +199,7 @@ class DataArguments:
         from_hub = self.dataset_name not in (None, "demo")
         for name, goes_with, applies in (
             ("image_column_name", "a dataset_name of the Hub", from_hub),
-            ("label_column_name", "a dataset_name of the Hub", from_hub),
+            ("label_column_name", "a dataset_name of the Hub or train_dir", self.dataset_name != "demo"),
             ("dataset_config_name", "a dataset_name of the Hub", from_hub),
             ("shuffle_buffer", "streaming", self.streaming),
             (

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from .data.pictures import PictureDataset
 from .data.shards import load_stream
 from .data.splits import split_fold, split_stratified
 from .data.stream import PictureStream
+from .picture_trainer import check_batches, contrasts_within_batches
 from .recipe import DataArguments
 from .training_args import MgVtcTrainingArguments
 
@@ -73,6 +75,26 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
         split["digests"] = {name: digest_pictures(part) for name, part in rows.items()}
         split["leaks"] = _look_for_leaks(rows, split["digests"], pixels, data)
     return RunData(parts, class_names, split | {name: part["file_name"][:] for name, part in rows.items()})
+
+
+def check_folds(data: DataArguments, training: MgVtcTrainingArguments, *, vision_only: bool) -> None:
+    """Make sure that every fold of a cross-validation can be trained, before the first one is.
+
+    Raises:
+        FileNotFoundError: A folder or data set is missing.
+        ValueError: A fold is empty, has batches that cannot be trained on, or for a reason of `load_run_data`.
+    """
+    assert data.num_folds is not None
+    source = _load_source(data)
+    for fold in range(data.num_folds):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the run of the fold warns
+                splits, _ = _split(source, replace(data, fold=fold), training.seed)
+            contrasts_within = contrasts_within_batches(training, vision_only=vision_only)
+            check_batches(len(splits["train"]), training, contrasts_within=contrasts_within)
+        except ValueError as error:
+            raise ValueError(f"Fold {fold} of {data.num_folds} cannot be trained: {error}") from error
 
 
 def _load_source(data: DataArguments) -> DatasetDict:

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
@@ -146,14 +147,7 @@ def check_device_settings(args: TrainingArguments) -> None:
         if args.bf16 and not args.use_cpu:
             raise ValueError("bf16 without a GPU needs use_cpu true: set it, or leave bf16 out.")
 
-
-def check_processes_of_settings(args: TrainingArguments) -> None:
-    """Refuse settings of several processes where there is one.
-
-    Raises:
-        ValueError: One of `NEEDS_PROCESSES` is set.
-    """
-    if args.world_size == 1 and (unread := _changed(args) & set(NEEDS_PROCESSES)):
+    if int(os.environ.get("WORLD_SIZE", 1)) < 2 and (unread := _changed(args) & set(NEEDS_PROCESSES)):
         raise ValueError(
             f"{min(unread)} goes with several processes, and this is one: start them with `accelerate launch`, or "
             "leave it out."

@@ -1,5 +1,6 @@
 """Training by contrast: the texts a batch is compared with, the objective, the evaluation against all classes."""
 
+import copy
 import functools
 import os
 from pathlib import Path
@@ -15,7 +16,7 @@ from .gathering import broadcast_buffers, gather_rows, take_share
 from .hub.publish import prepare_repo, publish
 from .losses import adjust_logits, contrastive_loss, saturated_share, soft_target_loss
 from .parameter_groups import group_parameters
-from .picture_trainer import PictureTrainer
+from .picture_trainer import PictureTrainer, contrasts_within_batches, smallest_share
 from .training_args import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
 
 
@@ -104,16 +105,41 @@ class MgVtcTrainer(PictureTrainer):
         classes, counts = labels.unique(return_counts=True)
         return classes, (counts / len(labels)).log()
 
-    def _check_batches(self, num_rows: int) -> None:
-        """Refuse a batch of a single picture, too, unless it is compared with all classes."""
-        super()._check_batches(num_rows)
-        leftover = 0 if self.args.dataloader_drop_last else num_rows % self.global_batch_size
-        in_batch = self.args.text_batch != "classes" and not self.model.config.vision_only
-        if in_batch and (self.global_batch_size == 1 or leftover == 1):
+    def _contrasts_within_batches(self) -> bool:
+        return contrasts_within_batches(self.args, vision_only=self.model.config.vision_only)
+
+    def check_start(self) -> None:
+        """Try what a training needs first of all, so that what is missing is known before anything is written.
+
+        Raises:
+            ValueError: The optimizer or its schedule cannot be made of the settings, or batch norm cannot take the
+                smallest batch.
+        """
+        try:
+            self.create_optimizer_and_scheduler(num_training_steps=max(self.args.max_steps, 100))
+        except (ImportError, TypeError, ValueError, RuntimeError) as error:
+            args: Any = self.args
+            settings = f"optim {args.optim.value!r} with lr_scheduler_type {args.lr_scheduler_type.value!r}"
+            raise ValueError(f"{settings} cannot be used: {' '.join(str(error).split())}") from error
+        self.optimizer, self.lr_scheduler, self._created_lr_scheduler = None, None, False
+        rows: Any = self.train_dataset
+        if hasattr(rows, "__len__") and smallest_share(len(rows), self.args) == 1:
+            self._check_batch_of_one(rows[0]["pixel_values"])
+
+    def _check_batch_of_one(self, pixel_values: torch.Tensor) -> None:
+        """Make sure that the vision tower trains on one picture, (3, height, width)."""
+        if self.args.freeze_vision_model:
+            return
+        tower = copy.deepcopy(self.model.vision_model).cpu().float().train()  # whose statistics are not the model's
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                tower(pixel_values.cpu().float()[None])
+        except ValueError as error:  # of batch norm: "Expected more than 1 value per channel when training"
             raise ValueError(
-                f"{num_rows} training pictures in batches of {self.global_batch_size} leave a picture alone, with "
-                "nothing to be contrasted with: choose another per_device_train_batch_size, or text_batch 'classes'."
-            )
+                f"{len(self.train_dataset)} training pictures in batches of {self.global_batch_size} leave one for a "
+                f"process, and the vision tower cannot train on one ({error}): choose another "
+                "per_device_train_batch_size, or dataloader_drop_last."
+            ) from error
 
     def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
         self.accelerator.unwrap_model(model).clamp_logit_scale()

@@ -259,3 +259,19 @@ def test_same_seed_same_clips_other_seed_other_clips():
 def test_only_the_split_of_frames_is_called_leaky():
     assert [kind for kind, meaning in SPLIT_MEANINGS.items() if "leaky by design" in meaning] == ["frame"]
     assert set(SPLIT_KINDS) < set(SPLIT_MEANINGS)
+
+
+@pytest.mark.parametrize("num_folds", [2, 3])
+def test_folds_share_out_the_groups_that_can_move_where_one_shows_all_classes(num_folds):
+    names = ["waving", *(f"gesture {number}" for number in range(6))]
+    everybody = [(label, "all") for label in range(7)]  # alone with "waving", so always in training
+    rows = everybody + [(label, f"only {label}") for label in range(1, 7) for _ in range(3)]
+    features = Features(label=ClassLabel(names=names), subject=Value("string"))
+    columns = {"label": [label for label, _ in rows], "subject": [subject for _, subject in rows]}
+    data = Dataset.from_dict(columns, features=features)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes that a fold lacks
+        folds = [split_fold(data, num_folds, fold, 0, split_by="subject") for fold in range(num_folds)]
+    subjects = [set(fold["validation"]["subject"][:]) for fold in folds]
+    assert [len(of_fold) for of_fold in subjects] == [6 // num_folds] * num_folds
+    assert set().union(*subjects) == {f"only {label}" for label in range(1, 7)}

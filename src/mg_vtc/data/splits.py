@@ -48,7 +48,7 @@ def split_stratified(dataset: Dataset, fraction: float, seed: int, *, split_by: 
         held_out = _draw_rows(labels, fraction, seed)
     else:
         groups = _number_groups(dataset, split_by)
-        held_out = _share_out_groups(labels, groups, (fraction, 1 - fraction), seed) == 0
+        held_out = _share_out_groups(labels, groups, (fraction, 1 - fraction), seed, kept_part=1) == 0
     return _divide(dataset, held_out, split_by)
 
 
@@ -146,12 +146,15 @@ def _deal_rows(labels: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
     return folds
 
 
-def _share_out_groups(labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], seed: int) -> np.ndarray:
+def _share_out_groups(
+    labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], seed: int, kept_part: int = SEVERAL_PARTS
+) -> np.ndarray:
     """Part of each row, (num_rows,), so that groups stay whole and each part has its share of each class.
 
     Groups come in a random order, larger ones rather first, each to the part where it makes the chi-square distance
     between the parts' class counts and their shares smallest; of several orders the one that ends nearest is kept. The
-    groups of a class do not all come to one part; a class of a single group, which would, is `TRAINING_ONLY`.
+    groups of a class do not all come to one part; a class of a single group, which would, is `TRAINING_ONLY`. Those of
+    `TRAINING_ONLY` are in `kept_part`: the training part of a split, and none of several folds.
     """
     counts_GC = np.zeros((groups.max() + 1, labels.max() + 1), dtype=int)
     np.add.at(counts_GC, (groups, labels), 1)
@@ -163,20 +166,21 @@ def _share_out_groups(labels: np.ndarray, groups: np.ndarray, shares: Sequence[f
     best_G, nearest = np.full(len(counts_GC), TRAINING_ONLY), np.inf
     for _ in range(NUM_ORDERS):
         order_M = movable_M[np.argsort(-sizes_M * rng.uniform(0.7, 1.3, len(movable_M)))]
-        parts_G, distance = _share_out_in_order(counts_GC, order_M, targets_PC)
+        parts_G, distance = _share_out_in_order(counts_GC, order_M, targets_PC, kept_part)
         if distance < nearest:
             best_G, nearest = parts_G, distance
     return best_G[groups]
 
 
-def _share_out_in_order(counts_GC: np.ndarray, order: np.ndarray, targets_PC: np.ndarray) -> tuple[np.ndarray, float]:
+def _share_out_in_order(
+    counts_GC: np.ndarray, order: np.ndarray, targets_PC: np.ndarray, kept_part: int
+) -> tuple[np.ndarray, float]:
     """Part of each group, (num_groups,), and the chi-square distance to `targets_PC`."""
     parts_G = np.full(len(counts_GC), TRAINING_ONLY)
     sizes_PC = np.zeros_like(targets_PC)
     kept_C = np.delete(counts_GC, order, axis=0).any(axis=0)  # in training whatever comes
     remaining_C = (counts_GC[order] > 0).sum(axis=0)  # groups that are still to come
-    # where all groups of a class are so far; of two parts training is the second
-    only_part_C = np.where(kept_C, SEVERAL_PARTS if len(targets_PC) > 2 else 1, NO_PART)
+    only_part_C = np.where(kept_C, kept_part, NO_PART)  # where all groups of a class are so far
     for group in order:
         classes = np.flatnonzero(counts_GC[group])
         added, size_P1, target_PC = counts_GC[group, classes], sizes_PC[:, classes], targets_PC[:, classes]
