@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from mg_vtc import AlexNetConfig, MgVtcConfig
-from mg_vtc.configuration_mg_vtc import AUTO_MAP, pooled_dim
+from mg_vtc.configuration_mg_vtc import AUTO_MAP, check_prompt_template, pooled_dim
 
 
 def test_default_towers_are_resnet50_and_distilbert():
@@ -85,7 +85,7 @@ def test_names_with_braces_are_prompts_too():
         ({"projection_dim": 0}, "projection_dim must be at least 1, got 0"),
         ({"projection_dropout": 1.0}, r"projection_dropout must be in \[0, 1\), got 1.0"),
         ({"max_logit_scale": 0}, "max_logit_scale must be positive, got 0"),
-        ({"prompt_template": "a photo"}, "needs one '{}' for the class name, got 'a photo'"),
+        ({"prompt_template": "a photo"}, "needs one '{}' for the class name and no other braces, got 'a photo'"),
         ({"prompt_template": "{} {}"}, "needs one '{}'"),
         ({"vision_only": True, "text_config": {"model_type": "bert"}}, "vision_only=True has no text tower"),
         ({"projection_dim": "256"}, "projection_dim"),
@@ -95,3 +95,31 @@ def test_names_with_braces_are_prompts_too():
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(StrictDataclassError, match=message):
         MgVtcConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ({0: "a", 1: None}, "1 has None"),
+        ({0: "a", 1: 7}, "1 has 7"),
+        ({0: ["a"], 1: "b"}, r"0 has \['a'\]"),
+        ({0: "a", 1: " "}, "1 has ' '"),
+        ({0: "a", 1: "a"}, "the name 'a' twice"),
+        ({0: "a", 2: "b"}, r"the ids \[0, 2\]"),
+    ],
+)
+def test_labels_that_are_not_different_texts_are_refused_by_name(labels, words):
+    with pytest.raises((ValueError, StrictDataclassError), match=words):
+        MgVtcConfig(id2label=labels)
+
+
+@pytest.mark.parametrize("template", ["a {person} {}", "{0}", "{:>10}", "{} {", "{{}}", "{}{}", "none"])
+def test_templates_that_pipelines_would_fill_otherwise_are_refused(template):
+    with pytest.raises(ValueError, match=r"one '\{\}' for the class name and no other braces"):
+        check_prompt_template(template)
+
+
+@pytest.mark.parametrize("name", ["head {up}", "{}", "a}b{", "50 % %s"])
+def test_names_with_braces_make_the_text_that_pipelines_make(name):
+    config = MgVtcConfig(id2label={0: name, 1: "other"}, prompt_template="a person, {}")
+    assert config.class_prompts[0] == config.prompt_template.format(name)

@@ -38,6 +38,16 @@ def pooled_dim(tower_config: PretrainedConfig) -> int:
     )
 
 
+def check_prompt_template(template: str) -> None:
+    """Check that a template has one place for the class name and no other braces, which the pipelines would fill.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
+        raise ValueError(f"prompt_template needs one '{{}}' for the class name and no other braces, got {template!r}.")
+
+
 @strict
 class MgVtcConfig(PretrainedConfig):
     r"""Settings of [`MgVtcModel`] and [`MgVtcForImageClassification`].
@@ -79,6 +89,9 @@ class MgVtcConfig(PretrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         if isinstance(self.vision_config, dict) and self.vision_config.get("model_type") == "alexnet":
             self.vision_config = AlexNetConfig.from_dict(self.vision_config)
+        for class_id, name in (self.id2label or {}).items():
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError(f"id2label must give each class a name that is text, but {class_id!r} has {name!r}.")
         if self.id2label is not None and self.label2id is None:
             self.label2id: dict[str, int] | None = {name: int(i) for i, name in self.id2label.items()}
         if self.text_config is None and not self.vision_only:
@@ -101,14 +114,16 @@ class MgVtcConfig(PretrainedConfig):
             raise ValueError(f"max_logit_scale must be positive, got {self.max_logit_scale}.")
 
     def validate_labels(self) -> None:
-        """Check that the ids of the classes are 0, 1, 2 and so on."""
+        """Check that the ids of the classes are 0, 1, 2 and so on, and that their names are different texts."""
         if sorted(self.id2label) != list(range(len(self.id2label))):
             raise ValueError(f"id2label must number the classes 0, 1, 2, ..., got the ids {sorted(self.id2label)}.")
+        names = list(self.id2label.values())
+        if equal := [name for number, name in enumerate(names) if name in names[:number]]:
+            raise ValueError(f"id2label has the name {equal[0]!r} twice: classes must have different names.")
 
     def validate_prompt_template(self) -> None:
         """Check that the class name has a place in the prompt."""
-        if self.prompt_template.count("{}") != 1:
-            raise ValueError(f"prompt_template needs one '{{}}' for the class name, got {self.prompt_template!r}.")
+        check_prompt_template(self.prompt_template)
 
     @property
     def class_prompts(self) -> list[str]:

@@ -235,6 +235,34 @@ class MgVtcModel(MgVtcPreTrainedModel):
         with evaluating(self):
             self.class_embeds.copy_(self._embed(self.text_projection(text_states)))
 
+    def check_weights(self, loading_info: dict[str, Any]) -> None:
+        """Refuse weights that do not make the model, which transformers fills up with random ones.
+
+        Args:
+            loading_info: What `from_pretrained(..., output_loading_info=True)` gives beside the model.
+
+        Raises:
+            ValueError: Tensors are missing, too many, of another shape or not finite, or a class has no embedding.
+        """
+        found = {
+            "missing": sorted(loading_info["missing_keys"]),
+            "not of this model": sorted(loading_info["unexpected_keys"]),
+            "of another shape": sorted(key[0] for key in loading_info["mismatched_keys"]),  # with both shapes
+            "not finite": [name for name, tensor in self.state_dict().items() if not tensor.isfinite().all()],
+        }
+        faults = [f"{what}: {', '.join([*names[:3], '...'][: len(names)])}" for what, names in found.items() if names]
+        if faults:
+            raise ValueError(
+                f"The weights of {self.config.name_or_path or 'the model'} are damaged or of another model. Tensors "
+                f"{'; '.join(faults)}. Copy them anew, or go back to a checkpoint."
+            )
+        empty = [self.config.id2label[i] for i in (self.class_embeds == 0).all(dim=-1).nonzero()[:, 0].tolist()]
+        if empty:
+            raise ValueError(
+                f"{len(empty)} of {self.config.num_labels} classes have no embedding, {empty[0]!r} first: save the "
+                "model with a trainer, or call set_class_embeds before saving it."
+            )
+
     @classmethod
     def from_vision_text_pretrained(
         cls, vision: str | PreTrainedModel, text: str | PreTrainedModel | None = None, **config: Any

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import tomllib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlencode
@@ -24,10 +24,13 @@ import numpy as np
 import pytest
 from conftest import CLASS_NAMES, TINY_RESNET
 from huggingface_hub import InferenceClient, constants
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from saved_models import save_model
 from transformers import pipeline
 
+from mg_vtc.data.labels import normalize_names, split_names
 from mg_vtc.data.pixels import to_rgb
 
 ROOT = Path(__file__).parents[2]
@@ -327,7 +330,7 @@ REFUSED = {
     "greater bomb": ({"inputs": as_base64(encode(Image.new("1", (20000, 10000))))}, r"can not be read: .*200000000"),
     "URL": ({"inputs": "https://example.org/picture.jpg"}, r"nothing from URLs, .*MG_VTC_ALLOW_URLS=1"),
     "file URL": ({"inputs": "file:///etc/passwd"}, r"nothing from URLs"),
-    "field of the request": ({"inputs": RGB, "candidate_labels": LABELS}, r"goes into 'parameters'"),
+    "field of the request": ({"inputs": RGB, "candidate_labels": LABELS}, r"into 'parameters'"),
     "mapping without image": ({"inputs": {"candidate_labels": LABELS}}, r"has an 'image'"),
     "parameter twice": ({"inputs": {"image": RGB, "top_k": 1}, "parameters": {"top_k": 2}}, r"does not repeat"),
     "parameters of no names": ({"inputs": RGB, "parameters": ["top_k"]}, r"must map names to values, got \['top_k'\]"),
@@ -351,12 +354,12 @@ REFUSED = {
     "name that is a file": ({"inputs": RGB, "parameters": {RGB: 1}}, r"no parameter .* characters\); there are"),
     "half a character": (
         {"inputs": RGB, "parameters": {"candidate_labels": ["head \ud800", "up"]}},
-        r"a person head .* half of a pair of surrogates",
+        r"has 'head .*; each must be a text of visible characters",
     ),
     "template without labels": ({"inputs": RGB, "parameters": {"hypothesis_template": "{}"}}, r"of which there are"),
     "template without a place": (
         {"inputs": RGB, "parameters": {"candidate_labels": LABELS, "hypothesis_template": "{label}"}},
-        r"needs one '\{\}' for the label, got '\{label\}'",
+        r"needs one '\{\}' for the label and no other braces, got '\{label\}'",
     ),
 }
 
@@ -602,3 +605,38 @@ def test_requirements_are_the_libraries_of_the_code_on_the_hub_with_the_bounds_o
     bounds = {re.match(r"[\w.-]+", dependency)[0]: dependency for dependency in dependencies}
     required = (HUB / "requirements.txt").read_text().splitlines()
     assert required == [bounds[name] for name in ("torch", "transformers", "huggingface_hub", "pillow")]
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from([RGB, "{}"])
+KEYS = st.sampled_from(
+    ["inputs", "parameters", "options", "image", "candidate_labels", "hypothesis_template", "top_k"]
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.text(max_size=2) | st.integers(), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(VALUES | st.fixed_dictionaries({"inputs": VALUES | st.just(RGB)}, optional={"parameters": VALUES}))
+def test_any_request_gets_an_answer_or_a_complaint(handler, request):
+    with suppress(ValueError):  # status 400, with its text
+        assert isinstance(handler(request), list)
+
+
+@pytest.mark.parametrize(
+    "names", [["a", "A "], ["a", ""], ["\u200b", "b"], ["a\x07", "b"], ["caf\u00e9", "cafe\u0301"]]
+)
+def test_labels_that_the_package_refuses_are_refused_here(module, names):
+    with pytest.raises(ValueError, match="class name"):
+        normalize_names(names)
+    with pytest.raises(ValueError, match="candidate_labels"):
+        module._normalize_labels(names)
+
+
+@pytest.mark.parametrize("text", ["a, b", 'head up,"buckle button, adjusting tie"', " cafe\u0301 ,b  c"])
+def test_labels_in_a_text_are_those_of_the_package(module, text):
+    assert module._normalize_labels(module._split_labels(text)) == split_names(text)

@@ -1,12 +1,17 @@
+import json
 import tempfile
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import TINY_RESNET
+from safetensors.torch import load_file, save_file
 from saved_models import save_model
 from transformers import AutoModel, ResNetConfig
 
+from mg_vtc.hub.handler import EndpointHandler
 from mg_vtc.inference.export import check_destination, open_model, write_when_right
+from mg_vtc.space.answers import GestureModel
 
 
 def test_model_that_is_not_there_is_named(tmp_path):
@@ -25,6 +30,40 @@ def test_opened_model_is_in_evaluation_mode_with_its_image_processor(tmp_path):
     model, processor = open_model(str(tmp_path))
     assert not model.training
     assert (processor.size["height"], processor.size["width"]) == (48, 48)
+
+
+DAMAGES = {
+    "missing: class_embeds": lambda tensors: tensors.pop("class_embeds"),
+    "not of this model: surplus": lambda tensors: tensors.update(surplus=torch.zeros(1)),
+    "of another shape: logit_scale": lambda tensors: tensors.update(logit_scale=torch.zeros(3)),
+    "not finite: vision_projection": lambda tensors: next(
+        tensor for name, tensor in tensors.items() if name.startswith("vision_projection") and tensor.ndim > 1
+    ).fill_(torch.nan),
+    "not finite: logit_scale": lambda tensors: tensors["logit_scale"].fill_(torch.inf),
+    "no embedding, 'Covering face' first": lambda tensors: tensors["class_embeds"][0].zero_(),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("words", DAMAGES)
+@pytest.mark.parametrize("opening", [open_model, GestureModel, EndpointHandler])
+def test_damaged_weights_are_refused_by_the_name_of_the_tensor(opening, words, tmp_path):
+    save_model(tmp_path, TINY_RESNET)
+    opening(str(tmp_path))
+    tensors = load_file(tmp_path / "model.safetensors")
+    DAMAGES[words](tensors)
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises((ValueError, RuntimeError), match=words):
+        opening(str(tmp_path))
+
+
+def test_labels_that_are_not_texts_are_refused_by_name(tmp_path):
+    save_model(tmp_path, TINY_RESNET)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["id2label"]["1"] = 7
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"id2label must give each class a name that is text, but '?1'? has 7"):
+        open_model(str(tmp_path))
 
 
 def test_present_files_are_refused_by_name_unless_overwriting(tmp_path):

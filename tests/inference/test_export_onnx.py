@@ -195,12 +195,11 @@ def test_text_encoder_takes_token_types_where_the_tower_does(folder, tokenizer):
     np.testing.assert_allclose(embeds, embed_texts(folder, inputs), atol=1e-5)
 
 
-def test_file_that_does_not_answer_as_the_model_is_refused_and_nothing_is_left(tmp_path):
-    model = save_model(tmp_path, TINY_RESNET)
-    model.class_embeds.data[0] = torch.nan
-    model.save_pretrained(tmp_path)
+def test_file_that_does_not_answer_as_the_model_is_refused_and_nothing_is_left(tmp_path, monkeypatch):
+    save_model(tmp_path, TINY_RESNET)
     before = sorted(path.name for path in tmp_path.iterdir())
-    with pytest.raises(ValueError, match=r"classifier\.onnx does not answer as the model does.*nan"):
+    monkeypatch.setattr("mg_vtc.inference.export_onnx.MAX_DIFFERENCE", 0.0)
+    with pytest.raises(ValueError, match=r"classifier\.onnx does not answer as the model does"):
         export_onnx(str(tmp_path), tmp_path / "onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
@@ -210,7 +209,7 @@ def test_int8_that_answers_otherwise_is_warned_of_and_its_files_are_not_replaced
     model.class_embeds.data[:] = model.class_embeds[0] + 1e-4 * torch.randn(6, 12)  # the best of these is rounding
     model.save_pretrained(tmp_path)
     with pytest.warns(
-        UserWarning, match=r"classifier\.int8\.onnx and the model agree on .* of 32 pictures, below 95%"
+        UserWarning, match=r"classifier\.int8\.onnx and the model agree on .* of 16 images that did not calibrate it"
     ):
         export_onnx(str(tmp_path), tmp_path / "onnx", int8=True, calibration=picture_folder)
     with pytest.raises(ValueError, match=r"holds classifier\.onnx, classifier\.int8\.onnx already"):
@@ -220,6 +219,19 @@ def test_int8_that_answers_otherwise_is_warned_of_and_its_files_are_not_replaced
 def test_int8_without_pictures_is_refused(folder):
     with pytest.raises(ValueError, match="--calibration"):
         export_onnx(str(folder), folder / "onnx", int8=True)
+
+
+def test_int8_is_judged_by_images_that_did_not_calibrate_it_and_few_are_not_enough(picture_folder, tmp_path):
+    save_model(tmp_path / "run", TINY_RESNET)
+    images = sorted(picture_folder.rglob("*.png"))
+    (tmp_path / "few").mkdir()
+    (tmp_path / "few" / "0.png").write_bytes(images[0].read_bytes())
+    with pytest.raises(ValueError, match="another to judge by"):
+        export_onnx(str(tmp_path / "run"), tmp_path / "onnx", int8=True, calibration=tmp_path / "few")
+    (tmp_path / "few" / "1.png").write_bytes(images[1].read_bytes())
+    with pytest.warns(UserWarning, match="is judged by 1 images, of which the model predicts 1 of 6 classes: too few"):
+        files = export_onnx(str(tmp_path / "run"), tmp_path / "onnx", int8=True, calibration=tmp_path / "few")
+    assert next(file for file in files if file.name == "classifier.int8.onnx").judged_on == (1, 1)
 
 
 @pytest.mark.parametrize(

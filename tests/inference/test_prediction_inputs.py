@@ -107,6 +107,18 @@ def test_a_vote_needs_clips(tmp_path):
         survey(make_inputs(tmp_path), contiguous_clips=True)
 
 
+@pytest.mark.parametrize(
+    "names", [["IMG_1.png"], ["IMG_1.png", "IMG_2.png"], ["0000.0.png", "IMG_1.png"], ["IMG_1.png", "a/0000.0.png"]]
+)
+def test_images_of_unknown_clips_never_vote_together(names, tmp_path):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for inputs in (tmp_path, tmp_path / "**/*.png", [tmp_path / name for name in names]):
+        with pytest.raises(ValueError, match=r"The clip of .*IMG_1\.png' is not known"):
+            survey(make_inputs(inputs), contiguous_clips=True)
+
+
 def test_a_vote_needs_the_frames_of_a_clip_together(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     touch(tmp_path, "a.0.png", "b.0.png", "a.1.png", "v.mp4", "v.avi")

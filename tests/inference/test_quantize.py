@@ -32,11 +32,11 @@ def test_few_pictures_are_all_taken_in_order_and_what_is_none_is_passed_over(tmp
 
 
 def test_of_many_pictures_some_are_taken_from_the_first_to_the_last(tmp_path):
-    for level in range(255):
-        save_grey(tmp_path / f"{level:03}.png", level)
+    for number in range(511):
+        save_grey(tmp_path / f"{number:03}.png", (number + 1) // 2 if number % 2 == 0 else 0)
     processor = build_processor(2)
-    # 255 pictures have 254 steps, two for each of the 127 between 128 pictures
-    assert grey_levels(read_calibration_pictures(tmp_path, processor), processor) == list(range(0, 255, 2))
+    # 511 pictures have 510 steps, two for each of the 255 between 256 pictures
+    assert grey_levels(read_calibration_pictures(tmp_path, processor), processor) == list(range(256))
 
 
 def test_pictures_are_prepared_as_the_processor_does_it(picture_folder):
@@ -64,7 +64,8 @@ def int8_weights(picture_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("int8")
     # 6 classes from random weights: a wrong best class would be warned of, and is not what is tested here
     save_model(folder, TINY_RESNET, id2label={0: "a", 1: "b"}, logit_scale_init_value=0)
-    export_onnx(str(folder), folder / "onnx", int8=True, calibration=picture_folder / "Covering face")
+    with pytest.warns(UserWarning, match="is judged by 4 images"):
+        export_onnx(str(folder), folder / "onnx", int8=True, calibration=picture_folder / "Covering face")
     graph = onnx.load(folder / "onnx" / "classifier.int8.onnx").graph
     return graph, {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
 

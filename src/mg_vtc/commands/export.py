@@ -56,7 +56,13 @@ def _export_onnx(options: argparse.Namespace) -> None:
     print(f"{folder}\n{'file':22}{'MB':>8}  largest difference to the model, of its largest answer")
     for file in files:
         difference = "" if file.difference is None else f"{file.difference:.1e}"
-        agreement = "" if file.agreement is None else f"; the best class is the same for {file.agreement:.1%}"
+        agreement = ""
+        if file.agreement is not None and file.judged_on is not None:
+            num_images, num_classes = file.judged_on
+            agreement = (
+                f"; the best class is the same for {file.agreement:.1%} of {num_images} images that did not calibrate "
+                f"({num_classes} classes)"
+            )
         print(f"{file.name:22}{file.num_bytes / 1e6:8.1f}  {difference}{agreement}")
 
 

@@ -27,7 +27,12 @@ def add_parser(verbs: Any) -> None:
         help="one answer a clip: the mean or the largest of its frames' probabilities, or the class that most frames "
         "have first; a video or segment is a clip, and pictures of one folder are named <clip>.<frame>.<extension>",
     )
-    parser.add_argument("--candidate_labels", help="names to choose from, separated by commas; by default the model's")
+    parser.add_argument(
+        "--candidate_labels",
+        metavar="NAMES",
+        help="names to choose from, separated by commas; a name that holds a comma stands in double quotes, as in "
+        "'head up,\"buckle button, adjusting tie\"'; by default the model's classes",
+    )
     parser.add_argument("--prompt_template", help="with --candidate_labels: text of a name, with {} for it")
     parser.add_argument("--batch_size", type=int, default=32, help="pictures at a time, in each process")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write FILE.csv, FILE.jsonl or FILE.parquet")
@@ -82,7 +87,9 @@ def _predict(options: argparse.Namespace) -> None:
     from ..inference.predict import ToldByFirstError, join_processes
 
     logging.disable_progress_bar()  # of loading weights
-    names = options.candidate_labels
+    from ..data.labels import split_names
+
+    names = None if options.candidate_labels is None else split_names(options.candidate_labels)
     settings = {
         "segments": options.segments,
         "first_frame": options.first_frame,
@@ -91,7 +98,7 @@ def _predict(options: argparse.Namespace) -> None:
         "top_k": options.top_k,
         "batch_size": options.batch_size,
         "vote": options.vote,
-        "candidate_labels": names and [name.strip() for name in names.split(",")],
+        "candidate_labels": names,
         "prompt_template": options.prompt_template,
     }
     processes = join_processes()

@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 from transformers import AutoTokenizer, BaseImageProcessor
 
 from ..class_texts import ClassTexts
+from ..configuration_mg_vtc import check_prompt_template
 from ..data.pictures import PictureDataset
 from ..data.pixels import collate_pictures, normalize
 from ..modeling_mg_vtc import MgVtcModel
@@ -102,8 +103,7 @@ def embed_names(model: MgVtcModel, model_id: str, names: list[str], prompt_templ
             f"{model_id} is vision-only: without a text tower it knows its own classes alone, and --zero_shot is not "
             "for it."
         )
-    if prompt_template.count("{}") != 1:
-        raise ValueError(f"The prompt template needs one '{{}}' for the class name, got {prompt_template!r}.")
+    check_prompt_template(prompt_template)
     tokenizer = AutoTokenizer.from_pretrained(model_id)
     texts = ClassTexts([prompt_template.replace("{}", name) for name in names], tokenizer, model.device)
     with torch.no_grad():

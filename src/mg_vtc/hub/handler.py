@@ -5,6 +5,7 @@ with status 400 and its text, so every text here is for the person who sent the 
 """
 
 import base64
+import csv
 import functools
 import http.client
 import io
@@ -15,6 +16,7 @@ import socket
 import ssl
 import threading
 import time
+import unicodedata
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -48,7 +50,10 @@ class EndpointHandler:
         # the code of the model came with this file, which runs already
         local: dict[str, Any] = {"trust_remote_code": True, "local_files_only": True}
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = AutoModel.from_pretrained(path, **local).eval().to(device)
+        checked: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, loading_info = AutoModel.from_pretrained(path, **checked, **local)
+        model.check_weights(loading_info)
+        self.model = model.eval().to(device)
         self.image_processor = AutoImageProcessor.from_pretrained(path, backend="pil", **local)
         self.tokenizer: Any = None  # of a vision-only model
         if not self.model.config.vision_only:
@@ -103,19 +108,18 @@ class EndpointHandler:
                 f"classify by its own {config.num_labels} classes."
             )
         if isinstance(labels, str):
-            labels = [label.strip() for label in labels.split(",")]
+            labels = _split_labels(labels)
         if not 1 <= len(labels) <= MAX_LABELS:
             raise ValueError(f"'candidate_labels' has {len(labels)} labels; send 1 to {MAX_LABELS}.")
-        for label in labels:
-            if not isinstance(label, str) or not label.strip():
-                raise ValueError(f"'candidate_labels' has {_shorten(label)}; each must be a text that is not empty.")
+        labels = _normalize_labels(labels)
         template = parameters.get("hypothesis_template", config.prompt_template)
-        if template.count("{}") != 1:
-            raise ValueError(f"'hypothesis_template' needs one '{{}}' for the label, got {_shorten(template)}.")
+        if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
+            raise ValueError(
+                f"'hypothesis_template' needs one '{{}}' for the label and no other braces, got {_shorten(template)}."
+            )
+        if template.encode(errors="ignore").decode() != template:
+            raise ValueError(f"{_shorten(template)} has half of a surrogate pair, which is not a character.")
         texts = tuple(template.replace("{}", label) for label in labels)
-        for text in texts:
-            if text.encode(errors="ignore").decode() != text:
-                raise ValueError(f"{_shorten(text)} has a half of a pair of surrogates, which is no character.")
         return labels, self._cached_text_states(texts)
 
     def _get_text_states(self, texts: tuple[str, ...]) -> torch.Tensor:
@@ -149,13 +153,43 @@ class EndpointHandler:
         return torch.cat(prepared)
 
 
-def _read_request(data: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _split_labels(text: str) -> list[str]:
+    """Split labels with commas between them; one that holds a comma stands in double quotes."""
+    try:
+        return [label for row in csv.reader([text], skipinitialspace=True, strict=True) for label in row]
+    except csv.Error as error:
+        raise ValueError(
+            f"'candidate_labels' has {_shorten(text)} ({error}): send a list of texts, or commas between them."
+        ) from error
+
+
+def _normalize_labels(labels: list[Any]) -> list[str]:
+    """Normalize labels by the package's rule for class names: Unicode form C, single spaces, all different."""
+    names: dict[str, str] = {}
+    for label in labels:
+        name = " ".join(unicodedata.normalize("NFC", label).split()) if isinstance(label, str) else ""
+        kinds = [unicodedata.category(character) for character in name]
+        if all(kind in ("Cf", "Zs") for kind in kinds) or "Cc" in kinds or "Cs" in kinds:
+            raise ValueError(
+                f"'candidate_labels' has {_shorten(label)}; each must be a text of visible characters, not empty."
+            )
+        visible = "".join(one for one, kind in zip(name, kinds, strict=True) if kind != "Cf")
+        key = " ".join(unicodedata.normalize("NFC", visible.casefold()).split())
+        if key in names:
+            raise ValueError(f"'candidate_labels' has {_shorten(name)} twice: each label must be another one.")
+        names[key] = name
+    return list(names.values())
+
+
+def _read_request(data: Any) -> tuple[Any, dict[str, Any]]:
     """The picture or list of pictures of a request, and its parameters, checked, without those that are null."""
-    unknown = sorted(set(data) - {"inputs", "parameters", "options"})  # options are for the service, not for the model
+    if not isinstance(data, dict):
+        raise ValueError(f"A request is an object with 'inputs' (images) and 'parameters', not {_shorten(data)}.")
+    unknown = set(data) - {"inputs", "parameters", "options"}  # options are for the service, not for the model
     if unknown or data.get("inputs") is None:
         raise ValueError(
-            f"A request has the fields 'inputs' (pictures) and 'parameters', this one has {_shorten(sorted(data))}. "
-            "What is no picture goes into 'parameters'."
+            f"A request has the fields 'inputs' (images) and 'parameters', this one has {_shorten(list(data))}. "
+            "Put everything except images into 'parameters'."
         )
     inputs, given = data["inputs"], {} if data.get("parameters") is None else data["parameters"]
     if not isinstance(given, dict):
@@ -165,7 +199,7 @@ def _read_request(data: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         if "image" not in inputs or inside.keys() & given.keys():
             raise ValueError(
                 f"'inputs' as a mapping has an 'image', and parameters that 'parameters' does not repeat; its fields "
-                f"are {_shorten(sorted(inputs))}, those of 'parameters' are {_shorten(sorted(given))}."
+                f"are {_shorten(list(inputs))}, those of 'parameters' are {_shorten(list(given))}."
             )
         inputs, given = inputs["image"], inside | given
     for name, value in given.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoImageProcessor, BaseImageProcessor
 
 from ..configuration_mg_vtc import MgVtcConfig
@@ -22,13 +23,16 @@ class ExportedFile(NamedTuple):
         num_bytes: Its size.
         difference: Largest absolute difference of its answers to those of the model, divided by the largest absolute
             answer; `None` for a file that answers nothing.
-        agreement: Share of the calibration pictures for which the best class is the model's, in 0..1; int8 alone.
+        agreement: Share of the images that did not calibrate for which the best class is the model's, in 0..1; int8
+            alone.
+        judged_on: How many images these are, and over how many classes the model spreads them; int8 alone.
     """
 
     name: str
     num_bytes: int
     difference: float | None = None
     agreement: float | None = None
+    judged_on: tuple[int, int] | None = None
 
 
 def open_model(
@@ -42,10 +46,13 @@ def open_model(
 
     Raises:
         OSError: There is no such model within reach.
-        ValueError: It is a model of another kind.
+        ValueError: It is a model of another kind, or its weights are damaged.
     """
     config = read_config(model_id)
-    model = MgVtcForImageClassification.from_pretrained(model_id, config=config, dtype=dtype).eval()
+    model, loading_info = MgVtcForImageClassification.from_pretrained(
+        model_id, config=config, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+    )
+    model.eval().check_weights(loading_info)
     return model, AutoImageProcessor.from_pretrained(model_id, backend="pil")
 
 
@@ -62,7 +69,11 @@ def read_config(model_id: str) -> MgVtcConfig:
     check_source(model_id, "model")
     try:
         config = AutoConfig.from_pretrained(model_id)
+    except StrictDataclassError as error:  # a check of the configuration, wrapped in the name of the check
+        raise ValueError(f"The config.json of {model_id} cannot be used: {error.__cause__ or error}") from error
     except OSError as error:
+        if (Path(model_id) / "config.json").is_file():
+            raise
         raise OSError(
             f"There is no model {model_id!r}: no folder with a config.json, and nothing on a Hub within reach; "
             "a private repository needs a token (HF_TOKEN, or `hf auth login`)."

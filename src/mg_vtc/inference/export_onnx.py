@@ -33,6 +33,7 @@ TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # A hundred times the rounding in another order, which was seen to give up to 3e-6.
 MAX_DIFFERENCE = 1e-4
 MIN_AGREEMENT = 0.95
+MIN_JUDGED = 16  # images that an int8 classifier is judged by; as many others calibrate it
 
 Inputs = dict[str, torch.Tensor]
 
@@ -89,7 +90,8 @@ def export_onnx(
         folder: Where to write.
         int8: Whether to write the classifier in int8 too; warns where its top-1 and the model's agree on less than
             95 % of the pictures.
-        calibration: Folder of pictures to compare on and, for int8, to take ranges from.
+        calibration: Folder of pictures to compare on and, for int8, to take ranges from: every other one calibrates,
+            the rest judges.
         overwrite: Whether files of an earlier export may be replaced; those that are not written anew are removed.
 
     Raises:
@@ -105,13 +107,18 @@ def export_onnx(
     model.set_attn_implementation("eager")
     metadata = describe_classifier(model, processor)
     pictures = _draw_pictures(processor) if calibration is None else read_calibration_pictures(calibration, processor)
+    if int8 and len(pictures) < 2:
+        raise ValueError(
+            f"{calibration} holds one picture, and --int8 needs at least one to take ranges from and another to judge "
+            f"by: give {MIN_JUDGED * 2} or more, of all classes."
+        )
     pixel_values = torch.from_numpy(pictures)  # (num_pictures, 3, height, width)
     batches = [{"pixel_values": pixel_values[rows]} for rows in ([0], [0, -1, 0])]
     with write_when_right(folder, FILES) as staging:
         files = [_write_graph(staging / CLASSIFIER, _Classifier(model), batches, "logits", metadata)]
         if int8:
-            quantize_classifier(staging / CLASSIFIER, staging / INT8_CLASSIFIER, pictures)
-            files.append(_check_int8(staging / INT8_CLASSIFIER, model, pixel_values))
+            quantize_classifier(staging / CLASSIFIER, staging / INT8_CLASSIFIER, pictures[::2])
+            files.append(_check_int8(staging / INT8_CLASSIFIER, model, pixel_values[1::2]))
         if not model.config.vision_only:
             files.append(
                 _write_graph(staging / IMAGE_ENCODER, _ImageEncoder(model), batches, "image_embeds", metadata)
@@ -230,15 +237,34 @@ def _difference(answers: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _check_int8(path: Path, model: MgVtcForImageClassification, pixel_values: torch.Tensor) -> ExportedFile:
-    """Compare the int8 classifier with the model on the pictures, and warn where it answers otherwise too often."""
+    """Compare the int8 classifier with the model on images that did not calibrate it.
+
+    Warns where the two differ too often, and where there are too few images, or images of too few classes, to tell.
+
+    Args:
+        path: The int8 classifier.
+        model: The model that it was made of.
+        pixel_values: Prepared images (num_images, 3, height, width).
+    """
     with torch.no_grad():
         truth = np.concatenate([model(part).logits.numpy() for part in pixel_values.split(32)])
     logits = _run(path, {"pixel_values": pixel_values})  # (num_pictures, num_labels)
     agreement = float((logits.argmax(axis=1) == truth.argmax(axis=1)).mean())
+    num_classes = len(np.unique(truth.argmax(axis=1)))
+    if len(truth) < MIN_JUDGED or num_classes < min(2, model.config.num_labels):
+        warnings.warn(
+            f"{path.name} is judged by {len(truth)} images, of which the model predicts {num_classes} of "
+            f"{model.config.num_labels} classes: too few to tell how often int8 changes a prediction. Calibrate with "
+            f"{2 * MIN_JUDGED} images or more, of all classes.",
+            stacklevel=3,
+        )
     if agreement < MIN_AGREEMENT:
         warnings.warn(
-            f"{path.name} and the model agree on {agreement:.1%} of {len(truth)} pictures, below {MIN_AGREEMENT:.0%}: "
+            f"{path.name} and the model agree on {agreement:.1%} of {len(truth)} images that did not calibrate it, "
+            f"below {MIN_AGREEMENT:.0%}: "
             "calibrate with pictures like those that the model is for, or use the file in float32.",
             stacklevel=3,
         )
-    return ExportedFile(path.name, path.stat().st_size, _difference(logits, truth), agreement)
+    return ExportedFile(
+        path.name, path.stat().st_size, _difference(logits, truth), agreement, (len(truth), num_classes)
+    )

@@ -11,6 +11,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object, parse_flag_from_env
 
+from ..data.labels import normalize_names
 from ..evaluation.answering import compare_pictures, embed_classes, embed_names, find_image_size
 from ..evaluation.run_rows import read_records
 from .export import open_model
@@ -165,6 +166,8 @@ class Predictor:
         if prompt_template is not None and candidate_labels is None:
             raise ValueError("--prompt_template goes with --candidate_labels: the model's classes have their texts.")
         self.batch_size, self.vote = batch_size, vote
+        if isinstance(candidate_labels, str):
+            raise ValueError(f"candidate_labels must be a list of names, got the text {candidate_labels!r}.")
         processes = join_processes()
         network, self.image_processor = open_model(model, dtype=torch.float32)
         self._image_size = find_image_size(self.image_processor)
@@ -176,7 +179,12 @@ class Predictor:
             self.class_names = [*network.config.id2label.values()]
             self._text_embeds = embed_classes(network, np.arange(len(self.class_names)))
         else:
-            self.class_names = list(candidate_labels)
+            self.class_names = normalize_names(candidate_labels)
+            if len(self.class_names) < 2:
+                raise ValueError(
+                    f"candidate_labels must be two names or more to choose from, got {self.class_names}: one alone "
+                    "would always get 100 %."
+                )
             template = prompt_template or network.config.prompt_template
             self._text_embeds = embed_names(network, model, self.class_names, template)
         self.top_k = min(top_k, len(self.class_names))

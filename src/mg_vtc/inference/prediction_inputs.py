@@ -167,7 +167,7 @@ def survey(inputs: Inputs, *, contiguous_clips: bool) -> Survey:
             if videos.setdefault(source.video, source.name) != source.name:
                 two = f"{videos[source.video]} and {source.name}"
                 raise ValueError(f"{two} are both the video {source.video!r} of the segments: keep one.")
-        elif contiguous_clips and (source.clip != clip or source.kind == "video"):
+        elif contiguous_clips and (source.clip is None or source.clip != clip or source.kind == "video"):
             _check_clip(source, clips)
             clips.add(source.clip)
             clip = source.clip
@@ -194,8 +194,8 @@ def _mark(path: Path) -> tuple[int, int] | None:
 def _check_clip(source: Source, clips: set[str | None]) -> None:
     if source.clip is None:
         raise ValueError(
-            f"The clip of {source.name!r} is not known, so frames can not vote: pictures must be named "
-            "<clip>.<frame>.<extension>, as 0000.3.jpg."
+            f"The clip of {source.name!r} is not known, so frames can not vote: name images "
+            "<clip>.<frame>.<extension>, as 0000.3.jpg, or leave --vote out for a prediction an image."
         )
     if source.clip in clips:
         raise ValueError(

@@ -17,7 +17,7 @@ from transformers import BaseImageProcessor
 from ..data.file_tree import find_files
 from ..data.pixels import to_rgb
 
-MAX_CALIBRATION_PICTURES = 128
+MAX_CALIBRATION_PICTURES = 256  # one half calibrates, the other judges
 # What computes on int8 in ONNX Runtime; a normalisation or a softmax is cheap, and loses most
 QUANTIZED_OPERATORS = ["Conv", "Relu", "Add", "MaxPool", "Gemm", "MatMul"]
 

@@ -1,7 +1,6 @@
 """What the page answers: a picture and names in, scores and a map of where the model looked out."""
 
 import math
-import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer
 
+from ..data.labels import split_names
 from ..data.pixels import to_rgb
 from ..hub.handler import FORMATS, MAX_PIXELS, MAX_SIDE
 from ..inference.export import read_config
@@ -42,14 +42,15 @@ class GestureModel:
 
     Raises:
         OSError: There is no such model within reach.
-        ValueError: It is a model of another kind.
+        ValueError: It is a model of another kind, or its weights are damaged.
     """
 
     def __init__(self, model_id: str) -> None:
         config = read_config(model_id)
-        self.model = (
-            MgVtcModel.from_pretrained(model_id, config=config, dtype=torch.float32).eval().requires_grad_(False)
+        self.model, loading_info = MgVtcModel.from_pretrained(
+            model_id, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
         )
+        self.model.eval().requires_grad_(False).check_weights(loading_info)
         self.image_processor = AutoImageProcessor.from_pretrained(model_id, backend="pil")
         self.tokenizer = None if config.vision_only else AutoTokenizer.from_pretrained(model_id)
         self.class_names: list[str] = [config.id2label[label] for label in range(config.num_labels)]
@@ -100,21 +101,14 @@ class GestureModel:
 
 
 def read_names(text: str) -> list[str]:
-    """Names of gestures from what was typed, each once; none from nothing.
-
-    They are parted by lines or semicolons and may then hold commas, as some gestures of iMiGUE do; or else by commas,
-    of which one at the end of a line says so.
+    """Read the names of gestures that were typed, by the rule of `split_names`; none from nothing.
 
     Raises:
-        ValueError: There is no name in it, or one alone, or there are too many.
+        ValueError: There is one name alone, or there are too many, or for a reason of `split_names`.
     """
-    parted = re.split(r"[;\n]", text.strip(" \t\r\n;"))
-    if len(parted) == 1 or any(line.rstrip().endswith(",") for line in parted):  # a list that goes on in the next line
-        parted = re.split(r"[,;\n]", text)
-    names = list(dict.fromkeys(" ".join(name.split()) for name in parted))
-    names = [name for name in names if name]
-    if text.strip() and not names:
-        raise ValueError("There is no name between the commas. Write two or more, or leave the field empty.")
+    if not text.strip():
+        return []
+    names = split_names(text.rstrip(" \t\r\n;,"))
     if len(names) == 1:
         raise ValueError(
             f"“{names[0]}” alone would always get 100 %. Write two names or more, so that the model can choose, "
