@@ -1,4 +1,4 @@
-"""What the package index shows: the README, whose links lead into this repository, with links that lead somewhere there."""
+"""What the package index shows: the README, with links that work away from the repository."""
 
 import re
 from pathlib import Path

@@ -20,7 +20,7 @@ def test_help_needs_no_library_and_names_the_verbs():
 
 
 def test_version_is_that_of_the_package(mg_vtc_command, capsys):
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         mg_vtc_command("--version")
     assert capsys.readouterr().out == f"mg-vtc {mg_vtc.__version__}\n"
 
