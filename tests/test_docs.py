@@ -1,18 +1,23 @@
 """The guides in `docs/`: every command of a page is run in its order, on made data, trained for one epoch."""
 
+import base64
 import csv
+import http.client
 import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
 from local_hub import client_environment, serving_hub
 from made_releases import make_image_release, make_miga_release
+from pages import free_port
 
 from mg_vtc import predict
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
@@ -109,12 +114,66 @@ def test_image_level_set_gets_a_row_a_frame_with_classes_from_one(desk, challeng
     assert row == {"filename": "G10_0000.0.jpg", "class": str(IMIGUE_CLASS_NAMES.index(vote.labels[0]) + 1)}
 
 
-def test_model_gets_a_page_and_a_space(desk, own_folder, tmp_path):
+def test_model_gets_a_page_a_folder_to_serve_and_a_space(desk, own_folder, tmp_path):
     with serving_hub() as hub:
-        pushed, answered, space = run_guide("publish", desk, client_environment(os.environ, hub, tmp_path))
+        pushed, answered, written, _, space = run_guide("publish", desk, client_environment(os.environ, hub, tmp_path))
+        assert re.match(r"served: \d+ files", written)
         assert f"{hub.address}/org/mg-vtc" in pushed
         assert "handler.py" in hub.files("org/mg-vtc")
         assert f"{hub.address}/spaces/org/mg-vtc-space" in space
     assert {answer["label"] for answer in json.loads(answered.replace("'", '"'))} <= {
         path.name for path in (desk / "my_pictures").iterdir()
     }
+    check_container(desk, tmp_path / "image")
+
+
+def check_container(desk, image):
+    """The container of the guide without Docker: its files in a folder, its command as a process on loopback."""
+    (dockerfile,) = re.findall(r"```dockerfile\n(.*?)```", (ROOT / "docs" / "publish.md").read_text(), flags=re.DOTALL)
+    steps = [line.split(maxsplit=1) for line in dockerfile.splitlines()]
+    assert len(steps) == 10
+    for source, target in (words.split() for step, words in steps if step == "COPY"):
+        copy = shutil.copytree if (desk / source).is_dir() else shutil.copy
+        image.mkdir(exist_ok=True)
+        copy(desk / source, image / (Path(source).name if target == "." else target))
+    settings = dict(word.split("=") for step, words in steps if step == "ENV" for word in words.split())
+    (command,) = (json.loads(words) for step, words in steps if step == "CMD")
+    port = free_port()
+    assert command[0] == "python"
+    assert command[-1].startswith("0.0.0.0:")
+    process = subprocess.Popen(
+        [sys.executable, "-I", *command[1:-1], f"127.0.0.1:{port}"],
+        cwd=image,
+        env=os.environ | settings | {"HF_HOME": str(image / "home"), "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        picture = (desk / "picture.jpg").read_bytes()
+        status, best = ask_server(port, picture, "image/jpeg")
+        assert (status, {row["label"] for row in best}) == (200, {path.name for path in desk.glob("my_pictures/*")})
+        assert sum(row["score"] for row in best) == pytest.approx(1)
+        question = {"inputs": base64.b64encode(picture).decode(), "parameters": {"candidate_labels": ["a", "b"]}}
+        status, compared = ask_server(port, json.dumps(question).encode(), "application/json")
+        assert (status, {row["label"] for row in compared}) == (200, {"a", "b"})
+        for body, kind in ((b"no picture", "image/jpeg"), (b"no JSON", "application/json")):
+            status, refused = ask_server(port, body, kind)
+            assert status == 400
+            assert refused["error"]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ask_server(port, body, kind):
+    """Status and content of an answer, once the server is there."""
+    for _ in range(600):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        try:
+            connection.request("POST", "/", body, {"Content-Type": kind})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+        finally:
+            connection.close()
+    raise TimeoutError(port)
