@@ -3,6 +3,7 @@
 import base64
 import csv
 import http.client
+import inspect
 import io
 import json
 import os
@@ -18,6 +19,7 @@ import pytest
 from local_hub import client_environment, serving_hub
 from made_releases import make_image_release, make_miga_release
 from pages import free_port
+from transformers import ZeroShotImageClassificationPipeline
 
 from mg_vtc import predict
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
@@ -48,6 +50,21 @@ def run_guide(name, folder, environment=os.environ):
         assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
         screens.append(done.stdout)
     return screens
+
+
+def test_prompt_of_the_zero_shot_pipeline_is_told_where_it_is_shown():
+    default = (
+        inspect.signature(ZeroShotImageClassificationPipeline.preprocess).parameters["hypothesis_template"].default
+    )
+    shown = []
+    for path in (ROOT / "README.md", ROOT / "model_card.md", *(ROOT / "docs").glob("*.md")):
+        for code in re.findall(r"^```python\n(.*?)^```", path.read_text(), flags=re.DOTALL | re.MULTILINE):
+            if 'pipeline("zero-shot' in code:
+                shown.append(path.name)
+                comment, line = re.findall(r"^(# .*)\n(.*candidate_labels=.*)$", code, flags=re.MULTILINE)[0]
+                assert f'without hypothesis_template it would be "{default}"' in comment
+                assert "hypothesis_template=" in line
+    assert {"README.md", "model_card.md"} <= set(shown)
 
 
 @pytest.fixture(scope="module")
