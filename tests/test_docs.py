@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -19,24 +20,27 @@ import pytest
 from local_hub import client_environment, serving_hub
 from made_releases import make_image_release, make_miga_release
 from pages import free_port
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import ZeroShotImageClassificationPipeline
 
 from mg_vtc import predict
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 
 ROOT = Path(__file__).parents[1]
-GUIDES = ("train_on_imigue", "train_on_your_own_folder", "enter_the_miga_challenge", "publish")
-TRAINING = re.compile(r"^(accelerate launch train\.py .*)$", flags=re.MULTILINE)
+GUIDES = ("train_on_imigue", "train_on_your_own_folder", "enter_the_miga_challenge", "publish", "watch_a_run")
+TRAINING = re.compile(r"^((?:\w+=\S+ )*accelerate launch train\.py .*)$", flags=re.MULTILINE)
 
 
-def run_guide(name, folder, environment=os.environ):
-    """Run the code of a page, and return what each piece of it printed."""
+def run_guide(name, folder, environment=os.environ, *, having="", epochs=1):
+    """Run the code of a page, or the pieces that have some words, and return what each piece of it printed."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     screens = []
     for language, code in re.findall(
         r"```(bash|python)\n(.*?)```", (ROOT / "docs" / f"{name}.md").read_text(), flags=re.DOTALL
     ):
-        shortened = TRAINING.sub(r"\1 --num_train_epochs 1 --use_cpu", code)
+        if having not in code:
+            continue
+        shortened = TRAINING.sub(rf"\1 --num_train_epochs {epochs} --use_cpu", code)
         command = ["bash", "-euc", shortened] if language == "bash" else [sys.executable, "-c", code]
         done = subprocess.run(
             command,
@@ -89,6 +93,42 @@ def own_folder(desk):
 def test_guides_are_named_in_the_readme():
     readme = (ROOT / "README.md").read_text()
     assert not [name for name in GUIDES if f"docs/{name}.md" not in readme]
+
+
+def test_tensorboard_gets_the_curves(desk):
+    run_guide("watch_a_run", desk, having="--report_to tensorboard")
+    (events,) = (desk / "runs" / "tensorboard" / "runs").rglob("events.out.tfevents.*")
+    curves = EventAccumulator(str(events)).Reload()
+    assert {"train/loss", "eval/top1_accuracy"} <= set(curves.Tags()["scalars"])
+
+
+def test_wandb_gets_the_curves_offline(desk):
+    pytest.importorskip("wandb")
+    run_guide("watch_a_run", desk, having="--report_to wandb")
+    (run,) = (desk / "wandb").glob("offline-run-*/run-*.wandb")
+    assert b"eval/top1_accuracy" in run.read_bytes()
+
+
+def test_trackio_gets_the_curves(desk, tmp_path):
+    pytest.importorskip("trackio")
+    run_guide("watch_a_run", desk, os.environ | {"HF_HOME": str(tmp_path)}, having="--report_to trackio")
+    assert b"eval/top1_accuracy" in b"".join(path.read_bytes() for path in tmp_path.glob("trackio/gestures.db*"))
+
+
+def test_run_is_stopped_early(desk):
+    run_guide("watch_a_run", desk, having="--early_stopping_patience 10", epochs=60)
+    state = json.loads((desk / "runs" / "stopped" / "trainer_state.json").read_text())
+    assert 10 < state["epoch"] < 60
+    scores = [log["eval_top1_accuracy"] for log in state["log_history"] if "eval_top1_accuracy" in log]
+    assert max(scores[-10:]) <= max(scores[:-10])
+
+
+def test_extras_are_those_of_the_package():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    table = (ROOT / "docs" / "watch_a_run.md").read_text().partition("| extra |")[2]
+    assert {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])} == set(
+        extras
+    )
 
 
 def test_release_becomes_pictures_a_model_and_a_report(desk):

@@ -92,7 +92,6 @@ def test_every_test_mirrors_a_room():
         "test_readme",
         "test_packaging",
         "test_benchmarks",
-        "test_logging_and_extras",
     }
     for path in (ROOT / "tests").rglob("test_*.py"):
         if path.stem not in of_the_whole:
