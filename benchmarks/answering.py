@@ -22,6 +22,7 @@ import onnxruntime
 import torch
 from PIL import Image
 from rounds import measure_rounds, print_machine, print_table
+from smallest import IMAGE_SIZE, TOWERS, add_smallest
 from transformers import ResNetModel, pipeline
 from transformers.utils import logging
 
@@ -34,24 +35,25 @@ SIZE = 224
 NUM_CALLS = 8  # of a round, where one takes a tenth of a second or less
 
 
-def save_model(folder: Path) -> None:
+def save_model(folder: Path, size: int, *, smallest: bool) -> None:
     """A model of full size, as training leaves it."""
     torch.manual_seed(0)
-    model = MgVtcModel(MgVtcConfig(id2label=dict(enumerate(IMIGUE_CLASS_NAMES)))).eval()
+    towers = TOWERS if smallest else {}
+    model = MgVtcModel(MgVtcConfig(**towers, id2label=dict(enumerate(IMIGUE_CLASS_NAMES)))).eval()
     # all words are known, as they are to the tokenizer of DistilBERT
     tokenizer = build_tokenizer([*IMIGUE_CLASS_NAMES, "This is a photo of."])
     model.set_class_embeds(**tokenizer(model.config.class_prompts, padding=True, return_tensors="pt"))
     model.save_pretrained(folder)
-    build_processor(SIZE, tokenizer).save_pretrained(folder)
+    build_processor(size, tokenizer).save_pretrained(folder)
 
 
-def draw_pictures(count: int) -> list[Image.Image]:
-    pixels = np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
+def draw_pictures(count: int, size: int) -> list[Image.Image]:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     return [Image.fromarray(picture) for picture in pixels]
 
 
-def compare_pipelines(folder: Path, batch_size: int, rounds: int) -> None:
-    pictures = draw_pictures(batch_size)
+def compare_pipelines(folder: Path, batch_size: int, size: int, rounds: int) -> None:
+    pictures = draw_pictures(batch_size, size)
     named = pipeline("zero-shot-image-classification", str(folder))
     saved = pipeline("image-classification", str(folder))
     names, length = list(IMIGUE_CLASS_NAMES), {"batch_size": batch_size}
@@ -96,7 +98,7 @@ def compare_with_bare_tower(folder: Path, pixel_values: torch.Tensor, rounds: in
 
 
 def compare_with_onnx(folder: Path, pixel_values: torch.Tensor, rounds: int) -> None:
-    for number, picture in enumerate(draw_pictures(4)):  # to calibrate with; any are as fast
+    for number, picture in enumerate(draw_pictures(4, pixel_values.shape[-1])):  # to calibrate with; any are as fast
         picture.save(folder / f"{number}.png")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*agree on")  # of random weights, on noise
@@ -117,13 +119,15 @@ def compare_with_onnx(folder: Path, pixel_values: torch.Tensor, rounds: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    add_smallest(parser)
+    arguments = parser.parse_args()
+    rounds, size = arguments.rounds, IMAGE_SIZE if arguments.smallest else SIZE
     logging.disable_progress_bar()
-    pixel_values = torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    pixel_values = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory() as folder:
-        save_model(Path(folder))
+        save_model(Path(folder), size, smallest=arguments.smallest)
         for batch_size in (1, 32):
-            compare_pipelines(Path(folder), batch_size, rounds if batch_size == 1 else 2)
+            compare_pipelines(Path(folder), batch_size, size, rounds if batch_size == 1 else min(rounds, 2))
         compare_with_bare_tower(Path(folder), pixel_values, rounds)
         compare_with_onnx(Path(folder), pixel_values, rounds)
 

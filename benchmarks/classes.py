@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 import yaml
 from rounds import measure_rounds, peak_memory, peak_memory_of, print_machine, speed_ratios, spread
+from smallest import TOWERS, add_smallest
 from train_step import take_step
 
 from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
@@ -29,18 +30,20 @@ SETTINGS = [  # classes, labels in the batch, text_batch
     (10_000, 64, "unique"),
     (10_000, 64, "classes"),
 ]
+SMALLEST = [(6, 3, "unique"), (6, 6, "classes")]
 BATCH_SIZE, IMAGE_SIZE = 64, 64
 RECIPE = yaml.safe_load((Path(__file__).parents[1] / "configs" / "small.yaml").read_text())
 
 
-def make_step(num_classes: int, num_unique: int, text_batch: str) -> Callable[[], None]:
+def make_step(num_classes: int, num_unique: int, text_batch: str, *, smallest: bool = False) -> Callable[[], None]:
     """A step on a batch with `num_unique` of `num_classes` labels."""
+    towers = TOWERS if smallest else RECIPE
     names = [f"gesture {number}" for number in range(num_classes)]
     tokenizer = build_tokenizer(names)
-    text_config = RECIPE["text_config"] | {"vocab_size": len(tokenizer)}
+    text_config = towers["text_config"] | {"vocab_size": len(tokenizer)}
     model = MgVtcModel(
         MgVtcConfig(
-            vision_config=dict(RECIPE["vision_config"]), text_config=text_config, id2label=dict(enumerate(names))
+            vision_config=dict(towers["vision_config"]), text_config=text_config, id2label=dict(enumerate(names))
         )
     ).train()
     arguments = MgVtcTrainingArguments(output_dir=tempfile.mkdtemp(), text_batch=text_batch, use_cpu=True)
@@ -60,21 +63,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Cost of a train step by the number of classes.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--setting", type=int, help="Take three steps of this one and print the peak in bytes.")
+    add_smallest(parser)
     arguments = parser.parse_args()
+    settings, size = SMALLEST if arguments.smallest else SETTINGS, {"smallest": arguments.smallest}
     if arguments.setting is not None:
-        step = make_step(*SETTINGS[arguments.setting])
+        step = make_step(*settings[arguments.setting], **size)
         for _ in range(3):
             step()
         print(peak_memory())
         return
-    seconds = measure_rounds({setting: make_step(*setting) for setting in SETTINGS}, arguments.rounds)
+    seconds = measure_rounds({setting: make_step(*setting, **size) for setting in settings}, arguments.rounds)
     print_machine(f"Train step by the number of classes, batches of {BATCH_SIZE}.")
     print("| classes | labels in the batch | text_batch | ms a step | times the first | spread | peak MB |")
     print("|---|---|---|---|---|---|---|")
-    for number, (num_classes, num_unique, text_batch) in enumerate(SETTINGS):
-        setting = SETTINGS[number]
+    flags = ["--smallest"][: arguments.smallest]
+    for number, (num_classes, num_unique, text_batch) in enumerate(settings):
+        setting = settings[number]
         slower = 1 / statistics.median(speed_ratios(seconds, setting))
-        peak = peak_memory_of(__file__, "--setting", str(number)) / 1e6
+        peak = peak_memory_of(__file__, *flags, "--setting", str(number)) / 1e6
         print(
             f"| {num_classes:,} | {num_unique} | {text_batch} | {1e3 * statistics.median(seconds[setting]):.0f} "
             f"| {slower:.2f} | {spread(seconds, setting):.0%} | {peak:.0f} |"

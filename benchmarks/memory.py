@@ -9,9 +9,8 @@ two moments of AdamW, 16 bytes a parameter.
 import argparse
 
 from rounds import peak_memory, peak_memory_of, print_machine
-from train_step import make_batch, make_limit, make_project
-
-from mg_vtc import MgVtcConfig, MgVtcModel
+from smallest import add_smallest
+from train_step import make_batch, make_limit, make_model, make_project
 
 NUM_STEPS = 2
 MAKE = {"limit": make_limit, "project": make_project}
@@ -21,15 +20,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Peak memory of a train step.")
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--arrangement", choices=MAKE, help="Take the steps of this one and print its bytes.")
+    add_smallest(parser)
     arguments = parser.parse_args()
+    size = {"smallest": arguments.smallest}
     if arguments.arrangement:
-        step, batch = MAKE[arguments.arrangement](), make_batch(arguments.batch_size)
+        step, batch = MAKE[arguments.arrangement](**size), make_batch(arguments.batch_size, **size)
         for _ in range(NUM_STEPS):
             step(batch)
         print(peak_memory())
         return
-    num_parameters = sum(p.numel() for p in MgVtcModel(MgVtcConfig()).text_model.parameters())
-    flags = ("--batch_size", str(arguments.batch_size), "--arrangement")
+    num_parameters = sum(p.numel() for p in make_model(**size).text_model.parameters())
+    flags = (*["--smallest"][: arguments.smallest], "--batch_size", str(arguments.batch_size), "--arrangement")
     limit, project = (peak_memory_of(__file__, *flags, name) / 1e9 for name in MAKE)
     text = 16 * num_parameters / 1e9
     print_machine(f"Peak memory of a train step, batches of {arguments.batch_size}.")

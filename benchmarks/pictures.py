@@ -37,9 +37,11 @@ import pyarrow.parquet as pq
 import torch
 from datasets import ClassLabel, Features, Image
 from rounds import print_machine, resident_memory
+from smallest import IMAGE_SIZE, TOWERS
 from torch.utils.data import DataLoader
 
 from mg_vtc import MgVtcConfig, MgVtcModel
+from mg_vtc.data.augmentation import Augmentation
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.data.pixels import collate_pictures, decode, normalize
 from mg_vtc.data.shards import load_stream
@@ -48,7 +50,6 @@ from mg_vtc.losses import contrastive_loss
 from mg_vtc.processing import build_tokenizer
 
 JPEG_SIZE = 64  # pixels
-IMAGE_SIZE = 32
 BATCH_SIZE = 128
 POOL_SIZE = 1000
 SHARD_SIZE = 10_000  # pictures
@@ -56,14 +57,6 @@ WARM_UP = 20  # steps
 SHUFFLE_BUFFER = 1000
 NUM_READ = 2000  # pictures of a round of the second table
 ROUNDS = 5
-VISION = {
-    "model_type": "resnet",
-    "layer_type": "basic",
-    "depths": [1, 1],
-    "hidden_sizes": [8, 16],
-    "embedding_size": 8,
-}
-TEXT = {"model_type": "distilbert", "n_layers": 1, "dim": 16, "n_heads": 2, "hidden_dim": 32}
 
 
 def make_pool() -> list[bytes]:
@@ -116,9 +109,8 @@ def make_step() -> Callable[[dict[str, torch.Tensor]], None]:
     tokenizer = build_tokenizer(IMIGUE_CLASS_NAMES)
     texts = tokenizer(list(IMIGUE_CLASS_NAMES), padding=True, return_tensors="pt")
     id2label = dict(enumerate(IMIGUE_CLASS_NAMES))
-    text_config = TEXT | {"vocab_size": len(tokenizer)}
-    config = MgVtcConfig(vision_config=VISION, text_config=text_config, projection_dim=16, id2label=id2label)
-    model = MgVtcModel(config).train()
+    text_config = TOWERS["text_config"] | {"vocab_size": len(tokenizer)}
+    model = MgVtcModel(MgVtcConfig(**TOWERS | {"text_config": text_config}, id2label=id2label)).train()
     model.vision_model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
 
@@ -144,7 +136,13 @@ def train(folder: str, num_pictures: int, num_workers: int) -> dict[str, float]:
     """Stream the pictures once through a train step."""
     rows = load_stream(folder)["train"]
     stream = PictureStream(
-        rows, IMAGE_SIZE, BATCH_SIZE, repeat=True, shuffle_buffer=SHUFFLE_BUFFER, max_shift=2, seed=0
+        rows,
+        IMAGE_SIZE,
+        BATCH_SIZE,
+        repeat=True,
+        shuffle_buffer=SHUFFLE_BUFFER,
+        augmentation=Augmentation(max_shift=2),
+        seed=0,
     )
     batches = iter(DataLoader(stream, batch_size=BATCH_SIZE, num_workers=num_workers, collate_fn=collate_pictures))
     step = make_step()

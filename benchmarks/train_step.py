@@ -21,6 +21,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from rounds import measure_rounds, print_machine, print_table, speed_ratios
+from smallest import IMAGE_SIZE, TOWERS, VISION, add_smallest
 from torch import nn
 from transformers import ResNetConfig, ResNetForImageClassification
 
@@ -32,9 +33,9 @@ Batch = dict[str, torch.Tensor]
 Step = Callable[[Batch], None]
 
 
-def make_limit() -> Step:
+def make_limit(*, smallest: bool = False) -> Step:
     """A step of ResNet50 with a linear head."""
-    config = ResNetConfig(num_labels=len(IMIGUE_CLASS_NAMES))
+    config = ResNetConfig(**VISION if smallest else {}, num_labels=len(IMIGUE_CLASS_NAMES))
     model = ResNetForImageClassification(config).train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
 
@@ -45,9 +46,13 @@ def make_limit() -> Step:
     return step
 
 
-def make_project() -> Step:
+def make_model(*, smallest: bool) -> MgVtcModel:
+    return MgVtcModel(MgVtcConfig(**TOWERS if smallest else {}, id2label=dict(enumerate(IMIGUE_CLASS_NAMES)))).train()
+
+
+def make_project(*, smallest: bool = False) -> Step:
     """A step of this project, with the trainer's own objective and optimiser."""
-    model = MgVtcModel(MgVtcConfig(id2label=dict(enumerate(IMIGUE_CLASS_NAMES)))).train()
+    model = make_model(smallest=smallest)
     arguments = MgVtcTrainingArguments(output_dir=tempfile.mkdtemp(), use_cpu=True)
     processor = build_processor(224, build_tokenizer(IMIGUE_CLASS_NAMES))
     trainer = MgVtcTrainer(model, arguments, eval_dataset=[0], processing_class=processor)
@@ -55,9 +60,9 @@ def make_project() -> Step:
     return lambda batch: take_step(trainer.compute_loss(model, batch), optimizer, set_to_none=False)
 
 
-def make_peer(padding: str) -> Step:
+def make_peer(padding: str, *, smallest: bool = False) -> Step:
     """A step of the same towers with a text an image, as the peers arrange it: "longest" or "max_length" (128)."""
-    model = MgVtcModel(MgVtcConfig(id2label=dict(enumerate(IMIGUE_CLASS_NAMES)))).train()
+    model = make_model(smallest=smallest)
     tokenizer = build_tokenizer(IMIGUE_CLASS_NAMES)
     texts = tokenizer(IMIGUE_CLASS_NAMES, padding=padding, max_length=128, truncation=True, return_tensors="pt")
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
@@ -78,9 +83,10 @@ def take_step(loss: torch.Tensor, optimizer: torch.optim.Optimizer, *, set_to_no
     optimizer.zero_grad(set_to_none=set_to_none)
 
 
-def make_batch(batch_size: int) -> Batch:
+def make_batch(batch_size: int, *, smallest: bool = False) -> Batch:
     generator = torch.Generator().manual_seed(0)
-    pixel_values = torch.randn(batch_size, 3, 224, 224, generator=generator)
+    size = IMAGE_SIZE if smallest else 224
+    pixel_values = torch.randn(batch_size, 3, size, size, generator=generator)
     return {
         "pixel_values": pixel_values.contiguous(memory_format=torch.channels_last),
         "labels": torch.randint(len(IMIGUE_CLASS_NAMES), (batch_size,), generator=generator),
@@ -92,13 +98,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Images a second of a train step.")
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=4)
+    add_smallest(parser)
     arguments = parser.parse_args()
-    batch = make_batch(arguments.batch_size)
+    size = {"smallest": arguments.smallest}
+    batch = make_batch(arguments.batch_size, **size)
     steps = {
-        "limit: ResNet50 + linear": make_limit(),
-        "this project": make_project(),
-        "simple CLIP": make_peer("longest"),
-        "run_clip": make_peer("max_length"),
+        "limit: ResNet50 + linear": make_limit(**size),
+        "this project": make_project(**size),
+        "simple CLIP": make_peer("longest", **size),
+        "run_clip": make_peer("max_length", **size),
     }
     seconds = measure_rounds({name: lambda step=step: step(batch) for name, step in steps.items()}, arguments.rounds)
     print_machine(f"Train step, batches of {arguments.batch_size}.")

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+import mg_vtc
+
 COMMAND = [sys.executable, "-m", "mg_vtc.cli"]
 
 
@@ -15,6 +17,12 @@ def test_help_needs_no_library_and_names_the_verbs():
     assert not {"torch", "transformers", "datasets", "numpy", "av", "onnx", "matplotlib", "sklearn"} & set(
         done.stdout.split()
     )
+
+
+def test_version_is_that_of_the_package(mg_vtc_command, capsys):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        mg_vtc_command("--version")
+    assert capsys.readouterr().out == f"mg-vtc {mg_vtc.__version__}\n"
 
 
 def test_mistake_ends_the_process_with_one_line_and_exit_code_1(tmp_path):

@@ -1,35 +1,46 @@
 """The guides in `docs/`: every command of a page is run in its order, on made data, trained for one epoch."""
 
+import base64
 import csv
+import http.client
+import inspect
 import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import time
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 from local_hub import client_environment, serving_hub
 from made_releases import make_image_release, make_miga_release
+from pages import free_port
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from transformers import ZeroShotImageClassificationPipeline
 
 from mg_vtc import predict
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 
 ROOT = Path(__file__).parents[1]
-GUIDES = ("train_on_imigue", "train_on_your_own_folder", "enter_the_miga_challenge", "publish")
-TRAINING = re.compile(r"^(accelerate launch train\.py .*)$", flags=re.MULTILINE)
+GUIDES = ("train_on_imigue", "train_on_your_own_folder", "enter_the_miga_challenge", "publish", "watch_a_run")
+TRAINING = re.compile(r"^((?:\w+=\S+ )*accelerate launch train\.py .*)$", flags=re.MULTILINE)
 
 
-def run_guide(name, folder, environment=os.environ):
-    """Run the code of a page, and return what each piece of it printed."""
+def run_guide(name, folder, environment=os.environ, *, having="", epochs=1):
+    """Run the code of a page, or the pieces that have some words, and return what each piece of it printed."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     screens = []
     for language, code in re.findall(
         r"```(bash|python)\n(.*?)```", (ROOT / "docs" / f"{name}.md").read_text(), flags=re.DOTALL
     ):
-        shortened = TRAINING.sub(r"\1 --num_train_epochs 1 --use_cpu", code)
+        if having not in code:
+            continue
+        shortened = TRAINING.sub(rf"\1 --num_train_epochs {epochs} --use_cpu", code)
         command = ["bash", "-euc", shortened] if language == "bash" else [sys.executable, "-c", code]
         done = subprocess.run(
             command,
@@ -43,6 +54,21 @@ def run_guide(name, folder, environment=os.environ):
         assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
         screens.append(done.stdout)
     return screens
+
+
+def test_prompt_of_the_zero_shot_pipeline_is_told_where_it_is_shown():
+    default = (
+        inspect.signature(ZeroShotImageClassificationPipeline.preprocess).parameters["hypothesis_template"].default
+    )
+    shown = []
+    for path in (ROOT / "README.md", ROOT / "model_card.md", *(ROOT / "docs").glob("*.md")):
+        for code in re.findall(r"^```python\n(.*?)^```", path.read_text(), flags=re.DOTALL | re.MULTILINE):
+            if 'pipeline("zero-shot' in code:
+                shown.append(path.name)
+                comment, line = re.findall(r"^(# .*)\n(.*candidate_labels=.*)$", code, flags=re.MULTILINE)[0]
+                assert f'without hypothesis_template it would be "{default}"' in comment
+                assert "hypothesis_template=" in line
+    assert {"README.md", "model_card.md"} <= set(shown)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +93,42 @@ def own_folder(desk):
 def test_guides_are_named_in_the_readme():
     readme = (ROOT / "README.md").read_text()
     assert not [name for name in GUIDES if f"docs/{name}.md" not in readme]
+
+
+def test_tensorboard_gets_the_curves(desk):
+    run_guide("watch_a_run", desk, having="--report_to tensorboard")
+    (events,) = (desk / "runs" / "tensorboard" / "runs").rglob("events.out.tfevents.*")
+    curves = EventAccumulator(str(events)).Reload()
+    assert {"train/loss", "eval/top1_accuracy"} <= set(curves.Tags()["scalars"])
+
+
+def test_wandb_gets_the_curves_offline(desk):
+    pytest.importorskip("wandb")
+    run_guide("watch_a_run", desk, having="--report_to wandb")
+    (run,) = (desk / "wandb").glob("offline-run-*/run-*.wandb")
+    assert b"eval/top1_accuracy" in run.read_bytes()
+
+
+def test_trackio_gets_the_curves(desk, tmp_path):
+    pytest.importorskip("trackio")
+    run_guide("watch_a_run", desk, os.environ | {"HF_HOME": str(tmp_path)}, having="--report_to trackio")
+    assert b"eval/top1_accuracy" in b"".join(path.read_bytes() for path in tmp_path.glob("trackio/gestures.db*"))
+
+
+def test_run_is_stopped_early(desk):
+    run_guide("watch_a_run", desk, having="--early_stopping_patience 10", epochs=60)
+    state = json.loads((desk / "runs" / "stopped" / "trainer_state.json").read_text())
+    assert 10 < state["epoch"] < 60
+    scores = [log["eval_top1_accuracy"] for log in state["log_history"] if "eval_top1_accuracy" in log]
+    assert max(scores[-10:]) <= max(scores[:-10])
+
+
+def test_extras_are_those_of_the_package():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    table = (ROOT / "docs" / "watch_a_run.md").read_text().partition("| extra |")[2]
+    assert {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])} == set(
+        extras
+    )
 
 
 def test_release_becomes_pictures_a_model_and_a_report(desk):
@@ -109,12 +171,66 @@ def test_image_level_set_gets_a_row_a_frame_with_classes_from_one(desk, challeng
     assert row == {"filename": "G10_0000.0.jpg", "class": str(IMIGUE_CLASS_NAMES.index(vote.labels[0]) + 1)}
 
 
-def test_model_gets_a_page_and_a_space(desk, own_folder, tmp_path):
+def test_model_gets_a_page_a_folder_to_serve_and_a_space(desk, own_folder, tmp_path):
     with serving_hub() as hub:
-        pushed, answered, space = run_guide("publish", desk, client_environment(os.environ, hub, tmp_path))
+        pushed, answered, written, _, space = run_guide("publish", desk, client_environment(os.environ, hub, tmp_path))
+        assert re.match(r"served: \d+ files", written)
         assert f"{hub.address}/org/mg-vtc" in pushed
         assert "handler.py" in hub.files("org/mg-vtc")
         assert f"{hub.address}/spaces/org/mg-vtc-space" in space
     assert {answer["label"] for answer in json.loads(answered.replace("'", '"'))} <= {
         path.name for path in (desk / "my_pictures").iterdir()
     }
+    check_container(desk, tmp_path / "image")
+
+
+def check_container(desk, image):
+    """The container of the guide without Docker: its files in a folder, its command as a process on loopback."""
+    (dockerfile,) = re.findall(r"```dockerfile\n(.*?)```", (ROOT / "docs" / "publish.md").read_text(), flags=re.DOTALL)
+    steps = [line.split(maxsplit=1) for line in dockerfile.splitlines()]
+    assert len(steps) == 10
+    for source, target in (words.split() for step, words in steps if step == "COPY"):
+        copy = shutil.copytree if (desk / source).is_dir() else shutil.copy
+        image.mkdir(exist_ok=True)
+        copy(desk / source, image / (Path(source).name if target == "." else target))
+    settings = dict(word.split("=") for step, words in steps if step == "ENV" for word in words.split())
+    (command,) = (json.loads(words) for step, words in steps if step == "CMD")
+    port = free_port()
+    assert command[0] == "python"
+    assert command[-1].startswith("0.0.0.0:")
+    process = subprocess.Popen(
+        [sys.executable, "-I", *command[1:-1], f"127.0.0.1:{port}"],
+        cwd=image,
+        env=os.environ | settings | {"HF_HOME": str(image / "home"), "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        picture = (desk / "picture.jpg").read_bytes()
+        status, best = ask_server(port, picture, "image/jpeg")
+        assert (status, {row["label"] for row in best}) == (200, {path.name for path in desk.glob("my_pictures/*")})
+        assert sum(row["score"] for row in best) == pytest.approx(1)
+        question = {"inputs": base64.b64encode(picture).decode(), "parameters": {"candidate_labels": ["a", "b"]}}
+        status, compared = ask_server(port, json.dumps(question).encode(), "application/json")
+        assert (status, {row["label"] for row in compared}) == (200, {"a", "b"})
+        for body, kind in ((b"no picture", "image/jpeg"), (b"no JSON", "application/json")):
+            status, refused = ask_server(port, body, kind)
+            assert status == 400
+            assert refused["error"]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ask_server(port, body, kind):
+    """Status and content of an answer, once the server is there."""
+    for _ in range(600):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        try:
+            connection.request("POST", "/", body, {"Content-Type": kind})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+        finally:
+            connection.close()
+    raise TimeoutError(port)

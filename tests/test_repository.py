@@ -90,6 +90,8 @@ def test_every_test_mirrors_a_room():
         "test_docs",
         "test_repository",
         "test_readme",
+        "test_packaging",
+        "test_benchmarks",
     }
     for path in (ROOT / "tests").rglob("test_*.py"):
         if path.stem not in of_the_whole:

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from . import __version__
 from .commands import demo_app, evaluate, export, predict, prepare, publish, publish_space
 
 EXTRA_OF = (
@@ -46,6 +47,7 @@ def _build_parser() -> argparse.ArgumentParser:
         description="Make data ready for train.py, and use the models of micro-gestures that it trains.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"mg-vtc {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for command in (prepare, evaluate, predict, export, demo_app, publish, publish_space):
         command.add_parser(verbs)

@@ -37,7 +37,7 @@ def test_summary_tells_what_there_is_and_what_was_left_out(miga, tmp_path):
         "test               1       2         4        2",
         "left out:",
         "  4 clips that show no micro-gesture",
-        "to train: accelerate launch train.py configs/small.yaml "
+        "to train: accelerate launch train.py configs/recommended.yaml "
         f"--train_dir {tmp_path / 'out'} --output_dir runs/out",
     ]
 

@@ -43,3 +43,21 @@ def test_missing_token_and_permission_are_told_in_a_line(refusal, hub_client, fi
     assert "may not write to other/mg-vtc" in refusal("publish", finished_run, "other/mg-vtc")
     monkeypatch.delenv("HF_TOKEN")
     assert "hf auth login" in refusal("publish", finished_run, "org/mg-vtc")
+
+
+def test_dry_run_writes_a_folder_and_says_so(mg_vtc_command, finished_run, tmp_path, capsys):
+    mg_vtc_command("publish", finished_run, "--dry_run", tmp_path / "served")
+    count = sum(path.is_file() for path in (tmp_path / "served").rglob("*"))
+    assert capsys.readouterr().out == (
+        f"{tmp_path / 'served'}: {count} files, as they would be uploaded. Nothing was sent.\n"
+    )
+
+
+def test_flags_of_a_push_are_refused_beside_a_dry_run(refusal, finished_run, tmp_path):
+    words = refusal("publish", finished_run, "--dry_run", tmp_path / "served", "--private", "--revision", "trial")
+    assert words == "mg-vtc: --private and --revision would do nothing with --dry_run, which uploads nothing."
+    assert not (tmp_path / "served").exists()
+
+
+def test_missing_repository_is_told(refusal, finished_run):
+    assert "Name the repository to publish to" in refusal("publish", finished_run)

@@ -21,6 +21,7 @@ from mg_vtc import MgVtcConfig, MgVtcTrainingArguments
 from mg_vtc.hub.card import escape_markdown, write_model_card
 from mg_vtc.hub.repo_id import with_repo_id
 from mg_vtc.hub.samples import write_samples
+from mg_vtc.inference.export_classifier import adapt_card
 from mg_vtc.provenance import ELSEWHERE, write_provenance
 from mg_vtc.recipe import parse_recipe
 
@@ -135,7 +136,7 @@ def test_figure_is_in_the_card_where_it_was_drawn(write_card, tmp_path):
 
 def test_responsible_use_is_in_plain_words(write_card):
     text = write_card().text
-    for words in ("A gesture is not an emotion", "Article 5(1)(f)", "may not be redistributed", "must not be used"):
+    for words in ("A gesture is not an emotion", "Article 5(1)(f)", "Frames show people", "must not be used"):
         assert " ".join(words.split()) in " ".join(text.split())
 
 
@@ -236,6 +237,22 @@ def test_drawings_are_not_called_pictures_of_people(write_card):
     assert "may not be redistributed" not in text
 
 
+def test_images_are_said_to_be_restricted_only_where_that_is_known(write_card, config, tmp_path):
+    restricted = "Images of {} may not be redistributed."
+    for data in ("iMiGUE", "SMG"):
+        assert restricted.format(data) in flat(write_card(recipe={"train_dir": "x", "labels_file": data.lower()}))
+    release = tmp_path / "prepared"
+    release.mkdir()
+    assert "redistributed" not in flat(write_card(recipe={"train_dir": str(release)}))
+    (release / "prepare.json").write_text("{}")
+    assert restricted.format("iMiGUE") in flat(write_card(recipe={"train_dir": str(release)}))
+    config.id2label = {0: "Waving", 1: "Nodding"}
+    for recipe in ({"train_dir": str(release)}, {"train_dir": "people"}, {"dataset_name": "org/hands"}):
+        text = flat(write_card(config=config, recipe=recipe))
+        assert "their own licence says whether they may be shared" in text
+        assert "redistributed" not in text
+
+
 def test_usage_waits_for_the_repo_id_wherever_it_is_needed(write_card):
     named = with_repo_id(write_card().content, "org/gestures")
     assert named.count('"org/gestures"') == 4
@@ -250,11 +267,20 @@ def test_usage_runs_as_it_stands(with_package, processor, tmp_path, write_card, 
     Image.new("RGB", (40, 40)).save(tmp_path / "picture.jpg")
     text = with_repo_id((tmp_path / "README.md").read_text(), str(tmp_path))
     codes = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    code = codes[0 if with_package else 1]
+    code = "".join(codes[:2] if with_package else codes[2:])
+    assert len(codes) == 4
     assert ("import mg_vtc" in code) == with_package == ("trust_remote_code" not in code)
     answers = run_python(code, tmp_path).splitlines()
     assert len(answers) == 2
     assert all(name in answers[1] for name in CLASS_NAMES[:3])
+
+
+def test_card_of_the_classifier_alone_keeps_the_usage_that_it_has(write_card):
+    text = adapt_card(write_card(), "org/gestures").text
+    codes = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert ["import mg_vtc" in code for code in codes] == [True, False]
+    assert all('pipeline("image-classification"' in code for code in codes)
+    assert "zero-shot" not in text
 
 
 def run_python(code, folder):

@@ -10,7 +10,7 @@ from huggingface_hub import constants
 from local_hub import STRANGER, TOKEN, File, Repo
 
 from mg_vtc import publish
-from mg_vtc.hub.publish import prepare_repo
+from mg_vtc.hub.publish import prepare_repo, write_upload
 
 from .test_upload import EXPECTED
 
@@ -161,3 +161,56 @@ def test_name_that_is_none_is_refused_before_the_hub_is_asked(hub_client, name):
 def test_no_request_carries_a_token_in_its_address(hub_client, finished_run):
     publish(finished_run, "org/mg-vtc")
     assert not [path for _, path in hub_client.requests if TOKEN in path]
+
+
+def read_tree(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["new", "empty"])
+def test_dry_run_writes_what_a_push_uploads_and_asks_nobody(hub_client, finished_run, tmp_path, monkeypatch, is_there):
+    out = tmp_path / "served" / "model"
+    if is_there:
+        out.mkdir(parents=True)
+    with monkeypatch.context() as without:
+        without.delenv("HF_TOKEN")
+        assert write_upload(finished_run, out, "org/mg-vtc") == sorted(EXPECTED)
+    assert not hub_client.requests
+    assert [path.name for path in out.parent.iterdir()] == ["model"]  # nothing beside it
+    publish(finished_run, "org/mg-vtc")
+    pushed = hub_client.files("org/mg-vtc")
+    del pushed[".gitattributes"]
+    assert read_tree(out) == pushed
+
+
+def test_dry_run_without_a_name_keeps_the_placeholder_of_the_card(finished_run, tmp_path):
+    write_upload(finished_run, tmp_path / "served")
+    assert (tmp_path / "served" / "README.md").read_text() == (finished_run / "README.md").read_text()
+
+
+def test_dry_run_leaves_what_is_there(finished_run, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.md").write_text("mine")
+    for out in (tmp_path / "mine", tmp_path / "mine" / "notes.md", finished_run):
+        before = read_tree(tmp_path)
+        with pytest.raises(ValueError, match="is there already and is not an empty folder: choose a new one"):
+            write_upload(finished_run, out)
+        assert read_tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("fault", ["token", "path", "metadata", "missing", "name"])
+def test_dry_run_refuses_what_a_push_refuses(hub_client, finished_run, tmp_path, fault):
+    card, repo_id = finished_run / "README.md", "org/mg-vtc"
+    if fault == "missing":
+        (finished_run / "figures" / "confusion.png").unlink()
+    elif fault == "name":
+        repo_id = "mg-vtc"
+    else:
+        text = {"token": f"# A\n{TOKEN}", "path": "# A\n/data/people/anna", "metadata": "---\ntags: [open\n---\n"}
+        card.write_text(text[fault])
+    with pytest.raises(ValueError) as of_push:  # noqa: PT011
+        publish(finished_run, repo_id)
+    with pytest.raises(ValueError) as of_dry_run:  # noqa: PT011
+        write_upload(finished_run, tmp_path / "served", repo_id)
+    assert str(of_dry_run.value) == str(of_push.value)
+    assert not (tmp_path / "served").exists()

@@ -152,6 +152,32 @@ def test_phone_shows_all_in_its_width_with_the_answer_behind_the_picture(page, f
     assert all(page.box(one)["width"] > 300 for one in ("#picture", "#answer", "#names", "#heat"))
 
 
+def in_view(page, selector):
+    """Whether all of a part of the page is seen without scrolling."""
+    code = "const box = arguments[0].getBoundingClientRect(); return 0 <= box.top && box.bottom <= innerHeight"
+    return page.browser.execute_script(code, page.one(selector))
+
+
+def test_phone_shows_the_prediction_after_an_upload_and_after_a_question(page, faces, tmp_path):
+    page.open(width=390, height=844)
+    assert not in_view(page, "#answer")
+    page.upload(faces)
+    page.wait(lambda: page.scores() and in_view(page, "#answer"))
+    page.browser.execute_script("arguments[0].scrollIntoView()", page.one("#heat"))
+    page.wait(lambda: not in_view(page, "#answer"))
+    page.ask("folding arms, covering face")
+    page.wait(lambda: len(page.scores()) == 2 and in_view(page, "#answer"))
+    page.ask("folding arms")
+    page.wait(lambda: "would always get 100 %" in page.message() and in_view(page, "#message"))
+
+
+def test_wide_screen_shows_the_prediction_without_scrolling(page, faces):
+    page.upload(faces)
+    page.wait(lambda: page.scores() and page.all("#heat img"))
+    assert in_view(page, "#answer")
+    assert page.browser.execute_script("return scrollY") == 0
+
+
 def test_nothing_is_loaded_from_elsewhere(page, url, faces):
     page.asked_for()
     page.open()

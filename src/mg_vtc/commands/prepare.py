@@ -110,5 +110,5 @@ def _find_train_command(preparation: "Preparation") -> str:
             *("--save_strategy", "steps"),
         ],
     }[preparation.choices.to]
-    command = ["accelerate", "launch", "train.py", "configs/small.yaml", *data]
+    command = ["accelerate", "launch", "train.py", "configs/recommended.yaml", *data]
     return shlex.join([*command, "--output_dir", f"runs/{preparation.folder.name}"])

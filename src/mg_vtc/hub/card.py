@@ -10,7 +10,9 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..configuration_mg_vtc import MgVtcConfig
+from ..data.labels import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES
 from ..data.leaks import describe_leaks
+from ..data.preparation import SETTINGS
 from ..data.splits import SPLIT_MEANINGS
 from ..provenance import find_hub_dataset, name_data, without_places
 from ..run_folder import CARD, CONFUSION, PART_RESULTS, PROVENANCE, RECIPE, SPLIT, read_recipe
@@ -61,6 +63,7 @@ def write_model_card(template: Path, folder: Path, examples: Sequence[dict[str, 
         settings=_dump_settings(recipe, places),
         hub_dataset=find_hub_dataset(recipe),
         data_name=name_data(recipe),
+        restricted=_find_restricted(recipe, class_names),
         # a path of the machine that trained is no part of the card
         bases={
             tower: base and (f"`{base}`" if base in hub_bases else "weights in a local folder")
@@ -78,6 +81,16 @@ def write_model_card(template: Path, folder: Path, examples: Sequence[dict[str, 
         duration=_tell_duration(provenance.get("training_seconds")),
     )
     card.save(folder / CARD)
+
+
+def _find_restricted(recipe: dict[str, Any], class_names: Sequence[str]) -> str | None:
+    """Name the data set a run was trained on where it is known to be one that may not be redistributed."""
+    folder = recipe.get("train_dir") or recipe.get("dataset_name")
+    prepared = folder is not None and (Path(folder) / SETTINGS).is_file()
+    for name, names in (("iMiGUE", IMIGUE_CLASS_NAMES), ("SMG", SMG_CLASS_NAMES)):
+        if recipe.get("labels_file") == name.lower() or (prepared and set(class_names) <= set(names)):
+            return name
+    return None
 
 
 def escape_markdown(text: str) -> str:

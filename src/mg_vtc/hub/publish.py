@@ -1,6 +1,9 @@
 """Publish a model: one commit of an explicit list of files, so that what is on the Hub is always whole."""
 
+import os
 import shlex
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +73,38 @@ def publish(
             revision=revision,
         )
     return page if revision is None else f"{page}/tree/{revision}"
+
+
+def write_upload(folder: str | Path, out: str | Path, repo_id: str | None = None) -> list[str]:
+    """Write what [`publish`] would upload into a folder, without the Hub: a model that can be served from there.
+
+    Args:
+        folder: Folder of a finished run, or of a saved model with a card.
+        out: Folder that is new or empty. It has all files or none.
+        repo_id: Repository that the examples of the card name; without it they keep the placeholder "MODEL".
+
+    Returns:
+        Names of the files in `out`.
+
+    Raises:
+        ValueError: `publish` would refuse the folder or the name, or `out` is a file or holds something.
+    """
+    if repo_id is not None:
+        check_repo_id(repo_id)
+    files, out = collect_upload(Path(folder), repo_id), Path(os.path.abspath(out))
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ValueError(f"{out} is there already and is not an empty folder: choose a new one.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        whole = Path(scratch, out.name)
+        for name, content in files.items():
+            (whole / name).parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, bytes):
+                (whole / name).write_bytes(content)
+            else:
+                shutil.copyfile(content, whole / name)
+        whole.replace(out)
+    return sorted(files)
 
 
 def prepare_repo(repo_id: str, *, private: bool | None = None, space_sdk: str | None = None) -> str:

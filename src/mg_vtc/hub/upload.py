@@ -23,6 +23,7 @@ TOKENIZER_FILES = (
 MODEL_FILES = (CONFIG, WEIGHTS, PROCESSOR, OLDER_PROCESSOR, *TOKENIZER_FILES)
 ENDPOINT = Path(__file__).parent  # where its files are
 FIGURE = re.compile(r"(?<![\w/])(?:\./)?((?:figures|samples)/[\w.-]+\.png)")
+METADATA = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 CODE = re.compile(r"\A---\n.*?\n---\n|```.*?```", re.DOTALL)  # and metadata, which show nothing
 SHOWN = re.compile(r"(?<!\\)!\[[^\]]*\]\(<?([^)>]+)|(?<!\\)<img\b[^>]*?\bsrc=[\"']?([^\"'\s>]+)")  # pictures of a card
 ADDRESS = re.compile(r"(?:https?:|data:)?//|data:")  # as which a shown picture is none of the folder
@@ -33,7 +34,7 @@ PATH = re.compile(  # of some machine; after a word or a point a slash belongs t
 )
 
 
-def collect_upload(folder: Path, repo_id: str) -> dict[str, bytes | Path]:
+def collect_upload(folder: Path, repo_id: str | None) -> dict[str, bytes | Path]:
     """Say which files a repository gets, and what is in them.
 
     These are the weights and `config.json`; the processor in its current and in its older form; the model's code; the
@@ -44,14 +45,14 @@ def collect_upload(folder: Path, repo_id: str) -> dict[str, bytes | Path]:
 
     Args:
         folder: Folder of a finished run, or of a saved model with a card.
-        repo_id: Where it goes, which the card's examples then name.
+        repo_id: Where it goes, which the card's examples then name; without it they keep their placeholder.
 
     Returns:
         By name in the repository, the content, or for the weights their path.
 
     Raises:
         ValueError: It is no folder of such a model, a file of it is missing, one names a token or a folder of this
-            machine, or the card shows a picture that would not be there.
+            machine, or the card shows a picture that would not be there or has metadata that are no YAML.
     """
     config = _read_config(folder)
     for name in (WEIGHTS, CARD):
@@ -61,13 +62,14 @@ def collect_upload(folder: Path, repo_id: str) -> dict[str, bytes | Path]:
                 "its card has to be written."
             )
     card = (folder / CARD).read_text(encoding="utf-8")
+    _check_metadata(card, folder)
     names = [name for name in MODEL_FILES if (folder / name).is_file()] + _code(folder, config) + _figures(card)
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{folder} has no {', '.join(missing)}, which its {CONFIG} or {CARD} refer to.")
     files: dict[str, bytes | Path] = {name: (folder / name).read_bytes() for name in names if name != WEIGHTS}
     files |= {
-        CARD: with_repo_id(card, repo_id).encode(),
+        CARD: (card if repo_id is None else with_repo_id(card, repo_id)).encode(),
         **{name: (ENDPOINT / name).read_bytes() for name in (HANDLER, REQUIREMENTS)},
     }
     if OLDER_PROCESSOR not in files and PROCESSOR in files:
@@ -130,6 +132,16 @@ def _settings_and_scores(folder: Path) -> dict[str, bytes]:
         numbers = {name: value for name, value in results.items() if isinstance(value, int | float)}
         files[RESULTS] = (json.dumps(numbers, indent=4) + "\n").encode()
     return files
+
+
+def _check_metadata(card: str, folder: Path) -> None:
+    """Refuse metadata that the Hub would refuse after all else was checked."""
+    if matter := METADATA.match(card):
+        try:
+            yaml.safe_load(matter[1])
+        except yaml.YAMLError as error:
+            problem = " ".join(str(error).split())
+            raise ValueError(f"The metadata in {CARD} of {folder} are not valid YAML: {problem}.") from error
 
 
 def _figures(card: str) -> list[str]:

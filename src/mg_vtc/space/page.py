@@ -24,6 +24,7 @@ emotions, as at work and in education in the EU (AI Act, Article 5), do not use 
 CSS = """
 .gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
 #limits p { font-size: 0.9rem; line-height: 1.45; }
+#answer, #message { scroll-margin: 12px; }
 #message { border-left: 4px solid #e11d48; padding: 2px 12px; }
 @media (max-width: 700px) {  /* one column: the names of one's own below the answer */
   #columns { flex-direction: column; flex-wrap: nowrap; }
@@ -33,6 +34,11 @@ CSS = """
   #heat, #about { order: 2; }
 }
 """
+# On a phone the prediction is below the fold: scroll as far as it takes, once it has its height.
+SHOW_PREDICTION = """(scores) => requestAnimationFrame(() => requestAnimationFrame(() => {
+  const part = document.getElementById(scores ? "answer" : "message");
+  if (part) part.scrollIntoView({ block: "nearest", behavior: "smooth" });
+}))"""
 LAUNCH: dict[str, Any] = {
     "theme": gr.themes.Soft(primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["monospace"]),
     "css": CSS,
@@ -80,7 +86,7 @@ def build_page(model_id: str) -> gr.Blocks:
                     gr.HTML(visible=False, padding=False, elem_id="about"),
                 ]
         for event, if_none in ((picture.change, ""), (ask.click, "Drop, take or choose a picture first.")):
-            event(
+            answered = event(
                 _answer_with(model, if_none),
                 [picture, names],
                 shown,
@@ -88,6 +94,7 @@ def build_page(model_id: str) -> gr.Blocks:
                 show_progress="minimal",
                 api_visibility="private",
             )
+            answered.then(None, shown[1], js=SHOW_PREDICTION, api_visibility="private")
     return page
 
 
