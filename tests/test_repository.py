@@ -72,7 +72,7 @@ def test_nothing_imports_the_scripts(path):
 @pytest.mark.parametrize("path", [*SOURCES, ROOT / "train.py"], ids=lambda path: path.name)
 def test_rooms_are_small(path):
     source = path.read_text()
-    assert len(source.splitlines()) <= 300
+    assert len(source.splitlines()) <= 400
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno + 1 <= 50, node.name
