@@ -2,10 +2,13 @@
 
 import itertools
 import random
+import struct
 import tracemalloc
 from contextlib import suppress
+from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from made_releases import HEIGHT, NTSC, PAL, WIDTH, draw_number, make_video, read_number
 
@@ -248,6 +251,31 @@ def test_pictures_are_turned_as_the_file_says(tmp_path, rotation):
     (frame,) = read_frames(video, [3])
     assert frame.picture.size == ((WIDTH, HEIGHT) if rotation == 180 else (HEIGHT, WIDTH))
     assert read_number(frame.picture.rotate(-rotation, expand=True)) == 3
+
+
+def set_display_matrix(video: Path, a: float, b: float, c: float, d: float) -> None:
+    """Write the matrix of ISO/IEC 14496-12 into an MP4: x' = a x + c y, y' = b x + d y, moved to begin at 0."""
+    data = video.read_bytes()
+    place = data.index(struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30), data.index(b"tkhd"))
+    x, y = -min(0, a * WIDTH, c * HEIGHT), -min(0, b * WIDTH, d * HEIGHT)
+    numbers = (a * 65536, b * 65536, 0, c * 65536, d * 65536, 0, x * 65536, y * 65536, 1 << 30)
+    video.write_bytes(data[:place] + struct.pack(">9i", *map(round, numbers)) + data[place + 36 :])
+
+
+@pytest.mark.parametrize("scale", [1, 2, 0.5])
+@pytest.mark.parametrize("axes", [(1, 0, 0, 1), (0, 1, 1, 0)], ids=["upright", "axes exchanged"])
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
+def test_each_pixel_is_shown_where_the_display_matrix_puts_it(tmp_path, axes, signs, scale):
+    video = make_video(tmp_path / "video.mp4", 2)
+    (frame,) = read_frames(video, [1])
+    decoded = np.asarray(frame.picture)  # (HEIGHT, WIDTH, 3)
+    a, b, c, d = axes[0] * signs[0], axes[1] * signs[1], axes[2] * signs[0], axes[3] * signs[1]
+    shown = np.zeros((HEIGHT, WIDTH, 3) if a else (WIDTH, HEIGHT, 3), np.uint8)
+    for y, x in np.ndindex(HEIGHT, WIDTH):
+        shown[b * x + d * y - (b + d < 0), a * x + c * y - (a + c < 0)] = decoded[y, x]  # -1 is the last one
+    set_display_matrix(video, *(scale * value for value in (a, b, c, d)))
+    (frame,) = read_frames(video, [1])
+    np.testing.assert_array_equal(np.asarray(frame.picture), shown)
 
 
 @pytest.mark.parametrize("numbers", [[2, 2], [5, 3], [-1]])

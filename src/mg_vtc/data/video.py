@@ -2,14 +2,28 @@
 
 import heapq
 import math
+import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import PIL.Image
+from PIL.Image import Transpose
 
 from .crops import Box
+
+MAX_SLANT = math.tan(math.radians(1))  # FFmpeg, too, takes one degree for none
+# By whether axes are exchanged, then mirrored left-right, then up-down; it moves pixels and makes no new ones
+TRANSPOSES = {
+    (False, True, False): Transpose.FLIP_LEFT_RIGHT,
+    (False, False, True): Transpose.FLIP_TOP_BOTTOM,
+    (False, True, True): Transpose.ROTATE_180,
+    (True, False, False): Transpose.TRANSPOSE,
+    (True, True, False): Transpose.ROTATE_270,
+    (True, False, True): Transpose.ROTATE_90,
+    (True, True, True): Transpose.TRANSVERSE,
+}
 
 
 class VideoError(ValueError):
@@ -23,7 +37,7 @@ class VideoFrame(NamedTuple):
         number: How many frames are shown before it.
         time: Seconds from the first frame to this one. AVI does not tell when frames are shown, so of AVI with
             B-frames this is off by a few frames, and the number is right.
-        picture: In RGB, turned as the file says; what was to be cut out of it.
+        picture: In RGB, turned and mirrored as the file says; what was to be cut out of it.
     """
 
     number: int
@@ -64,14 +78,14 @@ def read_frames(path: str | Path, numbers: Iterable[int], crop: Box | None = Non
         return
     if target < 0:
         raise ValueError(f"Frames are numbered from 0; there is no frame {target}.")
-    first_time = None
+    first_time, turner = None, _Turner()
     for number, frame in enumerate(_decode(Path(path))):
         if frame.time is None:
             raise VideoError(f"{path} does not tell when a frame is shown: put it into a container, such as MP4.")
         first_time = frame.time if first_time is None else first_time
         if number < target:
             continue
-        yield VideoFrame(number, frame.time - first_time, _cut_out(_to_picture(frame), crop, Path(path)))
+        yield VideoFrame(number, frame.time - first_time, _cut_out(turner.to_picture(frame), crop, Path(path)))
         following = next(wanted, None)
         if following is None:
             return
@@ -185,10 +199,36 @@ def _refuse_cut_off(stream: av.VideoStream, path: Path) -> None:
         )
 
 
-def _to_picture(frame: av.VideoFrame) -> PIL.Image.Image:
-    picture = frame.to_image()
-    # both count counter-clockwise; a quarter turn moves pixels and makes no new ones
-    return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
+class _Turner:
+    """Shows frames as players do: turned and mirrored by their display matrix.
+
+    The matrix is looked up once for each angle: the side data of PyAV keep their frame in memory, as a cycle.
+    """
+
+    def __init__(self) -> None:
+        self._transposes: dict[int, Transpose | None] = {}  # by the angle of frames
+
+    def to_picture(self, frame: av.VideoFrame) -> PIL.Image.Image:
+        if frame.rotation not in self._transposes:
+            self._transposes[frame.rotation] = self._find_transpose(frame)
+        picture, transpose = frame.to_image(), self._transposes[frame.rotation]
+        if transpose is not None:
+            return picture.transpose(transpose)
+        # a slant makes new pixels; both count counter-clockwise
+        return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
+
+    def _find_transpose(self, frame: av.VideoFrame) -> Transpose | None:
+        """Return what moves the pixels to their places, None where they stay or are turned by a slant."""
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")  # which the annotations of PyAV do not know
+        if matrix is None:
+            return None
+        # x' = a x + c y, y' = b x + d y, from the decoded place to the shown one; y counts downwards
+        a, b, _, c, d = struct.unpack_from("=5i", matrix)
+        if max(abs(b), abs(c)) <= MAX_SLANT * min(abs(a), abs(d)):
+            return TRANSPOSES.get((False, a < 0, d < 0))
+        if max(abs(a), abs(d)) <= MAX_SLANT * min(abs(b), abs(c)):
+            return TRANSPOSES[True, c < 0, b < 0]
+        return None
 
 
 def _cut_out(picture: PIL.Image.Image, box: Box | None, path: Path) -> PIL.Image.Image:
