@@ -1,7 +1,7 @@
 """The pictures of a run: loaded, split and decoded once, or read from a stream."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,15 +11,20 @@ from datasets import Dataset, DatasetDict
 from .data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders
 from .data.augmentation import Augmentation
 from .data.cache import PictureCache
+from .data.digests import digest_pictures
 from .data.image_folder import PARTS
-from .data.leaks import digest_pictures, find_leaks
+from .data.labels import shorten
+from .data.leaks import find_leaks
 from .data.pictures import PictureDataset
+from .data.pixels import find_plain
 from .data.shards import load_stream
 from .data.splits import split_fold, split_stratified
 from .data.stream import PictureStream
 from .picture_trainer import check_batches, contrasts_within_batches
 from .recipe import DataArguments
 from .training_args import MgVtcTrainingArguments
+
+PLAIN_CHUNK = 256  # images that are looked at at once
 
 
 class RunData(NamedTuple):
@@ -53,7 +58,8 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
     if data.streaming:
         return _open_stream(data, training)
     source = _load_source(data)
-    decoded = {name: _decode_once(rows, data, say) for name, rows in source.items() if name in PARTS}
+    digests = {name: digest_pictures(rows) for name, rows in source.items() if name in PARTS}
+    decoded = {name: _decode_once(source[name], digests[name], data, say) for name in digests}
     numbered = DatasetDict({name: rows.add_column("row", range(len(rows))) for name, rows in source.items()})
     splits, split = _split(numbered, data, training.seed)
     rows = {name: splits[name] for name in PARTS if name in splits}
@@ -71,8 +77,12 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
     }
     class_names = rows["train"].features["label"].names
     _warn_of_unseen_classes(parts, class_names)
+    _warn_of_plain_images(source, decoded)
     if training.process_index == 0:  # which tells and writes it
-        split["digests"] = {name: digest_pictures(part) for name, part in rows.items()}
+        split["digests"] = {
+            name: [digests[name if name in source else "train"][row] for row in part["row"]]
+            for name, part in rows.items()
+        }
         split["leaks"] = _look_for_leaks(rows, split["digests"], pixels, data)
     return RunData(parts, class_names, split | {name: part["file_name"][:] for name, part in rows.items()})
 
@@ -120,10 +130,12 @@ def _load_source(data: DataArguments) -> DatasetDict:
     return load_image_folder(data.train_dir, data.labels_file, skip_bad_images=data.skip_bad_images, **columns)
 
 
-def _decode_once(rows: Dataset, data: DataArguments, say: Callable[[str], object]) -> np.memmap | None:
+def _decode_once(
+    rows: Dataset, digests: Sequence[str], data: DataArguments, say: Callable[[str], object]
+) -> np.memmap | None:
     if not data.decode_once:
         return None
-    cache = PictureCache(rows, data.image_size, jpeg_draft=data.jpeg_draft)
+    cache = PictureCache(rows, data.image_size, jpeg_draft=data.jpeg_draft, digests=digests)
     if line := cache.describe():
         say(line)
     return cache.open()
@@ -169,6 +181,25 @@ def _warn_of_unseen_classes(parts: dict[str, PictureDataset], class_names: list[
     if unseen := sorted(set(parts["validation"].labels.tolist()) - seen):
         listed = ", ".join(class_names[label] for label in unseen)
         warnings.warn(f"Classes to validate on that no training picture shows: {listed}.", stacklevel=3)
+
+
+def _warn_of_plain_images(source: Mapping[str, Dataset], decoded: Mapping[str, np.memmap | None]) -> None:
+    """Warn of images that were decoded to one colour: black ones of a format that other programs scale, say."""
+    plain: list[str] = []
+    num_images = 0
+    for name, pixels in decoded.items():
+        if pixels is None:  # decoded each time, so not looked at
+            continue
+        num_images += len(pixels)
+        for start in range(0, len(pixels), PLAIN_CHUNK):
+            found = start + np.flatnonzero(find_plain(pixels[start : start + PLAIN_CHUNK]))
+            plain += source[name].select(found)["file_name"][:]
+    if plain:
+        warnings.warn(
+            f"{len(plain)} of {num_images} images are of one colour, or nearly so: {shorten(plain)}. Look at them: "
+            "what is drawn in the alpha channel, or in fewer bits than the file has, is lost.",
+            stacklevel=3,
+        )
 
 
 def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunData:

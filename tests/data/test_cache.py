@@ -17,6 +17,7 @@ from datasets.table import InMemoryTable
 
 from mg_vtc.data import load_image_folder, split_stratified
 from mg_vtc.data.cache import MARGIN, PictureCache, cache_folder
+from mg_vtc.data.digests import digest_pictures
 from mg_vtc.data.pixels import decode
 
 SIZE = 12
@@ -73,13 +74,14 @@ def test_it_is_a_read_only_map_of_a_file(files: list[Path], own_cache: Path):
         pixels[0] = 0
 
 
-def test_same_rows_are_not_decoded_again(files: list[Path], own_cache: Path):
+def test_same_images_are_not_decoded_again(files: list[Path], own_cache: Path, monkeypatch: pytest.MonkeyPatch):
     before = PictureCache(make_rows(files), SIZE).open().copy()
-    for path in files:  # what decoding again would stumble upon, with the size and the time that it had
-        status = path.stat()
-        path.write_bytes(bytes(status.st_size))
-        os.utime(path, ns=(0, status.st_mtime_ns))
+    monkeypatch.delattr("mg_vtc.data.cache.decode")
+    for path in files:
+        os.utime(path, ns=(0, 5))
     np.testing.assert_array_equal(PictureCache(make_rows(files), SIZE).open(), before)
+    digests = digest_pictures(make_rows(files))
+    np.testing.assert_array_equal(PictureCache(make_rows(files), SIZE, digests=digests).open(), before)
     assert len(stored(own_cache)) == 1
 
 
@@ -103,17 +105,20 @@ def test_rows_of_a_folder_are_cached_before_they_are_split(tmp_path: Path, own_c
 
 
 def change_content(path: Path) -> None:
-    status = path.stat()
+    """Replace an image by another of the same size and time of change, as an archive does that is unpacked anew."""
+    before = path.stat()
     PIL.Image.new("RGB", (5, 5)).save(path)
-    os.utime(path, ns=(0, status.st_mtime_ns))
+    path.write_bytes(path.read_bytes().ljust(before.st_size, b"\0"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
 
 
-@pytest.mark.parametrize("change", [change_content, lambda path: os.utime(path, ns=(0, 5))], ids=["size", "time"])
-def test_a_changed_file_makes_another_cache(files: list[Path], own_cache: Path, change):
-    PictureCache(make_rows(files), SIZE).open()
-    change(files[3])
+def test_a_replaced_file_of_equal_size_and_time_is_decoded_anew(files: list[Path], own_cache: Path):
+    before = PictureCache(make_rows(files), SIZE).open().copy()
+    change_content(files[3])
     pixels = PictureCache(make_rows(files), SIZE).open()
-    np.testing.assert_array_equal(pixels[3], decode({"bytes": None, "path": str(files[3])}, SIZE))
+    np.testing.assert_array_equal(pixels[3], np.zeros((SIZE, SIZE, 3)))
+    assert before[3].any()
     assert len(stored(own_cache)) == 2
 
 
@@ -124,7 +129,7 @@ def test_other_settings_rows_and_versions_make_other_caches(
     PictureCache(make_rows(files), SIZE + 1).open()
     PictureCache(make_rows(files), SIZE, jpeg_draft=True).open()
     PictureCache(make_rows(files[::-1]), SIZE).open()
-    monkeypatch.setattr("mg_vtc.data.cache.DECODING", 2)
+    monkeypatch.setattr("mg_vtc.data.cache.DECODING", 0)
     PictureCache(make_rows(files), SIZE).open()
     assert len(stored(own_cache)) == 5
 

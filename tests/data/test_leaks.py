@@ -1,6 +1,5 @@
 """Leaks between the parts of a split: planted ones of each kind are found, clean parts have none."""
 
-import hashlib
 import io
 import shutil
 from pathlib import Path
@@ -16,13 +15,13 @@ from torch.nn.functional import max_pool2d
 
 from mg_vtc.data import load_image_folder, split_stratified
 from mg_vtc.data.cache import PictureCache
+from mg_vtc.data.digests import digest_pictures
 from mg_vtc.data.leaks import (
     CHUNK,
     MAX_DIFFERENCE,
     MAX_DISTANCE,
     Leak,
     _spread,
-    digest_pictures,
     find_leaks,
     hash_pictures,
     measure_difference,
@@ -213,18 +212,6 @@ def test_another_mouth_is_another_drawing(folder: Path):
 
 
 # The measures
-
-
-def test_digest_is_of_the_bytes_wherever_they_are(folder: Path):
-    parts = load_image_folder(folder)
-    contents = [(folder / "train" / name).read_bytes() for name in parts["train"]["file_name"][:]]
-    embedded = Dataset.from_dict(
-        {"image": [{"bytes": content, "path": None} for content in contents]},
-        features=datasets.Features(image=datasets.Image()),
-    )
-    expected = [hashlib.blake2b(content, digest_size=8).hexdigest() for content in contents]
-    assert digest_pictures(parts["train"]) == digest_pictures(embedded) == expected
-    assert digest_pictures(embedded.select([2, 0])) == [expected[2], expected[0]]
 
 
 def test_hash_is_blind_to_brightness_and_contrast():

@@ -1,5 +1,6 @@
 """Pixels: those of Transformers, in as little time."""
 
+import struct
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +21,7 @@ from transformers.image_utils import (
 )
 
 from mg_vtc.data import pixels
-from mg_vtc.data.pixels import collate_pictures, decode, normalize, resize, to_rgb
+from mg_vtc.data.pixels import PLAIN_RANGE, collate_pictures, decode, find_plain, normalize, resize, to_rgb
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)  # (height, width, 3)
@@ -74,13 +75,66 @@ def test_big_endian_16_bit_grey_is_scaled_too():
     np.testing.assert_array_equal(np.asarray(to_rgb(picture))[..., 0], RGB[..., 0])
 
 
-@pytest.mark.parametrize(("orientation", "quarter_turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+@pytest.mark.parametrize(("orientation", "quarter_turns"), [(1, 0), (3, 2), (6, 3), (8, 1), (9, 0)])
 def test_to_rgb_turns_upright_by_exif(tmp_path: Path, orientation: int, quarter_turns: int):
     exif = PIL.Image.Exif()
     exif[PIL.Image.ExifTags.Base.Orientation] = orientation
     PIL.Image.fromarray(RGB).save(tmp_path / "turned.png", exif=exif)
     with PIL.Image.open(tmp_path / "turned.png") as picture:
         np.testing.assert_array_equal(np.asarray(to_rgb(picture)), np.rot90(RGB, quarter_turns))
+
+
+def damage_exif(kind: str) -> bytes:
+    """Return EXIF that says orientation 6 and has a damaged tag besides, or is damaged as a whole."""
+    if kind == "header":
+        return b"Exif\0\0MM\0\xff\0\0\0\x08\0\0"
+    damaged = {
+        "negative denominator": struct.pack("<HHII", 0x11A, 10, 1, 38),
+        "value past the end": struct.pack("<HHII", 0x11A, 5, 1, 60_000),
+        "text for a number": struct.pack("<HHI4s", 0x11B, 2, 4, b"abc\0"),
+        "unknown type": struct.pack("<HHII", 0x132, 99, 1, 0),
+        "sub-directory nowhere": struct.pack("<HHII", 0x8769, 4, 1, 60_000),
+    }[kind]
+    orientation = struct.pack("<HHIHH", 0x112, 3, 1, 6, 0)
+    entries = struct.pack("<H", 2) + orientation + damaged
+    return b"Exif\0\0II*\0\x08\0\0\0" + entries + b"\0\0\0\0" + struct.pack("<ii", -72, 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*EXIF:UserWarning")
+@pytest.mark.parametrize(
+    ("kind", "quarter_turns"),
+    [
+        ("negative denominator", 3),
+        ("value past the end", 3),
+        ("text for a number", 3),
+        ("unknown type", 3),
+        ("sub-directory nowhere", 3),
+        ("header", 0),
+    ],
+)
+def test_an_image_is_turned_whatever_else_in_its_exif_is_damaged(kind: str, quarter_turns: int):
+    image = encode(PIL.Image.fromarray(RGB), exif=damage_exif(kind))
+    with PIL.Image.open(BytesIO(image["bytes"])) as picture:
+        np.testing.assert_array_equal(np.asarray(to_rgb(picture)), np.rot90(RGB, quarter_turns))
+
+
+def test_floats_from_0_to_1_are_scaled_not_clipped():
+    grey = PIL.Image.fromarray(RGB[..., 0].astype(np.float32) / 255)
+    np.testing.assert_array_equal(np.asarray(to_rgb(grey)), np.repeat(RGB[..., :1], 3, axis=2))
+
+
+def test_int32_up_to_255_is_8_bits_not_16():
+    grey = PIL.Image.fromarray(RGB[..., 0].astype(np.int32))
+    np.testing.assert_array_equal(np.asarray(to_rgb(grey)), np.repeat(RGB[..., :1], 3, axis=2))
+
+
+def test_plain_images_are_those_that_span_no_more_than_12_bits_kept_in_16():
+    noise = RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    speck = np.zeros((8, 8, 3), dtype=np.uint8)
+    speck[5, 6, 2] = PLAIN_RANGE + 1
+    deep = np.asarray(to_rgb(PIL.Image.fromarray(RNG.integers(0, 4096, (8, 8)).astype(np.uint16))))
+    images = np.stack([noise, np.full_like(noise, 200), speck, deep, np.zeros_like(noise) + np.array([10, 200, 30])])
+    assert find_plain(images.astype(np.uint8)).tolist() == [False, True, False, True, True]
 
 
 def encode(picture: PIL.Image.Image, image_format: str = "PNG", **options) -> dict:

@@ -5,7 +5,7 @@ import json
 import datasets
 import pytest
 
-from mg_vtc.data.leaks import digest_pictures
+from mg_vtc.data.digests import digest_pictures
 from mg_vtc.evaluation.run_rows import assign_parts, choose_rows, read_records
 
 FRAME = {"split_by": "frame", "seed": 7, "train": ["a/0", "a/1", "b/0"], "validation": ["a/2", "b/1"]}

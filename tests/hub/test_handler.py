@@ -74,8 +74,9 @@ PICTURES = {
 }
 
 
-UNLIKE_PIPELINES = {  # which cut 16 bits, and put white for colours that a file calls transparent
+UNLIKE_PIPELINES = {  # which cut 16 bits, do not scale floats, and put white for colours that a file calls transparent
     "16-bit grey": encode(Image.fromarray(np.arange(0, 64000, 32, dtype=np.uint16).reshape(40, 50))),
+    "floats from 0 to 1": encode(Image.fromarray(np.linspace(0, 1, 2000, dtype=np.float32).reshape(40, 50)), "TIFF"),
     "palette with transparency": encode(noise("P"), transparency=3),
     "grey with transparency": encode(noise("L"), transparency=3),
     "rgb with transparency": encode(noise(), transparency=noise().getpixel((0, 0))),

@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +18,10 @@ from datasets.fingerprint import Hasher
 from filelock import FileLock
 from tqdm.auto import tqdm
 
+from .digests import digest_pictures
 from .pixels import decode
 
-DECODING = 1  # version of what `decode` makes of a picture: raised, it makes all caches anew
+DECODING = 2  # version of what `decode` makes of a picture: raised, it makes all caches anew
 MARGIN = 2**30  # bytes that a cache leaves free on its disk
 CHUNK = 256  # pictures that are in memory while a cache is written
 
@@ -33,24 +34,32 @@ def cache_folder() -> Path:
 class PictureCache:
     """The decoded and resized pictures of all rows, in one file of `cache_folder()`.
 
-    The file is found again by the files of the rows (path, size, time of change), or by the fingerprint of `rows`
-    where pictures are in Arrow, and by the settings, so that another split of the same rows uses it too: give the rows
-    before they are split.
+    The file is found again by the digests of the images, in their order, and by the settings, so that another split of
+    the same rows uses it too: give the rows before they are split. Files that were replaced are decoded anew, whatever
+    their size and time of change; files that were moved or copied are not.
 
     Args:
         rows: Rows with a `datasets.Image` in the column `image`.
         image_size: Height and width, in pixels.
         jpeg_draft: As for `decode`.
+        digests: What `digest_pictures` gives of the rows, where it is known already.
 
     Raises:
         FileNotFoundError: The file of a picture is missing.
     """
 
-    def __init__(self, rows: datasets.Dataset, image_size: int, *, jpeg_draft: bool = False) -> None:
+    def __init__(
+        self,
+        rows: datasets.Dataset,
+        image_size: int,
+        *,
+        jpeg_draft: bool = False,
+        digests: Sequence[str] | None = None,
+    ) -> None:
         self._rows = rows
         self._jpeg_draft = jpeg_draft
         self._shape = (len(rows), image_size, image_size, 3)
-        self._path = _find_path(rows, image_size, jpeg_draft)
+        self._path = _find_path(digest_pictures(rows) if digests is None else digests, image_size, jpeg_draft)
 
     def describe(self) -> str | None:
         """Return what `open` is going to do, as a line for the user.
@@ -143,17 +152,9 @@ def replace_when_whole(path: Path) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
-def _find_path(rows: datasets.Dataset, image_size: int, jpeg_draft: bool) -> Path:
-    """Return where the cache of these rows is or would be."""
-    files, in_arrow = [], False
-    for table in rows.select_columns("image").with_format("arrow").iter(1000):
-        for chunk in table["image"].chunks:  # as they are: together they may have more bytes than one can address
-            data, paths = chunk.flatten()
-            in_arrow |= data.null_count < len(data)
-            for path in paths.filter(data.is_null()).drop_null().to_pylist():
-                status = os.stat(path)
-                files.append((path, status.st_size, status.st_mtime_ns))
-    key = json.dumps([DECODING, image_size, jpeg_draft, files, rows._fingerprint if in_arrow else None])
+def _find_path(digests: Sequence[str], image_size: int, jpeg_draft: bool) -> Path:
+    """Return where the cache of these images is or would be."""
+    key = json.dumps([DECODING, image_size, jpeg_draft, list(digests)])
     return cache_folder() / f"pictures-{image_size}-{Hasher.hash_bytes(key.encode())}.npy"
 
 

@@ -12,6 +12,7 @@ import PIL.Image
 from filelock import FileLock
 
 from .cache import cache_folder, replace_when_whole
+from .image_formats import HEAD_SIZE, describe_unknown
 from .pixels import to_rgb
 
 READABLE = "readable.json"  # path to size in bytes and time of change in nanoseconds, of files that were readable
@@ -45,16 +46,25 @@ def find_faults(paths: Sequence[Path]) -> dict[Path, str]:
 
 def find_fault(path: Path) -> str | None:
     """Return why the file cannot be made a picture in RGB, or None where it can."""
+    if escape_name(path.absolute()) != str(path.absolute()):
+        return "its name is not UTF-8, so no data set can hold it; rename it"
     try:
         with PIL.Image.open(path) as image:
             # A JPEG then decodes at an eighth of its size: all of the file is read, at a fraction of the cost.
             image.draft(None, (1, 1))
             to_rgb(image)
     except PIL.UnidentifiedImageError:
-        return f"not an image ({path.stat().st_size} bytes)"
+        with path.open("rb") as file:
+            found = describe_unknown(file.read(HEAD_SIZE))
+        return f"{found} ({path.stat().st_size} bytes)"
     except Exception as error:  # decoders raise errors of many types on damaged files; all are reported
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def escape_name(path: str | os.PathLike[str]) -> str:
+    """Return a path that can be printed and written: bytes that are no UTF-8 become `\\xe9`."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _mark(path: Path) -> list[int] | None:

@@ -5,16 +5,13 @@ cosine transform of the grey picture is above the median (C. Zauner, "Implementa
 Image Hash Functions", 2010). Drawings on a plain ground often have like hashes, so a second look compares the pixels.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import datasets
 import numpy as np
-import pyarrow
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
@@ -214,28 +211,6 @@ def _read_pictures(
 
 def _undecoded(rows: datasets.Dataset) -> datasets.Dataset:
     return rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
-
-
-def digest_pictures(rows: datasets.Dataset) -> list[str]:
-    """Return a digest of the bytes of each picture, as its file or Arrow has them: 64 bits of BLAKE2b, in hex.
-
-    It is the same for a file, a copy of it under another name, and the same bytes in Parquet. All bytes are read.
-    """
-    digests: list[str] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for table in rows.select_columns("image").with_format("arrow").iter(CHUNK):
-            for chunk in table["image"].chunks:
-                data, paths = chunk.flatten()
-                digests += pool.map(_digest, data, paths.to_pylist())
-    return digests
-
-
-def _digest(data: pyarrow.BinaryScalar, path: str | None) -> str:
-    content = data.as_buffer()
-    if content is None:
-        assert path is not None  # a picture has one or the other
-        content = Path(path).read_bytes()
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def _match(keys: list, train_keys: list) -> dict[int, int]:

@@ -12,15 +12,28 @@ from typing import Any
 import numpy as np
 import PIL.ExifTags
 import PIL.Image
-import PIL.ImageOps
 import pyarrow as pa
 import torch
+from PIL.Image import Transpose
 from torch import Tensor
+
+from .image_formats import HEAD_SIZE, describe_unknown
 
 try:
     import simplejpeg  # the extra "jpeg"
 except ImportError:
     simplejpeg = None
+
+TRANSPOSES = {  # by EXIF orientation; 1 is upright
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+PLAIN_RANGE = 16  # grey levels of a channel, darkest to brightest, that show nothing: 12 bits in a file of 16
 
 
 def decode(image: dict[str, Any], image_size: int, *, jpeg_draft: bool = False) -> np.ndarray:
@@ -41,10 +54,15 @@ def decode(image: dict[str, Any], image_size: int, *, jpeg_draft: bool = False) 
         OSError: The file is missing or no readable picture. The decoders of Pillow raise other types, too.
     """
     data = Path(image["path"]).read_bytes() if image["bytes"] is None else image["bytes"]
-    with PIL.Image.open(BytesIO(data)) as picture:
+    with _open(data) as picture:
         if jpeg_draft:
             picture.draft(None, (image_size, image_size))
-        elif simplejpeg is not None and picture.format == "JPEG" and picture.mode == "RGB" and _is_upright(picture):
+        elif (
+            simplejpeg is not None
+            and picture.format == "JPEG"
+            and picture.mode == "RGB"
+            and _read_orientation(picture) == 1
+        ):
             try:
                 return _resize_pixels(torch.from_numpy(simplejpeg.decode_jpeg(data, "RGBX")), image_size)
             except ValueError:  # it refuses what it could mend: Pillow has the last word on damaged files
@@ -52,25 +70,37 @@ def decode(image: dict[str, Any], image_size: int, *, jpeg_draft: bool = False) 
         return resize(to_rgb(picture), image_size)
 
 
-def _is_upright(picture: PIL.Image.Image) -> bool:
-    return picture.getexif().get(PIL.ExifTags.Base.Orientation, 1) == 1
+def _open(data: bytes) -> PIL.Image.Image:
+    try:
+        return PIL.Image.open(BytesIO(data))
+    except PIL.UnidentifiedImageError as error:
+        raise PIL.UnidentifiedImageError(describe_unknown(data[:HEAD_SIZE])) from error
+
+
+def _read_orientation(picture: PIL.Image.Image) -> int:
+    """Return the EXIF orientation, 1 where there is none; EXIF that is damaged at its beginning tells none."""
+    try:
+        return picture.getexif().get(PIL.ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow raises errors of many types, for PNG and WebP alone: those of JPEG it passes over
+        return 1
 
 
 def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     """Return the picture upright (by its EXIF orientation) and in RGB; itself, where it is that already.
 
-    16-bit grey ("I;16" and kin, and "I", as which some 16-bit files open) is scaled from 0..65535 to 0..255. All
-    other modes become what Pillow's `convert("RGB")` makes of them: transparency is dropped and the colour beneath it
-    shows, "F" is clipped to 0..255. The pipelines of Transformers differ in two: they clip 16-bit grey, and put white
-    for a colour that a file calls transparent.
+    16-bit grey ("I;16" and kin, and "I", as which some 16-bit files open) is scaled from 0..65535 to 0..255, but for
+    "I" that has no value above 255, which stays. "F" is scaled from 0..1 to 0..255 where all values are in 0..1, else
+    clipped to 0..255. All other modes become what Pillow's `convert("RGB")` makes of them: transparency is dropped and
+    the colour beneath it shows. The pipelines of Transformers differ in these: they clip 16-bit grey, leave "F" in
+    0..1 all but black, and put white for a colour that a file calls transparent.
     """
     image.load()
-    if not _is_upright(image):  # exif_transpose() would copy upright ones
-        image = PIL.ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        # convert() would clip at 255 and leave the picture all but white.
-        grey = np.clip(np.asarray(image), 0, 65535) / 257  # (height, width), 65535 / 257 = 255
-        return PIL.Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
+    transpose = TRANSPOSES.get(_read_orientation(image))
+    if transpose is not None:
+        image = image.transpose(transpose)  # exif_transpose() writes EXIF anew, and fails where any of it is damaged
+    if image.mode.startswith("I") or image.mode == "F":
+        # convert() would clip at 255 and leave the picture all but white, or all but black.
+        image = PIL.Image.fromarray(_scale_grey(np.asarray(image), image.mode))
     if image.mode == "P":
         # The same pixels as without the detour, but convert() warns of palettes that hold transparencies.
         image = image.convert("RGBA")
@@ -78,6 +108,16 @@ def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
         image = image.convert("RGB")
     image.info.pop("transparency", None)  # a colour for which image processors of Transformers would put white
     return image
+
+
+def _scale_grey(grey: np.ndarray, mode: str) -> np.ndarray:
+    """Return grey (height, width) of a mode of Pillow, "F" or one that begins with "I", as uint8."""
+    if mode == "F":
+        is_share = grey.min() >= 0 and grey.max() <= 1
+        return np.nan_to_num((grey * 255).round() if is_share else np.clip(grey, 0, 255)).astype(np.uint8)
+    if mode == "I" and grey.max() <= 255:
+        return np.clip(grey, 0, 255).astype(np.uint8)
+    return (np.clip(grey, 0, 65535) / 257).round().astype(np.uint8)  # 65535 / 257 = 255
 
 
 def resize(picture: PIL.Image.Image, image_size: int) -> np.ndarray:
@@ -104,6 +144,25 @@ def _resize_pixels(pixels: Tensor, image_size: int) -> np.ndarray:
     size = (image_size, image_size)
     resized = torch.nn.functional.interpolate(batch, size, mode="bilinear", antialias=True)
     return np.ascontiguousarray(resized[0, :3].permute(1, 2, 0).numpy())
+
+
+def find_plain(pictures: np.ndarray) -> np.ndarray:
+    """Find images of one colour, or nearly so: no channel spans more than `PLAIN_RANGE` grey levels.
+
+    Args:
+        pictures: uint8 (batch_size, height, width, 3).
+
+    Returns:
+        bool (batch_size,).
+    """
+
+    def spans_little(pixels: np.ndarray) -> np.ndarray:
+        return ((pixels.max((1, 2)) - pixels.min((1, 2))) <= PLAIN_RANGE).all(1)  # (batch_size,)
+
+    plain = spans_little(pictures[:, ::4, ::4])  # which is enough for most, in a fraction of the time
+    candidates = np.flatnonzero(plain)
+    plain[candidates] = spans_little(pictures[candidates])
+    return plain
 
 
 def collate_pictures(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:

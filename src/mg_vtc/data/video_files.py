@@ -5,7 +5,11 @@ from pathlib import Path
 
 from .labels import canonical_id
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg", ".wmv", ".ts", ".flv")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".f4v", ".mj2"),  # MP4 and its kin
+    *(".mts", ".m2ts", ".m2t", ".ts", ".mpg", ".mpeg", ".vob", ".m2v"),  # MPEG, of camcorders and television
+    *(".avi", ".mkv", ".webm", ".ogv", ".wmv", ".asf", ".flv", ".mxf", ".dv", ".rm"),
+)
 
 
 def is_video(path: Path) -> bool:

@@ -9,8 +9,8 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from huggingface_hub import snapshot_download
 from transformers.trainer import TRAINER_STATE_NAME
 
+from ..data.digests import digest_pictures
 from ..data.image_folder import PARTS
-from ..data.leaks import digest_pictures
 from ..run_folder import RECIPE, SPLIT, read_recipe, read_record
 
 

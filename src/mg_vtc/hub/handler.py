@@ -22,11 +22,20 @@ from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 ALLOW_URLS = "MG_VTC_ALLOW_URLS"  # environment variable; only the owner of an endpoint can set it
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # Pillow reads more, some with the help of other programs
+TRANSPOSES = {  # by EXIF orientation; 1 is upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 MAX_PICTURES, MAX_LABELS = 64, 1000  # of a request
 MAX_PIXELS, MAX_SIDE = 50_000_000, 20_000  # of a picture; a file of a few bytes can ask for the whole memory,
 MAX_PIXELS_OF_REQUEST = 200_000_000  # and many such files for minutes
@@ -235,14 +244,28 @@ def _open_picture(picture: Any) -> Image.Image:
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
-    """Return the picture upright and in RGB, as training saw it: 16-bit grey is scaled, a transparent colour shows."""
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):
-        grey = np.clip(np.asarray(picture), 0, 65535) / 257  # (height, width), 65535 / 257 = 255
-        picture = Image.fromarray(grey.round().astype(np.uint8))
+    """Return the picture upright and in RGB, as training saw it: deep grey is scaled, a transparent colour shows."""
+    try:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # damaged EXIF tells no orientation
+        orientation = 1
+    if orientation in TRANSPOSES:
+        picture = picture.transpose(TRANSPOSES[orientation])
+    if picture.mode.startswith("I") or picture.mode == "F":
+        picture = Image.fromarray(_scale_grey(np.asarray(picture), picture.mode))
     picture = picture.convert("RGB")
     picture.info.pop("transparency", None)  # a colour for which the image processor would put white
     return picture
+
+
+def _scale_grey(grey: np.ndarray, mode: str) -> np.ndarray:
+    """Return grey `(height, width)` as uint8: 16 bits, int32 up to 255, floats in 0..1 or 0..255."""
+    if mode == "F":
+        is_share = grey.min() >= 0 and grey.max() <= 1
+        return np.nan_to_num((grey * 255).round() if is_share else np.clip(grey, 0, 255)).astype(np.uint8)
+    if mode == "I" and grey.max() <= 255:
+        return np.clip(grey, 0, 255).astype(np.uint8)
+    return (np.clip(grey, 0, 65535) / 257).round().astype(np.uint8)  # 65535 / 257 = 255
 
 
 def _decode_base64(text: str) -> bytes:

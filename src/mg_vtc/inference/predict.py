@@ -228,8 +228,8 @@ class Predictor:
         pixels, error = None, None
         try:
             pixels = read()
-        except PIL.UnidentifiedImageError:
-            error = "not an image"
+        except PIL.UnidentifiedImageError as fault:
+            error = str(fault)  # what it is instead
         except Exception as fault:  # decoders raise errors of many types on damaged files; all are reported
             error = f"{type(fault).__name__}: {fault}"
         return _Frame(number, sample, pixels, None, error)

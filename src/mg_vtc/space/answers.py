@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer
 
+from ..data.image_formats import HEIF
 from ..data.labels import split_names
 from ..data.pixels import to_rgb
 from ..hub.handler import FORMATS, MAX_PIXELS, MAX_SIDE
@@ -126,7 +127,7 @@ def open_picture(path: Path) -> Image.Image:
         ValueError: It is no picture, a damaged one, or too large.
     """
     try:
-        with Image.open(path, formats=FORMATS) as picture:
+        with Image.open(path, formats=(*FORMATS, *HEIF)) as picture:
             if picture.width * picture.height > MAX_PIXELS or max(picture.size) > MAX_SIDE:
                 raise Image.DecompressionBombError
             return to_rgb(picture)
