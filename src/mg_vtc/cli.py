@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import demo_app, evaluate, export, predict, prepare, publish, publish_space
+from .commands import compare, demo_app, evaluate, export, predict, prepare, publish, publish_space
 
 EXTRA_OF = (
     dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "onnx")
     | dict.fromkeys(("matplotlib", "sklearn"), "report")
     | {"gradio": "space", "av": "video"}
 )  # module: extra that brings it
+SWITCH_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -22,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: It is done, or the user's input is at fault, which is then told in one line.
     """
-    options = _build_parser().parse_args(arguments)
+    parser = _build_parser()
+    options = parser.parse_args(_read_switches(sys.argv[1:] if arguments is None else arguments, parser))
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         options.run(options)
@@ -37,8 +39,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _stop(str(error))
 
 
+def _read_switches(arguments: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Take `--flag true` and `--flag=false` for `--flag` and for nothing, as `train.py` does, and leave the rest."""
+    verbs = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    switches = {
+        flag
+        for verb in verbs.choices.values()
+        for action in verb._actions
+        if isinstance(action, argparse._StoreTrueAction)
+        for flag in action.option_strings
+    }
+    read: list[str] = []
+    words = [word for argument in arguments for word in _part_switch(argument, switches)]
+    for place, word in enumerate(words):
+        if place > 0 and words[place - 1] in switches and word.lower() in SWITCH_WORDS:
+            if not SWITCH_WORDS[word.lower()]:
+                read.pop()
+        else:
+            read.append(word)
+    return read
+
+
+def _part_switch(argument: str, switches: set[str]) -> list[str]:
+    flag, sign, value = argument.partition("=")
+    return [flag, value] if sign and flag in switches else [argument]
+
+
 def _stop(message: str) -> None:
-    sys.exit(f"mg-vtc: {' '.join(message.split())}")
+    lines = [" ".join(line.split()) for line in message.splitlines() if line.strip()]
+    sys.exit("mg-vtc: " + "\n  ".join(lines))
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -49,7 +78,7 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mg-vtc {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for command in (prepare, evaluate, predict, export, demo_app, publish, publish_space):
+    for command in (prepare, evaluate, compare, predict, export, demo_app, publish, publish_space):
         command.add_parser(verbs)
     return parser
 

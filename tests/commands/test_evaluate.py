@@ -72,8 +72,28 @@ def test_folder_that_is_no_model_can_not_be_evaluated(refusal, tmp_path, two_cla
     assert re.match(rf"mg-vtc: .*{tmp_path}.* config\.json", refusal("evaluate", tmp_path, two_classes))
 
 
-def test_what_draws_a_report_is_missed_before_the_work(two_class_run):
+def test_without_what_draws_a_report_the_scores_are_printed_and_written(two_class_run, two_classes, tmp_path):
     code = "import sys; sys.modules['matplotlib'] = None; from mg_vtc.cli import main; main(sys.argv[1:])"
-    command = [sys.executable, "-c", code, "evaluate", str(two_class_run), "absent", "--overwrite"]
+    command = [sys.executable, "-c", code, "evaluate", str(two_class_run), str(two_classes), "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (1, 'mg-vtc: matplotlib is not installed: pip install "mg-vtc[report]"\n')
+    assert done.returncode == 0, done.stderr
+    assert "top-1 accuracy" in done.stdout
+    assert 'report.html needs matplotlib: pip install "mg-vtc[report]"' in done.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "predictions.parquet"}
+
+
+def test_folder_of_several_runs_names_them(refusal, two_class_run, two_classes, tmp_path):
+    for fold in (0, 1):
+        shutil.copytree(two_class_run, tmp_path / f"fold-{fold}")
+    message = refusal("evaluate", tmp_path, two_classes)
+    assert f"{tmp_path} holds several runs and is not a model: give one of fold-0, fold-1 in it." in message
+
+
+@pytest.mark.parametrize("words", [("--skip_bad_images",), ("--skip_bad_images", "true"), ("--skip_bad_images=yes",)])
+def test_flags_that_are_on_or_off_take_a_value_or_none(words, mg_vtc_command, two_class_run, two_classes, tmp_path):
+    bad = shutil.copytree(two_classes, tmp_path / "bad")
+    (bad / CLASS_NAMES[0] / "torn.png").write_bytes(b"torn")
+    with pytest.warns(UserWarning, match="1 of 17 files are not readable"):
+        mg_vtc_command("evaluate", two_class_run, bad, "--out", tmp_path / "report", *words)
+    with pytest.raises(SystemExit, match="not readable pictures"):
+        mg_vtc_command("evaluate", two_class_run, bad, "--out", tmp_path / "other", "--skip_bad_images", "false")

@@ -56,7 +56,7 @@ def pictures(picture_folder, tmp_path):
 
 
 def test_answers_are_those_of_the_model_with_classes_matched_by_name(model_folder, picture_folder):
-    answers, results, read_picture, history = evaluate_model(str(model_folder), str(picture_folder))
+    answers, results, read_picture, history, _ = evaluate_model(str(model_folder), str(picture_folder))
     assert answers.class_names == sorted(COLOURED)
     model = AutoModel.from_pretrained(model_folder).eval()
     inputs = AutoProcessor.from_pretrained(model_folder)(images=[read_picture(9)], return_tensors="pt")
@@ -78,7 +78,7 @@ def test_answers_are_those_of_the_model_with_classes_matched_by_name(model_folde
 
 
 def test_run_is_scored_on_its_validation_rows_under_its_conditions(run_folder, picture_folder):
-    answers, results, _, history = evaluate_model(str(run_folder), str(picture_folder))
+    answers, results, _, history, _ = evaluate_model(str(run_folder), str(picture_folder))
     assert sorted(answers.file_names) == sorted(json.loads((run_folder / "split.json").read_text())["validation"])
     conditions = results["conditions"]
     assert (conditions["part"], conditions["split_by"], conditions["seed"]) == ("validation", "clip", 5)

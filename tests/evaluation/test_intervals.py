@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mg_vtc.evaluation.intervals import bootstrap_interval, number_groups
+from mg_vtc.evaluation.intervals import bootstrap_interval, exact_interval, number_groups
 
 
 def interval_of_mean(values, groups, **settings):
@@ -90,3 +90,22 @@ def test_groups_are_clips_where_they_are_known_else_rows():
     assert number_groups(3, None).tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match="2 clips for 3 rows"):
         number_groups(3, ["a", "b"])
+
+
+def test_exact_bound_of_31_of_31_begins_at_88_8_percent():
+    low, high = exact_interval(1.0, 31)
+    assert (low, high) == (pytest.approx(0.025 ** (1 / 31)), 1.0)
+    assert round(100 * low, 1) == 88.8
+    assert exact_interval(0.0, 31) == (0.0, pytest.approx(1 - low))
+
+
+@pytest.mark.parametrize(("successes", "number"), [(1, 1), (0, 1), (3, 10), (9, 10), (500, 1000), (19_999, 20_000)])
+def test_exact_interval_is_that_of_scipy(successes, number):
+    expected = scipy.stats.binomtest(successes, number).proportion_ci(method="exact")
+    np.testing.assert_allclose(exact_interval(successes / number, number), (expected.low, expected.high), rtol=1e-6)
+
+
+def test_share_between_whole_groups_is_rounded_outwards():
+    low, high = exact_interval(0.55, 10)
+    assert low == pytest.approx(exact_interval(0.5, 10)[0])
+    assert high == pytest.approx(exact_interval(0.6, 10)[1])

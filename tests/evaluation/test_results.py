@@ -34,16 +34,25 @@ def describe():
 def test_results_are_json_with_the_keys_that_a_report_reads(describe):
     results = describe()
     assert json.loads(json.dumps(results, allow_nan=False)) == results
-    assert list(results) == ["model", "data", "conditions", "scores", "baselines", "classes", "calibration"]
+    assert list(results) == [
+        "model",
+        "data",
+        "conditions",
+        "scores",
+        "baselines",
+        "classes",
+        "calibration",
+        "confusion_matrix",
+    ]
     assert {*results["conditions"]} == {
         *("part", "split_by", "leaky_by_design", "seed", "num_pictures", "num_training_rows", "num_clips"),
         *("num_classes", "task", "prompt_template", "leaks", "chosen_on_these", "baselines_from", "interval"),
-        "versions",
+        *("versions", "training_rows_known"),
     }
     assert {*results["scores"]} == {
         *("top1_accuracy", "top5_accuracy", "mean_class_accuracy", "macro_f1", "expected_calibration_error")
     }
-    assert all({*score} == {"value", "low", "high"} for score in results["scores"].values())
+    assert all({*score} == {"value", "low", "high", "method"} for score in results["scores"].values())
 
 
 def test_scores_in_closed_form(describe):

@@ -44,12 +44,14 @@ def test_intervals_hold_the_scores_and_are_wider_by_clip():
         assert by_clip[name].high - by_clip[name].low > 1.4 * (by_picture[name].high - by_picture[name].low)
 
 
-def test_right_answers_of_full_confidence_have_perfect_scores_and_no_doubt():
+def test_right_answers_of_full_confidence_have_perfect_scores_and_exact_bounds():
     labels = np.arange(5).repeat(3)
     scores = score_answers(1e4 * np.eye(5)[labels], labels, num_resamples=20)
     for name in SCORE_NAMES:
-        expected = 0 if name == "expected_calibration_error" else 1
-        assert scores.intervals[name] == pytest.approx((expected, expected, expected))
+        expected = (
+            (0, 0, 0, "bootstrap") if name == "expected_calibration_error" else (1, 0.025 ** (1 / 15), 1, "exact")
+        )
+        assert scores.intervals[name] == pytest.approx(expected)
     assert scores.bins.counts.tolist() == [0] * 14 + [15]
     assert (scores.bin_low[-1], scores.bin_high[-1]) == (1, 1)
 
@@ -67,7 +69,8 @@ def test_classes_without_rows_change_no_score_of_sure_answers():
 
 def test_answers_of_nan_score_zero():
     scores = score_answers(np.full((6, 4), np.nan), np.arange(6) % 4, num_resamples=5)
-    assert set(scores.intervals.values()) == {(0, 0, 0)}
+    assert {interval.value for interval in scores.intervals.values()} == {0}
+    assert scores.intervals["top1_accuracy"][1:] == (0, pytest.approx(1 - 0.025 ** (1 / 6)), "exact")
 
 
 def test_nothing_to_score_is_refused():

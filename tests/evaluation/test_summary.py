@@ -7,7 +7,7 @@ from mg_vtc.evaluation.summary import summarize
 
 @pytest.fixture
 def results():
-    score = {"value": 0.75, "low": 0.5, "high": 1.0}
+    score = {"value": 0.75, "low": 0.5, "high": 1.0, "method": "bootstrap"}
     return {
         "model": "runs/mine",
         "data": "pictures",
@@ -19,6 +19,7 @@ def results():
             "num_pictures": 20,
             "num_clips": 5,
             "num_training_rows": 0,
+            "training_rows_known": True,
             "leaks": {"same_clip": 20, "same_bytes": 0},
             "num_classes": 4,
             "task": "image-classification",
@@ -69,7 +70,7 @@ def test_training_pictures_are_called_so(results):
 
 
 def test_score_without_an_interval_says_none(results):
-    results["scores"] = {"top1_accuracy": {"value": 1.0, "low": None, "high": None}}
+    results["scores"] = {"top1_accuracy": {"value": 1.0, "low": None, "high": None, "method": "bootstrap"}}
     assert [line.split()[2:] for line in summarize(results).splitlines() if line.startswith("top-1")] == [
         ["100.0%", "none", "25.0%"]
     ]

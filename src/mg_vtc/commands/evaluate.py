@@ -1,7 +1,7 @@
 """`mg-vtc evaluate`: the scores of a model on labelled pictures, and their report."""
 
 import argparse
-import importlib
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,12 @@ def add_parser(verbs: Any) -> None:
         "these data, else the data's validation pictures, else all",
     )
     parser.add_argument("--dataset_config_name", help="configuration of a Hub data set")
-    parser.add_argument("--skip_bad_images", action="store_true", help="leave out files that can not be read")
+    parser.add_argument(
+        "--skip_bad_images",
+        action="store_true",
+        default=None,
+        help="leave out files that cannot be read; by default as the run had it",
+    )
     parser.add_argument("--labels_file", help='CSV id,name that names the class folders, or "imigue" or "smg"')
     parser.add_argument("--image_column_name", default="image", help="column of the pictures in a Hub data set")
     parser.add_argument(
@@ -38,6 +43,12 @@ def add_parser(verbs: Any) -> None:
         "--zero_shot", action="store_true", help="compare with the data's own class names, whatever they are"
     )
     parser.add_argument("--prompt_template", help="with --zero_shot: text of a class, with {} for its name")
+    parser.add_argument(
+        "--vote",
+        choices=("mean", "max", "majority"),
+        help="score a prediction a clip, too: the mean or the largest of its frames' probabilities, or the class that "
+        "most frames have first",
+    )
     parser.add_argument("--batch_size", type=int, default=32, help="pictures at a time")
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="where to write; by default MODEL/report, for a Hub id ./report"
@@ -47,8 +58,7 @@ def add_parser(verbs: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    for module in ("matplotlib", "sklearn"):  # which draw the report: missed before the work, not after it
-        importlib.import_module(module)
+    missing = [module for module in ("jinja2", "matplotlib", "sklearn") if importlib.util.find_spec(module) is None]
     from datasets import disable_progress_bars
     from transformers.utils import logging
 
@@ -72,6 +82,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         zero_shot=options.zero_shot,
         prompt_template=options.prompt_template,
         batch_size=options.batch_size,
+        vote=options.vote,
     )
     print(summarize(evaluation.results), flush=True)
-    print(f"\n{write_evaluation(evaluation, folder, overwrite=options.overwrite)}")
+    print(f"\n{write_evaluation(evaluation, folder, overwrite=options.overwrite, with_report=not missing)}")
+    if missing:
+        print(f'report.html needs {" and ".join(missing)}: pip install "mg-vtc[report]"')

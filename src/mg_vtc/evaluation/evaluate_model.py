@@ -14,6 +14,7 @@ from datasets import Dataset, DatasetDict
 from transformers import BaseImageProcessor
 
 from ..data import load_demo_dataset, load_hub_dataset, load_image_folder
+from ..data.digests import digest_pictures
 from ..data.file_tree import find_files
 from ..data.metadata import GroupColumnError
 from ..data.metadata_files import is_metadata_file
@@ -22,10 +23,12 @@ from ..inference.export import check_destination, open_model, write_when_right
 from ..modeling_mg_vtc import MgVtcForImageClassification
 from .answering import answer_pictures, embed_classes, embed_names, find_image_size
 from .class_matching import match_classes
+from .clips import score_clips
+from .predictions_table import write_predictions_table
 from .results import Answers, describe_results
 from .run_rows import ChosenRows, choose_rows, read_records
 
-RESULTS, REPORT = "results.json", "report.html"
+RESULTS, REPORT, PREDICTIONS = "results.json", "report.html", "predictions.parquet"
 
 
 class Evaluation(NamedTuple):
@@ -37,12 +40,14 @@ class Evaluation(NamedTuple):
             them.
         read_picture: Gives the picture of a row of `answers`, in RGB.
         history: What the run logged in training; None where there is no run.
+        digests: Of the bytes of the image of each row, whatever its name.
     """
 
     answers: Answers
     results: dict[str, Any]
     read_picture: Callable[[int], PIL.Image.Image]
     history: list[dict[str, Any]] | None
+    digests: list[str]
 
 
 def evaluate_model(
@@ -54,6 +59,8 @@ def evaluate_model(
     prompt_template: str | None = None,
     batch_size: int = 32,
     clip_column: str | None = None,
+    vote: str | None = None,
+    skip_bad_images: bool | None = None,
     **reading: Any,
 ) -> Evaluation:
     """Score a saved model on labelled pictures.
@@ -65,21 +72,22 @@ def evaluate_model(
         zero_shot: Whether the data's own class names are encoded; else they must be among those of the training.
         prompt_template: With `zero_shot`, the text of a class, with `{}` for its name; by default the model's.
         batch_size: Pictures at a time.
-        clip_column: Column of the clips in a Hub data set or a metadata file; by default that of the run where
-            the data have it.
+        clip_column: Column of the clips in the data; by default that of the run where the data have it.
+        vote: "mean", "max" or "majority" to score a prediction a clip, too (see `ClipVote`).
+        skip_bad_images: Whether unreadable files of a folder are left out; by default as the run had it.
         reading: How the data are read, as for `load_splits`.
 
     Raises:
         OSError: There is no such model, folder or data set within reach.
-        ValueError: The model is of another kind, class names differ, the part is missing, a picture is damaged, or
-            settings exclude each other.
+        ValueError: The model is of another kind or damaged, class names differ, the part is missing, a picture is
+            damaged, settings exclude each other, or clips shall vote that are not known.
     """
     if prompt_template is not None and not zero_shot:
         raise ValueError("--prompt_template goes with --zero_shot: the classes of the training have their texts.")
     network, image_processor = _open_on_device(model)
     records = read_records(model)
     load = functools.partial(load_splits, data, find_image_size(image_processor), **reading)
-    splits = load(clip_column=clip_column) if clip_column else _load_with_clips_of_run(load, records.recipe)
+    splits = _load_as_run(load, data, records.recipe, clip_column, skip_bad_images)
     chosen = choose_rows(splits, records.split, part)
     _warn_of_training_rows(chosen)
     template = prompt_template or network.config.prompt_template
@@ -89,8 +97,10 @@ def evaluate_model(
     answers = _collect(chosen.rows, class_names, *embeds, text_embeds.cpu().numpy())
     how = {"task": f"{'zero-shot-' if zero_shot else ''}image-classification", "prompt_template": template}
     results = describe_results(model, data, answers, chosen.scored, records, **how)
-    history = records.state["log_history"] if records.state else None
-    return Evaluation(answers, results, lambda row: to_rgb(chosen.rows[row]["image"]), history)
+    if vote is not None:
+        results["clips"] = score_clips(answers, vote)
+    history, digests = records.state and records.state["log_history"], digest_pictures(chosen.rows)
+    return Evaluation(answers, results, lambda row: to_rgb(chosen.rows[row]["image"]), history, digests)
 
 
 def load_splits(
@@ -140,27 +150,37 @@ def _holds_parquet(folder: Path) -> bool:
     return any(path.suffix == ".parquet" and not is_metadata_file(path) for path in files)
 
 
-def write_evaluation(evaluation: Evaluation, folder: str | Path, *, overwrite: bool = False) -> Path:
-    """Write `results.json` and `report.html`.
+def _is_image_folder(data: str) -> bool:
+    return data != "demo" and Path(data).is_dir() and not _holds_parquet(Path(data))
+
+
+def write_evaluation(
+    evaluation: Evaluation, folder: str | Path, *, overwrite: bool = False, with_report: bool = True
+) -> Path:
+    """Write `results.json`, `predictions.parquet` (a row an image) and `report.html`.
 
     Args:
         evaluation: What `evaluate_model` returned.
         folder: Where to write; made where it is not there.
         overwrite: Whether files of these names may be replaced.
+        with_report: Whether to write `report.html`, which needs the extra `report`.
 
     Returns:
-        Path of the report.
+        Path of the report or, without it, of the results.
 
     Raises:
         ValueError: Files would be lost.
     """
-    from .report import write_report
-
     folder = Path(folder)
     check_report_folder(evaluation.results["model"], folder, overwrite=overwrite)
-    with write_when_right(folder, (RESULTS, REPORT)) as staging:
+    with write_when_right(folder, (RESULTS, REPORT, PREDICTIONS)) as staging:
         text = json.dumps(evaluation.results, indent=1, ensure_ascii=False, allow_nan=False)
         (staging / RESULTS).write_text(text + "\n", encoding="utf-8")
+        write_predictions_table(staging / PREDICTIONS, evaluation.answers, evaluation.digests)
+        if not with_report:
+            return folder / RESULTS
+        from .report import write_report
+
         report = write_report(
             staging,
             evaluation.answers,
@@ -177,7 +197,7 @@ def check_report_folder(model: str, folder: Path, *, overwrite: bool) -> None:
     Raises:
         ValueError: The folder is that of the model, or holds files of these names, and `overwrite` was not asked for.
     """
-    check_destination(model, folder, (RESULTS, REPORT), overwrite=overwrite)
+    check_destination(model, folder, (RESULTS, REPORT, PREDICTIONS), overwrite=overwrite)
 
 
 def _open_on_device(model: str) -> tuple[MgVtcForImageClassification, BaseImageProcessor]:
@@ -186,7 +206,19 @@ def _open_on_device(model: str) -> tuple[MgVtcForImageClassification, BaseImageP
     return network.to(device), image_processor
 
 
-def _load_with_clips_of_run(load: Callable[..., DatasetDict], recipe: dict[str, Any]) -> DatasetDict:
+def _load_as_run(
+    load: Callable[..., DatasetDict],
+    data: str,
+    recipe: dict[str, Any],
+    clip_column: str | None,
+    skip_bad_images: bool | None,
+) -> DatasetDict:
+    """Load the data as the run did, but for what is said otherwise."""
+    if skip_bad_images is None:
+        skip_bad_images = recipe.get("skip_bad_images", False) and _is_image_folder(data)
+    load = functools.partial(load, skip_bad_images=skip_bad_images)
+    if clip_column is not None:
+        return load(clip_column=clip_column)
     column = recipe.get("clip_column_name", "clip")
     try:
         return load(clip_column=column)

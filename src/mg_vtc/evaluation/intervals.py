@@ -1,5 +1,6 @@
 """How sure a score is: bootstrap intervals, resampled by clip where the rows are frames of clips."""
 
+import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
@@ -69,3 +70,43 @@ def number_groups(num_rows: int, clips: Sequence[str] | None) -> np.ndarray:
     if len(clips) != num_rows:
         raise ValueError(f"There are {len(clips)} clips for {num_rows} rows: give the clip of every row.")
     return np.unique(np.asarray(clips), return_inverse=True)[1]
+
+
+def exact_interval(share: float, num_groups: int, *, level: float = LEVEL) -> tuple[float, float]:
+    """Clopper-Pearson interval of a share of groups, for where resamples cannot differ and a bootstrap is no evidence.
+
+    The bounds are the probabilities at which so many successes or more, or so many or fewer, come up in
+    (1 - level) / 2 of all cases (Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the
+    case of the binomial", 1934). Of n groups that are all right the lower one is ((1 - level) / 2) ** (1 / n). A share
+    that is not one of whole groups, as where half of the frames of every clip are right, is rounded outwards.
+
+    Args:
+        share: In [0, 1].
+        num_groups: How many clips there are or, where clips are not known, images; 1 or more.
+        level: Probability that the interval holds the true share, at least.
+
+    Returns:
+        Lower and upper bound, in [0, 1].
+    """
+    tail = (1 - level) / 2
+    successes = share * num_groups
+    fewest, most = math.floor(successes + 1e-9), math.ceil(successes - 1e-9)
+    low = 0.0 if fewest == 0 else _solve(lambda p: 1 - _at_most(fewest - 1, num_groups, p), tail)
+    high = 1.0 if most == num_groups else _solve(lambda p: -_at_most(most, num_groups, p), -tail)
+    return low, high
+
+
+def _at_most(successes: int, num_groups: int, p: float) -> float:
+    """Probability of so many successes or fewer of `num_groups`, each with the probability `p` in (0, 1)."""
+    k = np.arange(successes + 1)
+    choices = [math.lgamma(num_groups + 1) - math.lgamma(i + 1) - math.lgamma(num_groups - i + 1) for i in k]
+    return float(np.exp(np.array(choices) + k * math.log(p) + (num_groups - k) * math.log1p(-p)).sum())
+
+
+def _solve(rising: Callable[[float], float], target: float) -> float:
+    """Return where in (0, 1) a rising function has a value, by bisection."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < target else (low, middle)
+    return (low + high) / 2

@@ -106,6 +106,18 @@ def score_classes(
     )
 
 
+def confusion_matrix(labels_B: np.ndarray, predicted_B: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count the rows of each class, a row, by what was predicted, a column `(classes, classes)`.
+
+    Args:
+        labels_B: Class ids `(rows,)`.
+        predicted_B: Class ids that were predicted `(rows,)`; rows of -1, without a prediction, are in no column.
+        num_classes: Number of classes.
+    """
+    cells = (labels_B * num_classes + predicted_B)[predicted_B >= 0]
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
 def score_top_k(prediction: EvalPrediction) -> dict[str, float]:
     """Scores of a whole set, for `Trainer(compute_metrics=...)`.
 

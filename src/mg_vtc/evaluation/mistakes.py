@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .metrics import predict_classes
+from .metrics import confusion_matrix, predict_classes
 from .results import Answers
 
 NUM_MISTAKES = 12  # that are shown with their pictures
@@ -51,10 +51,7 @@ def count_answers(answers: Answers) -> np.ndarray:
 
     Those without an answer (see `predict_classes`) are in no column.
     """
-    num_classes = len(answers.class_names)
-    answered = predict_classes(answers.logits)  # (num_rows,)
-    cells = (answers.labels * num_classes + answered)[answered >= 0]  # (num_answered,)
-    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+    return confusion_matrix(answers.labels, predict_classes(answers.logits), len(answers.class_names))
 
 
 def list_confusions(answers: Answers) -> list[dict[str, Any]]:

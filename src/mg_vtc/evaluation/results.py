@@ -7,9 +7,9 @@ import numpy as np
 from ..provenance import library_versions
 from .calibration import NUM_BINS
 from .intervals import LEVEL, NUM_RESAMPLES
-from .metrics import constant_answer_baselines, predict_classes
+from .metrics import confusion_matrix, constant_answer_baselines, predict_classes
 from .run_rows import RunRecords, ScoredPart
-from .scores import Scores, score_answers
+from .scores import Interval, Scores, score_answers
 
 
 class Answers(NamedTuple):
@@ -50,9 +50,11 @@ def describe_results(
         how: Further conditions: `task` and `prompt_template`.
 
     Returns:
-        `model`, `data`, `conditions`, `scores` (each with `value` and, null for a single clip, `low` and `high`),
+        `model`, `data`, `conditions`, `scores` (each with `value`, the bounds `low` and `high`, null for a single
+        clip, and their `method`, bootstrap or exact; macro F1 is the mean over classes that have images),
         `baselines`, `classes` (a row a class; null where undefined) and `calibration` (a row a bin that is not empty,
-        from low to high confidence). All of it is JSON.
+        from low to high confidence) and `confusion_matrix` (`counts`: a row a true class, a column a predicted one;
+        images without a prediction, as of tied scores, are in no column). All of it is JSON.
     """
     return {
         "model": model,
@@ -74,6 +76,7 @@ def _describe_conditions(answers: Answers, scored: ScoredPart, records: RunRecor
         "seed": records.split.get("seed") if scored.of_run and scored.split_by != "given" else None,
         "num_pictures": len(answers.labels),
         "num_training_rows": scored.num_training_rows,
+        "training_rows_known": bool(records.split),
         "num_clips": None if answers.clips is None else len(set(answers.clips)),
         "num_classes": len(answers.class_names),
         "leaks": records.split.get("leaks", {}).get(scored.part) if scored.of_run else None,
@@ -95,10 +98,7 @@ def _describe_scores(answers: Answers, train_labels: np.ndarray | None) -> dict[
     num_answers = np.bincount(predicted + 1, minlength=len(answers.class_names) + 1)[1:]  # (num_classes,)
     by_class = zip(answers.class_names, *(column.tolist() for column in scores.classes), num_answers, strict=True)
     return {
-        "scores": {
-            name: {bound: _or_null(value) for bound, value in interval._asdict().items()}
-            for name, interval in scores.intervals.items()
-        },
+        "scores": {name: describe_interval(interval) for name, interval in scores.intervals.items()},
         "baselines": {
             "majority_class": {
                 "top1_accuracy": baselines["baseline_majority_class_top1_accuracy"],
@@ -122,7 +122,17 @@ def _describe_scores(answers: Answers, train_labels: np.ndarray | None) -> dict[
             for name, precision, recall, f1, support, answered in by_class
         ],
         "calibration": _describe_bins(scores),
+        "confusion_matrix": {
+            "labels": answers.class_names,
+            "counts": confusion_matrix(answers.labels, predicted, len(answers.class_names)).tolist(),
+        },
     }
+
+
+def describe_interval(interval: Interval) -> dict[str, Any]:
+    """The value of a score, the bounds of its interval, null where it has none, and their method."""
+    bounds = {name: _or_null(number) for name, number in zip(interval._fields[:3], interval[:3], strict=True)}
+    return bounds | {"method": interval.method}
 
 
 def _or_null(number: float) -> float | None:

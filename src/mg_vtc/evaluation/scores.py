@@ -8,18 +8,22 @@ import evaluate
 import numpy as np
 
 from .calibration import CalibrationBins, calibrate, max_softmax
-from .intervals import NUM_RESAMPLES, bootstrap_interval, number_groups
+from .intervals import NUM_RESAMPLES, bootstrap_interval, exact_interval, number_groups
 from .metrics import ClassScores, find_top_k_hits, predict_classes, score_classes
 
 SCORE_NAMES = ("top1_accuracy", "top5_accuracy", "mean_class_accuracy", "macro_f1", "expected_calibration_error")
 
 
 class Interval(NamedTuple):
-    """A score and its 95 % bootstrap interval, fractions in [0, 1]; the bounds are NaN where there is none."""
+    """A score and its 95 % interval, fractions in [0, 1]; the bounds are NaN where there is none.
+
+    `method` is "bootstrap" or, where all resamples are equal, "exact" (see `exact_interval`).
+    """
 
     value: float
     low: float
     high: float
+    method: str = "bootstrap"
 
 
 class Scores(NamedTuple):
@@ -50,7 +54,7 @@ class MicroGestureScores(evaluate.Metric):
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
-            description="Scores of a classifier of micro-gestures, each with a 95 % bootstrap interval.",
+            description="Scores of a classifier of micro-gestures, each with a 95 % interval.",
             citation="",
             inputs_description="predictions: logits of all classes, a row each. references: class ids.",
             features=datasets.Features(
@@ -60,7 +64,7 @@ class MicroGestureScores(evaluate.Metric):
 
     def _compute(
         self, *, predictions: Any, references: Any, clips: Sequence[str] | None = None
-    ) -> dict[str, dict[str, float]]:
+    ) -> dict[str, dict[str, Any]]:
         scores = score_answers(np.asarray(predictions), np.asarray(references), clips)
         return {name: interval._asdict() for name, interval in scores.intervals.items()}
 
@@ -105,6 +109,10 @@ def score_answers(
         lambda weights_B: score(weights_B)[0], groups, num_resamples=num_resamples, seed=seed
     )
     intervals = {
-        name: Interval(*map(float, bounds)) for name, *bounds in zip(SCORE_NAMES, values, low, high, strict=False)
+        name: Interval(float(value), float(lowest), float(highest))
+        for name, value, lowest, highest in zip(SCORE_NAMES, values, low, high, strict=False)
     }
+    for name, (value, lowest, highest, _) in intervals.items():
+        if lowest == highest and name != "expected_calibration_error":  # which is a distance, and not a share
+            intervals[name] = Interval(value, *exact_interval(value, int(groups.max()) + 1), "exact")
     return Scores(intervals, classes, bins, low[len(SCORE_NAMES) :], high[len(SCORE_NAMES) :])

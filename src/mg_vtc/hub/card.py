@@ -162,7 +162,8 @@ def _list_scores(results: dict[str, Any], recipe: dict[str, Any]) -> list[EvalRe
     for score, (metric, name) in METRICS.items():
         value, low, high = (results["scores"][score][bound] for bound in ("value", "low", "high"))
         by = conditions["interval"]["resampled_by"]
-        interval = f"95 % interval {low:.3f} to {high:.3f} by {by}" if low is not None else "no interval"
+        exact = "exact " if results["scores"][score]["method"] == "exact" else ""
+        interval = f"{exact}95 % interval {low:.3f} to {high:.3f} by {by}" if low is not None else "no interval"
         entries.append(
             EvalResult(**where, metric_type=metric, metric_value=round(value, 4), metric_name=f"{name} ({interval})")
         )

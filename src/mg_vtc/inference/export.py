@@ -67,6 +67,10 @@ def read_config(model_id: str) -> MgVtcConfig:
         ValueError: It is a model of another kind.
     """
     check_source(model_id, "model")
+    runs = sorted(path.parent.name for path in Path(model_id).glob("*-[0-9]*/config.json"))
+    runs = [run for run in runs if not run.startswith("checkpoint-")]
+    if runs and not (Path(model_id) / "config.json").exists():
+        raise ValueError(f"{model_id} holds several runs and is not a model: give one of {', '.join(runs)} in it.")
     try:
         config = AutoConfig.from_pretrained(model_id)
     except StrictDataclassError as error:  # a check of the configuration, wrapped in the name of the check

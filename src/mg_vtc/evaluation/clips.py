@@ -1,0 +1,55 @@
+"""Scores of one prediction a clip, as challenges score segments of videos."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..inference.votes import VOTES, ClipVote
+from .results import Answers, describe_interval
+from .scores import SCORE_NAMES, score_answers
+
+
+def score_clips(answers: Answers, vote: str) -> dict[str, Any]:
+    """Score a prediction a clip.
+
+    Args:
+        answers: What the model answered about frames of known clips.
+        vote: One of `VOTES` (see `ClipVote`).
+
+    Returns:
+        `vote`, `num_clips` and `scores`: top-1, top-5, mean class accuracy and macro F1, each with an interval over
+        clips.
+
+    Raises:
+        ValueError: Clips are not known, one has frames of several classes, or there is no such vote.
+    """
+    if vote not in VOTES:
+        raise ValueError(f"vote must be one of {', '.join(VOTES)}, got {vote!r}.")
+    if answers.clips is None:
+        raise ValueError(
+            "The clips of these images are not known, so their frames cannot vote: name images "
+            "<clip>.<frame>.<extension>, or give the clips in a metadata.csv."
+        )
+    clips = np.asarray(answers.clips)
+    probabilities_BC = torch.from_numpy(answers.logits).softmax(dim=-1).numpy()  # (rows, classes)
+    names, first_rows = np.unique(clips, return_index=True)
+    ranks_GC = np.empty((len(names), probabilities_BC.shape[1]), dtype=np.float32)  # (clips, classes)
+    for number, (name, first) in enumerate(zip(names, first_rows, strict=True)):
+        rows = np.flatnonzero(clips == name)
+        if len(set(answers.labels[rows].tolist())) > 1:
+            raise ValueError(
+                f"The clip {str(name)!r} has frames of several classes, so it has no label to be scored by."
+            )
+        ballot = ClipVote(vote, probabilities_BC.shape[1])
+        for row in rows:
+            ballot.add(probabilities_BC[row])
+        order, _ = ballot.count()
+        ranks_GC[number, order] = -np.arange(len(order))
+        assert rows[0] == first
+    scores = score_answers(ranks_GC, answers.labels[first_rows]).intervals
+    return {
+        "vote": vote,
+        "num_clips": len(names),
+        "scores": {name: describe_interval(scores[name]) for name in SCORE_NAMES[:4]},  # ranks have no calibration
+    }

@@ -1,0 +1,110 @@
+"""Two models on the same images: is one better, or may the difference be chance?"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet
+
+from .evaluate_model import PREDICTIONS
+from .intervals import LEVEL, NUM_RESAMPLES, bootstrap_interval, number_groups
+from .metrics import find_top_k_hits
+
+NAMES = ("top1_accuracy", "top5_accuracy", "mean_class_accuracy")
+
+
+class _Predictions(NamedTuple):
+    """The table of an evaluation, its rows in the order of digest and file name."""
+
+    images: list[tuple[str, str]]
+    clips: list[str] | None
+    labels: list[str]
+    class_names: list[str]
+    probabilities: np.ndarray  # (num_rows, num_classes)
+
+
+def compare(run_a: str | Path, run_b: str | Path) -> dict[str, Any]:
+    """Compare two evaluated runs by the paired bootstrap: both are scored on the same resamples of clips.
+
+    Args:
+        run_a: Folder of a run that `mg-vtc evaluate` scored, of its report, or its `predictions.parquet`.
+        run_b: Another one, evaluated on the same images.
+
+    Returns:
+        `num_images`, `resampled_by` (clip or image), `num_resamples`, `level` and, for top-1, top-5 and mean class
+        accuracy in `scores`: the values `a` and `b`, their `difference` (b - a) with the bounds `low` and `high`
+        (null for a single clip), and how often one of them alone is right (`only_a`, `only_b`; null for the last).
+
+    Raises:
+        FileNotFoundError: A run was not evaluated.
+        ValueError: The runs were evaluated on other images, labels or classes.
+    """
+    first, second = (_read(Path(run)) for run in (run_a, run_b))
+    _check_alike(first, second, run_a, run_b)
+    names = first.class_names
+    labels = np.array([names.index(label) for label in first.labels])  # (num_rows,)
+    order = [second.class_names.index(name) for name in names]
+    scores = [first.probabilities, second.probabilities[:, order]]
+    hits = [[find_top_k_hits(of_run, labels, k) for of_run in scores] for k in (1, 5)]  # a pair of (num_rows,) a k
+    groups = number_groups(len(labels), first.clips)  # (num_rows,)
+
+    def differences(weights: np.ndarray) -> np.ndarray:
+        a, b = (_score(labels, [of_k[run] for of_k in hits], weights) for run in (0, 1))
+        return b - a
+
+    low, high = bootstrap_interval(differences, groups)
+    values = [_score(labels, [of_k[run] for of_k in hits], np.ones(len(labels))) for run in (0, 1)]
+    result: dict[str, Any] = {"num_images": len(labels), "resampled_by": "image" if first.clips is None else "clip"}
+    result |= {"num_groups": int(groups.max()) + 1, "num_resamples": NUM_RESAMPLES, "level": LEVEL, "scores": {}}
+    for number, name in enumerate(NAMES):
+        a, b = float(values[0][number]), float(values[1][number])
+        known = not np.isnan(low[number])
+        bounds = (float(low[number]), float(high[number])) if known else (None, None)
+        only_a, only_b = None, None
+        if number < len(hits):
+            right_a, right_b = hits[number]
+            only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+        result["scores"][name] = {"a": a, "b": b, "difference": b - a, "low": bounds[0], "high": bounds[1]}
+        result["scores"][name] |= {"only_a": only_a, "only_b": only_b}
+    return result
+
+
+def _score(labels: np.ndarray, hits: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """Top-1, top-5 and mean class accuracy of weighted rows (3,)."""
+    support = np.bincount(labels, weights)  # (num_classes,)
+    recall = np.bincount(labels, weights * hits[0])[support > 0] / support[support > 0]
+    return np.array([*(of_k @ weights / weights.sum() for of_k in hits), recall.mean()])
+
+
+def _read(run: Path) -> _Predictions:
+    candidates = (run, run / PREDICTIONS, run / "report" / PREDICTIONS)
+    path = next((path for path in candidates if path.is_file()), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"{run} has no {PREDICTIONS}: run `mg-vtc evaluate {run} DATA` first, on the same images for both runs."
+        )
+    table = pyarrow.parquet.read_table(path)
+    names = (table.schema.metadata or {}).get(b"class_names")
+    if names is None or not {"file_name", "digest", "clip", "label", "probabilities"} <= set(table.column_names):
+        raise ValueError(f"{path} is not a table of predictions that `mg-vtc evaluate` wrote.")
+    table = table.sort_by([("digest", "ascending"), ("file_name", "ascending")])
+    clips = None if table["clip"].null_count else table["clip"].to_pylist()
+    probabilities = np.stack(table["probabilities"].to_numpy())
+    images = list(zip(table["digest"].to_pylist(), table["file_name"].to_pylist(), strict=True))
+    return _Predictions(images, clips, table["label"].to_pylist(), json.loads(names), probabilities)
+
+
+def _check_alike(first: _Predictions, second: _Predictions, run_a: str | Path, run_b: str | Path) -> None:
+    digests = [[digest for digest, _ in of_run.images] for of_run in (first, second)]
+    if digests[0] != digests[1]:
+        shared = len(set(digests[0]) & set(digests[1]))
+        raise ValueError(
+            f"{run_a} was evaluated on {len(digests[0])} images and {run_b} on {len(digests[1])}, {shared} of them "
+            "the same: evaluate both on the same images, such as a test split or those of `mg-vtc evaluate --part`."
+        )
+    if set(first.class_names) != set(second.class_names):
+        other = sorted(set(first.class_names) ^ set(second.class_names))
+        raise ValueError(f"The runs have other classes: {', '.join(other[:5])} are of one of them alone.")
+    if first.labels != second.labels:
+        raise ValueError("The same images have other labels in the two evaluations: evaluate both on the same data.")

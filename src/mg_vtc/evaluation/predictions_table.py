@@ -1,0 +1,33 @@
+"""The predictions of an evaluation in a table, which another one is compared with."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import torch
+
+from .metrics import predict_classes
+from .results import Answers
+
+
+def write_predictions_table(path: Path, answers: Answers, digests: list[str]) -> None:
+    """Write a row an image: `file_name`, `digest` of its bytes, `clip`, `label`, `prediction` and `probabilities`.
+
+    `label` and `prediction` are names; `prediction` is null where the largest scores are tied. `probabilities` has one
+    number a class, in the order of the JSON list `class_names` in the metadata of the table.
+    """
+    names: list[str | None] = list(answers.class_names)
+    predicted = predict_classes(answers.logits)  # (num_rows,)
+    probabilities = torch.from_numpy(answers.logits).softmax(dim=-1).numpy().astype(np.float32)
+    columns = {
+        "file_name": pa.array(answers.file_names, pa.string()),
+        "digest": pa.array(digests, pa.string()),
+        "clip": pa.nulls(len(digests), pa.string()) if answers.clips is None else pa.array(answers.clips, pa.string()),
+        "label": pa.array([names[label] for label in answers.labels], pa.string()),
+        "prediction": pa.array([None if label < 0 else names[label] for label in predicted], pa.string()),
+        "probabilities": pa.array(list(probabilities), pa.list_(pa.float32())),
+    }
+    table = pa.table(columns).replace_schema_metadata({"class_names": json.dumps(names)})
+    pyarrow.parquet.write_table(table, path)

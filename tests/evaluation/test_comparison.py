@@ -1,0 +1,77 @@
+"""Two runs on the same images: equal ones differ by nothing, and images that differ are refused."""
+
+import numpy as np
+import pytest
+
+from mg_vtc.evaluation.comparison import compare
+from mg_vtc.evaluation.predictions_table import write_predictions_table
+from mg_vtc.evaluation.results import Answers
+
+
+def write(folder, logits, labels, clips=None, names=("a", "b", "c"), digests=None):
+    folder.mkdir()
+    rows = [str(number) for number in range(len(labels))]
+    answers = Answers(np.asarray(logits, dtype=np.float32), np.asarray(labels), list(names), rows, clips)
+    write_predictions_table(folder / "predictions.parquet", answers, digests or [f"{row:>016}" for row in rows])
+    return folder
+
+
+def one_hot(predicted):
+    return 9 * np.eye(3)[predicted] + [0.2, 0.1, 0.0]  # without ties
+
+
+@pytest.fixture
+def labels():
+    return np.random.default_rng(0).integers(3, size=60)
+
+
+def test_a_run_differs_from_itself_by_nothing(tmp_path, labels):
+    logits = np.random.default_rng(1).normal(size=(60, 3))
+    result = compare(write(tmp_path / "a", logits, labels), write(tmp_path / "b", logits, labels))
+    for score in result["scores"].values():
+        assert (score["difference"], score["low"], score["high"]) == (0, 0, 0)
+    assert (result["scores"]["top1_accuracy"]["only_a"], result["scores"]["top1_accuracy"]["only_b"]) == (0, 0)
+
+
+def test_differences_are_those_of_the_scores_whatever_the_order_of_rows_and_classes(tmp_path, labels):
+    wrong = (labels + 1) % 3
+    a = np.where(np.arange(60) < 30, labels, wrong)
+    b = np.where(np.arange(60) < 40, labels, wrong)
+    order = np.random.default_rng(2).permutation(60)
+    digests = [f"{row:>016}" for row in order]
+    first = write(tmp_path / "a", one_hot(a), labels)
+    second = write(
+        tmp_path / "b", one_hot((b + 1) % 3)[order], (labels[order] + 1) % 3, None, ("c", "a", "b"), digests
+    )
+    result = compare(first, second)
+    assert (result["num_images"], result["resampled_by"]) == (60, "image")
+    top1 = result["scores"]["top1_accuracy"]
+    assert (top1["a"], top1["b"]) == (0.5, pytest.approx(40 / 60))
+    assert (top1["only_a"], top1["only_b"]) == (0, 10)
+    # ten of sixty: the normal approximation of a share
+    half = 1.96 * np.sqrt(1 / 6 * 5 / 6 / 60)
+    assert (top1["low"], top1["high"]) == (
+        pytest.approx(1 / 6 - half, abs=0.03),
+        pytest.approx(1 / 6 + half, abs=0.03),
+    )
+
+
+def test_clips_are_resampled_as_a_whole(tmp_path, labels):
+    clips = [f"{label}/{number // 6}" for number, label in enumerate(labels)]
+    a, b = one_hot(labels), one_hot(np.where(np.arange(60) < 6, (labels + 1) % 3, labels))
+    result = compare(write(tmp_path / "a", a, labels, clips), write(tmp_path / "b", b, labels, clips))
+    assert result["resampled_by"] == "clip"
+    assert result["num_groups"] == len(set(clips))
+
+
+def test_other_images_labels_and_classes_are_refused(tmp_path, labels):
+    logits = one_hot(labels)
+    first = write(tmp_path / "a", logits, labels)
+    with pytest.raises(ValueError, match=r"on 60 images and .* on 59, 59 of them the same"):
+        compare(first, write(tmp_path / "fewer", logits[1:], labels[1:], digests=[f"{n:>016}" for n in range(1, 60)]))
+    with pytest.raises(ValueError, match="other labels"):
+        compare(first, write(tmp_path / "labels", logits, (labels + 1) % 3))
+    with pytest.raises(ValueError, match="other classes: c, d"):
+        compare(first, write(tmp_path / "classes", logits, labels, names=("a", "b", "d")))
+    with pytest.raises(FileNotFoundError, match="mg-vtc evaluate"):
+        compare(first, tmp_path)
