@@ -4,11 +4,13 @@ Without arguments it runs the demo, `configs/demo.yaml`. All flags: `python trai
 """
 
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import datasets
 import torch
@@ -32,7 +34,7 @@ from mg_vtc.cross_validation import SCORES, fold_folder, plan_fold, summarize_fo
 from mg_vtc.data.leaks import describe_leaks
 from mg_vtc.data.pictures import PictureDataset
 from mg_vtc.data.pixels import collate_pictures
-from mg_vtc.data.splits import SPLIT_MEANINGS
+from mg_vtc.data.splits import describe_split
 from mg_vtc.data.stream import PictureStream
 from mg_vtc.evaluation.metrics import constant_answer_baselines, score_top_k
 from mg_vtc.evaluation.run_results import write_run_results
@@ -43,14 +45,17 @@ from mg_vtc.processing import build_processor, build_tokenizer
 from mg_vtc.progress import EpochLineCallback, StopEarlyCallback
 from mg_vtc.provenance import write_provenance
 from mg_vtc.recipe import ModelArguments, Recipe, parse_recipe
+from mg_vtc.repeated_runs import plan_seed, seed_folder, summarize_seeds
 from mg_vtc.run_data import check_folds, load_run_data
 from mg_vtc.run_folder import (
     RECIPE,
+    SAMPLES,
     SPLIT,
     begin_run,
     check_checkpoint,
     check_run_folder,
     find_checkpoint,
+    read_recipe,
     read_record,
 )
 
@@ -218,8 +223,7 @@ def describe_resumption(checkpoint: Path) -> str:
 def summary(results: dict[str, float], folder: str) -> str:
     """The last lines of a run: its scores beside those of constant answers, where it is, and what to do next."""
     split = read_record(Path(folder) / SPLIT)
-    python = Path(sys.executable)
-    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    clips_known = "same_clip" in split.get("leaks", {}).get("validation", {})
     majority, five = "", ""
     if "baseline_majority_class_top1_accuracy" in results:
         majority = f"   (the commonest class alone: {results['baseline_majority_class_top1_accuracy']:.1%})"
@@ -228,7 +232,7 @@ def summary(results: dict[str, float], folder: str) -> str:
         "",
         f"top-1  {results['eval_top1_accuracy']:6.1%}{majority}",
         f"top-5  {results['eval_top5_accuracy']:6.1%}{five}",
-        f"on {results['eval_samples']} pictures, {SPLIT_MEANINGS[split['split_by']]}",
+        f"on {results['eval_samples']} pictures, {describe_split(split['split_by'], clips_known=clips_known)}",
     ]
     if leaks := describe_leaks(split.get("leaks", {}).get("validation", {})):
         lines.append(f"of these, {leaks}")
@@ -241,15 +245,36 @@ def summary(results: dict[str, float], folder: str) -> str:
             f"test: top-1 {results['test_top1_accuracy']:.1%}, top-5 {results['test_top5_accuracy']:.1%} on "
             f"{results['test_samples']} pictures that chose nothing"
         )
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"The model is in {folder}. To classify a picture with it:",
-            f'  {python} -c "import mg_vtc; from transformers import pipeline; \\',
-            f"             print(pipeline('image-classification', '{folder}')('PICTURE'))\"",
-        ]
-    )
+    return "\n".join([*lines, *describe_next(Path(folder))])
+
+
+def describe_next(folder: Path) -> list[str]:
+    """What to do with a model, as commands that can be pasted."""
+    recipe, _ = read_recipe(folder / RECIPE)
+    data = recipe.get("train_dir") or recipe.get("dataset_name")
+    image = find_image(folder, recipe)
+    python = Path(sys.executable)
+    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    command = python.with_name("mg-vtc")
+    return [
+        "",
+        f"The model is in {folder}. Next:",
+        f"  {shlex.join([str(command), 'evaluate', str(folder), str(data)])}",
+        f"  {shlex.join([str(command), 'predict', str(folder), str(image)])}",
+        f"  {shlex.join([str(command), 'demo-app', str(folder)])}   # a page on this machine",
+        "or in Python:",
+        f'  {python} -c "import mg_vtc; from transformers import pipeline; \\',
+        f"             print(pipeline('image-classification', '{folder}')('{image}'))\"",
+    ]
+
+
+def find_image(folder: Path, recipe: dict[str, Any]) -> str:
+    """An image to try a model on: a sample that the run drew, or one that it held out."""
+    held_out = read_record(folder / SPLIT).get("validation", [])[:1]
+    roots = [Path(recipe[name]) for name in ("validation_dir", "train_dir") if recipe.get(name)]
+    places = [root / part / name for root in roots for part in ("", "validation") for name in held_out]
+    found = [*sorted((folder / SAMPLES).glob("*.png")), *(place for place in places if place.is_file())]
+    return str(found[0]) if found else "IMAGE"
 
 
 @contextmanager
@@ -269,6 +294,7 @@ def train(recipe: Recipe) -> None:
         trainer, parts = build_trainer(recipe)
     if trainer.is_world_process_zero():
         print(overview(trainer), flush=True)
+        print("saturated: share of the images whose Jensen-Shannon gradient has vanished, so that they teach nothing")
         if trainer.args.resume_from_checkpoint is not None:
             print(describe_resumption(Path(trainer.args.resume_from_checkpoint)), flush=True)
     results = run(trainer, parts)
@@ -298,14 +324,44 @@ def cross_validate(arguments: list[str], recipe: Recipe) -> None:
         with refusing_in_one_line():
             scores = summarize_folds(recipe)
         print(f"\nmean of {recipe.data.num_folds} folds ± standard deviation, in {recipe.training.output_dir}")
-        print(SPLIT_MEANINGS[scores["split_by"]])
+        print(describe_split(scores["split_by"], clips_known="same_clip" in scores["leaks"]))
         if leaks := describe_leaks(scores["leaks"]):
             print(f"of these, {leaks}")
         if scores["chosen_on_these"]:
             print("The best epoch of each fold by these same pictures was kept.")
-        for name in SCORES:
-            shown = name.removeprefix("eval_").replace("_", " ")
-            print(f"{shown:20} {scores[name]['mean']:6.1%} ± {scores[name]['std']:.1%}")
+        print_means(scores)
+
+
+def train_seeds(arguments: list[str], recipe: Recipe) -> None:
+    """A run a seed, and their mean."""
+    for number in range(recipe.data.num_seeds):
+        with refusing_in_one_line():
+            plan = plan_seed(arguments, recipe, number)
+        if plan is not None:
+            if recipe.training.process_index == 0:
+                folder = seed_folder(recipe, number)
+                print(
+                    f"seed {recipe.training.seed + number}, run {number + 1} of {recipe.data.num_seeds}, in {folder}"
+                )
+            train(parse_recipe(plan))
+    if recipe.training.process_index == 0:
+        with refusing_in_one_line():
+            scores = summarize_seeds(recipe)
+        print(f"\nmean of {recipe.data.num_seeds} seeds ± standard deviation, in {recipe.training.output_dir}")
+        how = (
+            "the split is the same"
+            if scores["split"] == "fixed"
+            else "each has a split of its own (--split_seed fixes it)"
+        )
+        print(f"of weights and order of the images; {how}")
+        print_means(scores)
+
+
+def print_means(scores: dict[str, Any]) -> None:
+    """A line a score: mean and standard deviation over several runs."""
+    for name in SCORES:
+        shown = name.removeprefix("eval_").replace("_", " ")
+        print(f"{shown:20} {scores[name]['mean']:6.1%} ± {scores[name]['std']:.1%}")
 
 
 def main() -> None:
@@ -321,7 +377,9 @@ def main() -> None:
     with refusing_in_one_line():
         recipe = parse_recipe(arguments)
     try:
-        if recipe.data.num_folds is None or recipe.data.fold is not None:
+        if recipe.data.num_seeds > 1:
+            train_seeds(arguments, recipe)
+        elif recipe.data.num_folds is None or recipe.data.fold is not None:
             train(recipe)
         else:
             cross_validate(arguments, recipe)

@@ -41,7 +41,15 @@ RUN = {  # other weights, another history, other files or another model folder
     "vision_config": json.dumps(TINY_RESNET | {"hidden_sizes": [8, 24]}),
     "text_config": json.dumps(TINY_DISTILBERT | {"hidden_dim": 24}),
     "load_best_model_at_end": ("--load_best_model_at_end", "false", "--eval_strategy", "no"),
-    **{"augmentation": 0.5, "horizontal_flip": True, "max_shift": 2, "train_val_split": 0.5, "split_by": "frame"},
+    **{
+        "augmentation": 0.5,
+        "horizontal_flip": True,
+        "max_shift": 2,
+        "train_val_split": 0.5,
+        "split_by": "frame",
+        "split_seed": 5,
+    },
+    "split_seed": 5,
     "num_folds": ("--num_folds", 3, "--fold", 1),
     "fold": ("--num_folds", 3, "--fold", 2),
 }
@@ -74,7 +82,7 @@ ELSEWHERE = {
     *("gradient_checkpointing_kwargs", "auto_find_batch_size", "full_determinism", "eval_accumulation_steps"),
     *("per_device_eval_batch_size", "log_on_each_node", "log_level", "log_level_replica", "disable_tqdm", "do_eval"),
     *("dataloader_num_workers", "dataloader_pin_memory", "use_cpu", "output_dir", "overwrite_output_dir"),
-    *("decode_once", "jpeg_draft", "skip_bad_images", "torch_compile", "torch_compile_backend"),
+    *("num_seeds", "decode_once", "jpeg_draft", "skip_bad_images", "torch_compile", "torch_compile_backend"),
     "torch_compile_mode",
 }
 PYTHON_ONLY = {"liger_kernel_config", "parallelism_config"}  # which the command line cannot read
@@ -222,3 +230,15 @@ def test_batch_of_one_that_batch_norm_cannot_take_is_refused_at_the_start(make_t
         trainer.check_start()
     assert torch.equal(state, torch.random.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_reporting_without_a_login_is_refused_before_the_run(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with pytest.raises(
+        ValueError, match="report_to wandb needs a login: run `wandb login`, or set WANDB_MODE=offline"
+    ):
+        MgVtcTrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert MgVtcTrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="wandb").report_to == ["wandb"]

@@ -8,6 +8,7 @@ import math
 import os
 import re
 import runpy
+import shlex
 import shutil
 import sys
 import warnings
@@ -502,6 +503,29 @@ def test_cross_validation_of_which_a_fold_cannot_be_trained_is_refused_before_th
     assert not (tmp_path / "run").exists()
 
 
+def test_seeds_are_trained_one_after_another_on_one_split_if_asked(train, picture_folder, capsys):
+    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, "--num_seeds", 2, "--split_seed", 7)
+    folder = train(*flags)
+    splits = [read_json(folder / f"seed-{seed}" / "split.json") for seed in (0, 1)]
+    assert splits[0] == splits[1]
+    assert splits[0]["seed"] == 7
+    assert read_weights(folder / "seed-0") != read_weights(folder / "seed-1")
+    assert "mean of 2 seeds ± standard deviation" in capsys.readouterr().out
+    assert read_json(folder / "seeds.json")["split"] == "fixed"
+
+
+def test_run_ends_with_commands_that_work(train, picture_folder, mg_vtc_command, capsys):
+    folder = train(*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1)
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines() if "/mg-vtc " in line]
+    verbs = {words[1]: words[2:] for words in map(shlex.split, lines)}
+    assert list(verbs) == ["evaluate", "predict", "demo-app"]
+    assert verbs["evaluate"] == [str(folder), str(picture_folder)]
+    assert Path(verbs["predict"][1]).is_file()
+    mg_vtc_command("evaluate", *verbs["evaluate"])
+    mg_vtc_command("predict", *verbs["predict"])
+    assert "answer                    score" in capsys.readouterr().out
+
+
 def test_cross_validation_that_is_there_is_not_replaced(train, refusal, picture_folder):
     flags = (*TINY, "--train_dir", picture_folder, "--num_folds", 2, "--num_train_epochs", 1)
     before = read_folder(train(*flags))
@@ -713,7 +737,7 @@ def test_overwriting_leaves_nothing_of_the_earlier_run(train, launched, picture_
             ("--per_device_train_batch_size", "1"),
             ["batches of 1 leave a picture alone", "per_device_train_batch_size", "'classes'"],
         ),
-        (("--report_to", "wandb"), ["pip install wandb"]),
+        (("--report_to", "comet_ml"), ["pip install comet_ml"]),
     ],
     ids=["unknown_objective", "unknown_flag", "batch_of_one", "reporter_that_is_not_installed"],
 )

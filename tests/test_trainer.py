@@ -152,8 +152,17 @@ def test_a_picture_alone_in_its_batch_is_refused_unless_compared_with_all_classe
 
 
 def test_texts_that_are_one_to_the_tokenizer_are_refused(make_trainer, processor, config):
-    config.id2label = {**config.id2label, 1: "\u65e5", 4: "\u6708"}  # characters that are not in the vocabulary
-    with pytest.raises(ValueError, match="are one text to this text tower and tokenizer"):
+    config.id2label = {**config.id2label, 1: "head \u65e5", 4: "head \u6708"}  # not in the vocabulary
+    with (
+        pytest.warns(UserWarning, match="does not know all words of 'head \u65e5', 'head \u6708'"),
+        pytest.raises(ValueError, match="are one text to this text tower and tokenizer"),
+    ):
+        make_trainer(MgVtcModel(config))
+
+
+def test_name_of_which_the_tokenizer_knows_no_word_is_refused(make_trainer, config):
+    config.id2label = {**config.id2label, 1: "\u65e5"}
+    with pytest.raises(ValueError, match="knows no word of the name '\u65e5'"):
         make_trainer(MgVtcModel(config))
 
 

@@ -1,11 +1,41 @@
 """The texts of the classes, tokenised once: which of them a batch is compared with."""
 
 import copy
+import warnings
+from collections.abc import Sequence
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from .data.labels import shorten
+
 NUM_COMPARED = 1024  # rows of the matrix of distances that are in memory at a time
+
+
+def check_known(names: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse names of which the tokenizer knows no word, and warn of those of which it knows some.
+
+    Raises:
+        ValueError: A name is nothing but unknown tokens.
+    """
+    unknown = tokenizer.unk_token_id
+    if unknown is None:
+        return
+    partly: list[str] = []
+    for name in names:
+        ids = tokenizer(name, add_special_tokens=False).input_ids
+        if all(token == unknown for token in ids):
+            raise ValueError(
+                f"The tokenizer knows no word of the name {name!r}, so the model cannot tell it from others: use "
+                "other words, or a text tower of that language."
+            )
+        if unknown in ids:
+            partly.append(name)
+    if partly:
+        warnings.warn(
+            f"The tokenizer does not know all words of {shorten(partly)}: the model reads the rest of them.",
+            stacklevel=3,
+        )
 
 
 class ClassTexts:

@@ -120,6 +120,14 @@ class DataArguments:
             "frame."
         },
     )
+    split_seed: int | None = field(
+        default=None,
+        metadata={"help": "Seed of what is held out. Default: seed, so that another seed is another split."},
+    )
+    num_seeds: int = field(
+        default=1,
+        metadata={"help": "Train so many times, with seed, seed + 1 and so on, and give mean and deviation."},
+    )
     num_folds: int | None = field(
         default=None,
         metadata={"help": "Cross-validation: train so many times, each time holding out another part."},
@@ -180,6 +188,10 @@ class DataArguments:
             )
         if self.split_by not in (None, *SPLIT_KINDS):
             raise ValueError(f"split_by {self.split_by!r} is none of {', '.join(SPLIT_KINDS)}.")
+        if self.num_seeds < 1:
+            raise ValueError(f"num_seeds must be 1 or more, got {self.num_seeds}.")
+        if self.num_seeds > 1 and self.num_folds is not None:
+            raise ValueError("num_seeds and num_folds both train several times: give one of them.")
         if self.num_folds is not None and self.num_folds < 2:
             raise ValueError(f"num_folds must be 2 or more, got {self.num_folds}.")
         if self.fold is not None and not 0 <= self.fold < (self.num_folds or 0):
@@ -202,6 +214,11 @@ class DataArguments:
             ("label_column_name", "a dataset_name of the Hub or train_dir", self.dataset_name != "demo"),
             ("dataset_config_name", "a dataset_name of the Hub", from_hub),
             ("shuffle_buffer", "streaming", self.streaming),
+            (
+                "split_seed",
+                "pictures that are split here: validation_dir and streams bring their own split",
+                not (self.validation_dir or self.streaming),
+            ),
             (
                 "split_by",
                 "pictures that are split here: validation_dir and streams bring their own split",

@@ -61,7 +61,7 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
     digests = {name: digest_pictures(rows) for name, rows in source.items() if name in PARTS}
     decoded = {name: _decode_once(source[name], digests[name], data, say) for name in digests}
     numbered = DatasetDict({name: rows.add_column("row", range(len(rows))) for name, rows in source.items()})
-    splits, split = _split(numbered, data, training.seed)
+    splits, split = _split(numbered, data, split_seed(data, training))
     rows = {name: splits[name] for name in PARTS if name in splits}
     pixels = {name: decoded[name if name in source else "train"] for name in rows}
     parts = {
@@ -100,11 +100,16 @@ def check_folds(data: DataArguments, training: MgVtcTrainingArguments, *, vision
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the run of the fold warns
-                splits, _ = _split(source, replace(data, fold=fold), training.seed)
+                splits, _ = _split(source, replace(data, fold=fold), split_seed(data, training))
             contrasts_within = contrasts_within_batches(training, vision_only=vision_only)
             check_batches(len(splits["train"]), training, contrasts_within=contrasts_within)
         except ValueError as error:
             raise ValueError(f"Fold {fold} of {data.num_folds} cannot be trained: {error}") from error
+
+
+def split_seed(data: DataArguments, training: MgVtcTrainingArguments) -> int:
+    """Seed of what is held out."""
+    return training.seed if data.split_seed is None else data.split_seed
 
 
 def _load_source(data: DataArguments) -> DatasetDict:

@@ -154,6 +154,20 @@ def check_device_settings(args: TrainingArguments) -> None:
         )
 
 
+def check_login(reports: Iterable[str]) -> None:
+    """Make sure that a run can report, before it begins.
+
+    Raises:
+        ValueError: Weights & Biases is asked for without a login.
+    """
+    if "wandb" not in reports or os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
+        return
+    import wandb  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+    if wandb.api.api_key is None:
+        raise ValueError("report_to wandb needs a login: run `wandb login`, or set WANDB_MODE=offline.")
+
+
 def check_metric(args: TrainingArguments, scores: Iterable[str]) -> None:
     """Make sure that the metric that selects the best checkpoint is one of those that an evaluation gives.
 

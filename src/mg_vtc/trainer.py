@@ -11,7 +11,7 @@ from torch import nn
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import EvalLoopOutput
 
-from .class_texts import ClassTexts
+from .class_texts import ClassTexts, check_known
 from .gathering import broadcast_buffers, gather_rows, take_share
 from .hub.publish import prepare_repo, publish
 from .losses import adjust_logits, contrastive_loss, saturated_share, soft_target_loss
@@ -72,6 +72,7 @@ class MgVtcTrainer(PictureTrainer):
         if self._config.vision_only:
             return
         self.model.text_chunk_size = self.args.text_chunk_size
+        check_known(list(self._config.id2label.values()), self.processing_class.tokenizer)
         self._class_texts = ClassTexts(self._config.class_prompts, self.processing_class.tokenizer, self.args.device)
         self._encode_frozen_texts()
         self.refresh_class_embeds()

@@ -13,7 +13,7 @@ from transformers.trainer_utils import SchedulerType
 from .gathering import check_world_size
 from .hub.repo_id import check_repo_id
 from .losses import LOSS_TYPES
-from .setting_checks import check_device_settings, check_settings_of_transformers, suggest
+from .setting_checks import check_device_settings, check_login, check_settings_of_transformers, suggest
 
 TRAINING_LOSS_TYPES = (*LOSS_TYPES, "ce_soft")
 PAIRED_LOSS_TYPES = ("ce_identity", "ce_soft")  # image i is compared with text i, so there is a text an image
@@ -232,3 +232,4 @@ class MgVtcTrainingArguments(TrainingArguments):
         check_world_size(self.world_size)
         if missing := set(self.report_to) - set(get_available_reporting_integrations()):
             raise ValueError(f"report_to: not installed, so pip install {' '.join(sorted(missing))} or leave it out.")
+        check_login(self.report_to)

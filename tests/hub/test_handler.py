@@ -357,6 +357,10 @@ REFUSED = {
         {"inputs": RGB, "parameters": {"candidate_labels": ["head \ud800", "up"]}},
         r"has 'head .*; each must be a text of visible characters",
     ),
+    "label of unknown words": (
+        {"inputs": RGB, "parameters": {"candidate_labels": ["\u63e1\u624b", "up"]}},
+        r"knows no word",
+    ),
     "template without labels": ({"inputs": RGB, "parameters": {"hypothesis_template": "{}"}}, r"of which there are"),
     "template without a place": (
         {"inputs": RGB, "parameters": {"candidate_labels": LABELS, "hypothesis_template": "{label}"}},

@@ -91,8 +91,8 @@ def test_file_of_another_kind_is_told_in_the_page(page, tmp_path):
     ("names", "words"),
     [
         ("folding arms", "“folding arms” alone would always get 100 %"),
-        (", ,", "There is no name between the commas"),
-        ("Head up, head up, <b>x</b>", "“Head up” and “head up” are the same to this model"),
+        (", ,", "Name 1 in '' is empty"),
+        ("Head up, head up, <b>x</b>", "'Head up' and 'head up' are the same class name"),
     ],
 )
 def test_names_that_can_not_be_compared_are_told_in_the_page(page, faces, names, words):

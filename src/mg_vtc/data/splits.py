@@ -15,9 +15,15 @@ SPLIT_MEANINGS = {
     "subject": "held out by subject: nobody is on both sides",
     "given": "the validation pictures that were given",
 }
+UNKNOWN_CLIPS = "images held out at random; clips are not known, so near duplicates may be on both sides"
 SPLIT_KINDS = ("frame", "clip", "subject")
 TRAINING_ONLY, NO_PART, SEVERAL_PARTS = -1, -2, -3  # instead of the number of a part
 NUM_ORDERS = 10  # in which groups are shared out; the most stratified outcome is kept
+
+
+def describe_split(split_by: str, *, clips_known: bool) -> str:
+    """Say what was held out, one of `SPLIT_MEANINGS` or, for images that are not frames of known clips, another."""
+    return UNKNOWN_CLIPS if split_by == "frame" and not clips_known else SPLIT_MEANINGS[split_by]
 
 
 def split_stratified(dataset: Dataset, fraction: float, seed: int, *, split_by: str = "frame") -> DatasetDict:

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import AutoTokenizer, BaseImageProcessor
 
-from ..class_texts import ClassTexts
+from ..class_texts import ClassTexts, check_known
 from ..configuration_mg_vtc import check_prompt_template
 from ..data.pictures import PictureDataset
 from ..data.pixels import collate_pictures, normalize
@@ -105,6 +105,7 @@ def embed_names(model: MgVtcModel, model_id: str, names: list[str], prompt_templ
         )
     check_prompt_template(prompt_template)
     tokenizer = AutoTokenizer.from_pretrained(model_id)
+    check_known(names, tokenizer)
     texts = ClassTexts([prompt_template.replace("{}", name) for name in names], tokenizer, model.device)
     with torch.no_grad():
         embeds = _embed(model, model.get_text_features(**texts.inputs).pooler_output)

@@ -67,9 +67,9 @@ def evaluate_model(
 
     Args:
         model: Folder or Hub id of a model of this package.
-        data: Folder of class folders or of splits, folder of Parquet files, Hub data set, or "demo".
+        data: Folder of class folders, splits or Parquet files, Hub data set, or "demo".
         part: "train", "validation", "test" or "all"; by default as `choose_rows` has it, never rows of the training.
-        zero_shot: Whether the data's own class names are encoded; else they must be among those of the training.
+        zero_shot: Whether the data's own names are encoded; else they must be among those of the training.
         prompt_template: With `zero_shot`, the text of a class, with `{}` for its name; by default the model's.
         batch_size: Pictures at a time.
         clip_column: Column of the clips in the data; by default that of the run where the data have it.
@@ -90,16 +90,15 @@ def evaluate_model(
     splits = _load_as_run(load, data, records.recipe, clip_column, skip_bad_images)
     chosen = choose_rows(splits, records.split, part)
     _warn_of_training_rows(chosen)
-    template = prompt_template or network.config.prompt_template
-    class_names, text_embeds = _embed_texts(network, model, chosen.rows.features["label"].names, zero_shot, template)
+    template, names = prompt_template or network.config.prompt_template, chosen.rows.features["label"].names
+    class_names, text_embeds = _embed_texts(network, model, names, zero_shot, template)
     settings = {"batch_size": batch_size, "jpeg_draft": records.recipe.get("jpeg_draft", False)}
     embeds = answer_pictures(network, image_processor, chosen.rows, text_embeds, **settings)
     answers = _collect(chosen.rows, class_names, *embeds, text_embeds.cpu().numpy())
-    how = {"task": f"{'zero-shot-' if zero_shot else ''}image-classification", "prompt_template": template}
-    results = describe_results(model, data, answers, chosen.scored, records, **how)
-    if vote is not None:
-        results["clips"] = score_clips(answers, vote)
-    history, digests = records.state and records.state["log_history"], digest_pictures(chosen.rows)
+    task = f"{'zero-shot-' if zero_shot else ''}image-classification"
+    results = describe_results(model, data, answers, chosen.scored, records, task=task, prompt_template=template)
+    results |= {} if vote is None else {"clips": score_clips(answers, vote)}
+    history, digests = (records.state or {}).get("log_history"), digest_pictures(chosen.rows)
     return Evaluation(answers, results, lambda row: to_rgb(chosen.rows[row]["image"]), history, digests)
 
 

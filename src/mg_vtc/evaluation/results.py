@@ -72,7 +72,7 @@ def _describe_conditions(answers: Answers, scored: ScoredPart, records: RunRecor
     return {
         "part": scored.part,
         "split_by": scored.split_by,
-        "leaky_by_design": scored.split_by == "frame",
+        "leaky_by_design": scored.split_by == "frame" and answers.clips is not None,
         "seed": records.split.get("seed") if scored.of_run and scored.split_by != "given" else None,
         "num_pictures": len(answers.labels),
         "num_training_rows": scored.num_training_rows,

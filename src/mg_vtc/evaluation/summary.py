@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..data.leaks import describe_leaks
-from ..data.splits import SPLIT_MEANINGS
+from ..data.splits import describe_split
 
 TITLES = {
     "top1_accuracy": "top-1 accuracy",
@@ -67,7 +67,7 @@ def _describe(results: dict[str, Any]) -> list[str]:
         f"part {conditions['part']}{seed}; {conditions['num_classes']} classes, {conditions['task']}"
     ]
     if conditions["split_by"] not in (None, "given"):
-        lines.append(SPLIT_MEANINGS[conditions["split_by"]])
+        lines.append(describe_split(conditions["split_by"], clips_known=conditions["num_clips"] is not None))
     if conditions["num_training_rows"]:
         lines.append(
             f"the model was trained on {conditions['num_training_rows']} of these pictures: its scores on them say "

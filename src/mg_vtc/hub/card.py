@@ -13,7 +13,7 @@ from ..configuration_mg_vtc import MgVtcConfig
 from ..data.labels import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES
 from ..data.leaks import describe_leaks
 from ..data.preparation import SETTINGS
-from ..data.splits import SPLIT_MEANINGS
+from ..data.splits import describe_split
 from ..provenance import find_hub_dataset, name_data, without_places
 from ..run_folder import CARD, CONFUSION, PART_RESULTS, PROVENANCE, RECIPE, SPLIT, read_recipe
 
@@ -71,7 +71,8 @@ def write_model_card(template: Path, folder: Path, examples: Sequence[dict[str, 
         },
         has_local_towers=any(base and base not in hub_bases for base in bases.values()),
         split=_read(folder / SPLIT),
-        split_meanings=SPLIT_MEANINGS,
+        describe_split=describe_split,
+        clips_known=results[0]["conditions"]["num_clips"] is not None,
         describe_leaks=describe_leaks,
         results=results,
         score_names={score: name for score, (_, name) in METRICS.items()},

@@ -128,6 +128,10 @@ class EndpointHandler:
             )
         if template.encode(errors="ignore").decode() != template:
             raise ValueError(f"{_shorten(template)} has half of a surrogate pair, which is not a character.")
+        for label in labels:
+            ids = self.tokenizer(label, add_special_tokens=False).input_ids
+            if self.tokenizer.unk_token_id is not None and set(ids) <= {self.tokenizer.unk_token_id}:
+                raise ValueError(f"The model knows no word of the label {_shorten(label)}: use other words.")
         texts = tuple(template.replace("{}", label) for label in labels)
         return labels, self._cached_text_states(texts)
 

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer
 
+from ..class_texts import check_known
 from ..data.image_formats import HEIF
 from ..data.labels import split_names
 from ..data.pixels import to_rgb
@@ -82,6 +83,7 @@ class GestureModel:
     def _tokenize(self, names: list[str]) -> dict[str, torch.Tensor]:
         if self.tokenizer is None:
             raise ValueError("This model is vision-only: it knows its own classes alone, and no other names.")
+        check_known(names, self.tokenizer)
         prompts = [self.model.config.prompt_template.format(name) for name in names]
         texts = self.tokenizer(prompts, padding=True, return_tensors="pt")
         positions = getattr(self.model.config.text_config, "max_position_embeddings", math.inf)
