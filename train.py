@@ -4,10 +4,9 @@ Without arguments it runs the demo, `configs/demo.yaml`. All flags: `python trai
 """
 
 import os
-import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,8 @@ from mg_vtc.evaluation.run_results import write_run_results
 from mg_vtc.hub.card import write_model_card
 from mg_vtc.hub.lookup import check_source
 from mg_vtc.hub.samples import write_samples
-from mg_vtc.processing import build_processor, build_tokenizer
+from mg_vtc.next_steps import describe_next
+from mg_vtc.processing import build_processor, build_tokenizer, read_normalization
 from mg_vtc.progress import EpochLineCallback, StopEarlyCallback
 from mg_vtc.provenance import write_provenance
 from mg_vtc.recipe import ModelArguments, Recipe, parse_recipe
@@ -49,13 +49,11 @@ from mg_vtc.repeated_runs import plan_seed, seed_folder, summarize_seeds
 from mg_vtc.run_data import check_folds, load_run_data
 from mg_vtc.run_folder import (
     RECIPE,
-    SAMPLES,
     SPLIT,
     begin_run,
     check_checkpoint,
     check_run_folder,
     find_checkpoint,
-    read_recipe,
     read_record,
 )
 
@@ -81,7 +79,7 @@ def load_tower(name: str | None, config: dict | None, part: str) -> PreTrainedMo
 
 
 def build_model(
-    arguments: ModelArguments, image_size: int, class_names: list[str]
+    arguments: ModelArguments, image_size: int, class_names: list[str], frozen: Sequence[str] = ()
 ) -> tuple[MgVtcModel, CLIPProcessor | ViTImageProcessorPil]:
     """The model of a recipe, and its processor."""
     config = arguments.config_fields | {"id2label": dict(enumerate(class_names))}
@@ -97,9 +95,20 @@ def build_model(
         longest = getattr(text_tower.config, "max_position_embeddings", tokenizer.model_max_length)
         tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
     vision_tower = load_tower(arguments.vision_model_name_or_path, arguments.vision_config, "vision")
+    for tower in ("vision", "text"):
+        if getattr(arguments, f"{tower}_config") is not None and tower in frozen:
+            warnings.warn(
+                f"The {tower} tower is frozen and has random weights ({tower}_config): what it gives stays random. "
+                f"Give a pretrained one, or leave freeze_{tower}_model out.",
+                stacklevel=2,
+            )
     model = MgVtcModel.from_vision_text_pretrained(vision_tower, text_tower, **config)
     check_image_size(model, image_size)
-    return model, build_processor(image_size, tokenizer)
+    normalization: dict[str, Any] = {}
+    if arguments.vision_model_name_or_path is not None:
+        mean, std = read_normalization(arguments.vision_model_name_or_path)
+        normalization = {"image_mean": mean, "image_std": std}
+    return model, build_processor(image_size, tokenizer, **normalization)
 
 
 def check_image_size(model: MgVtcModel, image_size: int) -> None:
@@ -130,7 +139,8 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, PictureDat
         )
     set_seed(arguments.seed)
     data = load_run_data(recipe.data, arguments, say=print if arguments.process_index == 0 else lambda line: None)
-    model, processor = build_model(recipe.model, recipe.data.image_size, data.class_names)
+    frozen = [tower for tower in ("vision", "text") if getattr(arguments, f"freeze_{tower}_model")]
+    model, processor = build_model(recipe.model, recipe.data.image_size, data.class_names, frozen)
     trainer = MgVtcTrainer(
         model,
         arguments,
@@ -246,35 +256,6 @@ def summary(results: dict[str, float], folder: str) -> str:
             f"{results['test_samples']} pictures that chose nothing"
         )
     return "\n".join([*lines, *describe_next(Path(folder))])
-
-
-def describe_next(folder: Path) -> list[str]:
-    """What to do with a model, as commands that can be pasted."""
-    recipe, _ = read_recipe(folder / RECIPE)
-    data = recipe.get("train_dir") or recipe.get("dataset_name")
-    image = find_image(folder, recipe)
-    python = Path(sys.executable)
-    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
-    command = python.with_name("mg-vtc")
-    return [
-        "",
-        f"The model is in {folder}. Next:",
-        f"  {shlex.join([str(command), 'evaluate', str(folder), str(data)])}",
-        f"  {shlex.join([str(command), 'predict', str(folder), str(image)])}",
-        f"  {shlex.join([str(command), 'demo-app', str(folder)])}   # a page on this machine",
-        "or in Python:",
-        f'  {python} -c "import mg_vtc; from transformers import pipeline; \\',
-        f"             print(pipeline('image-classification', '{folder}')('{image}'))\"",
-    ]
-
-
-def find_image(folder: Path, recipe: dict[str, Any]) -> str:
-    """An image to try a model on: a sample that the run drew, or one that it held out."""
-    held_out = read_record(folder / SPLIT).get("validation", [])[:1]
-    roots = [Path(recipe[name]) for name in ("validation_dir", "train_dir") if recipe.get(name)]
-    places = [root / part / name for root in roots for part in ("", "validation") for name in held_out]
-    found = [*sorted((folder / SAMPLES).glob("*.png")), *(place for place in places if place.is_file())]
-    return str(found[0]) if found else "IMAGE"
 
 
 @contextmanager

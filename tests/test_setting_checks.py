@@ -236,9 +236,7 @@ def test_reporting_without_a_login_is_refused_before_the_run(tmp_path, monkeypat
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    with pytest.raises(
-        ValueError, match="report_to wandb needs a login: run `wandb login`, or set WANDB_MODE=offline"
-    ):
+    with pytest.raises(ValueError, match="report_to wandb needs a login: run `wandb login`, or set WANDB"):
         MgVtcTrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert MgVtcTrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="wandb").report_to == ["wandb"]

@@ -30,6 +30,7 @@ from transformers import (
     AutoModelForImageClassification,
     AutoModelForZeroShotImageClassification,
     AutoProcessor,
+    ViTImageProcessorPil,
 )
 from transformers.utils import logging
 
@@ -379,6 +380,21 @@ def test_tower_that_takes_no_such_picture_is_refused_before_an_earlier_run_is_re
     vit = json.dumps(TINY_VIT | {"image_size": 64})
     assert "doesn't match" in refusal(*flags, "--vision_config", vit, "--overwrite_output_dir")
     assert read_folder(train.folder) == before
+
+
+def test_frozen_tower_of_random_weights_is_warned_of(train, picture_folder):
+    with pytest.warns(UserWarning, match="The text tower is frozen and has random weights"):
+        train(*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, "--freeze_text_model")
+
+
+def test_run_normalises_as_its_pretrained_vision_tower_does(train, picture_folder, tmp_path):
+    mean, std = [0.48, 0.46, 0.41], [0.27, 0.26, 0.28]
+    AutoModel.from_config(AutoConfig.for_model(**TINY_RESNET)).save_pretrained(tmp_path / "tower")
+    ViTImageProcessorPil(image_mean=mean, image_std=std).save_pretrained(tmp_path / "tower")
+    tower = ("--vision_model_name_or_path", tmp_path / "tower")
+    folder = train(*TEXT_TOWER, *TRAINING, *tower, "--train_dir", picture_folder, "--num_train_epochs", 1)
+    processor = AutoProcessor.from_pretrained(folder).image_processor
+    assert (list(processor.image_mean), list(processor.image_std)) == (mean, std)
 
 
 def test_towers_in_half_precision_train(train, picture_folder, tmp_path):

@@ -164,7 +164,7 @@ def check_login(reports: Iterable[str]) -> None:
         return
     import wandb  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
-    if wandb.api.api_key is None:
+    if not wandb.login(prompt=False, verify=False):
         raise ValueError("report_to wandb needs a login: run `wandb login`, or set WANDB_MODE=offline.")
 
 
