@@ -145,7 +145,7 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, PictureDat
         model,
         arguments,
         train_dataset=data.parts["train"],
-        eval_dataset=data.parts["validation"],
+        eval_dataset=data.parts.get("validation"),
         processing_class=processor,
         data_collator=collate_pictures,
         compute_metrics=score_top_k,
@@ -180,7 +180,7 @@ def run(trainer: MgVtcTrainer, parts: Mapping[str, PictureDataset | PictureStrea
         if part in prefixes
     }
     results = training.metrics | {name: value for part in answers.values() for name, value in part.metrics.items()}
-    if isinstance(trainer.train_dataset, PictureDataset):
+    if isinstance(trainer.train_dataset, PictureDataset) and trainer.eval_dataset is not None:
         results |= constant_answer_baselines(trainer.train_dataset.labels.numpy(), trainer.eval_dataset.labels.numpy())
     kept_best = trainer.args.load_best_model_at_end and trainer.state.best_model_checkpoint is not None
     for log in trainer.state.log_history if kept_best else ():
@@ -206,7 +206,8 @@ def overview(trainer: MgVtcTrainer) -> str:
     texts = "no texts" if config.vision_only else f"{arguments.text_batch} texts"
     data = "a stream of pictures to train on"
     if isinstance(trainer.train_dataset, PictureDataset):
-        data = f"{len(trainer.train_dataset)} pictures to train on, {len(trainer.eval_dataset)} to validate"
+        held_out = "none" if trainer.eval_dataset is None else len(trainer.eval_dataset)
+        data = f"{len(trainer.train_dataset)} pictures to train on, {held_out} to validate"
     processes = f" on each of {arguments.world_size} processes" if arguments.world_size > 1 else ""
     return (
         f"{data}, "
@@ -238,6 +239,11 @@ def summary(results: dict[str, float], folder: str) -> str:
     if "baseline_majority_class_top1_accuracy" in results:
         majority = f"   (the commonest class alone: {results['baseline_majority_class_top1_accuracy']:.1%})"
         five = f"   (the five commonest: {results['baseline_five_commonest_top5_accuracy']:.1%})"
+    if "eval_samples" not in results:
+        words = describe_split(split["split_by"], clips_known=clips_known)
+        return "\n".join(
+            ["", f"{words}, so there is no score; the last weights were kept", *describe_next(Path(folder))]
+        )
     lines = [
         "",
         f"top-1  {results['eval_top1_accuracy']:6.1%}{majority}",

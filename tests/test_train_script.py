@@ -519,6 +519,23 @@ def test_cross_validation_of_which_a_fold_cannot_be_trained_is_refused_before_th
     assert not (tmp_path / "run").exists()
 
 
+def test_all_images_are_trained_on_if_none_shall_be_held_out(train, refusal, picture_folder, mg_vtc_command, capsys):
+    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 2, "--train_val_split", 0)
+    folder = train(*flags)
+    screen = capsys.readouterr().out
+    assert "32 pictures to train on, none to validate" in screen
+    assert len(re.findall(r"^epoch +[12]/2  loss [\d.]+  saturated", screen, flags=re.MULTILINE)) == 2
+    assert "no images were held out: all were trained on, so there is no score; the last weights were kept" in screen
+    assert read_weights(folder) == read_weights(folder / "checkpoint-16")
+    split = read_json(folder / "split.json")
+    assert (split["split_by"], len(split["train"]), "validation" in split) == ("none", 32, False)
+    assert "no images were held out" in (folder / "README.md").read_text()
+    mg_vtc_command("predict", folder, picture_folder, "--top_k", 1)
+    with pytest.raises(SystemExit, match="was trained on 32 of these 32 pictures"):
+        mg_vtc_command("evaluate", folder, picture_folder)
+    assert "leaves no images to count" in refusal(*flags, "--early_stopping_patience", 2, "--overwrite_output_dir")
+
+
 def test_seeds_are_trained_one_after_another_on_one_split_if_asked(train, picture_folder, capsys):
     flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, "--num_seeds", 2, "--split_seed", 7)
     folder = train(*flags)

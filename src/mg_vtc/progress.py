@@ -72,8 +72,11 @@ class EpochLineCallback(ProgressCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        if logs is not None and "loss" in logs:
-            self._training_logs = logs
+        if logs is None or "loss" not in logs:
+            return
+        self._training_logs = logs
+        if args.eval_strategy == "no" and state.is_world_process_zero and self.training_bar is not None:
+            self._write_line([f"epoch {logs['epoch']:>5.4g}/{state.num_train_epochs}", f"loss {logs['loss']:.4f}"])
 
     def on_evaluate(
         self,
@@ -92,6 +95,9 @@ class EpochLineCallback(ProgressCallback):
             parts.append(f"loss {self._training_logs['loss']:.4f}")
         parts.append(f"val loss {metrics['eval_loss']:.4f}")
         parts += [f"top-{k} {100 * metrics[f'eval_top{k}_accuracy']:5.1f} %" for k in (1, 5)]
+        self._write_line(parts)
+
+    def _write_line(self, parts: list[str]) -> None:
         if self._training_logs:
             parts.append(f"saturated {100 * self._training_logs['saturated_share']:4.1f} %")
             parts.append(f"lr {self._training_logs['learning_rate']:.1e}")

@@ -110,7 +110,8 @@ class DataArguments:
         metadata={"help": 'CSV id,name that names the class folders, or "imigue". Default: labels.csv in train_dir.'},
     )
     train_val_split: float = field(
-        default=0.2, metadata={"help": "Share of the pictures to evaluate on, where there is no validation split."}
+        default=0.2,
+        metadata={"help": "Share of the images to evaluate on, where there is no validation split; 0 trains on all."},
     )
     split_by: str | None = field(
         default=None,
@@ -190,6 +191,10 @@ class DataArguments:
             raise ValueError(f"split_by {self.split_by!r} is none of {', '.join(SPLIT_KINDS)}.")
         if self.num_seeds < 1:
             raise ValueError(f"num_seeds must be 1 or more, got {self.num_seeds}.")
+        if self.num_seeds > 1 and self.train_val_split == 0:
+            raise ValueError(
+                "num_seeds gives a mean of scores, and train_val_split 0 leaves none: leave one of them out."
+            )
         if self.num_seeds > 1 and self.num_folds is not None:
             raise ValueError("num_seeds and num_folds both train several times: give one of them.")
         if self.num_folds is not None and self.num_folds < 2:
@@ -198,8 +203,8 @@ class DataArguments:
             raise ValueError(f"fold {self.fold} is none of the num_folds {self.num_folds}, which are counted from 0.")
         if self.num_folds and (self.streaming or self.validation_dir is not None):
             raise ValueError("num_folds holds pictures out; streams and validation_dir bring their own: leave it out.")
-        if not 0 < self.train_val_split < 1:
-            raise ValueError(f"train_val_split must lie between 0 and 1, got {self.train_val_split}.")
+        if not 0 <= self.train_val_split < 1:
+            raise ValueError(f"train_val_split must be at least 0 and less than 1, got {self.train_val_split}.")
         if self.image_size < 1 or self.shuffle_buffer < 0:
             raise ValueError(
                 f"image_size {self.image_size} must be positive and shuffle_buffer {self.shuffle_buffer} not negative."
@@ -282,6 +287,8 @@ def parse_recipe(arguments: list[str]) -> Recipe:
         {field.name: values[field.name] for field in fields(part) if field.init}
         for part in (ModelArguments, DataArguments, MgVtcTrainingArguments)
     )
+    if data["train_val_split"] == 0:
+        _leave_evaluations_out(training)
     recipe = Recipe(ModelArguments(**model), DataArguments(**data), MgVtcTrainingArguments(**training), settings={})
     check_metric(recipe.training, SELECTING_SCORES)
     if not recipe.training.push_to_hub:
@@ -294,6 +301,21 @@ def parse_recipe(arguments: list[str]) -> Recipe:
         text_batch=recipe.training.text_batch,
     )
     return recipe
+
+
+def _leave_evaluations_out(training: dict[str, Any]) -> None:
+    """Turn off what needs held-out images, where all are trained on.
+
+    Raises:
+        ValueError: It was asked for.
+    """
+    if training["early_stopping_patience"] is not None:
+        raise ValueError(
+            "train_val_split 0 leaves no images to count early_stopping_patience on: leave one of them out."
+        )
+    if training["eval_strategy"] == "steps" or training["eval_on_start"]:
+        raise ValueError("train_val_split 0 leaves no images to evaluate on: leave it or the evaluations out.")
+    training.update(eval_strategy="no", load_best_model_at_end=False)
 
 
 def _put_recipe_first(arguments: list[str], parser: HfArgumentParser) -> list[str]:

@@ -31,7 +31,7 @@ class RunData(NamedTuple):
     """What a run trains and is evaluated on.
 
     Attributes:
-        parts: "train", "validation" and, if there is one, "test".
+        parts: "train" and, if there are any, "validation" and "test".
         class_names: In id order.
         split: What `split.json` says: `split_by` (one of `SPLIT_MEANINGS`) and, but for a stream, what repeats the
             split, how many pictures of each part training knows (`leaks`), and of the rows of each part their
@@ -151,12 +151,19 @@ def _split(source: DatasetDict, data: DataArguments, seed: int) -> tuple[Dataset
     if "train" not in source:
         raise ValueError(f"There is nothing to train on: the only splits are {', '.join(source)}.")
     if "validation" in source:
+        if data.train_val_split == 0:
+            raise ValueError(
+                "train_val_split 0 trains on all images, but these bring their own validation split: leave it out, or "
+                "give the folder of the training images alone."
+            )
         if data.num_folds:
             raise ValueError(
                 "num_folds holds pictures out, but these bring their own validation split: leave it out, or put all "
                 "pictures into one split."
             )
         return source, {"split_by": "given"}
+    if data.train_val_split == 0:
+        return source, {"split_by": "none"}
     rows = source["train"]
     split: dict[str, Any] = {"split_by": data.split_by or ("clip" if "clip" in rows.column_names else "frame")}
     split["seed"] = seed
@@ -182,6 +189,8 @@ def _look_for_leaks(
 
 
 def _warn_of_unseen_classes(parts: dict[str, PictureDataset], class_names: list[str]) -> None:
+    if "validation" not in parts:
+        return
     seen = set(parts["train"].labels.tolist())
     if unseen := sorted(set(parts["validation"].labels.tolist()) - seen):
         listed = ", ".join(class_names[label] for label in unseen)

@@ -13,6 +13,7 @@ SPLIT_MEANINGS = {
     "frame": "pictures held out at random: leaky by design, frames of one clip are on both sides",
     "clip": "held out by clip: no clip is on both sides",
     "subject": "held out by subject: nobody is on both sides",
+    "none": "no images were held out: all were trained on",
     "given": "the validation pictures that were given",
 }
 UNKNOWN_CLIPS = "images held out at random; clips are not known, so near duplicates may be on both sides"

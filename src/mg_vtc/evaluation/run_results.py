@@ -59,7 +59,8 @@ def write_run_results(
         text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
         path.parent.mkdir(exist_ok=True)
         path.write_text(text + "\n", encoding="utf-8")
-    _draw_confusion(folder / CONFUSION, next(iter(answers.values())))
+    if answers:
+        _draw_confusion(folder / CONFUSION, next(iter(answers.values())))
 
 
 def _draw_confusion(path: Path, answers: Answers) -> None:
