@@ -135,3 +135,17 @@ def test_links_of_the_readme_lead_to_files_of_the_repository():
     targets = re.findall(r"\]\((?!https:|#)([^)#\s]+)", (ROOT / "README.md").read_text())
     assert "docs/publish.md" in targets
     assert not [target for target in targets if target not in TRACKED]
+
+
+def test_training_and_commands_need_no_extra():
+    extras = ("av", "gradio", "matplotlib", "sklearn", "onnx", "onnxruntime", "onnxscript", "wandb", "trackio")
+    extras += ("simplejpeg", "pillow_heif", "tensorboard")
+    code = f"""
+import runpy, sys
+sys.modules.update(dict.fromkeys({extras}))
+runpy.run_path({str(ROOT / "train.py")!r}, run_name="imported")
+import mg_vtc.cli, mg_vtc.inference.predict, mg_vtc.evaluation.evaluate_model, mg_vtc.evaluation.comparison
+import mg_vtc.hub.publish, mg_vtc.inference.export_classifier
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

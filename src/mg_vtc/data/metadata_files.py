@@ -17,6 +17,7 @@ import pyarrow.parquet
 from .file_tree import has_image_suffix
 from .labels import shorten
 
+PREPARATION = "prepare.json"  # what was chosen of a preparation of a release, in its folder
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # as the imagefolder of `datasets` has them
 FILE_NAME = "file_name"
 _METADATA_NAME = re.compile(r"metadata\s*(\.\w+)?(\.(gz|bz2|xz|zip|zst))?", re.IGNORECASE)

@@ -24,11 +24,11 @@ from .cache import replace_when_whole
 from .frames import JPEG_QUALITY, PastEndError
 from .image_folder import PARTS
 from .labels import shorten
+from .metadata_files import PREPARATION
 from .release import Choices, PicturePart, Release, VideoPart
 from .video import VideoError
 from .writers import WRITERS, Columns
 
-SETTINGS = "prepare.json"
 DONE = ".prepared"  # within the folder: `<split>/<part>.parquet`, the metadata of each part that is complete
 VERSION = 1  # of what is written: raised, folders of before are not gone on with
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -124,7 +124,7 @@ def _claim(release: Release, out: Path) -> None:
     """Write the settings into a new folder, or make sure that an old one has the same."""
     settings = {"version": VERSION, "layout": release.layout, **asdict(release.choices)}
     settings |= {"columns": list(release.columns), "jpeg_quality": JPEG_QUALITY}
-    path = out / SETTINGS
+    path = out / PREPARATION
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
         if other := [key for key in found | settings if found.get(key) != settings.get(key)]:

@@ -12,7 +12,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from ..configuration_mg_vtc import MgVtcConfig
 from ..data.labels import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES
 from ..data.leaks import describe_leaks
-from ..data.preparation import SETTINGS
+from ..data.metadata_files import PREPARATION
 from ..data.splits import describe_split
 from ..provenance import find_hub_dataset, name_data, without_places
 from ..run_folder import CARD, CONFUSION, PART_RESULTS, PROVENANCE, RECIPE, SPLIT, read_recipe
@@ -87,7 +87,7 @@ def write_model_card(template: Path, folder: Path, examples: Sequence[dict[str, 
 def _find_restricted(recipe: dict[str, Any], class_names: Sequence[str]) -> str | None:
     """Name the data set a run was trained on where it is known to be one that may not be redistributed."""
     folder = recipe.get("train_dir") or recipe.get("dataset_name")
-    prepared = folder is not None and (Path(folder) / SETTINGS).is_file()
+    prepared = folder is not None and (Path(folder) / PREPARATION).is_file()
     for name, names in (("iMiGUE", IMIGUE_CLASS_NAMES), ("SMG", SMG_CLASS_NAMES)):
         if recipe.get("labels_file") == name.lower() or (prepared and set(class_names) <= set(names)):
             return name
