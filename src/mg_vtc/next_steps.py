@@ -1,5 +1,6 @@
 """What to do with a model that was trained, as commands that can be pasted."""
 
+import glob
 import shlex
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ def find_image(folder: Path, recipe: dict[str, Any]) -> str:
     """An image to try a model on: a sample that the run drew, or one that it held out."""
     held_out = read_record(folder / SPLIT).get("validation", [])[:1]
     roots = [Path(recipe[name]) for name in ("validation_dir", "train_dir") if recipe.get(name)]
-    places = [root / part / name for root in roots for part in ("", "validation") for name in held_out]
+    names = [(root, name) for root in roots for name in held_out]
+    places = [place for root, name in names for place in (root / name, *root.glob(f"*/{glob.escape(name)}"))]
     found = [*sorted((folder / SAMPLES).glob("*.png")), *(place for place in places if place.is_file())]
     return str(found[0]) if found else "IMAGE"

@@ -248,7 +248,8 @@ def test_of_two_processes_one_decodes_and_both_read(
 def test_a_killed_build_is_no_cache_and_the_next_one_removes_its_remains(files: list[Path], own_cache: Path):
     os.mkfifo(files[9].with_name("never.png"))  # waits for its writer, so that the build can be killed within
     rows = make_rows([*files[:9], files[9].with_name("never.png")])
-    process = FORK.Process(target=PictureCache(rows, SIZE).open)
+    digests = [f"{number:016}" for number in range(10)]  # which would wait for it, too
+    process = FORK.Process(target=PictureCache(rows, SIZE, digests=digests).open)
     process.start()
     while not list(own_cache.glob("*.part")):
         assert process.is_alive()
