@@ -67,7 +67,8 @@ def test_given_splits_have_their_own_pictures(picture_folder, tmp_path):
     folder = next(path for path in (tmp_path / "val").iterdir())
     for path in folder.iterdir():
         Picture.new("RGB", (8, 8)).save(path)  # black, unlike all others
-    data = load("--train_dir", tmp_path)
+    with pytest.warns(UserWarning, match="8 of 96 images are of one colour"):
+        data = load("--train_dir", tmp_path)
     assert (data.split["split_by"], list(data.parts)) == ("given", ["train", "validation", "test"])
     black = {
         name: sum(not row["pixel_values"].any() for row in dataset.__getitems__(range(len(dataset))))

@@ -54,8 +54,8 @@ def test_early_stopping_needs_evaluations(tmp_path):
 
 
 def test_reporter_that_is_not_installed_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="pip install wandb"):
-        make(tmp_path, report_to="wandb")
+    with pytest.raises(ValueError, match="pip install comet_ml"):
+        make(tmp_path, report_to="comet_ml")
 
 
 @pytest.mark.parametrize(("given", "kept"), [("false", None), ("true", "true"), (None, None)])

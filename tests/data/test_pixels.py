@@ -100,7 +100,7 @@ def damage_exif(kind: str) -> bytes:
     return b"Exif\0\0II*\0\x08\0\0\0" + entries + b"\0\0\0\0" + struct.pack("<ii", -72, 0)
 
 
-@pytest.mark.filterwarnings("ignore:.*EXIF:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*EXIF:UserWarning", "ignore:Truncated File Read:UserWarning")
 @pytest.mark.parametrize(
     ("kind", "quarter_turns"),
     [
