@@ -236,14 +236,15 @@ def summary(results: dict[str, float], folder: str) -> str:
     split = read_record(Path(folder) / SPLIT)
     clips_known = "same_clip" in split.get("leaks", {}).get("validation", {})
     majority, five = "", ""
+    left_out = split.get("num_left_out", 0)
+    next_lines = [f"{left_out} image files were left out; the first lines of the run name them"] if left_out else []
+    next_lines += describe_next(Path(folder))
     if "baseline_majority_class_top1_accuracy" in results:
         majority = f"   (the commonest class alone: {results['baseline_majority_class_top1_accuracy']:.1%})"
         five = f"   (the five commonest: {results['baseline_five_commonest_top5_accuracy']:.1%})"
     if "eval_samples" not in results:
         words = describe_split(split["split_by"], clips_known=clips_known)
-        return "\n".join(
-            ["", f"{words}, so there is no score; the last weights were kept", *describe_next(Path(folder))]
-        )
+        return "\n".join(["", f"{words}, so there is no score; the last weights were kept", *next_lines])
     lines = [
         "",
         f"top-1  {results['eval_top1_accuracy']:6.1%}{majority}",
@@ -261,7 +262,7 @@ def summary(results: dict[str, float], folder: str) -> str:
             f"test: top-1 {results['test_top1_accuracy']:.1%}, top-5 {results['test_top5_accuracy']:.1%} on "
             f"{results['test_samples']} pictures that chose nothing"
         )
-    return "\n".join([*lines, *describe_next(Path(folder))])
+    return "\n".join([*lines, *next_lines])
 
 
 @contextmanager

@@ -713,12 +713,14 @@ def test_files_that_are_no_pictures_are_refused_and_listed(refusal, bad_pictures
     assert "--skip_bad_images" in message
 
 
-def test_files_that_are_no_pictures_are_counted_and_left_out_if_told(train, bad_pictures):
+def test_files_that_are_no_pictures_are_counted_and_left_out_if_told(train, bad_pictures, capsys):
     with pytest.warns(UserWarning, match="3 of 35 files are not readable pictures and are left out"):
         folder = train(*TINY, "--train_dir", bad_pictures, "--skip_bad_images", "--num_train_epochs", 1)
     split = read_json(folder / "split.json")
     assert len(split["train"] + split["validation"]) == 32
     assert not {"Head up/note.txt", "Head up/torn.png", "Head up/empty.jpg"} & {*split["train"], *split["validation"]}
+    assert split["num_left_out"] == 2
+    assert "2 image files were left out; the first lines of the run name them" in capsys.readouterr().out
 
 
 def test_labels_file_of_other_ids_is_refused(refusal, picture_folder, tmp_path):

@@ -3,15 +3,17 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, Image
 
 from .data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders
 from .data.augmentation import Augmentation
 from .data.cache import PictureCache
 from .data.digests import digest_pictures
+from .data.file_tree import find_files, has_image_suffix
 from .data.image_folder import PARTS
 from .data.labels import shorten
 from .data.leaks import find_leaks
@@ -34,8 +36,9 @@ class RunData(NamedTuple):
         parts: "train" and, if there are any, "validation" and "test".
         class_names: In id order.
         split: What `split.json` says: `split_by` (one of `SPLIT_MEANINGS`) and, but for a stream, what repeats the
-            split, how many pictures of each part training knows (`leaks`), and of the rows of each part their
-            `file_name`s and `digests`, which tell the pictures whatever their names.
+            split, how many pictures of each part training knows (`leaks`), how many image files were left out
+            (`num_left_out`, where there are some), and of the rows of each part their `file_name`s and `digests`,
+            which tell the pictures whatever their names.
     """
 
     parts: Mapping[str, PictureDataset | PictureStream]
@@ -84,7 +87,18 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
             for name, part in rows.items()
         }
         split["leaks"] = _look_for_leaks(rows, split["digests"], pixels, data)
+        if num_left_out := _count_left_out(source, data):
+            split["num_left_out"] = num_left_out
     return RunData(parts, class_names, split | {name: part["file_name"][:] for name, part in rows.items()})
+
+
+def _count_left_out(source: DatasetDict, data: DataArguments) -> int:
+    """Count the image files below the folders of a run that are no rows; loading has named them and the reasons."""
+    paths = [rows.cast_column("image", Image(decode=False))["image"] for rows in source.values()]
+    used = {image["path"] for images in paths for image in images}
+    trees = [find_files(Path(folder)) for folder in (data.train_dir, data.validation_dir) if folder is not None]
+    images = [path for tree in trees for path in (*filter(has_image_suffix, tree.files), *tree.hidden_images)]
+    return sum(str(path.absolute()) not in used for path in images)
 
 
 def check_folds(data: DataArguments, training: MgVtcTrainingArguments, *, vision_only: bool) -> None:

@@ -5,9 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from conftest import CLASS_NAMES
 from local_hub import TOKEN
+from safetensors.torch import load_file, save_file
 from saved_models import save_model
 from transformers import AutoImageProcessor
 
@@ -86,6 +88,14 @@ def test_vision_only_folder_has_no_tokenizer(tmp_path):
 def test_folder_that_lacks_a_file_is_refused(finished_run, name):
     (finished_run / name).unlink()
     with pytest.raises(ValueError, match=re.escape(str(finished_run)) + f".* no {name}"):
+        collect_upload(finished_run, "org/mg-vtc")
+
+
+def test_weights_that_are_not_finite_are_refused(finished_run):
+    tensors = load_file(finished_run / "model.safetensors")
+    tensors["logit_scale"].fill_(torch.nan)
+    save_file(tensors, finished_run / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="not finite: logit_scale"):
         collect_upload(finished_run, "org/mg-vtc")
 
 

@@ -9,6 +9,7 @@ import yaml
 from huggingface_hub import get_token
 from transformers.dynamic_module_utils import get_relative_imports
 
+from ..inference.export import open_model
 from ..provenance import without_places
 from ..run_folder import CARD, PROVENANCE, RECIPE, RESULTS
 from .lookup import hint_at_folder
@@ -52,7 +53,8 @@ def collect_upload(folder: Path, repo_id: str | None) -> dict[str, bytes | Path]
 
     Raises:
         ValueError: It is no folder of such a model, a file of it is missing, one names a token or a folder of this
-            machine, or the card shows a picture that would not be there or has metadata that are no YAML.
+            machine, the weights are damaged, or the card shows a picture that would not be there or has metadata that
+            are no YAML.
     """
     config = _read_config(folder)
     for name in (WEIGHTS, CARD):
@@ -76,6 +78,7 @@ def collect_upload(folder: Path, repo_id: str | None) -> dict[str, bytes | Path]
         image_processor = json.loads((folder / PROCESSOR).read_text(encoding="utf-8"))["image_processor"]
         files[OLDER_PROCESSOR] = (json.dumps(image_processor, indent=2) + "\n").encode()
     files |= _settings_and_scores(folder)
+    open_model(str(folder))
     for name, content in files.items():
         assert isinstance(content, bytes)  # all but the weights
         check_private(name, content, folder)
