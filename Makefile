@@ -15,7 +15,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 install: $(VENV)/installed  ## Make .venv with the package and what its tests need
 
 demo: install  ## Train small towers on the drawn demo, two to four minutes on two cores
-	$(VENV)/bin/accelerate launch train.py configs/demo.yaml --overwrite_output_dir
+	$(VENV)/bin/mg-vtc train demo --overwrite_output_dir
 
 test: install  ## Run the tests, offline, a file to a core
 	$(PYTHON) -m pytest --numprocesses auto --dist loadfile

@@ -28,8 +28,8 @@ from transformers.utils import logging
 
 from mg_vtc import MgVtcConfig, MgVtcForImageClassification, MgVtcModel
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
-from mg_vtc.inference.export_onnx import export_onnx
-from mg_vtc.processing import build_processor, build_tokenizer
+from mg_vtc.exporters.onnx import export_onnx
+from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer
 
 SIZE = 224
 NUM_CALLS = 8  # of a round, where one takes a tenth of a second or less

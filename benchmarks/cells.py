@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[1]
-SMALL = str(ROOT / "configs" / "small.yaml")
+SMALL = str(ROOT / "src" / "mg_vtc" / "recipes" / "small.yaml")
 TRAIN = (sys.executable, str(ROOT / "train.py"))  # a process, so without the seconds of a launcher
 # Flags of a cell that is to be quick: smaller pictures, and the rates that suited js best in the method's table.
 QUICK = (
@@ -100,7 +100,7 @@ def campaign_parser(description: str, name: str, *, epochs: int) -> argparse.Arg
 
 
 def small_text_config(initializer_range: float) -> dict[str, Any]:
-    """The text tower of `configs/small.yaml`, with random weights of this standard deviation."""
+    """The text tower of the recipe `small`, with random weights of this standard deviation."""
     text_config = yaml.safe_load(Path(SMALL).read_text(encoding="utf-8"))["text_config"]
     return text_config | {"initializer_range": initializer_range}
 

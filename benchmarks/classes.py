@@ -2,7 +2,7 @@
 
     python benchmarks/classes.py [--rounds 5]
 
-Small towers (those of configs/small.yaml) at 64 px, batches of 64. With `text_batch` unique the text tower reads the
+Small towers (those of the recipe small) at 64 px, batches of 64. With `text_batch` unique the text tower reads the
 labels of the batch, so that time should grow with those alone; with `text_batch` classes it reads all, in chunks.
 Memory is the peak of a process of its own that takes three steps. What grows with the classes in any case are their
 token ids and `class_embeds`.
@@ -21,7 +21,7 @@ from smallest import TOWERS, add_smallest
 from train_step import take_step
 
 from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
-from mg_vtc.processing import build_processor, build_tokenizer
+from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer
 
 SETTINGS = [  # classes, labels in the batch, text_batch
     (32, 32, "unique"),
@@ -32,7 +32,7 @@ SETTINGS = [  # classes, labels in the batch, text_batch
 ]
 SMALLEST = [(6, 3, "unique"), (6, 6, "classes")]
 BATCH_SIZE, IMAGE_SIZE = 64, 64
-RECIPE = yaml.safe_load((Path(__file__).parents[1] / "configs" / "small.yaml").read_text())
+RECIPE = yaml.safe_load((Path(__file__).parents[1] / "src" / "mg_vtc" / "recipes" / "small.yaml").read_text())
 
 
 def make_step(num_classes: int, num_unique: int, text_batch: str, *, smallest: bool = False) -> Callable[[], None]:

@@ -4,7 +4,7 @@
 
 A fifth of the pictures is held out by clip and stays as it is. Of the rest, the classes in a random order keep a share
 that falls from all to 1 / `--imbalance`, whole clips as far as they go, and never less than one picture. Each cell is
-the project's own command with `configs/small.yaml` at 48 px; its seed draws split, order of the classes and weights,
+the project's own command with the recipe `small` at 48 px; its seed draws split, order of the classes and weights,
 and it is scored after the last epoch. Prints top-1, mean class accuracy, and that of the third of the classes with the
 most and the fewest training pictures. With `text_batch` unique no logits are adjusted: they are by the batch's own
 frequencies.

@@ -25,7 +25,7 @@ from transformers.utils import logging
 from mg_vtc import MgVtcForImageClassification
 from mg_vtc.data import load_image_folder
 from mg_vtc.data.pixels import to_rgb
-from mg_vtc.inference.export_onnx import CLASSIFIER, INT8_CLASSIFIER, export_onnx
+from mg_vtc.exporters.onnx import CLASSIFIER, INT8_CLASSIFIER, export_onnx
 
 BATCH_SIZE = 64
 Classifier = Callable[[np.ndarray], np.ndarray]  # pixel values to logits

@@ -4,7 +4,7 @@
 
 A fifth of the pictures is held out by clip, with right labels. Of the rest, a share of the pictures, drawn one by one,
 gets another class, each with the same probability (symmetric noise). Each cell is the project's own command with
-`configs/small.yaml` at 48 px; its seed draws split, wrong labels and weights, and it is scored after the last epoch,
+the recipe `small` at 48 px; its seed draws split, wrong labels and weights, and it is scored after the last epoch,
 when wrong labels have been learned by heart if they can be. Prints top-1 and mean class accuracy on the right labels.
 """
 

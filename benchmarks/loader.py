@@ -41,7 +41,8 @@ from mg_vtc.data import cache, pixels
 from mg_vtc.data.faults import find_fault
 from mg_vtc.data.pictures import PictureDataset
 from mg_vtc.data.pixels import collate_pictures, normalize, resize, to_rgb
-from mg_vtc.processing import build_processor
+from mg_vtc.files import atomic_write
+from mg_vtc.models.processing_mg_vtc import build_processor
 
 IMAGE_SIZE, BATCH_SIZE = 224, 32
 LATER_EPOCHS = 20  # that are timed together
@@ -115,7 +116,7 @@ def print_parts(rows: datasets.Dataset) -> None:
     size, bilinear = (IMAGE_SIZE, IMAGE_SIZE), PIL.Image.Resampling.BILINEAR
 
     def write() -> None:
-        with cache.replace_when_whole(cache.cache_folder() / "written") as file:
+        with atomic_write(cache.cache_folder() / "written") as file:
             for picture in batch.permute(0, 2, 3, 1).numpy():
                 file.write(picture.data)
 

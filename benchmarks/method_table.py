@@ -3,7 +3,7 @@
     python benchmarks/method_table.py GESTURES [--jobs 2] [--output_dir runs/method_table] [--write]
 
 GESTURES is the folder that `benchmarks/gestures.py` makes; the second data set is the drawn demo. Every cell is the
-project's own command with `configs/small.yaml`, at 48 px for 30 epochs, its seed drawing split and weights alike. It
+project's own command with the recipe `small`, at 48 px for 30 epochs, its seed drawing split and weights alike. It
 is scored after the last epoch, so that the pictures it is scored on choose nothing.
 
 Each row is tuned alike: the factors `FACTORS` on all learning rates, each in one run on GESTURES held out by clip with
@@ -163,7 +163,7 @@ def describe_conditions(cells: Iterable[str], folder: Path) -> list[str]:
     revision = ", ".join(revisions_of(cells, folder))
     return [
         f"Percent, mean ± standard deviation of {len(SEEDS)} seeds (split and weights), after the last of "
-        f"{NUM_EPOCHS} epochs of `configs/small.yaml` at {IMAGE_SIZE} px; revision {revision}, torch "
+        f"{NUM_EPOCHS} epochs of the recipe `small` at {IMAGE_SIZE} px; revision {revision}, torch "
         f"{torch.__version__}, one thread a run."
     ]
 

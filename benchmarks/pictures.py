@@ -47,7 +47,7 @@ from mg_vtc.data.pixels import collate_pictures, decode, normalize
 from mg_vtc.data.shards import load_stream
 from mg_vtc.data.stream import PictureStream
 from mg_vtc.losses import contrastive_loss
-from mg_vtc.processing import build_tokenizer
+from mg_vtc.models.processing_mg_vtc import build_tokenizer
 
 JPEG_SIZE = 64  # pixels
 BATCH_SIZE = 128

@@ -10,7 +10,7 @@ dealt out in turn: train, test, train, validate, train; in an order that the see
 The layout has ids and no names, so the first class folder, in id order, is iMiGUE's class 1, and so on to 32: the
 texts are iMiGUE's, and say nothing of what these pictures show.
 
-Then the project's own commands run, each printed before: prepare, train with `configs/small.yaml` at 48 px, evaluate,
+Then the project's own commands run, each printed before: prepare, train with the recipe `small` at 48 px, evaluate,
 predict to a table and to a submission. The screen of each is kept in `OUT/<step>.log`. At the end the submission is
 read here by its documented form alone: every segment once, classes from 0, the answers of the table.
 """

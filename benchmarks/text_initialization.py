@@ -4,7 +4,7 @@
 
 With its default `initializer_range` of 0.02 a small DistilBERT from random weights adds next to nothing to what all
 texts share, so that all class texts begin as one point. Each cell is the project's own command with
-`configs/small.yaml` at 48 px, clips held out, and texts that begin alike or apart; it is scored after its last epoch.
+the recipe `small` at 48 px, clips held out, and texts that begin alike or apart; it is scored after its last epoch.
 The cosine is that of two class texts' states before training, on the mean over the pairs of classes and the seeds.
 Cells that are finished are not run again.
 """
@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModel
 
 from mg_vtc import MgVtcModel
 from mg_vtc.data import load_image_folder
-from mg_vtc.processing import build_tokenizer
+from mg_vtc.models.processing_mg_vtc import build_tokenizer
 
 ROWS = [("js", "unique"), ("js", "classes"), ("ce", "unique"), ("ce_identity", "pairs")]  # objective, --text_batch
 RANGES = (0.02, 0.09)

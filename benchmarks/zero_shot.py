@@ -3,7 +3,7 @@
     python benchmarks/zero_shot.py FOLDER [--held_out 8] [--jobs 2] [--output_dir runs/zero_shot]
 
 Of each draw, which is a seed, `--held_out` classes are left out of training altogether, pictures and names. Each cell
-is the project's own command with `configs/small.yaml` at 48 px on the others, a fifth of them held out by clip.
+is the project's own command with the recipe `small` at 48 px on the others, a fifth of them held out by clip.
 Afterwards all pictures of the unseen classes are compared with the unseen names, and with all names, and the held-out
 pictures of the seen classes with the seen names, and with all. A row is a prompt template; the ensemble takes the mean
 of a name's embeddings over the templates. Scores are means over classes, so that chance is 1 / number of names.
@@ -18,9 +18,9 @@ from datasets import Dataset, concatenate_datasets
 from links import link_pictures, split_folder
 from rounds import print_machine
 
-from mg_vtc.evaluation.answering import answer_pictures, embed_names
 from mg_vtc.evaluation.metrics import predict_classes, score_classes
-from mg_vtc.inference.export import open_model
+from mg_vtc.inference.loading import open_model
+from mg_vtc.inference.scoring import answer_pictures, embed_names
 
 TEMPLATES = ("{}", "a person {}", "a picture of {}")
 ENSEMBLE = "mean of the three"

@@ -33,7 +33,7 @@ def write(folder: Path) -> None:
     import torch
 
     from mg_vtc import MgVtcConfig, MgVtcModel
-    from mg_vtc.processing import build_processor, build_tokenizer
+    from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer
 
     for name, towers in TOWERS.items():
         torch.manual_seed(0)

@@ -78,5 +78,5 @@ def test_the_oldest_versions_are_the_lower_bounds_and_the_newest_are_newer(run):
 def test_oldest_versions_train_and_the_newest_read_the_run(run, tmp_path):
     code = "from mg_vtc import MgVtcModel; import sys; print(MgVtcModel.from_pretrained(sys.argv[1]).num_parameters())"
     settings = ["--max_steps", "1", "--output_dir", tmp_path / "run", "--use_cpu", "true", "--decode_once", "false"]
-    run("oldest", ROOT / "train.py", ROOT / "configs" / "demo.yaml", *settings)
+    run("oldest", ROOT / "train.py", ROOT / "src" / "mg_vtc" / "recipes" / "demo.yaml", *settings)
     assert int(run("newest", "-c", code, tmp_path / "run")) == int(run("oldest", "-c", code, tmp_path / "run"))

@@ -5,7 +5,7 @@ import unittest
 from tests.test_processing_common import ProcessorTesterMixin
 from transformers import CLIPProcessor
 
-from mg_vtc.processing import build_processor, build_tokenizer
+from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer
 
 
 class TestProcessor(ProcessorTesterMixin, unittest.TestCase):

@@ -21,9 +21,9 @@ from PIL import Image
 from transformers.utils import logging
 
 from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
-from mg_vtc.cli import main
+from mg_vtc.cli.main import main
 from mg_vtc.evaluation.metrics import score_top_k
-from mg_vtc.processing import build_processor, build_tokenizer
+from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer
 
 torch.set_num_threads(1)  # more would only wait for each other over tensors so small
 
@@ -117,7 +117,7 @@ def picture(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def tiny_recipe(tmp_path) -> str:
-    """A recipe of towers that are trained in seconds, where benchmarks take configs/small.yaml."""
+    """A recipe of towers that are trained in seconds, where benchmarks take the recipe small."""
     settings = {"vision_config": TINY_RESNET, "text_config": TINY_DISTILBERT, "projection_dim": 12, "image_size": 32}
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(settings | {"per_device_train_batch_size": 8, "output_dir": "tiny"}))

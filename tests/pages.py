@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from conftest import TINY_DISTILBERT, TINY_RESNET
 
 from mg_vtc import MgVtcConfig, MgVtcModel, load_image_folder
-from mg_vtc.processing import build_processor
+from mg_vtc.models.processing_mg_vtc import build_processor
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 BOUNDARY = "picture"

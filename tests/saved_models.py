@@ -4,7 +4,7 @@ import torch
 from conftest import CLASS_NAMES, TINY_DISTILBERT
 
 from mg_vtc import MgVtcConfig, MgVtcModel
-from mg_vtc.processing import build_processor
+from mg_vtc.models.processing_mg_vtc import build_processor
 
 
 def save_model(folder, vision_config, *, text_config=TINY_DISTILBERT, tokenizer=None, image_size=32, **config):

@@ -21,8 +21,8 @@ from mg_vtc.data.pixels import collate_pictures
 from mg_vtc.data.shards import load_stream
 from mg_vtc.data.stream import PictureStream
 from mg_vtc.evaluation.metrics import score_top_k
-from mg_vtc.gathering import broadcast_buffers, gather_rows, take_share
-from mg_vtc.processing import build_processor, build_tokenizer
+from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer
+from mg_vtc.training.distributed import broadcast_buffers, gather_rows, take_share
 
 GLOBAL_BATCH, NUM_ROWS, NUM_EVALUATED = 8, 21, 13  # the last batch has 5 rows, 3 on one process and 2 on the other
 SETTINGS = {

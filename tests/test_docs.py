@@ -28,7 +28,7 @@ from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 
 ROOT = Path(__file__).parents[1]
 GUIDES = ("train_on_imigue", "train_on_your_own_folder", "enter_the_miga_challenge", "publish", "watch_a_run")
-TRAINING = re.compile(r"^((?:\w+=\S+ )*accelerate launch train\.py .*)$", flags=re.MULTILINE)
+TRAINING = re.compile(r"^((?:\w+=\S+ )*mg-vtc train .*)$", flags=re.MULTILINE)
 
 
 def run_guide(name, folder, environment=os.environ, *, having="", epochs=1):
@@ -61,22 +61,24 @@ def test_prompt_of_the_zero_shot_pipeline_is_told_where_it_is_shown():
         inspect.signature(ZeroShotImageClassificationPipeline.preprocess).parameters["hypothesis_template"].default
     )
     shown = []
-    for path in (ROOT / "README.md", ROOT / "model_card.md", *(ROOT / "docs").glob("*.md")):
+    for path in (
+        ROOT / "README.md",
+        ROOT / "src" / "mg_vtc" / "hub" / "model_card_template.md",
+        *(ROOT / "docs").glob("*.md"),
+    ):
         for code in re.findall(r"^```python\n(.*?)^```", path.read_text(), flags=re.DOTALL | re.MULTILINE):
             if 'pipeline("zero-shot' in code:
                 shown.append(path.name)
                 comment, line = re.findall(r"^(# .*)\n(.*candidate_labels=.*)$", code, flags=re.MULTILINE)[0]
                 assert f'without hypothesis_template it would be "{default}"' in comment
                 assert "hypothesis_template=" in line
-    assert {"README.md", "model_card.md"} <= set(shown)
+    assert {"README.md", "model_card_template.md"} <= set(shown)
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory, picture_folder):
-    """What a user has: a checkout, a folder of pictures, a release of iMiGUE, and frames without labels."""
+    """What a user has: a folder of pictures, a release of iMiGUE, and frames without labels."""
     folder = tmp_path_factory.mktemp("desk")
-    for name in ("train.py", "configs", "model_card.md"):
-        (folder / name).symlink_to(ROOT / name)
     (folder / "my_pictures").symlink_to(picture_folder)
     make_miga_release(folder / "iMiGUE")
     make_image_release(folder / "images")

@@ -11,7 +11,7 @@ from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_RESNET
 from doors import OPEN_DOORS, WITH_PACKAGE, WITHOUT_PACKAGE
 
 from mg_vtc import MgVtcConfig, MgVtcModel
-from mg_vtc.processing import build_processor
+from mg_vtc.models.processing_mg_vtc import build_processor
 
 SAVE_AGAIN = """
 AutoModel.from_pretrained(folder, **options).save_pretrained(target)

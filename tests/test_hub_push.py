@@ -26,7 +26,7 @@ REPO = "org/mg-vtc"
 TINY = ("--vision_config", json.dumps(TINY_RESNET), "--text_config", json.dumps(TINY_DISTILBERT), "--seed", "0")
 TRAINING = (*TINY, "--projection_dim", "12", "--image_size", "32", "--per_device_train_batch_size", "8")
 PUSH = ("--push_to_hub", "--hub_model_id", REPO)
-PUBLISH = (sys.executable, "-m", "mg_vtc.cli", "publish")
+PUBLISH = (sys.executable, "-m", "mg_vtc.cli.main", "publish")
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +251,7 @@ def test_push_that_is_killed_half_way_leaves_the_last_revision(the_hub, publishe
 
 def test_private_model_opens_with_a_token_alone(the_hub, published, monkeypatch, tmp_path):
     monkeypatch.setattr(the_hub.repos[REPO], "private", True)
-    code = f"from mg_vtc.inference.export import open_model; print(open_model({REPO!r})[0].config.num_labels)"
+    code = f"from mg_vtc.inference.loading import open_model; print(open_model({REPO!r})[0].config.num_labels)"
     done = {
         token: subprocess.run(
             [sys.executable, "-c", code],

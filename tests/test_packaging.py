@@ -64,7 +64,7 @@ def test_no_link_of_the_repository_gives_a_folder_a_second_name():
 
 def test_installed_command_tells_its_version(built, tmp_path):
     site = install(built["sdist"], tmp_path / "env")
-    code = "from mg_vtc.cli import main; main(['--version'])"
+    code = "from mg_vtc.cli.main import main; main(['--version'])"
     done = subprocess.run(
         [tmp_path / "env" / "bin" / "python", "-I", "-c", code],
         cwd=tmp_path,
@@ -144,8 +144,8 @@ def test_training_and_commands_need_no_extra():
 import runpy, sys
 sys.modules.update(dict.fromkeys({extras}))
 runpy.run_path({str(ROOT / "train.py")!r}, run_name="imported")
-import mg_vtc.cli, mg_vtc.inference.predict, mg_vtc.evaluation.evaluate_model, mg_vtc.evaluation.comparison
-import mg_vtc.hub.publish, mg_vtc.inference.export_classifier
+import mg_vtc.cli.main, mg_vtc.inference.predictor, mg_vtc.evaluation.evaluate, mg_vtc.evaluation.comparison
+import mg_vtc.hub.publish, mg_vtc.exporters.classifier
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", README, flags=re.DOTALL)
-TRAINING = re.compile(r"^(accelerate launch train\.py .*--output_dir.*)$", flags=re.MULTILINE)
+TRAINING = re.compile(r"^((?:mg-vtc train|torchrun|accelerate launch) .*--output_dir.*)$", flags=re.MULTILINE)
 MADE_BY_MAKE = ("make demo\n", "make test\n")
 
 
@@ -32,8 +32,7 @@ def run(command, folder):
 def checkout(tmp_path_factory, picture_folder):
     """A checkout with its demo trained by the command without arguments, pictures and a picture."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("train.py", "configs", "model_card.md"):
-        (folder / name).symlink_to(ROOT / name)
+    (folder / "train.py").symlink_to(ROOT / "train.py")
     (folder / "my_pictures").symlink_to(picture_folder)
     render_frame(IMIGUE_CLASS_NAMES.index("Folding arms"), clip=0, frame=0, image_size=200).save(
         folder / "picture.jpg"
@@ -42,9 +41,9 @@ def checkout(tmp_path_factory, picture_folder):
     return folder
 
 
-def test_command_without_arguments_is_the_demo_and_says_so(checkout):
+def test_script_without_arguments_is_the_demo(checkout):
     log = (checkout / "demo.log").read_text()
-    assert log.startswith("No recipe was given, so this is the demo: configs/demo.yaml")
+    assert log.startswith("640 pictures to train on, 128 to validate, 32 classes")
     assert len(re.findall(r"^epoch ", log, flags=re.MULTILINE)) == 80
 
 
@@ -57,9 +56,7 @@ def test_demo_ends_with_scores_far_above_a_constant_answer_the_folder_and_what_t
         assert any(text in part for part in end), text
 
 
-@pytest.mark.parametrize(
-    ("target", "command"), [("demo", "accelerate launch train.py configs/demo.yaml"), ("test", "pytest")]
-)
+@pytest.mark.parametrize(("target", "command"), [("demo", "mg-vtc train demo"), ("test", "pytest")])
 def test_make_runs_what_it_says(target, command):
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("MAKE")
@@ -78,8 +75,11 @@ def test_every_command_works(checkout):
 
 
 def test_readme_and_guides_train_by_the_same_recipe():
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "src" / "mg_vtc" / "commands" / "prepare.py"]
-    recipes = {page.name: set(re.findall(r"train\.py(?:\", \"| )configs/(\w+)", page.read_text())) for page in pages}
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "src" / "mg_vtc" / "cli" / "prepare.py"]
+    recipes = {
+        page.name: set(re.findall(r"(?:mg-vtc\", \"train\", \"|mg-vtc train |train\.py )(\w+)", page.read_text()))
+        for page in pages
+    }
     assert {name: found for name, found in recipes.items() if found - {"recommended"}} == {}
     assert recipes["README.md"] == recipes["prepare.py"] == {"recommended"}
 

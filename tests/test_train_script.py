@@ -35,8 +35,8 @@ from transformers import (
 from transformers.utils import logging
 
 from mg_vtc import evaluate_model
-from mg_vtc.recipe import parse_recipe
-from mg_vtc.training_args import TRAINING_LOSS_TYPES
+from mg_vtc.training.arguments import TRAINING_LOSS_TYPES
+from mg_vtc.training.recipe import parse_recipe
 
 ROOT = Path(__file__).parents[1]
 TEXT_TOWER = ("--text_config", json.dumps(TINY_DISTILBERT))

@@ -7,52 +7,52 @@ without `trust_remote_code`. Public names are imported when they are first used.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .auto_registration import register_when_imported
+from .models.registration import register_when_imported
 
 if TYPE_CHECKING:
-    from .configuration_alexnet import AlexNetConfig
-    from .configuration_mg_vtc import MgVtcConfig
     from .data import load_demo_dataset, load_hub_dataset, load_image_folder, split_stratified
     from .data.imigue import prepare_imigue
     from .data.smg import prepare_smg
-    from .evaluation.evaluate_model import evaluate_model, write_evaluation
+    from .evaluation.evaluate import evaluate_model, write_evaluation
     from .evaluation.metrics import TopKAccuracy
     from .evaluation.scores import MicroGestureScores
     from .hub.publish import publish
     from .hub.publish_space import publish_space
     from .inference.grad_cam import grad_cam, heat_map
-    from .inference.predict import predict
-    from .inference.write_predictions import write_predictions
+    from .inference.output import write_predictions
+    from .inference.predictor import predict
     from .losses import contrastive_loss, soft_target_loss
-    from .modeling_alexnet import AlexNetModel
-    from .modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
-    from .processing import build_processor, build_tokenizer
+    from .models.configuration_alexnet import AlexNetConfig
+    from .models.configuration_mg_vtc import MgVtcConfig
+    from .models.modeling_alexnet import AlexNetModel
+    from .models.modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
+    from .models.processing_mg_vtc import build_processor, build_tokenizer
     from .space.server import serve_page
-    from .trainer import MgVtcTrainer
-    from .training_args import MgVtcTrainingArguments
+    from .training.arguments import MgVtcTrainingArguments
+    from .training.trainer import MgVtcTrainer
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "AlexNetConfig": "configuration_alexnet",
-    "AlexNetModel": "modeling_alexnet",
-    "MgVtcConfig": "configuration_mg_vtc",
-    "MgVtcForImageClassification": "modeling_mg_vtc",
-    "MgVtcModel": "modeling_mg_vtc",
-    "MgVtcTrainer": "trainer",
-    "MgVtcTrainingArguments": "training_args",
+    "AlexNetConfig": "models.configuration_alexnet",
+    "AlexNetModel": "models.modeling_alexnet",
+    "MgVtcConfig": "models.configuration_mg_vtc",
+    "MgVtcForImageClassification": "models.modeling_mg_vtc",
+    "MgVtcModel": "models.modeling_mg_vtc",
+    "MgVtcTrainer": "training.trainer",
+    "MgVtcTrainingArguments": "training.arguments",
     "MicroGestureScores": "evaluation.scores",
     "TopKAccuracy": "evaluation.metrics",
-    "build_processor": "processing",
-    "build_tokenizer": "processing",
+    "build_processor": "models.processing_mg_vtc",
+    "build_tokenizer": "models.processing_mg_vtc",
     "contrastive_loss": "losses",
-    "evaluate_model": "evaluation.evaluate_model",
+    "evaluate_model": "evaluation.evaluate",
     "grad_cam": "inference.grad_cam",
     "heat_map": "inference.grad_cam",
     "load_demo_dataset": "data",
     "load_hub_dataset": "data",
     "load_image_folder": "data",
-    "predict": "inference.predict",
+    "predict": "inference.predictor",
     "prepare_imigue": "data.imigue",
     "prepare_smg": "data.smg",
     "publish": "hub.publish",
@@ -60,8 +60,8 @@ _HOME = {
     "serve_page": "space.server",
     "soft_target_loss": "losses",
     "split_stratified": "data",
-    "write_evaluation": "evaluation.evaluate_model",
-    "write_predictions": "inference.write_predictions",
+    "write_evaluation": "evaluation.evaluate",
+    "write_predictions": "inference.output",
 }
 
 __all__ = [

@@ -8,7 +8,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from scipy.stats import chisquare
 
-from mg_vtc.recipe import parse_recipe
+from mg_vtc.training.recipe import parse_recipe
 
 FEATURES = Features(label=ClassLabel(num_classes=5), file_name=Value("string"))
 

@@ -6,7 +6,7 @@ import pytest
 import text_initialization as benchmark
 from conftest import CLASS_NAMES
 
-from mg_vtc.recipe import parse_recipe
+from mg_vtc.training.recipe import parse_recipe
 
 TEXT = {"model_type": "distilbert", "n_layers": 2, "dim": 128, "n_heads": 4, "hidden_dim": 512}
 

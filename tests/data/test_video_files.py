@@ -29,6 +29,6 @@ def test_video_is_called_as_labels_call_it_by_its_name_or_by_its_folder():
 
 
 def test_names_are_known_without_the_extra():
-    code = "import sys; sys.modules['av'] = None; import mg_vtc.data.video_files, mg_vtc.inference.prediction_inputs"
+    code = "import sys; sys.modules['av'] = None; import mg_vtc.data.video_files, mg_vtc.inference.inputs"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mg_vtc.evaluation.results import Answers, describe_results
-from mg_vtc.evaluation.run_rows import RunRecords, ScoredPart
+from mg_vtc.evaluation.selection import ScoredPart
+from mg_vtc.runs.records import RunRecords
 
 SPLIT = {"split_by": "frame", "seed": 7, "leaks": {"validation": {"same_bytes": 2}}}
 

@@ -14,7 +14,7 @@ from saved_models import save_model
 from transformers import AutoImageProcessor
 
 from mg_vtc.hub.upload import collect_upload, is_part_of_model
-from mg_vtc.provenance import ELSEWHERE
+from mg_vtc.runs.provenance import ELSEWHERE
 
 ROOT = Path(__file__).parents[2]
 CODE = {path.name for part in ("configuration", "modeling") for path in (ROOT / "src/mg_vtc").glob(f"{part}_*.py")}

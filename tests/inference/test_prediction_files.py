@@ -8,8 +8,8 @@ import signal
 import pyarrow.parquet
 import pytest
 
-from mg_vtc.inference.predict import Prediction
 from mg_vtc.inference.prediction_files import Journal, check_suffix, write_predictions_file
+from mg_vtc.inference.predictor import Prediction
 
 PICTURES = [
     Prediction("a, b.png", "a, b", 3, None, 1, ["Rubbing eyes", "Buckle button, collar"], [0.75, 1e-7], None),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mg_vtc.inference.predict import Prediction
 from mg_vtc.inference.prediction_table import format_header, format_prediction
+from mg_vtc.inference.predictor import Prediction
 
 LABELS = ["Buckle button, pulling shirt collar, adjusting tie", "Rubbing eyes", "Head up", "Arms akimbo"]
 SCORES = [0.871, 0.1, 0.0204, 0.004]

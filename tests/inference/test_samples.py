@@ -10,7 +10,7 @@ from PIL import Image
 from mg_vtc.data.frames import choose_frames
 from mg_vtc.data.pixels import resize
 from mg_vtc.data.video import VideoError, read_frames
-from mg_vtc.inference.prediction_inputs import make_inputs
+from mg_vtc.inference.inputs import make_inputs
 from mg_vtc.inference.samples import _read_webcam, read_samples
 
 SIZE = 64

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES
-from mg_vtc.inference.predict import Prediction
-from mg_vtc.inference.prediction_inputs import list_sources, make_inputs
+from mg_vtc.inference.inputs import list_sources, make_inputs
+from mg_vtc.inference.predictor import Prediction
 from mg_vtc.inference.submissions import name_samples, number_classes, write_submission
 
 SHUFFLED = [str(name) for name in np.random.default_rng(1).permutation(IMIGUE_CLASS_NAMES)]

@@ -6,11 +6,10 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import datasets
 import numpy as np
@@ -18,6 +17,7 @@ from datasets.fingerprint import Hasher
 from filelock import FileLock
 from tqdm.auto import tqdm
 
+from ..files import atomic_write
 from .digests import digest_pictures
 from .pixels import decode
 
@@ -110,7 +110,7 @@ class PictureCache:
         decode_numbered = functools.partial(decode_row, image_size=image_size, jpeg_draft=self._jpeg_draft)
         images = self._rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
         with (
-            replace_when_whole(self._path) as file,
+            atomic_write(self._path) as file,
             ThreadPoolExecutor(os.cpu_count()) as pool,
             tqdm(total=num_rows, desc="decoding", unit=" pictures", disable=None) as bar,
         ):
@@ -136,20 +136,6 @@ def decode_row(row: int, image: dict[str, Any], image_size: int, *, jpeg_draft: 
         raise ValueError(
             f"The picture of row {row}{name} can not be decoded: {type(error).__name__}: {error}"
         ) from error
-
-
-@contextmanager
-def replace_when_whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that is named `path` once all is written; a failure leaves nothing of it."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _find_path(digests: Sequence[str], image_size: int, jpeg_draft: bool) -> Path:

@@ -11,7 +11,8 @@ from pathlib import Path
 import PIL.Image
 from filelock import FileLock
 
-from .cache import cache_folder, replace_when_whole
+from ..files import atomic_write
+from .cache import cache_folder
 from .image_formats import HEAD_SIZE, describe_unknown
 from .pixels import to_rgb
 
@@ -87,7 +88,7 @@ def _recall(remembered: Path) -> dict[str, list[int] | None]:
 def _remember(remembered: Path, readable: dict[str, list[int] | None]) -> None:
     """Write what is to be remembered, by the process that holds the lock."""
     try:
-        with replace_when_whole(remembered) as file:
+        with atomic_write(remembered) as file:
             file.write(json.dumps(readable).encode())
     except OSError as error:
         warnings.warn(

@@ -5,10 +5,10 @@ from collections.abc import Collection
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dataset
 
-from ..hub.lookup import check_source
 from .cells import read_cell
 from .image_folder import make_features, name_splits
 from .labels import normalize_name, normalize_names, shorten, sort_ids
+from .lookup import check_source
 from .metadata import read_group_columns
 
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
-from ..hub.lookup import hint_at_folder
 from .faults import find_faults
 from .file_tree import FileTree, describe_left_out, find_files, has_image_suffix, is_circular
 from .folder_layout import find_labels_file, find_loose_images, refuse_splits, warn_of_nested_classes
@@ -27,6 +26,7 @@ from .labels import (
     shorten,
     sort_ids,
 )
+from .lookup import hint_at_folder
 from .metadata import find_groups
 from .metadata_files import MetadataTable, is_metadata_file, read_metadata, warn_of_other_tables
 from .metadata_labels import LABEL, find_labels

@@ -20,7 +20,7 @@ import pyarrow.parquet
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from .cache import replace_when_whole
+from ..files import atomic_write
 from .frames import JPEG_QUALITY, PastEndError
 from .image_folder import PARTS
 from .labels import shorten
@@ -134,7 +134,7 @@ def _claim(release: Release, out: Path) -> None:
         raise ValueError(f"{out} holds something else: give a new folder.")
     else:
         out.mkdir(parents=True, exist_ok=True)
-        with replace_when_whole(path) as file:
+        with atomic_write(path) as file:
             file.write(json.dumps(settings, indent=2).encode())
     (out / DONE).mkdir(exist_ok=True)
     known = {f"{part.split}/{part.name}" for part in release.parts}
@@ -204,7 +204,7 @@ def _write_part(job: _Job) -> str | None:
     schema = job.columns.features.arrow_schema
     facts = {b"part": json.dumps({"fingerprint": job.part.fingerprint(), "notes": notes}).encode()}
     table = pa.Table.from_pylist(rows, schema.with_metadata(schema.metadata | facts))
-    with replace_when_whole(done) as file:
+    with atomic_write(done) as file:
         pyarrow.parquet.write_table(table, file)
     return None
 
@@ -254,7 +254,7 @@ def _finish(jobs: list[_Job], out: Path, release: Release) -> None:
     """Write what is told of all parts together."""
     if release.choices.to != "parquet":  # which has the names in it
         lines = ["id,name", *(f'{label_id},"{name}"' for label_id, name in release.choices.class_names.items())]
-        with replace_when_whole(out / "labels.csv") as file:
+        with atomic_write(out / "labels.csv") as file:
             file.write("".join(f"{line}\n" for line in lines).encode())
     if release.choices.to != "imagefolder":
         return
@@ -263,7 +263,7 @@ def _finish(jobs: list[_Job], out: Path, release: Release) -> None:
         schema = jobs[0].columns.features.arrow_schema
         tables = [table.replace_schema_metadata(schema.metadata) for table in tables if table.num_rows]
         if tables:
-            with replace_when_whole(out / split / "metadata.parquet") as file:
+            with atomic_write(out / split / "metadata.parquet") as file:
                 pyarrow.parquet.write_table(pa.concat_tables(tables), file)
 
 

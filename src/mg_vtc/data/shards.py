@@ -5,10 +5,10 @@ from pathlib import Path
 
 from datasets import ClassLabel, Features, Image, IterableDataset, Value, load_dataset
 
-from ..hub.lookup import check_source
 from .cells import read_cell
 from .image_folder import name_splits
 from .labels import NUM_LISTED, canonical_id, check_class_names, normalize_name, normalize_names, read_labels
+from .lookup import check_source
 
 WEBDATASET_IMAGES = ("jpg", "jpeg", "png", "webp")  # columns of a tar archive, which has one an extension
 WEBDATASET_LABELS = ("cls", "json")

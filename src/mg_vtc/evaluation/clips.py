@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..inference.votes import VOTES, ClipVote
+from ..inference.aggregation import VOTES, ClipVote
 from .results import Answers, describe_interval
 from .scores import SCORE_NAMES, score_answers
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet
 
-from .evaluate_model import PREDICTIONS
+from .evaluate import PREDICTIONS
 from .intervals import LEVEL, NUM_RESAMPLES, bootstrap_interval, number_groups
 from .metrics import find_top_k_hits
 

@@ -4,12 +4,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..provenance import library_versions
+from ..runs.provenance import library_versions
+from ..runs.records import RunRecords
 from .calibration import NUM_BINS
 from .intervals import LEVEL, NUM_RESAMPLES
 from .metrics import confusion_matrix, constant_answer_baselines, predict_classes
-from .run_rows import RunRecords, ScoredPart
 from .scores import Interval, Scores, score_answers
+from .selection import ScoredPart
 
 
 class Answers(NamedTuple):

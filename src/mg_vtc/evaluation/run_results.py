@@ -11,11 +11,12 @@ from torch.utils.data import Dataset
 from transformers.trainer_utils import PredictionOutput
 
 from ..data.pictures import PictureDataset
-from ..provenance import name_data
-from ..run_folder import CONFUSION, PART_RESULTS
-from .mistakes import count_answers
+from ..runs.directory import CONFUSION, PART_RESULTS
+from ..runs.provenance import name_data
+from ..runs.records import read_records
+from .misclassifications import count_answers
 from .results import Answers, describe_results
-from .run_rows import ScoredPart, read_records
+from .selection import ScoredPart
 
 MOST_CLASSES = 150  # of more the figure would show nothing
 DOTS_PER_INCH = 144
@@ -73,8 +74,8 @@ def _draw_confusion(path: Path, answers: Answers) -> None:
             stacklevel=3,
         )
         return
-    from .figures import draw_confusion
-    from .palette import PAGE, drawing
+    from .report.figures import draw_confusion
+    from .report.palette import PAGE, drawing
 
     path.parent.mkdir(exist_ok=True)
     figure = draw_confusion(count_answers(answers), answers.class_names)

@@ -6,7 +6,7 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceCard
 
 from ..data.labels import shorten
-from ..inference.export import read_config
+from ..inference.loading import read_config
 from .publish import explaining, prepare_repo
 from .upload import check_private
 

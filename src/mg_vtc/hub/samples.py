@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from transformers import pipeline
 
-from ..configuration_mg_vtc import MgVtcConfig
 from ..data.demo import render_frame
 from ..data.labels import IMIGUE_CLASS_NAMES
-from ..run_folder import SAMPLES
+from ..models.configuration_mg_vtc import MgVtcConfig
+from ..runs.directory import SAMPLES
 
 NUM_SAMPLES = 3
 NUM_CANDIDATES = 5  # names that a picture is compared with

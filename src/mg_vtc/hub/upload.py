@@ -9,10 +9,10 @@ import yaml
 from huggingface_hub import get_token
 from transformers.dynamic_module_utils import get_relative_imports
 
-from ..inference.export import open_model
-from ..provenance import without_places
-from ..run_folder import CARD, PROVENANCE, RECIPE, RESULTS
-from .lookup import hint_at_folder
+from ..data.lookup import hint_at_folder
+from ..inference.loading import open_model
+from ..runs.directory import CARD, PROVENANCE, RECIPE, RESULTS
+from ..runs.provenance import without_places
 from .repo_id import with_repo_id
 
 CONFIG, WEIGHTS, HANDLER, REQUIREMENTS = "config.json", "model.safetensors", "handler.py", "requirements.txt"

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet
 
-from ..data.cache import replace_when_whole
-from .predict import Prediction
+from ..files import atomic_write
+from .predictor import Prediction
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 NUM_DECIMALS = 6  # of scores and times
@@ -156,7 +156,7 @@ def write_predictions_file(path: Path, predictions: Iterator[Prediction], *, top
     """
     columns = _columns(top_k, voted)
     rows = (_row(prediction, columns) for prediction in predictions if prediction.error is None)
-    with replace_when_whole(path) as file:
+    with atomic_write(path) as file:
         return {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}[path.suffix](
             file, columns, rows
         )

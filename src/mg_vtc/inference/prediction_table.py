@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from .predict import Prediction
+from .predictor import Prediction
 
 PERCENT = 7  # columns of "100.0 %"
 

@@ -11,7 +11,7 @@ import numpy as np
 import PIL.Image
 
 from ..data.pixels import decode, resize
-from .prediction_inputs import Inputs, Source, list_sources
+from .inputs import Inputs, Source, list_sources
 from .segment_files import Interval
 
 

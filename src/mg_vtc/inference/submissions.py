@@ -14,10 +14,10 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from ..data.cache import replace_when_whole
 from ..data.labels import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES, fold_name, shorten
-from .predict import Prediction
-from .prediction_inputs import Source
+from ..files import atomic_write
+from .inputs import Source
+from .predictor import Prediction
 
 SUFFIXES = {"lut": ".csv", "miga": ".zip"}
 CLASS_LISTS = {"lut": (IMIGUE_CLASS_NAMES,), "miga": (IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES)}
@@ -112,7 +112,7 @@ def write_submission(
     if submission == "lut":
         writer.writerow(("filename", "class"))
     writer.writerows(rows)
-    with replace_when_whole(path) as file:
+    with atomic_write(path) as file:
         if submission == "lut":
             file.write(text.getvalue().encode())
         else:

@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer
 
-from ..class_texts import check_known
 from ..data.image_formats import HEIF
 from ..data.labels import split_names
 from ..data.pixels import to_rgb
+from ..data.prompts import check_known
 from ..hub.handler import FORMATS, MAX_PIXELS, MAX_SIDE
-from ..inference.export import read_config
 from ..inference.grad_cam import heat_map
-from ..modeling_mg_vtc import MgVtcModel
+from ..inference.loading import read_config
+from ..models.modeling_mg_vtc import MgVtcModel
 
 MOST_NAMES = 100
 SHOWN_SIDE = 768  # pixels, of the picture under the map

@@ -1,0 +1,5 @@
+"""`python -m mg_vtc` is `mg-vtc`."""
+
+from .cli.main import main
+
+main()

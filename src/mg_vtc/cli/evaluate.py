@@ -1,0 +1,90 @@
+"""`mg-vtc evaluate`: the scores of a model on labelled pictures, and their report."""
+
+import argparse
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "evaluate",
+        help="score a model on labelled pictures and write a report",
+        description="Score a model on labelled pictures, with intervals, and beside constant answers. The pictures "
+        "that a run was trained on, whatever their names, are scored only if they are asked for.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
+    parser.add_argument(
+        "data", metavar="DATA", help="folder of class folders or of Parquet files, Hub data set, or the word demo"
+    )
+    parser.add_argument(
+        "--part",
+        choices=("train", "validation", "test", "all"),
+        help="by default the test pictures where there are any, else the run's own validation pictures where it had "
+        "these data, else the data's validation pictures, else all",
+    )
+    parser.add_argument("--dataset_config_name", help="configuration of a Hub data set")
+    parser.add_argument(
+        "--skip_bad_images",
+        action="store_true",
+        default=None,
+        help="leave out files that cannot be read; by default as the run had it",
+    )
+    parser.add_argument("--labels_file", help='CSV id,name that names the class folders, or "imigue" or "smg"')
+    parser.add_argument("--image_column_name", default="image", help="column of the pictures in a Hub data set")
+    parser.add_argument(
+        "--label_column_name", default="label", help="column of the classes in it, or in a metadata file"
+    )
+    parser.add_argument(
+        "--clip_column_name", help="column of the clips in it, or in a metadata file; by default that of the run"
+    )
+    parser.add_argument(
+        "--zero_shot", action="store_true", help="compare with the data's own class names, whatever they are"
+    )
+    parser.add_argument("--prompt_template", help="with --zero_shot: text of a class, with {} for its name")
+    parser.add_argument(
+        "--vote",
+        choices=("mean", "max", "majority"),
+        help="score a prediction a clip, too: the mean or the largest of its frames' probabilities, or the class that "
+        "most frames have first",
+    )
+    parser.add_argument("--batch_size", type=int, default=32, help="pictures at a time")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="where to write; by default MODEL/report, for a Hub id ./report"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier report")
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    missing = [module for module in ("jinja2", "matplotlib", "sklearn") if importlib.util.find_spec(module) is None]
+    from datasets import disable_progress_bars
+    from transformers.utils import logging
+
+    from ..evaluation.evaluate import check_report_folder, evaluate_model, write_evaluation
+    from ..evaluation.summary import summarize
+
+    folder = options.out or (Path(options.model) if Path(options.model).is_dir() else Path()) / "report"
+    check_report_folder(options.model, folder, overwrite=options.overwrite)
+    logging.disable_progress_bar()  # of loading weights
+    disable_progress_bars()
+    evaluation = evaluate_model(
+        options.model,
+        options.data,
+        part=options.part,
+        config_name=options.dataset_config_name,
+        labels_file=options.labels_file,
+        skip_bad_images=options.skip_bad_images,
+        image_column=options.image_column_name,
+        label_column=options.label_column_name,
+        clip_column=options.clip_column_name,
+        zero_shot=options.zero_shot,
+        prompt_template=options.prompt_template,
+        batch_size=options.batch_size,
+        vote=options.vote,
+    )
+    print(summarize(evaluation.results), flush=True)
+    print(f"\n{write_evaluation(evaluation, folder, overwrite=options.overwrite, with_report=not missing)}")
+    if missing:
+        print(f'report.html needs {" and ".join(missing)}: pip install "mg-vtc[report]"')

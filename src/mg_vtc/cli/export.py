@@ -1,0 +1,74 @@
+"""`mg-vtc export`: a model in a smaller or faster form."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "export",
+        help="write a model as ONNX files, or without its text tower",
+        description="Write a model in a smaller or faster form. Nothing appears unless it answers as the model does.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
+    parser.add_argument(
+        "--to",
+        required=True,
+        choices=("onnx", "classifier"),
+        help="onnx: the classifier and, for names of your own, the two encoders; "
+        "classifier: a model folder without the text tower",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="where to write; by default MODEL/onnx or MODEL-classifier"
+    )
+    parser.add_argument("--int8", action="store_true", help="with onnx: the classifier in 8 bits too")
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FOLDER",
+        help="with onnx: pictures to compare on, and to take the ranges of --int8 from",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace what an earlier export wrote")
+    parser.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> None:
+    if options.to == "classifier" and (options.int8 or options.calibration):
+        raise ValueError("--int8 and --calibration go with --to onnx.")
+    if options.out is None and not Path(options.model).is_dir():
+        raise ValueError(f"There is no folder {options.model}: for a Hub id, say with --out where to write.")
+
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # of loading weights
+    {"onnx": _export_onnx, "classifier": _export_classifier}[options.to](options)
+
+
+def _export_onnx(options: argparse.Namespace) -> None:
+    from ..exporters.onnx import export_onnx
+
+    folder = options.out or Path(options.model) / "onnx"
+    files = export_onnx(
+        options.model, folder, int8=options.int8, calibration=options.calibration, overwrite=options.overwrite
+    )
+    print(f"{folder}\n{'file':22}{'MB':>8}  largest difference to the model, of its largest answer")
+    for file in files:
+        difference = "" if file.difference is None else f"{file.difference:.1e}"
+        agreement = ""
+        if file.agreement is not None and file.judged_on is not None:
+            num_images, num_classes = file.judged_on
+            agreement = (
+                f"; the best class is the same for {file.agreement:.1%} of {num_images} images that did not calibrate "
+                f"({num_classes} classes)"
+            )
+        print(f"{file.name:22}{file.num_bytes / 1e6:8.1f}  {difference}{agreement}")
+
+
+def _export_classifier(options: argparse.Namespace) -> None:
+    from ..exporters.classifier import export_classifier
+
+    folder = options.out or Path(f"{Path(options.model).resolve()}-classifier")
+    before, after = export_classifier(options.model, folder, overwrite=options.overwrite)
+    print(f"{folder}\nweights: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now")

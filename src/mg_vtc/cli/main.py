@@ -1,0 +1,87 @@
+"""The `mg-vtc` command: training, and what comes before and after it. A verb is a file beside this one."""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from .. import __version__
+from . import compare, demo_app, evaluate, export, predict, prepare, publish, publish_space, train
+
+EXTRA_OF = (
+    dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "onnx")
+    | dict.fromkeys(("matplotlib", "sklearn"), "report")
+    | {"gradio": "space", "av": "video"}
+)  # module: extra that brings it
+SWITCH_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command.
+
+    Raises:
+        SystemExit: It is done, or the user's input is at fault, which is then told in one line.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["train"]:  # whose flags are those of recipes
+        train.train(arguments[1:])
+        return
+    parser = _build_parser()
+    options = parser.parse_args(_read_switches(arguments, parser))
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    try:
+        options.run(options)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA_OF:
+            raise
+        _stop(f'{error.name} is not installed: pip install "mg-vtc[{EXTRA_OF[error.name]}]"')
+    except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left in the buffer
+        sys.exit(1)
+    except (ValueError, OSError) as error:
+        _stop(str(error))
+
+
+def _read_switches(arguments: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Take `--flag true` and `--flag=false` for `--flag` and for nothing, as `train.py` does, and leave the rest."""
+    verbs = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    switches = {
+        flag
+        for verb in verbs.choices.values()
+        for action in verb._actions
+        if isinstance(action, argparse._StoreTrueAction)
+        for flag in action.option_strings
+    }
+    read: list[str] = []
+    words = [word for argument in arguments for word in _part_switch(argument, switches)]
+    for place, word in enumerate(words):
+        if place > 0 and words[place - 1] in switches and word.lower() in SWITCH_WORDS:
+            if not SWITCH_WORDS[word.lower()]:
+                read.pop()
+        else:
+            read.append(word)
+    return read
+
+
+def _part_switch(argument: str, switches: set[str]) -> list[str]:
+    flag, sign, value = argument.partition("=")
+    return [flag, value] if sign and flag in switches else [argument]
+
+
+def _stop(message: str) -> None:
+    lines = [" ".join(line.split()) for line in message.splitlines() if line.strip()]
+    sys.exit("mg-vtc: " + "\n  ".join(lines))
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mg-vtc",
+        description="Train models of micro-gestures by recipes, and use them.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"mg-vtc {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for command in (train, prepare, evaluate, compare, predict, export, demo_app, publish, publish_space):
+        command.add_parser(verbs)
+    return parser

@@ -1,0 +1,157 @@
+"""`mg-vtc predict`: answers about pictures without labels."""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "predict",
+        help="answer pictures without labels",
+        description="Answer pictures and videos, in a table here or with --out in a file. Those that can not be read "
+        "are told at the end: the rest is answered, and the command returns 1.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
+    parser.add_argument(
+        "inputs", metavar="INPUT", nargs="+", help="picture, video, folder of them, nested or not, glob, or webcam:0"
+    )
+    _add_video_flags(parser)
+    parser.add_argument("--top_k", type=int, default=5, help="how many classes to name")
+    parser.add_argument(
+        "--vote",
+        choices=("mean", "max", "majority"),
+        help="one answer a clip: the mean or the largest of its frames' probabilities, or the class that most frames "
+        "have first; a video or segment is a clip, and pictures of one folder are named <clip>.<frame>.<extension>",
+    )
+    parser.add_argument(
+        "--candidate_labels",
+        metavar="NAMES",
+        help="names to choose from, separated by commas; a name that holds a comma stands in double quotes, as in "
+        "'head up,\"buckle button, adjusting tie\"'; by default the model's classes",
+    )
+    parser.add_argument("--prompt_template", help="with --candidate_labels: text of a name, with {} for it")
+    parser.add_argument("--batch_size", type=int, default=32, help="pictures at a time, in each process")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write FILE.csv, FILE.jsonl or FILE.parquet")
+    parser.add_argument(
+        "--submission",
+        choices=("lut", "miga"),
+        help="write FILE.csv with filename,class, classes from 1, or FILE.zip of the MiGA challenge, classes from 0",
+    )
+    parser.add_argument(
+        "--missing_class",
+        metavar="NAME",
+        help="with --submission: class of the model for samples that can not be read; without it they "
+        "forbid the submission",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace FILE, or an interrupted run that began otherwise"
+    )
+    parser.set_defaults(run=_predict)
+
+
+def _add_video_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--segments",
+        type=Path,
+        metavar="CSV",
+        help="parts of the videos to answer: columns video, start_frame, end_frame; or folder of <video>_label.csv",
+    )
+    parser.add_argument(
+        "--first_frame",
+        type=int,
+        choices=(0, 1),
+        default=1,
+        help="what the files of labels call the first frame of a video; by default 1",
+    )
+    parser.add_argument(
+        "--frames_per_clip",
+        type=int,
+        metavar="K",
+        help="evenly spaced frames of each video or segment; by default all",
+    )
+    parser.add_argument("--crop", type=Path, metavar="CSV", help="video,x,y,w,h: what to cut out, in pixels")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    if options.submission and not options.out:
+        raise ValueError("--submission needs --out, which says where to write.")
+    if options.missing_class and not options.out:
+        raise ValueError("--missing_class needs --submission and --out.")
+
+    from transformers.utils import logging
+
+    from ..inference.predictor import ToldByFirstError, join_processes
+
+    logging.disable_progress_bar()  # of loading weights
+    from ..data.labels import split_names
+
+    names = None if options.candidate_labels is None else split_names(options.candidate_labels)
+    settings = {
+        "segments": options.segments,
+        "first_frame": options.first_frame,
+        "frames_per_clip": options.frames_per_clip,
+        "crop": options.crop,
+        "top_k": options.top_k,
+        "batch_size": options.batch_size,
+        "vote": options.vote,
+        "candidate_labels": names,
+        "prompt_template": options.prompt_template,
+    }
+    processes = join_processes()
+    quiet = not processes.is_main_process
+    try:
+        faults = _write(options, settings) if options.out else _show(options, settings, quiet=quiet)
+    except ToldByFirstError:
+        faults = []  # and must not be stopped for the end of another
+    processes.destroy_process_group()
+    if faults:
+        from ..inference.prediction_table import escape
+
+        for fault in faults:
+            print(escape(f"{fault.file} can not be read: {fault.error}"), file=sys.stderr)
+        sys.exit(1)
+
+
+def _write(options: argparse.Namespace, settings: dict[str, Any]) -> list[Any]:
+    from ..inference.output import write_predictions
+
+    written = write_predictions(
+        options.model,
+        options.inputs,
+        options.out,
+        submission=options.submission,
+        missing_class=options.missing_class,
+        overwrite=options.overwrite,
+        **settings,
+    )
+    if written is None:  # not the first process
+        return []
+    resumed = f", going on after the {written.num_resumed:,} done before" if written.num_resumed else ""
+    filled = ""
+    if written.num_filled:
+        filled = f", {written.num_filled:,} of them {options.missing_class!r} without being read"
+    print(f"{options.out}: {written.num_rows:,} rows{filled}{resumed}")
+    return written.faults
+
+
+def _show(options: argparse.Namespace, settings: dict[str, Any], *, quiet: bool) -> list[Any]:
+    from ..inference.prediction_table import format_header, format_prediction
+    from ..inference.predictor import predict
+
+    width = shutil.get_terminal_size().columns
+    header, faults = format_header(width, voted=options.vote is not None), []
+    for prediction in predict(options.model, options.inputs, **settings):
+        if quiet:  # not the first process, which tells the same
+            continue
+        if prediction.error is not None:
+            faults.append(prediction)
+            continue
+        if header:
+            print(header)
+            header = ""
+        print(format_prediction(prediction, width), flush=True)
+    return faults

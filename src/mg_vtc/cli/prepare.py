@@ -1,0 +1,114 @@
+"""`mg-vtc prepare`: a release of iMiGUE or SMG as a data set to train on."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..data.preparation import Preparation
+
+NUM_LISTED = 20  # lines of what is at fault, before they are only counted
+
+
+def add_parser(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "prepare",
+        help="make a release of iMiGUE or SMG ready to train on",
+        description="Read the frames of labelled segments from the videos of a release, or copy the pictures of the "
+        "image-level set of iMiGUE, into a data set that train.py and load_dataset read. It may be stopped at any "
+        "time: the same command goes on, and ends with the same bytes.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("data", metavar="DATA", choices=("imigue", "smg"), help="imigue or smg")
+    parser.add_argument("src", metavar="SRC", type=Path, help="folder of the release; its layout is found out")
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder to write, or to go on with")
+    parser.add_argument(
+        "--to",
+        default="imagefolder",
+        choices=("imagefolder", "parquet", "webdataset"),
+        help="imagefolder: JPEG files in class folders, with metadata.parquet; parquet, webdataset: shards with the "
+        "pictures in them",
+    )
+    parser.add_argument(
+        "--frames_per_clip",
+        type=int,
+        metavar="K",
+        help="evenly spaced frames of each clip; by default 8 of a segment of a video, or all of its pictures",
+    )
+    non_mg = parser.add_mutually_exclusive_group()
+    non_mg.add_argument(
+        "--keep_non_mg",
+        action="store_true",
+        default=True,
+        help="keep the class of gestures that are no micro-gestures (32 or 99 of iMiGUE, 16 of SMG); so by default",
+    )
+    non_mg.add_argument("--drop_non_mg", action="store_false", dest="keep_non_mg", help="leave this class out")
+    parser.add_argument("--crop", type=Path, metavar="CSV", help="video,x,y,w,h: what to cut out, in pixels")
+    parser.add_argument(
+        "--first_frame",
+        type=int,
+        choices=(0, 1),
+        default=1,
+        help="what the files of labels call the first frame of a video; by default 1",
+    )
+    parser.add_argument("--num_workers", type=int, default=1, metavar="N", help="videos that are read at a time")
+    parser.set_defaults(run=_prepare)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from ..data.imigue import prepare_imigue
+    from ..data.smg import prepare_smg
+
+    prepare = {"imigue": prepare_imigue, "smg": prepare_smg}[options.data]
+    preparation = prepare(
+        options.src,
+        options.out,
+        to=options.to,
+        frames_per_clip=options.frames_per_clip,
+        keep_non_mg=options.keep_non_mg,
+        crop=options.crop,
+        first_frame=options.first_frame,
+        num_workers=options.num_workers,
+    )
+    _print_summary(preparation)
+    if preparation.faults:
+        sys.exit(1)
+
+
+def _print_summary(preparation: "Preparation") -> None:
+    print(f"{preparation.folder}: {preparation.layout} layout")
+    print(f"{'split':12}{'parts':>8}{'clips':>8}{'pictures':>10}{'classes':>9}")
+    for count in preparation.splits:
+        print(f"{count.split:12}{count.parts:8}{count.clips:8}{count.pictures:10}{count.classes:9}")
+    for title, lines in (
+        ("left out", [f"{count} {reason}" for reason, count in preparation.left_out.items()]),
+        ("not as labelled", preparation.notes),
+        ("NOT PREPARED", preparation.faults),
+    ):
+        if lines:
+            print(f"{title}:", *(f"  {line}" for line in lines[:NUM_LISTED]), sep="\n")
+        if len(lines) > NUM_LISTED:
+            print(f"  and {len(lines) - NUM_LISTED} more")
+    if preparation.faults:
+        print("Mend these and give the same command again: what is done is not done again.")
+    if preparation.choices.to == "webdataset" and "validation" not in [count.split for count in preparation.splits]:
+        print("This release names no validation split, which a stream needs: prepare it --to imagefolder or parquet.")
+    else:
+        print(f"to train: {_find_train_command(preparation)}")
+
+
+def _find_train_command(preparation: "Preparation") -> str:
+    folder = str(preparation.folder)
+    data = {
+        "imagefolder": ["--train_dir", folder],
+        "parquet": ["--dataset_name", folder],
+        "webdataset": [
+            *("--dataset_name", folder, "--labels_file", str(preparation.folder / "labels.csv")),
+            *("--streaming", "true", "--max_steps", "10000", "--eval_strategy", "steps"),
+            *("--save_strategy", "steps"),
+        ],
+    }[preparation.choices.to]
+    command = ["mg-vtc", "train", "recommended", *data]
+    return shlex.join([*command, "--output_dir", f"runs/{preparation.folder.name}"])

@@ -1,0 +1,91 @@
+"""`mg-vtc train`: train a model by a recipe, in this process or through accelerate's launcher."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+TRAINING = "mg_vtc.training.run"  # the module that the launcher starts
+# What the launcher would print a notice of where it is not given.
+LAUNCHER_DEFAULTS = {"--num_machines": "1", "--mixed_precision": "no", "--dynamo_backend": "no"}
+
+
+def add_parser(verbs: Any) -> None:
+    verbs.add_parser("train", help="train a model by a recipe", add_help=False)
+
+
+def train(arguments: Sequence[str]) -> None:
+    """Train by a recipe and flags; without any, list the recipes.
+
+    Flags that only `accelerate launch` knows, such as `--num_processes 2`, are handed to it.
+
+    Raises:
+        SystemExit: The user's input is at fault, or a process of the launcher failed.
+    """
+    if not arguments:
+        _print_recipes()
+        return
+    from ..training.recipe import list_flags
+
+    launcher, arguments = _split_launcher_flags(arguments, list_flags())
+    if launcher:
+        _launch(launcher, arguments)
+        return
+    from ..training.run import main
+
+    main(arguments)
+
+
+def _print_recipes() -> None:
+    from ..recipes import list_recipes
+
+    recipes = list_recipes()
+    width = max(map(len, recipes))
+    print("Give a recipe:  mg-vtc train RECIPE [--train_dir FOLDER] [--output_dir RUN] [--flag value ...]\n")
+    for name, sentence in recipes.items():
+        print(f"  {name:{width}}  {sentence}")
+    print("\nA path that ends in .yaml is a recipe of your own. All flags:  mg-vtc train --help")
+
+
+def _split_launcher_flags(arguments: Sequence[str], own: set[str]) -> tuple[list[str], list[str]]:
+    """Return the flags of the launcher, with their values, and the other arguments."""
+    if not [word for word in arguments if word.startswith("--") and word.partition("=")[0] not in own]:
+        return [], list(arguments)
+    from accelerate.commands.launch import launch_command_parser
+
+    actions = launch_command_parser()._option_string_actions
+    launcher: list[str] = []
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        flag, sign, _ = word.partition("=")
+        if flag in own or flag not in actions:
+            rest.append(word)
+            continue
+        if flag == "--mixed_precision":
+            sys.exit("mg-vtc train: --mixed_precision is the launcher's and not the run's: give --bf16 or --fp16.")
+        launcher.append(word)
+        if actions[flag].nargs != 0 and not sign:
+            launcher += [value for value in (next(words, None),) if value is not None]
+    return launcher, rest
+
+
+def _launch(launcher: list[str], arguments: list[str]) -> None:
+    """Start the processes of a run and wait for them; what they print is all that is seen."""
+    from accelerate.commands.launch import launch_command, launch_command_parser
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    given = {word.partition("=")[0] for word in launcher}
+    if not given & {"--config_file"}:
+        launcher = [*launcher, *(word for flag in LAUNCHER_DEFAULTS.items() if flag[0] not in given for word in flag)]
+    options = launch_command_parser().parse_args([*launcher, "--module", TRAINING, *arguments])
+    options.multi_gpu = options.multi_gpu or (options.num_processes or 1) > 1  # without GPUs these talk by gloo
+    options.cpu = options.cpu and not options.multi_gpu
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes say what was wrong
+    try:
+        launch_command(options)
+    except (subprocess.CalledProcessError, ChildFailedError):
+        sys.exit(1)

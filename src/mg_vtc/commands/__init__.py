@@ -1,1 +1,0 @@
-"""The verbs of the command `mg-vtc`, one a file; what a verb needs is imported when it runs."""

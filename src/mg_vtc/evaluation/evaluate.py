@@ -1,0 +1,261 @@
+"""Evaluate any saved model on any pictures: what `mg-vtc evaluate` does."""
+
+import functools
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import PIL.Image
+import torch
+from datasets import Dataset, DatasetDict
+from transformers import BaseImageProcessor
+
+from ..data import load_demo_dataset, load_hub_dataset, load_image_folder
+from ..data.digests import digest_pictures
+from ..data.file_tree import find_files
+from ..data.metadata import GroupColumnError
+from ..data.metadata_files import is_metadata_file
+from ..data.pixels import to_rgb
+from ..files import atomic_write_folder, check_destination
+from ..inference.loading import open_model
+from ..inference.scoring import answer_pictures, embed_classes, embed_names, find_image_size
+from ..models.modeling_mg_vtc import MgVtcForImageClassification
+from ..runs.records import read_records
+from .class_matching import match_classes
+from .clips import score_clips
+from .predictions_table import write_predictions_table
+from .results import Answers, describe_results
+from .selection import ChosenRows, choose_rows
+
+RESULTS, REPORT, PREDICTIONS = "results.json", "report.html", "predictions.parquet"
+
+
+class Evaluation(NamedTuple):
+    """A model that was evaluated.
+
+    Attributes:
+        answers: What it answered.
+        results: Conditions, scores with intervals, baselines, scores by class and calibration, as `results.json` has
+            them.
+        read_picture: Gives the picture of a row of `answers`, in RGB.
+        history: What the run logged in training; None where there is no run.
+        digests: Of the bytes of the image of each row, whatever its name.
+    """
+
+    answers: Answers
+    results: dict[str, Any]
+    read_picture: Callable[[int], PIL.Image.Image]
+    history: list[dict[str, Any]] | None
+    digests: list[str]
+
+
+def evaluate_model(
+    model: str,
+    data: str,
+    *,
+    part: str | None = None,
+    zero_shot: bool = False,
+    prompt_template: str | None = None,
+    batch_size: int = 32,
+    clip_column: str | None = None,
+    vote: str | None = None,
+    skip_bad_images: bool | None = None,
+    **reading: Any,
+) -> Evaluation:
+    """Score a saved model on labelled pictures.
+
+    Args:
+        model: Folder or Hub id of a model of this package.
+        data: Folder of class folders, splits or Parquet files, Hub data set, or "demo".
+        part: "train", "validation", "test" or "all"; by default as `choose_rows` has it, never rows of the training.
+        zero_shot: Whether the data's own names are encoded; else they must be among those of the training.
+        prompt_template: With `zero_shot`, the text of a class, with `{}` for its name; by default the model's.
+        batch_size: Pictures at a time.
+        clip_column: Column of the clips in the data; by default that of the run where the data have it.
+        vote: "mean", "max" or "majority" to score a prediction a clip, too (see `ClipVote`).
+        skip_bad_images: Whether unreadable files of a folder are left out; by default as the run had it.
+        reading: How the data are read, as for `load_splits`.
+
+    Raises:
+        OSError: There is no such model, folder or data set within reach.
+        ValueError: The model is of another kind or damaged, class names differ, the part is missing, a picture is
+            damaged, settings exclude each other, or clips shall vote that are not known.
+    """
+    if prompt_template is not None and not zero_shot:
+        raise ValueError("--prompt_template goes with --zero_shot: the classes of the training have their texts.")
+    network, image_processor = _open_on_device(model)
+    records = read_records(model)
+    load = functools.partial(load_splits, data, find_image_size(image_processor), **reading)
+    splits = _load_as_run(load, data, records.recipe, clip_column, skip_bad_images)
+    chosen = choose_rows(splits, records.split, part)
+    _warn_of_training_rows(chosen)
+    template, names = prompt_template or network.config.prompt_template, chosen.rows.features["label"].names
+    class_names, text_embeds = _embed_texts(network, model, names, zero_shot, template)
+    settings = {"batch_size": batch_size, "jpeg_draft": records.recipe.get("jpeg_draft", False)}
+    embeds = answer_pictures(network, image_processor, chosen.rows, text_embeds, **settings)
+    answers = _collect(chosen.rows, class_names, *embeds, text_embeds.cpu().numpy())
+    task = f"{'zero-shot-' if zero_shot else ''}image-classification"
+    results = describe_results(model, data, answers, chosen.scored, records, task=task, prompt_template=template)
+    results |= {} if vote is None else {"clips": score_clips(answers, vote)}
+    history, digests = (records.state or {}).get("log_history"), digest_pictures(chosen.rows)
+    return Evaluation(answers, results, lambda row: to_rgb(chosen.rows[row]["image"]), history, digests)
+
+
+def load_splits(
+    data: str,
+    demo_size: int,
+    *,
+    config_name: str | None = None,
+    labels_file: str | None = None,
+    skip_bad_images: bool = False,
+    image_column: str = "image",
+    label_column: str = "label",
+    clip_column: str = "clip",
+) -> DatasetDict:
+    """Load pictures from wherever `data` says, by split.
+
+    Args:
+        data: As for `evaluate_model`.
+        demo_size: Height and width in which the demo is drawn, in pixels.
+        config_name: Which configuration, for a Hub data set that has several.
+        labels_file: Names of the class folders, as for `load_image_folder`.
+        skip_bad_images: Whether unreadable files of a folder are left out with a warning instead of refused.
+        image_column: Column of the pictures in a Hub data set or in Parquet files.
+        label_column: Column of the classes in it, or in a metadata file of a folder.
+        clip_column: Column of the clips in it, or in a metadata file of a folder.
+
+    Raises:
+        FileNotFoundError: There is no such folder and no such data set within reach.
+        ValueError: For the reasons of `load_image_folder` and `load_hub_dataset`, or `labels_file` does not apply.
+    """
+    folder = Path(data)
+    if folder.exists() and data != "demo" and not _holds_parquet(folder):
+        columns = {"label_column": label_column, "clip_column": clip_column}
+        return load_image_folder(folder, labels_file, skip_bad_images=skip_bad_images, **columns)
+    if labels_file is not None or skip_bad_images:
+        raise ValueError(
+            f"--labels_file and --skip_bad_images go with folders of pictures; {data} brings its own class names."
+        )
+    if data == "demo":
+        return DatasetDict(train=load_demo_dataset(demo_size))
+    return load_hub_dataset(
+        data, config_name, image_column=image_column, label_column=label_column, clip_column=clip_column
+    )
+
+
+def _holds_parquet(folder: Path) -> bool:
+    files = find_files(folder).files if folder.is_dir() else []
+    return any(path.suffix == ".parquet" and not is_metadata_file(path) for path in files)
+
+
+def _is_image_folder(data: str) -> bool:
+    return data != "demo" and Path(data).is_dir() and not _holds_parquet(Path(data))
+
+
+def write_evaluation(
+    evaluation: Evaluation, folder: str | Path, *, overwrite: bool = False, with_report: bool = True
+) -> Path:
+    """Write `results.json`, `predictions.parquet` (a row an image) and `report.html`.
+
+    Args:
+        evaluation: What `evaluate_model` returned.
+        folder: Where to write; made where it is not there.
+        overwrite: Whether files of these names may be replaced.
+        with_report: Whether to write `report.html`, which needs the extra `report`.
+
+    Returns:
+        Path of the report or, without it, of the results.
+
+    Raises:
+        ValueError: Files would be lost.
+    """
+    folder = Path(folder)
+    check_report_folder(evaluation.results["model"], folder, overwrite=overwrite)
+    with atomic_write_folder(folder, (RESULTS, REPORT, PREDICTIONS)) as staging:
+        text = json.dumps(evaluation.results, indent=1, ensure_ascii=False, allow_nan=False)
+        (staging / RESULTS).write_text(text + "\n", encoding="utf-8")
+        write_predictions_table(staging / PREDICTIONS, evaluation.answers, evaluation.digests)
+        if not with_report:
+            return folder / RESULTS
+        from .report.page import write_report
+
+        report = write_report(
+            staging,
+            evaluation.answers,
+            evaluation.results,
+            read_picture=evaluation.read_picture,
+            history=evaluation.history,
+        )
+    return folder / report.name
+
+
+def check_report_folder(model: str, folder: Path, *, overwrite: bool) -> None:
+    """Make sure that no file would be lost; to be called before anything slow.
+
+    Raises:
+        ValueError: The folder is that of the model, or holds files of these names, and `overwrite` was not asked for.
+    """
+    check_destination(model, folder, (RESULTS, REPORT, PREDICTIONS), overwrite=overwrite)
+
+
+def _open_on_device(model: str) -> tuple[MgVtcForImageClassification, BaseImageProcessor]:
+    network, image_processor = open_model(model, dtype=torch.float32)
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+    return network.to(device), image_processor
+
+
+def _load_as_run(
+    load: Callable[..., DatasetDict],
+    data: str,
+    recipe: dict[str, Any],
+    clip_column: str | None,
+    skip_bad_images: bool | None,
+) -> DatasetDict:
+    """Load the data as the run did, but for what is said otherwise."""
+    if skip_bad_images is None:
+        skip_bad_images = recipe.get("skip_bad_images", False) and _is_image_folder(data)
+    load = functools.partial(load, skip_bad_images=skip_bad_images)
+    if clip_column is not None:
+        return load(clip_column=clip_column)
+    column = recipe.get("clip_column_name", "clip")
+    try:
+        return load(clip_column=column)
+    except GroupColumnError as error:
+        warnings.warn(f"The run's clips are in {column!r}, which these data do not have: {error}", stacklevel=3)
+        return load()
+
+
+def _warn_of_training_rows(chosen: ChosenRows) -> None:
+    if num_training_rows := chosen.scored.num_training_rows:
+        warnings.warn(
+            f"The model was trained on {num_training_rows} of the {len(chosen.rows)} pictures that are scored, "
+            "by their bytes or names: the scores say little about new ones.",
+            stacklevel=3,
+        )
+
+
+def _embed_texts(
+    network: MgVtcForImageClassification, model: str, names: list[str], zero_shot: bool, template: str
+) -> tuple[list[str], torch.Tensor]:
+    """Return what pictures are compared with: class names, and their embeddings (num_classes, projection_dim)."""
+    if zero_shot:
+        return names, embed_names(network, model, names, template)
+    class_names, model_ids = match_classes(names, [*network.config.id2label.values()])
+    return class_names, embed_classes(network, model_ids)
+
+
+def _collect(
+    rows: Dataset, class_names: list[str], logits: np.ndarray, image_embeds: np.ndarray, text_embeds: np.ndarray
+) -> Answers:
+    return Answers(
+        logits=logits,
+        labels=np.array(rows["label"][:], dtype=np.int64),  # (num_rows,)
+        class_names=class_names,
+        file_names=rows["file_name"][:],
+        clips=rows["clip"][:] if "clip" in rows.column_names else None,
+        image_embeds=image_embeds,
+        text_embeds=text_embeds,
+    )

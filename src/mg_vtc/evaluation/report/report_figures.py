@@ -1,0 +1,89 @@
+"""The figures of a report as SVG, from answers and results."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from ..metrics import predict_classes
+from ..misclassifications import count_answers
+from ..results import Answers
+from .embedding_map import map_embeddings, sample_rows
+from .figures import NUM_NAMED, draw_classes, draw_confusion, draw_curves, draw_map, draw_reliability
+from .palette import PALETTE, to_svg
+
+CLASSES_A_FIGURE = 12
+MOST_CLASSES_DRAWN = 200  # in the matrix; of more, those with the most mistakes
+
+
+def draw_figures(answers: Answers, results: dict[str, Any], history: list[dict[str, float]] | None) -> dict[str, Any]:
+    """All figures as SVG, by the names that the template has for them, and what their captions must say."""
+    rows = sample_rows(len(answers.labels))
+    drawn = _choose_classes(answers)
+    return {
+        "palette": PALETTE,
+        "confusion": Markup(_draw_confusion(answers, drawn)),
+        "num_drawn": len(drawn),
+        "class_bars": [Markup(svg) for svg in _draw_classes(results["classes"])],
+        "reliability": Markup(
+            to_svg(draw_reliability(results["calibration"]), "reliability", "Accuracy by confidence, and counts")
+        ),
+        "map": Markup(_draw_map(answers, rows)),
+        "num_mapped": len(rows),
+        "map_is_named": len(answers.class_names) <= NUM_NAMED,
+        "curves": [(title, Markup(svg)) for title, svg in _draw_curves(history)] if history else [],
+    }
+
+
+def _choose_classes(answers: Answers) -> np.ndarray:
+    """Ids of the classes that the matrix shows, sorted: all, or those with the most mistakes."""
+    counts = count_answers(answers)
+    mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()  # (num_classes,)
+    return np.sort(np.argsort(-mistakes, kind="stable")[:MOST_CLASSES_DRAWN])
+
+
+def _draw_confusion(answers: Answers, drawn: np.ndarray) -> str:
+    names = [answers.class_names[label] for label in drawn]
+    figure = draw_confusion(count_answers(answers)[np.ix_(drawn, drawn)], names)
+    return to_svg(figure, "confusion", "Confusion matrix: a row a class, a column an answer")
+
+
+def _draw_classes(classes: list[dict[str, Any]]) -> list[str]:
+    """Figures of up to `CLASSES_A_FIGURE` classes each, the lowest recall first, classes without pictures last."""
+    ranked = sorted(classes, key=lambda row: (row["recall"] is None, row["recall"]))
+    num_figures = -(-len(ranked) // CLASSES_A_FIGURE)
+    parts: Sequence[np.ndarray] = np.array_split(np.arange(len(ranked)), num_figures)
+    most_support = max(row["support"] for row in classes)
+    return [
+        to_svg(
+            draw_classes([ranked[row] for row in part], most_support),
+            f"classes{number}",
+            f"Recall, precision and support by class, part {number} of {num_figures}; the table below has the numbers",
+        )
+        for number, part in enumerate(parts, start=1)
+    ]
+
+
+def _draw_map(answers: Answers, rows: np.ndarray) -> str:
+    assert answers.image_embeds is not None
+    assert answers.text_embeds is not None
+    images, texts = map_embeddings(answers.image_embeds[rows], answers.text_embeds)
+    labels = answers.labels[rows]
+    right = predict_classes(answers.logits[rows]) == labels
+    figure = draw_map(images, texts, labels, right, answers.class_names)
+    return to_svg(figure, "map", "Map of pictures and class texts by the cosine of their embeddings")
+
+
+def _draw_curves(history: list[dict[str, float]]) -> list[tuple[str, str]]:
+    curves = {
+        "Loss": ({"loss": "training", "eval_loss": "validation"}, False),
+        "Accuracy on the validation pictures": ({"eval_top5_accuracy": "top-5", "eval_top1_accuracy": "top-1"}, True),
+        "Saturated share": ({"saturated_share": "pictures whose gradient has vanished"}, True),
+    }
+    figures = {title: draw_curves(history, names, percent=percent) for title, (names, percent) in curves.items()}
+    return [
+        (title, to_svg(figure, f"curves{number}", f"{title} over the training"))
+        for number, (title, figure) in enumerate(figures.items())
+        if figure is not None
+    ]

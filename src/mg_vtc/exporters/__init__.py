@@ -1,0 +1,1 @@
+"""Export to ONNX, int8 and a classifier without its text tower."""

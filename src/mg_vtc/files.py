@@ -1,0 +1,60 @@
+"""Atomic writes: a file or a folder of files appears whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+def check_destination(model_id: str, folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
+    """Make sure that no file would be lost; to be called before anything slow.
+
+    Raises:
+        ValueError: The folder is that of the model, or it has files of these names, and `overwrite` was not asked for.
+    """
+    if folder.resolve() == Path(model_id).resolve():
+        raise ValueError(f"--out {folder} is the model itself, whose files would be lost: choose another folder.")
+    present = [name for name in names if (folder / name).exists()]
+    if present and not overwrite:
+        raise ValueError(f"{folder} holds {', '.join(present)} already: choose another --out, or add --overwrite.")
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file that replaces `path` once the block has ended; an error leaves nothing of it."""
+    temporary = path.with_name(f"{path.name}.part")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_write_folder(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yield a temporary folder whose files move to `folder` once the block has ended; an error moves none.
+
+    Args:
+        folder: Destination, made if missing.
+        names: Files of an earlier export, deleted unless the block wrote them.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        # within the folder, which may be on a disk of its own, so that a move is a renaming
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as staging:
+            yield Path(staging)
+            written = [path.name for path in Path(staging).iterdir()]
+            for name in written:
+                (Path(staging) / name).replace(folder / name)
+            for name in set(names).difference(written):
+                (folder / name).unlink(missing_ok=True)
+    except BaseException:
+        for path in missing:
+            path.rmdir()
+        raise

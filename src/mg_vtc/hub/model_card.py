@@ -1,0 +1,181 @@
+"""The card of a trained model: what it is, how it was trained, what was measured, and what it must not be used for."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from ..data.labels import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES
+from ..data.leaks import describe_leaks
+from ..data.metadata_files import PREPARATION
+from ..data.splits import describe_split
+from ..models.configuration_mg_vtc import MgVtcConfig
+from ..runs.directory import CARD, CONFUSION, PART_RESULTS, PROVENANCE, RECIPE, SPLIT, read_recipe
+from ..runs.provenance import find_hub_dataset, name_data, without_places
+
+TEMPLATE = Path(__file__).with_name("model_card_template.md")  # Jinja
+METRICS = {  # name in the results: type in the model-index, name on the page
+    "top1_accuracy": ("accuracy", "top-1 accuracy"),
+    "top5_accuracy": ("top_5_accuracy", "top-5 accuracy"),
+    "mean_class_accuracy": ("mean_class_accuracy", "mean class accuracy"),
+    "macro_f1": ("f1", "macro-F1"),
+}
+BASELINES = {  # score: constant answer that it is compared with
+    "top1_accuracy": "majority_class",
+    "top5_accuracy": "five_commonest",
+    "mean_class_accuracy": "majority_class",
+    "macro_f1": "majority_class",
+}
+CONSTANT_ANSWERS = {"majority_class": "always the commonest class", "five_commonest": "always the five commonest"}
+
+
+def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> None:
+    """Fill the template with what the folder of a finished run says, and write it there as `README.md`.
+
+    Only what was measured is in the card; what is not known is left out.
+
+    Args:
+        folder: Run folder with `config.json`, `recipe.yaml`, `split.json`, `provenance.json`, `results/` and, where it
+            could be drawn, `figures/confusion.png`.
+        examples: Entries of the card's `widget`, as `write_samples` returns them.
+    """
+    config = MgVtcConfig.from_pretrained(folder)
+    recipe, recipe_notes = read_recipe(folder / RECIPE)
+    results = [_read(folder / name) for name in PART_RESULTS if (folder / name).exists()]
+    provenance = _read(folder / PROVENANCE)
+    bases = {tower: recipe.get(f"{tower}_model_name_or_path") for tower in ("vision", "text")}
+    places = provenance["places"]
+    hub_bases = [base for tower, base in bases.items() if base and f"{tower}_model_name_or_path" not in places]
+    class_names = [config.id2label[number] for number in range(config.num_labels)]
+    card = ModelCard.from_template(
+        _describe_metadata(config, recipe, hub_bases, results, examples),
+        template_str=TEMPLATE.read_text(encoding="utf-8"),
+        config=config,
+        class_names=[escape_markdown(name) for name in class_names],
+        candidate_names=_to_python(class_names[:3]),
+        hypothesis_template=_to_python(config.prompt_template),
+        recipe=recipe,
+        recipe_notes=recipe_notes,
+        settings=_dump_settings(recipe, places),
+        hub_dataset=find_hub_dataset(recipe),
+        data_name=name_data(recipe),
+        restricted=_find_restricted(recipe, class_names),
+        # a path of the machine that trained is no part of the card
+        bases={
+            tower: base and (f"`{base}`" if base in hub_bases else "weights in a local folder")
+            for tower, base in bases.items()
+        },
+        has_local_towers=any(base and base not in hub_bases for base in bases.values()),
+        split=_read(folder / SPLIT),
+        describe_split=describe_split,
+        clips_known=any(result["conditions"]["num_clips"] is not None for result in results),
+        describe_leaks=describe_leaks,
+        results=results,
+        score_names={score: name for score, (_, name) in METRICS.items()},
+        baseline_of=BASELINES,
+        has_confusion=(folder / CONFUSION).exists(),
+        provenance=provenance,
+        duration=_tell_duration(provenance.get("training_seconds")),
+    )
+    card.save(folder / CARD)
+
+
+def _find_restricted(recipe: dict[str, Any], class_names: Sequence[str]) -> str | None:
+    """Name the data set a run was trained on where it is known to be one that may not be redistributed."""
+    folder = recipe.get("train_dir") or recipe.get("dataset_name")
+    prepared = folder is not None and (Path(folder) / PREPARATION).is_file()
+    for name, names in (("iMiGUE", IMIGUE_CLASS_NAMES), ("SMG", SMG_CLASS_NAMES)):
+        if recipe.get("labels_file") == name.lower() or (prepared and set(class_names) <= set(names)):
+            return name
+    return None
+
+
+def escape_markdown(text: str) -> str:
+    """Return a text on one line that Markdown shows as it is."""
+    return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(text.split()))
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _describe_metadata(
+    config: MgVtcConfig,
+    recipe: dict[str, Any],
+    hub_bases: list[str],
+    results: list[dict[str, Any]],
+    examples: Sequence[dict[str, Any]],
+) -> ModelCardData:
+    """What the Hub makes the page from; a field that is None is absent."""
+    hub_dataset = find_hub_dataset(recipe)
+    return ModelCardData(
+        library_name="transformers",
+        pipeline_tag="image-classification" if config.vision_only else "zero-shot-image-classification",
+        license="apache-2.0",
+        language="en",
+        tags=["mg_vtc", "custom_code", "micro-gesture"],
+        base_model=hub_bases or None,
+        datasets=[hub_dataset] if hub_dataset else None,
+        metrics=["accuracy", "f1"],
+        model_name="mg_vtc",
+        eval_results=[entry for result in results for entry in _list_scores(result, recipe)],
+        widget=list(examples) or None,
+    )
+
+
+def _to_python(value: Any) -> str:
+    """A text or a list of texts as Python source."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _dump_settings(recipe: dict[str, Any], places: Sequence[str]) -> str:
+    """The recipe as YAML, without what names a place on the machine that trained."""
+    told = without_places(recipe, places)
+    return yaml.safe_dump(told, sort_keys=True, allow_unicode=True, default_flow_style=None).rstrip()
+
+
+def _tell_duration(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _list_scores(results: dict[str, Any], recipe: dict[str, Any]) -> list[EvalResult]:
+    """Scores and baselines of one part, as the `model-index` of the card has them; fractions in [0, 1]."""
+    conditions = results["conditions"]
+    where = {
+        # the classes are those of the training, whatever else the model can do
+        "task_type": "image-classification",
+        "task_name": "Image Classification",
+        "dataset_type": find_hub_dataset(recipe)
+        or ("demo" if recipe.get("dataset_name") == "demo" else "imagefolder"),
+        "dataset_config": recipe.get("dataset_config_name"),
+        "dataset_name": name_data(recipe),
+        "dataset_split": conditions["part"],
+    }
+    entries = []
+    for score, (metric, name) in METRICS.items():
+        value, low, high = (results["scores"][score][bound] for bound in ("value", "low", "high"))
+        by = conditions["interval"]["resampled_by"]
+        exact = "exact " if results["scores"][score]["method"] == "exact" else ""
+        interval = f"{exact}95 % interval {low:.3f} to {high:.3f} by {by}" if low is not None else "no interval"
+        entries.append(
+            EvalResult(**where, metric_type=metric, metric_value=round(value, 4), metric_name=f"{name} ({interval})")
+        )
+    for score, answer in BASELINES.items():
+        metric, name = METRICS[score]
+        entries.append(
+            EvalResult(
+                **where,
+                metric_type=f"baseline_{metric}",
+                metric_value=round(results["baselines"][answer][score], 4),
+                metric_name=f"{CONSTANT_ANSWERS[answer]}: {name}",
+            )
+        )
+    return entries

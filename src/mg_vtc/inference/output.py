@@ -1,0 +1,174 @@
+"""A run that answers pictures and ends with a file of answers or a submission."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from accelerate.utils import broadcast_object_list
+from tqdm.auto import tqdm
+
+from . import prediction_files, submissions
+from .inputs import HASH_DIGITS, Inputs, list_sources, make_inputs
+from .prediction_files import Journal, write_predictions_file
+from .predictor import Prediction, Predictor, agree, join_processes
+from .submissions import name_samples, number_classes, write_submission
+
+INPUT_SETTINGS = ("segments", "first_frame", "frames_per_clip", "crop")
+
+
+class WrittenPredictions(NamedTuple):
+    """What came of a run.
+
+    Attributes:
+        num_rows: Rows of the file.
+        num_resumed: Pictures and frames that an interrupted run had done before.
+        num_filled: Samples of a submission that have no answer, and were given `missing_class`.
+        faults: Pictures, frames and clips that could not be read.
+    """
+
+    num_rows: int
+    num_resumed: int
+    num_filled: int
+    faults: list[Prediction]
+
+
+def write_predictions(
+    model: str,
+    inputs: str | os.PathLike | Sequence[str | os.PathLike],
+    out: str | Path,
+    *,
+    submission: str | None = None,
+    missing_class: str | None = None,
+    overwrite: bool = False,
+    **settings: Any,
+) -> WrittenPredictions | None:
+    """Answer pictures as `predict` does, and write the answers.
+
+    A run that was killed goes on from `OUT.partial` when it is started anew, and ends with the same bytes.
+
+    Args:
+        model: Folder or Hub id of a model of this package.
+        inputs: As for `predict`.
+        out: File to write: `.csv`, `.jsonl` or `.parquet`; for the submission "lut" `.csv`, for "miga" `.zip`.
+        submission: "lut", "miga" (see `submissions`) or None; "miga" has clips vote by "mean" unless told otherwise.
+        missing_class: Class for samples of a submission that can not be read; a run that was refused goes on with it.
+        overwrite: Whether the file may be replaced, or an interrupted run with other settings.
+        settings: As for `predict`.
+
+    Returns:
+        What came of it; None on all processes but the first.
+
+    Raises:
+        OSError: As for `predict`, or the disk is full: the same call then goes on later.
+        ValueError: As for `predict`, something would be lost, or a submission is not complete or not for this model.
+    """
+    run = agree(_begin, model, inputs, Path(out), submission, missing_class, overwrite, settings)
+    num_resumed = _answer(run)
+    return agree(_write, run, num_resumed)
+
+
+class _Run(NamedTuple):
+    """What is known before the first picture is answered.
+
+    Attributes:
+        out: File to write.
+        predictor: What answers.
+        inputs: What is answered.
+        num_samples: How many pictures and frames that is; None where it is not known.
+        submission: What is handed in, and what `write_submission` needs for it.
+        journal: What is done, on the first process alone.
+    """
+
+    out: Path
+    predictor: Predictor
+    inputs: Inputs
+    num_samples: int | None
+    submission: dict[str, Any] | None
+    journal: Journal | None
+
+
+def _begin(
+    model: str,
+    inputs: str | os.PathLike | Sequence[str | os.PathLike],
+    out: Path,
+    submission: str | None,
+    missing_class: str | None,
+    overwrite: bool,
+    settings: dict[str, Any],
+) -> _Run:
+    _check_out(out, submission, missing_class, overwrite)
+    of_inputs = {name: settings.pop(name) for name in INPUT_SETTINGS if name in settings}
+    if submission == "miga":
+        settings["vote"] = settings.get("vote") or "mean"
+    predictor = Predictor(model, **settings)
+    listed = make_inputs(inputs, **of_inputs)
+    num_samples, files = predictor.survey(listed)
+    handed_in = None
+    if submission:
+        ids = number_classes(submission, predictor.class_names, missing_class)
+        named = name_samples(submission, list_sources(listed))
+        handed_in = {"submission": submission, "samples": named, "ids": ids, "missing_class": missing_class}
+    begun = {"model": _hash_model(predictor), "inputs": listed.paths, "files": files, "submission": submission}
+    journal = Journal(out, begun | settings, overwrite=overwrite) if join_processes().is_main_process else None
+    return _Run(out, predictor, listed, num_samples, handed_in, journal)
+
+
+def _check_out(out: Path, submission: str | None, missing_class: str | None, overwrite: bool) -> None:
+    if submission not in (None, *submissions.SUFFIXES):
+        raise ValueError(f"submission must be one of {', '.join(submissions.SUFFIXES)}, got {submission!r}.")
+    if missing_class is not None and submission is None:
+        raise ValueError("--missing_class goes with --submission: elsewhere what can not be read has no row.")
+    prediction_files.check_suffix(
+        out, (submissions.SUFFIXES[submission],) if submission else prediction_files.SUFFIXES
+    )
+    prediction_files.check_file(out, overwrite=overwrite)
+
+
+def _answer(run: _Run) -> int:
+    """Answer what the journal does not hold yet; return how much it held."""
+    journal = run.journal
+    start, is_whole = broadcast_object_list([(journal.num_done, journal.is_whole) if journal else None])[0]
+    if is_whole:
+        return start
+    with tqdm(total=run.num_samples, initial=start, unit=" pictures", disable=None if journal else True) as bar:
+        for num_done, predictions in run.predictor.answer(run.inputs, start):
+            agree(_keep, journal, num_done, predictions)
+            bar.update(num_done - bar.n)
+    return start
+
+
+def _keep(journal: Journal | None, num_done: int, predictions: list[Prediction]) -> None:
+    if journal is not None:
+        journal.add(num_done, predictions)
+
+
+def _write(run: _Run, num_resumed: int) -> WrittenPredictions | None:
+    if run.journal is None:
+        return None
+    run.journal.end()
+    num_filled = 0
+    try:
+        if run.submission is not None:
+            num_rows = len(run.submission["samples"])
+            num_filled = write_submission(path=run.out, predictions=run.journal.read(), **run.submission)
+        else:
+            top_k, voted = run.predictor.top_k, run.predictor.vote is not None
+            num_rows = write_predictions_file(run.out, run.journal.read(), top_k=top_k, voted=voted)
+    except OSError as error:
+        raise OSError(
+            f"{run.out} can not be written ({error}). All is answered in {run.journal.path}: when it can, the same "
+            "command goes on with writing."
+        ) from error
+    return WrittenPredictions(num_rows, num_resumed, num_filled, run.journal.close())
+
+
+def _hash_model(predictor: Predictor) -> str:
+    settings = predictor.network.config.to_json_string() + predictor.image_processor.to_json_string()
+    digest = hashlib.sha256(settings.encode())
+    for name, tensor in sorted(predictor.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:HASH_DIGITS]

@@ -1,0 +1,117 @@
+"""Asking a model: the embeddings of pictures and of class texts, without gradient."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import AutoTokenizer, BaseImageProcessor
+
+from ..data.pictures import PictureDataset
+from ..data.pixels import collate_pictures, normalize
+from ..data.prompts import ClassTexts, check_known
+from ..models.configuration_mg_vtc import check_prompt_template
+from ..models.modeling_mg_vtc import MgVtcModel
+
+
+def answer_pictures(
+    model: MgVtcModel,
+    image_processor: BaseImageProcessor,
+    rows: Dataset,
+    text_embeds: torch.Tensor,
+    *,
+    batch_size: int,
+    jpeg_draft: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compare pictures with texts, as the evaluation of the training does.
+
+    Args:
+        model: In evaluation mode.
+        image_processor: Whose size, mean and standard deviation are used.
+        rows: Columns `image` and `label`.
+        text_embeds: (num_texts, projection_dim).
+        batch_size: Pictures at a time.
+        jpeg_draft: As for `decode`.
+
+    Returns:
+        Scaled similarities float32 (num_rows, num_texts) and embeddings float32 (num_rows, projection_dim).
+
+    Raises:
+        ValueError: A picture can not be decoded, or the processor's pictures are no squares.
+    """
+    # as the Trainer has it: other convolutions differ in the last digits
+    model.vision_model.to(memory_format=torch.channels_last)
+    pictures = PictureDataset(rows, find_image_size(image_processor), pixels=None, jpeg_draft=jpeg_draft)
+    loader = DataLoader(pictures, batch_size, collate_fn=collate_pictures)
+    logits, image_embeds = [], []
+    for batch in tqdm(loader, desc="scoring", unit=" batches", disable=None):
+        similarities, embeds = compare_pictures(model, image_processor, batch["pixel_values"], text_embeds)
+        logits.append(similarities)
+        image_embeds.append(embeds)
+    return torch.cat(logits).numpy(), torch.cat(image_embeds).numpy()
+
+
+def compare_pictures(
+    model: MgVtcModel, image_processor: BaseImageProcessor, pixel_values: torch.Tensor, text_embeds: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compare a batch of pictures with texts.
+
+    Args:
+        model: In evaluation mode.
+        image_processor: Whose mean and standard deviation are used.
+        pixel_values: uint8 (batch_size, 3, height, width), with the channels last in memory.
+        text_embeds: (num_texts, projection_dim).
+
+    Returns:
+        Scaled similarities float32 (batch_size, num_texts) and embeddings float32 (batch_size, projection_dim), on
+        the processor.
+    """
+    pixel_values = pixel_values.to(model.device)
+    with torch.no_grad():
+        pixel_values = normalize(pixel_values, image_processor.image_mean, image_processor.image_std)
+        embeds = _embed(model, model.get_image_features(pixel_values).pooler_output)  # (batch_size, projection_dim)
+        return model.compare(embeds, text_embeds).float().cpu(), embeds.float().cpu()
+
+
+def find_image_size(image_processor: BaseImageProcessor) -> int:
+    """Return the side of the square pictures that a model takes, in pixels.
+
+    Raises:
+        ValueError: They are no squares of a fixed size.
+    """
+    size = image_processor.size
+    if not size.get("height") or size.get("height") != size.get("width"):
+        raise ValueError(f"The model's pictures must be squares of a fixed size, but its processor has {dict(size)}.")
+    return size["height"]
+
+
+def embed_classes(model: MgVtcModel, model_ids: np.ndarray) -> torch.Tensor:
+    """Return the saved embeddings of these classes of the model (num_classes, projection_dim)."""
+    with torch.no_grad():
+        return _embed(model, model.class_embeds[torch.from_numpy(model_ids).to(model.device)])
+
+
+def embed_names(model: MgVtcModel, model_id: str, names: list[str], prompt_template: str) -> torch.Tensor:
+    """Encode any class names with the text tower (num_names, projection_dim).
+
+    Raises:
+        ValueError: The model is vision-only, the template has no place for the name, or two prompts are one text.
+    """
+    if model.config.vision_only:
+        raise ValueError(
+            f"{model_id} is vision-only: without a text tower it knows its own classes alone, and --zero_shot is not "
+            "for it."
+        )
+    check_prompt_template(prompt_template)
+    tokenizer = AutoTokenizer.from_pretrained(model_id)
+    check_known(names, tokenizer)
+    texts = ClassTexts([prompt_template.replace("{}", name) for name in names], tokenizer, model.device)
+    with torch.no_grad():
+        embeds = _embed(model, model.get_text_features(**texts.inputs).pooler_output)
+    texts.check_apart(embeds)
+    return embeds
+
+
+def _embed(model: MgVtcModel, features: torch.Tensor) -> torch.Tensor:
+    return F.normalize(features, dim=-1) if model.config.normalize else features

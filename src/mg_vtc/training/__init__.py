@@ -1,0 +1,1 @@
+"""Training: recipes, data of a run, the trainer, and runs from start to end."""

@@ -1,0 +1,235 @@
+"""Settings of a training run, beyond those of transformers."""
+
+import math
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+from transformers.integrations import get_available_reporting_integrations
+from transformers.trainer_utils import SchedulerType
+
+from ..hub.repo_id import check_repo_id
+from ..losses import LOSS_TYPES
+from .distributed import check_world_size
+from .setting_checks import check_device_settings, check_login, check_settings_of_transformers, suggest
+
+TRAINING_LOSS_TYPES = (*LOSS_TYPES, "ce_soft")
+PAIRED_LOSS_TYPES = ("ce_identity", "ce_soft")  # image i is compared with text i, so there is a text an image
+TEXT_BATCHES = ("unique", "classes", "pairs")
+WATCHING_SCHEDULES = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)  # step by the metric, which may fall
+
+
+@dataclass
+class MgVtcTrainingArguments(TrainingArguments):
+    """`TrainingArguments` with the objective and the learning rates of the towers.
+
+    Defaults that differ from transformers': `learning_rate` 1e-3, `lr_scheduler_type` cosine, evaluation, saving and
+    logging every epoch, the best checkpoint by `top1_accuracy` kept and loaded at the end, `save_total_limit` 1 (the
+    best and the last), `remove_unused_columns` False.
+
+    Gradient accumulation sums gradients, it does not enlarge the comparison: with `text_batch` unique or pairs each
+    micro-batch is contrasted with its own texts, and text -> image with its own pictures. It equals the larger batch
+    for objectives that are a mean over pictures, which is that of a vision-only model (without batch norm). Several
+    processes do enlarge it: the batch is that of all of them together.
+    """
+
+    loss_type: str = field(
+        default="js",
+        metadata={"help": f"Objective: {', '.join(TRAINING_LOSS_TYPES)}. js is the method's, ce_identity CLIP's."},
+    )
+    js_weight: float = field(
+        default=0.5, metadata={"help": "Weight pi of the skewed Jensen-Shannon divergence, in (0, 1)."}
+    )
+    text_batch: str | None = field(
+        default=None,
+        metadata={
+            "help": "Texts a batch is compared with: unique (its distinct labels), classes (all class prompts), pairs "
+            "(a text an image). Default: pairs for ce_identity and ce_soft, which need it, unique for the others."
+        },
+    )
+    text_chunk_size: int = field(
+        default=256,
+        metadata={
+            "help": "More texts than this are encoded in chunks, whose activations are computed again in the backward "
+            "pass: less memory, a third more time for the text tower. For text_batch classes with many classes."
+        },
+    )
+    balanced_sampling: bool = field(
+        default=False,
+        metadata={
+            "help": "Draw the training rows so that all classes come equally often; an epoch has as many as before."
+        },
+    )
+    logit_adjustment: float = field(
+        default=0.0,
+        metadata={
+            "help": "Times the logarithm of a class's share of the training rows, added to its logits in training: "
+            "rare classes are then scored as if all were equally frequent, with ce at 1. With text_batch classes or "
+            "vision_only."
+        },
+    )
+    freeze_vision_model: bool = field(default=False, metadata={"help": "Leave the vision tower as it is."})
+    freeze_text_model: bool = field(
+        default=False,
+        metadata={"help": "Leave the text tower as it is: it encodes each class once for the whole run."},
+    )
+    vision_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of the vision tower. Default: learning_rate."}
+    )
+    text_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of the text tower. Default: learning_rate."}
+    )
+    tower_weight_decay: float | None = field(
+        default=None, metadata={"help": "Weight decay of the towers. Default: weight_decay."}
+    )
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Stop after so many evaluations without a better score. Default: never."}
+    )
+    overwrite_output_dir: bool = field(
+        default=False, metadata={"help": "Replace the run that output_dir holds: its checkpoints are deleted."}
+    )
+
+    learning_rate: float = field(default=1e-3, metadata={"help": "Peak learning rate of the projection heads."})
+    lr_scheduler_type: str = field(default="cosine", metadata={"help": "Schedule; it steps at every batch."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save: no, steps, epoch or best."})
+    logging_strategy: str = field(default="epoch", metadata={"help": "When to log: no, steps or epoch."})
+    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep beside the best one."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint."})
+    metric_for_best_model: str | None = field(default="top1_accuracy", metadata={"help": "What the best is best in."})
+    resume_from_checkpoint: str | None = field(
+        default=None, metadata={"help": "Go on from this checkpoint of output_dir or, if true, from its last."}
+    )
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay False: rows are made on access."})
+    push_to_hub: bool = field(
+        default=False, metadata={"help": "Publish the model as hub_model_id when it is trained."}
+    )
+    hub_model_id: str | None = field(default=None, metadata={"help": "Where to publish it, such as org/mg-vtc."})
+    hub_strategy: str = field(default="end", metadata={"help": "Must stay end: before, there is no card to publish."})
+    hub_token: str | None = field(
+        default=None, metadata={"help": "Must stay unset, as settings are written down: HF_TOKEN or `hf auth login`."}
+    )
+
+    @property
+    def order_seed(self) -> int:
+        """Seed of the order of the training rows."""
+        return self.seed if self.data_seed is None else self.data_seed
+
+    def check_hub_settings(self) -> None:
+        """Check what a push needs before anything is trained for it.
+
+        Raises:
+            ValueError: A token is among the settings, a push before the end is asked for, or its place is not named.
+        """
+        if self.hub_token is not None:
+            raise ValueError(
+                "hub_token would be written down with the settings: leave it out (and revoke a token that others may "
+                "have seen), and set HF_TOKEN or run `hf auth login`."
+            )
+        if self.hub_strategy != "end":
+            raise ValueError(
+                f"hub_strategy {str(self.hub_strategy)!r} would publish models without a card while they are trained: "
+                "leave it out, and the finished one is published at the end."
+            )
+        if self.push_to_hub:
+            check_repo_id(self.repo_id)
+
+    @property
+    def repo_id(self) -> str:
+        """Repository to publish the model in.
+
+        Raises:
+            ValueError: It is not named.
+        """
+        if self.hub_model_id is None:
+            raise ValueError("push_to_hub needs hub_model_id, where to publish the model, such as org/mg-vtc.")
+        return self.hub_model_id
+
+    def _join_processes(self) -> None:
+        """Let processes that a launcher started without accelerators be one run: transformers takes each for its own.
+
+        Raises:
+            ValueError: The environment speaks of several processes, but does not say which one this is.
+        """
+        if int(os.environ.get("WORLD_SIZE", 1)) < 2:
+            return
+        if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+            raise ValueError(
+                f"The environment has WORLD_SIZE {os.environ['WORLD_SIZE']}, but no {', '.join(missing)}: start "
+                "several processes with `accelerate launch` or torchrun, or unset WORLD_SIZE for one."
+            )
+        if not torch.accelerator.is_available():
+            self.use_cpu = True
+
+    def _follow_the_metric(self) -> None:
+        """Let schedules that watch `metric_for_best_model` take more for better where it is a score.
+
+        Raises:
+            ValueError: `greater_is_better` or the `mode` of such a schedule says the opposite.
+        """
+        if self.metric_for_best_model is None:
+            return
+        is_score = not self.metric_for_best_model.endswith("loss")
+        better = "more" if is_score else "less"
+        if self.greater_is_better != is_score:
+            raise ValueError(
+                f"greater_is_better is {self.greater_is_better}, and {better} is better of metric_for_best_model "
+                f"{self.metric_for_best_model!r}: leave greater_is_better out."
+            )
+        if self.lr_scheduler_type in WATCHING_SCHEDULES:
+            settings: dict[str, Any] = dict(vars(self)["lr_scheduler_kwargs"] or {})
+            mode = "max" if is_score else "min"
+            if settings.setdefault("mode", mode) != mode:
+                raise ValueError(
+                    f"lr_scheduler_kwargs has the mode {settings['mode']!r}, and {better} is better of "
+                    f"metric_for_best_model {self.metric_for_best_model!r}: leave the mode out."
+                )
+            self.lr_scheduler_kwargs = settings
+
+    def __post_init__(self) -> None:
+        if self.loss_type not in TRAINING_LOSS_TYPES:
+            hint = suggest(self.loss_type, TRAINING_LOSS_TYPES)
+            raise ValueError(f"loss_type {self.loss_type!r} is none of {', '.join(TRAINING_LOSS_TYPES)}.{hint}")
+        if not 0 < self.js_weight < 1:
+            raise ValueError(f"js_weight must lie between 0 and 1, got {self.js_weight}.")
+        if self.text_batch is None:
+            self.text_batch = "pairs" if self.loss_type in PAIRED_LOSS_TYPES else "unique"
+        if self.text_batch not in TEXT_BATCHES:
+            raise ValueError(f"text_batch {self.text_batch!r} is none of {', '.join(TEXT_BATCHES)}.")
+        if self.loss_type in PAIRED_LOSS_TYPES and self.text_batch != "pairs":
+            raise ValueError(
+                f"loss_type {self.loss_type!r} compares image i with text i: it needs text_batch 'pairs'."
+            )
+        if not 0 <= self.logit_adjustment < math.inf:
+            raise ValueError(
+                f"logit_adjustment must be 0 (off) or a positive number such as 1, got {self.logit_adjustment}."
+            )
+        if self.logit_adjustment > 0 and self.balanced_sampling:
+            raise ValueError(
+                f"logit_adjustment {self.logit_adjustment} makes up for classes of unequal frequency, and with "
+                "balanced_sampling there are none: leave one of them out."
+            )
+        if self.train_sampling_strategy != "random":
+            raise ValueError(
+                f"train_sampling_strategy {self.train_sampling_strategy!r} is not for pictures, which all have one "
+                "length: leave it out."
+            )
+        if self.js_weight != 0.5 and self.loss_type != "js":
+            raise ValueError(f"js_weight goes with loss_type js, and it is {self.loss_type!r}: leave one of them out.")
+        check_settings_of_transformers(self)
+        self._join_processes()
+        check_device_settings(self)
+        if str(self.resume_from_checkpoint).lower() == "false":
+            self.resume_from_checkpoint = None
+        if self.early_stopping_patience is not None and self.eval_strategy == "no":
+            raise ValueError("early_stopping_patience counts evaluations, and eval_strategy is 'no'.")
+        self.dataloader_pin_memory &= torch.accelerator.is_available()  # torch warns where there is nothing to pin for
+        self.check_hub_settings()
+        super().__post_init__()
+        self._follow_the_metric()
+        check_world_size(self.world_size)
+        if missing := set(self.report_to) - set(get_available_reporting_integrations()):
+            raise ValueError(f"report_to: not installed, so pip install {' '.join(sorted(missing))} or leave it out.")
+        check_login(self.report_to)

@@ -1,0 +1,246 @@
+"""How a Trainer gets its pictures: in which batches, from which process, and as which values."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ..data.batches import GlobalBatchSampler
+from ..data.pixels import normalize
+from ..data.stream import PictureStream
+from ..runs.directory import check_checkpoint, find_best_checkpoint, remove_old_checkpoints
+from .arguments import MgVtcTrainingArguments
+from .callbacks import StopEarlyCallback
+
+
+@contextmanager
+def _without_words_of_moved_checkpoints() -> Iterator[None]:
+    """Keep the Trainer from saying that the best checkpoint is gone, where it is in a folder that was moved."""
+
+    def is_of_another_matter(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("The best checkpoint")
+
+    logger = logging.getLogger("transformers.trainer")
+    logger.addFilter(is_of_another_matter)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_of_another_matter)
+
+
+def contrasts_within_batches(args: MgVtcTrainingArguments, *, vision_only: bool) -> bool:
+    """Whether a picture is compared with the texts of its batch, and not with those of all classes."""
+    return args.text_batch != "classes" and not vision_only
+
+
+def smallest_share(num_rows: int, args: MgVtcTrainingArguments) -> int:
+    """Return how many pictures the smallest batch of an epoch has for the process that gets the fewest."""
+    batch_size = args.train_batch_size * args.world_size
+    leftover = 0 if args.dataloader_drop_last else num_rows % batch_size
+    return (leftover or batch_size) // args.world_size
+
+
+def check_batches(num_rows: int, args: MgVtcTrainingArguments, *, contrasts_within: bool) -> None:
+    """Make sure that every batch of an epoch can be trained on.
+
+    Args:
+        num_rows: Pictures to train on.
+        args: Batch size, number of processes, and whether the last batch is dropped.
+        contrasts_within: Whether a picture is compared with what is in its batch alone.
+
+    Raises:
+        ValueError: There are fewer rows than a batch that must be full, or a last batch has none for a process, or a
+            picture has nothing to be contrasted with.
+    """
+    batch_size = args.train_batch_size * args.world_size
+    if args.dataloader_drop_last and num_rows < batch_size:
+        raise ValueError(
+            f"{num_rows} training pictures make no batch of {batch_size}, and dataloader_drop_last is set."
+        )
+    leftover = 0 if args.dataloader_drop_last else num_rows % batch_size
+    if 0 < leftover < args.world_size:
+        raise ValueError(
+            f"{num_rows} training pictures in batches of {batch_size} leave {leftover} for {args.world_size} "
+            "processes: choose another per_device_train_batch_size, or dataloader_drop_last."
+        )
+    if contrasts_within and (batch_size == 1 or leftover == 1):
+        raise ValueError(
+            f"{num_rows} training pictures in batches of {batch_size} leave a picture alone, with nothing to be "
+            "contrasted with: choose another per_device_train_batch_size, or text_batch 'classes'."
+        )
+
+
+class _SetEpoch(TrainerCallback):
+    """Tells the order of the rows and their augmentation which epoch it is: both are functions of it."""
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        loader = kwargs["train_dataloader"]
+        for part in (loader.batch_sampler, loader.dataset):
+            if hasattr(part, "set_epoch"):
+                part.set_epoch(int(state.epoch))
+
+
+class PictureTrainer(Trainer):
+    """A Trainer of pictures: equal batches whatever the number of processes, and streams that go on where they were.
+
+    `processing_class` is the model's processor; `pixel_values` that are uint8 are normalised with its mean and
+    standard deviation, on the device.
+
+    Raises:
+        ValueError: There are fewer rows than a batch that must be full, a last batch has none for a process, or
+            classes shall be balanced whose rows are not known.
+    """
+
+    args: MgVtcTrainingArguments
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._image_processor: Any = getattr(self.processing_class, "image_processor", self.processing_class)
+        self.add_callback(_SetEpoch)
+        if self.train_dataset is not None and not isinstance(self.train_dataset, IterableDataset):
+            check_batches(len(self.train_dataset), self.args, contrasts_within=self._contrasts_within_batches())
+        self._balanced_labels = None
+        if self.args.balanced_sampling and self.train_dataset is not None:
+            self._balanced_labels = self._train_labels("balanced_sampling").numpy()
+
+    def _contrasts_within_batches(self) -> bool:
+        """Whether a picture is compared with what is in its batch alone."""
+        return False
+
+    def _train_labels(self, setting: str) -> torch.Tensor:
+        """Class ids of the training rows `(num_rows,)`, for a setting that must know all of them."""
+        labels = getattr(self.train_dataset, "labels", None)
+        if labels is None:
+            raise ValueError(
+                f"{setting} must know the class of every training row beforehand, and a "
+                f"{type(self.train_dataset).__name__} has no `labels` that tell: leave it out, or train on a folder "
+                "or data set that is not streamed."
+            )
+        return labels
+
+    @property
+    def global_batch_size(self) -> int:
+        """Pictures of a batch, over all processes."""
+        return self._train_batch_size * self.args.world_size
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches in an order that is a function of seed and epoch, each shared out to the processes."""
+        args, dataset = self.args, self.train_dataset
+        if isinstance(dataset, IterableDataset):
+            batches: dict[str, Any] = {"batch_size": self._train_batch_size}
+        else:
+            sampler = GlobalBatchSampler(
+                len(dataset),
+                self.global_batch_size,
+                labels=self._balanced_labels,
+                num_processes=args.world_size,
+                process_index=args.process_index,
+                seed=args.order_seed,
+                drop_last=args.dataloader_drop_last,
+            )
+            batches = {"batch_sampler": sampler}
+        return DataLoader(
+            dataset,
+            **batches,
+            collate_fn=self.data_collator,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+            persistent_workers=args.dataloader_persistent_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+            multiprocessing_context=args.dataloader_multiprocessing_context,
+            generator=torch.Generator(),  # so that starting workers draws nothing from that of the dropout
+        )
+
+    def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> DataLoader:
+        """Loader of an evaluation, where every row counts once."""
+        changed: dict[str, Any] = {"dataloader_drop_last": False}
+        if isinstance(dataset, IterableDataset) and self.args.world_size > 1:
+            # the first process reads and deals out, and workers would end with smaller batches that it can not deal
+            changed |= {"dataloader_num_workers": 0, "dataloader_prefetch_factor": None}
+        kept = {name: getattr(self.args, name) for name in changed}
+        self.args.__dict__.update(changed)
+        try:
+            return super()._get_dataloader(dataset, *args, **kwargs)
+        finally:
+            self.args.__dict__.update(kept)
+
+    def _init_training_state(
+        self,
+        max_steps: int,
+        num_update_steps_per_epoch: int,
+        num_train_epochs: int,
+        resume_from_checkpoint: str | None,
+        *args: Any,
+    ) -> tuple[int, int]:
+        if resume_from_checkpoint is not None:
+            needs_best = self.args.load_best_model_at_end
+            check_checkpoint(Path(resume_from_checkpoint), self.args.world_size, needs_best=needs_best)
+        with _without_words_of_moved_checkpoints():
+            epochs, num_batches = super()._init_training_state(
+                max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, *args
+            )
+        if resume_from_checkpoint is not None and self.state.best_global_step:
+            self.state.best_model_checkpoint = find_best_checkpoint(Path(resume_from_checkpoint), vars(self.state))
+        callbacks = self.callback_handler.callbacks
+        if any(isinstance(one, StopEarlyCallback) and one.is_over(self.args, self.state) for one in callbacks):
+            return num_train_epochs, 0  # it had stopped when the checkpoint was saved
+        if not isinstance(self.train_dataset, PictureStream):
+            return epochs, num_batches
+        if self.state.global_step >= max_steps:  # the one epoch of a stream is all of its steps
+            return num_train_epochs, 0
+        self.train_dataset.skip_batches(num_batches)  # without decoding what the Trainer would read and throw away
+        return 0, 0
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Whether the checkpoint of this evaluation is the best: by its score and, of equal scores, by its loss."""
+        best, best_step = self.state.best_metric, self.state.best_global_step
+        is_best = super()._determine_best_metric(metrics, trial)
+        name = f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"
+        if is_best or not best_step or metrics.get(name) != best:
+            return is_best
+        losses = [
+            log["eval_loss"] for log in self.state.log_history if log["step"] == best_step and "eval_loss" in log
+        ]
+        if not losses or not metrics["eval_loss"] < losses[-1]:
+            return False
+        self.state.best_global_step = self.state.global_step
+        return True
+
+    def _save_checkpoint(self, *args: Any) -> None:
+        with self._keeping_all_checkpoints():
+            super()._save_checkpoint(*args)
+        if self.args.should_save:
+            keep, best_step = self.args.save_total_limit, self.state.best_global_step
+            remove_old_checkpoints(Path(self.args.output_dir), keep, best_step)
+
+    def _finalize_training(self, *args: Any) -> Any:
+        with self._keeping_all_checkpoints():
+            return super()._finalize_training(*args)
+
+    @contextmanager
+    def _keeping_all_checkpoints(self) -> Iterator[None]:
+        """Keep the Trainer from deleting checkpoints: it takes any `checkpoint-*` for one, also the last one."""
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            yield
+        finally:
+            self.args.save_total_limit = limit
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if isinstance(self.train_dataset, PictureStream):
+            self.state.epoch = self.state.global_step / self.state.max_steps
+        super().log(logs, start_time)
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        inputs = super()._prepare_inputs(inputs)
+        if inputs["pixel_values"].dtype == torch.uint8:  # as they come from a `PictureDataset`
+            mean, std = self._image_processor.image_mean, self._image_processor.image_std
+            inputs["pixel_values"] = normalize(inputs["pixel_values"], mean, std)
+        return inputs

@@ -1,0 +1,139 @@
+"""Building a run: towers, model, processor, trainer and the records of its folder."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    CLIPProcessor,
+    PreTrainedModel,
+    PrinterCallback,
+    ProgressCallback,
+    ViTImageProcessorPil,
+    set_seed,
+)
+
+from ..data.lookup import check_source
+from ..data.pictures import PictureDataset
+from ..data.pixels import collate_pictures
+from ..data.stream import PictureStream
+from ..evaluation.metrics import score_top_k
+from ..models.modeling_mg_vtc import MgVtcModel
+from ..models.processing_mg_vtc import build_processor, build_tokenizer, read_normalization
+from ..runs.directory import RECIPE, begin_run, check_checkpoint, check_run_folder, find_checkpoint
+from .callbacks import EpochLineCallback, StopEarlyCallback
+from .recipe import ModelArguments, Recipe
+from .run_data import load_run_data
+from .trainer import MgVtcTrainer
+
+
+def load_tower(name: str | None, config: Any, part: str) -> PreTrainedModel:
+    """A pretrained encoder by name or, from random weights, by configuration."""
+    if name is None:
+        return AutoModel.from_config(AutoConfig.for_model(**config))
+    try:
+        check_source(name, "model")
+        tower = AutoModel.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"The {part} tower {name!r} can not be loaded: {str(error).splitlines()[0]} Without a network, "
+            f"--{part}_model_name_or_path takes a local folder and --{part}_config a tower from random weights."
+        ) from error
+    if Path(name).exists():
+        tower.config.name_or_path = ""  # a path of this machine is no part of the model
+    return tower
+
+
+def build_model(
+    arguments: ModelArguments, image_size: int, class_names: list[str], frozen: Sequence[str] = ()
+) -> tuple[MgVtcModel, CLIPProcessor | ViTImageProcessorPil]:
+    """The model of a recipe, and its processor."""
+    config = arguments.config_fields | {"id2label": dict(enumerate(class_names))}
+    text_tower: Any = None
+    tokenizer: Any = None
+    if isinstance(arguments.text_config, dict):
+        tokenizer = build_tokenizer([arguments.prompt_template.replace("{}", name) for name in class_names])
+        vocabulary = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+        text_tower = load_tower(None, arguments.text_config | vocabulary, "text")
+    elif not arguments.vision_only:
+        text_tower = load_tower(arguments.text_model_name_or_path, None, "text")
+        tokenizer = AutoTokenizer.from_pretrained(arguments.text_model_name_or_path)
+    if tokenizer is not None:
+        longest = getattr(text_tower.config, "max_position_embeddings", tokenizer.model_max_length)
+        tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
+    vision_tower = load_tower(arguments.vision_model_name_or_path, arguments.vision_config, "vision")
+    for tower in ("vision", "text"):
+        if getattr(arguments, f"{tower}_config") is not None and tower in frozen:
+            warnings.warn(
+                f"The {tower} tower is frozen and has random weights ({tower}_config): what it gives stays random. "
+                f"Give a pretrained one, or leave freeze_{tower}_model out.",
+                stacklevel=2,
+            )
+    model = MgVtcModel.from_vision_text_pretrained(vision_tower, text_tower, **config)
+    check_image_size(model, image_size)
+    normalization: dict[str, Any] = {}
+    if arguments.vision_model_name_or_path is not None:
+        mean, std = read_normalization(arguments.vision_model_name_or_path)
+        normalization = {"image_mean": mean, "image_std": std}
+    return model, build_processor(image_size, tokenizer, **normalization)
+
+
+def check_image_size(model: MgVtcModel, image_size: int) -> None:
+    """Make sure that the vision tower takes such pictures, before anything is written."""
+    try:
+        with torch.no_grad():
+            model.eval().get_image_features(torch.zeros(1, 3, image_size, image_size))
+    except (RuntimeError, ValueError) as error:
+        own = getattr(model.config.vision_config, "image_size", None)
+        way_out = f"set image_size {own}, the tower's own" if isinstance(own, int) else "set another image_size"
+        raise ValueError(
+            f"The vision tower cannot take pictures of {image_size} x {image_size} ({' '.join(str(error).split())}): "
+            f"{way_out}, or image_size in vision_config."
+        ) from error
+
+
+def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, PictureDataset | PictureStream]]:
+    """Check the run's folder, load data and towers, join them, write what the run is: its trainer and its parts."""
+    arguments, folder = recipe.training, Path(recipe.training.output_dir)
+    resume = arguments.resume_from_checkpoint is not None
+    check_run_folder(folder, overwrite=arguments.overwrite_output_dir, resume=resume)
+    if arguments.resume_from_checkpoint is not None:
+        arguments.resume_from_checkpoint = find_checkpoint(folder, arguments.resume_from_checkpoint)
+        check_checkpoint(
+            Path(arguments.resume_from_checkpoint),
+            arguments.world_size,
+            needs_best=bool(arguments.load_best_model_at_end),
+        )
+    set_seed(arguments.seed)
+    data = load_run_data(recipe.data, arguments, say=print if arguments.process_index == 0 else lambda line: None)
+    frozen = [tower for tower in ("vision", "text") if getattr(arguments, f"freeze_{tower}_model")]
+    model, processor = build_model(recipe.model, recipe.data.image_size, data.class_names, frozen)
+    trainer = MgVtcTrainer(
+        model,
+        arguments,
+        train_dataset=data.parts["train"],
+        eval_dataset=data.parts.get("validation"),
+        processing_class=processor,
+        data_collator=collate_pictures,
+        compute_metrics=score_top_k,
+    )
+    for callback in (PrinterCallback, ProgressCallback):  # the epoch lines take their place
+        trainer.remove_callback(callback)
+    trainer.add_callback(EpochLineCallback)
+    if arguments.early_stopping_patience is not None:
+        trainer.add_callback(StopEarlyCallback(arguments.early_stopping_patience))
+
+    trainer.check_start()
+    if arguments.process_index == 0:
+        begin_run(folder, recipe.settings, data.split, overwrite=bool(arguments.overwrite_output_dir), resume=resume)
+    trainer.accelerator.wait_for_everyone()
+    if not (folder / RECIPE).exists():
+        raise ValueError(
+            f"output_dir {folder} must be on a disk that all machines share, and this one does not see it."
+        )
+    return trainer, data.parts

@@ -1,0 +1,163 @@
+"""The settings of a recipe that say which images a run reads, and how."""
+
+from dataclasses import dataclass, field
+
+from ..data.augmentation import Augmentation
+from ..data.splits import SPLIT_KINDS
+
+
+@dataclass
+class DataArguments:
+    """The pictures, their class names, and how they are split."""
+
+    train_dir: str | None = field(
+        default=None,
+        metadata={"help": "Folder with a sub-folder of pictures a class, or with train/ and validation/."},
+    )
+    validation_dir: str | None = field(default=None, metadata={"help": "Such a folder to evaluate on."})
+    dataset_name: str | None = field(
+        default=None, metadata={"help": 'Hub data set, or "demo" for the figures that the package draws.'}
+    )
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the Hub data set."})
+    image_column_name: str = field(default="image", metadata={"help": "Column of the pictures in a Hub data set."})
+    label_column_name: str = field(
+        default="label", metadata={"help": "Column of the classes in a Hub data set or a metadata file."}
+    )
+    labels_file: str | None = field(
+        default=None,
+        metadata={"help": 'CSV id,name that names the class folders, or "imigue". Default: labels.csv in train_dir.'},
+    )
+    train_val_split: float = field(
+        default=0.2,
+        metadata={"help": "Share of the images to evaluate on, where there is no validation split; 0 trains on all."},
+    )
+    split_by: str | None = field(
+        default=None,
+        metadata={
+            "help": "What is held out: frame (pictures at random, the method's way, which is leaky), clip or subject "
+            "(all pictures of some), where there is no validation split. Default: clip where clips are known, else "
+            "frame."
+        },
+    )
+    split_seed: int | None = field(
+        default=None,
+        metadata={"help": "Seed of what is held out. Default: seed, so that another seed is another split."},
+    )
+    num_seeds: int = field(
+        default=1,
+        metadata={"help": "Train so many times, with seed, seed + 1 and so on, and give mean and deviation."},
+    )
+    num_folds: int | None = field(
+        default=None,
+        metadata={"help": "Cross-validation: train so many times, each time holding out another part."},
+    )
+    fold: int | None = field(default=None, metadata={"help": "Of num_folds, hold out this one alone, from 0."})
+    clip_column_name: str = field(
+        default="clip", metadata={"help": "Column of the clips in a Hub data set or a metadata file."}
+    )
+    subject_column_name: str = field(
+        default="subject", metadata={"help": "Column of the subjects in a Hub data set or a metadata file."}
+    )
+    skip_bad_images: bool = field(default=False, metadata={"help": "Leave out files that can not be read."})
+    image_size: int = field(default=224, metadata={"help": "Side of the square picture, in pixels."})
+    augmentation: float = field(
+        default=0.0,
+        metadata={"help": "Strength, 0 to 1, of random scale, turn, move, bend, outlines, colours and covers."},
+    )
+    horizontal_flip: bool = field(
+        default=False,
+        metadata={"help": "Augmentation: mirror half of the pictures. Not where left and right are two classes."},
+    )
+    max_shift: int = field(default=0, metadata={"help": "Augmentation: largest random shift, in pixels."})
+    decode_once: bool = field(
+        default=True,
+        metadata={"help": "Keep the resized pictures in the cache of datasets (HF_DATASETS_CACHE), 3 bytes a pixel."},
+    )
+    jpeg_draft: bool = field(
+        default=False,
+        metadata={"help": "Decode large JPEGs at a fraction of their size: faster, other pixels."},
+    )
+    streaming: bool = field(
+        default=False,
+        metadata={"help": "Read dataset_name, Parquet or WebDataset shards, as the run goes."},
+    )
+    shuffle_buffer: int = field(
+        default=1000, metadata={"help": "Streaming: pictures, not yet decoded, of which the next one is drawn."}
+    )
+
+    def __post_init__(self) -> None:
+        if (self.train_dir is None) == (self.dataset_name is None):
+            raise ValueError(
+                "Say what to train on: train_dir (a folder) or dataset_name (a Hub data set), one of them."
+            )
+        if self.validation_dir is not None and self.train_dir is None:
+            raise ValueError("validation_dir goes with train_dir; a Hub data set brings its own validation split.")
+        self._check_unread()
+        if self.streaming and self.dataset_name in (None, "demo"):
+            raise ValueError("streaming reads shards: give dataset_name, a Hub data set or a folder of them.")
+        if self.streaming and (self.clip_column_name, self.subject_column_name) != ("clip", "subject"):
+            raise ValueError(
+                "clip_column_name and subject_column_name are for splitting, and a stream brings its own splits: "
+                "leave them out."
+            )
+        in_rows = self.dataset_name is not None and not self.streaming
+        if in_rows and (self.labels_file is not None or self.skip_bad_images):
+            raise ValueError(
+                "labels_file and skip_bad_images go with train_dir or streaming; a data set brings its names."
+            )
+        if self.split_by not in (None, *SPLIT_KINDS):
+            raise ValueError(f"split_by {self.split_by!r} is none of {', '.join(SPLIT_KINDS)}.")
+        if self.num_seeds < 1:
+            raise ValueError(f"num_seeds must be 1 or more, got {self.num_seeds}.")
+        if self.num_seeds > 1 and self.train_val_split == 0:
+            raise ValueError(
+                "num_seeds gives a mean of scores, and train_val_split 0 leaves none: leave one of them out."
+            )
+        if self.num_seeds > 1 and self.num_folds is not None:
+            raise ValueError("num_seeds and num_folds both train several times: give one of them.")
+        if self.num_folds is not None and self.num_folds < 2:
+            raise ValueError(f"num_folds must be 2 or more, got {self.num_folds}.")
+        if self.fold is not None and not 0 <= self.fold < (self.num_folds or 0):
+            raise ValueError(f"fold {self.fold} is none of the num_folds {self.num_folds}, which are counted from 0.")
+        if self.num_folds and (self.streaming or self.validation_dir is not None):
+            raise ValueError("num_folds holds pictures out; streams and validation_dir bring their own: leave it out.")
+        if not 0 <= self.train_val_split < 1:
+            raise ValueError(f"train_val_split must be at least 0 and less than 1, got {self.train_val_split}.")
+        if self.image_size < 1 or self.shuffle_buffer < 0:
+            raise ValueError(
+                f"image_size {self.image_size} must be positive and shuffle_buffer {self.shuffle_buffer} not negative."
+            )
+        _ = self.train_augmentation  # raises where a value is out of range
+
+    def _check_unread(self) -> None:
+        """Refuse settings that would be accepted and do nothing."""
+        from_hub = self.dataset_name not in (None, "demo")
+        for name, goes_with, applies in (
+            ("image_column_name", "a dataset_name of the Hub", from_hub),
+            ("label_column_name", "a dataset_name of the Hub or train_dir", self.dataset_name != "demo"),
+            ("dataset_config_name", "a dataset_name of the Hub", from_hub),
+            ("shuffle_buffer", "streaming", self.streaming),
+            (
+                "split_seed",
+                "pictures that are split here: validation_dir and streams bring their own split",
+                not (self.validation_dir or self.streaming),
+            ),
+            (
+                "split_by",
+                "pictures that are split here: validation_dir and streams bring their own split",
+                not (self.validation_dir or self.streaming),
+            ),
+            (
+                "train_val_split",
+                "pictures that are split here: num_folds, validation_dir and streams split them otherwise",
+                not (self.num_folds or self.validation_dir or self.streaming),
+            ),
+        ):
+            default = DataArguments.__dataclass_fields__[name].default
+            if getattr(self, name) != default and not applies:
+                raise ValueError(f"{name} {getattr(self, name)!r} goes with {goes_with}: leave it out.")
+
+    @property
+    def train_augmentation(self) -> Augmentation:
+        """What happens to the pictures of the training set, and to no others."""
+        return Augmentation(self.augmentation, self.horizontal_flip, self.max_shift)

@@ -1,0 +1,39 @@
+"""What to do with a model that was trained, as commands that can be pasted."""
+
+import glob
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..runs.directory import RECIPE, SAMPLES, SPLIT, read_recipe, read_record
+
+
+def describe_next(folder: Path) -> list[str]:
+    """What to do with a model, as commands that can be pasted."""
+    recipe, _ = read_recipe(folder / RECIPE)
+    data = recipe.get("train_dir") or recipe.get("dataset_name")
+    image = find_image(folder, recipe)
+    python = Path(sys.executable)
+    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    command = python.with_name("mg-vtc")
+    return [
+        "",
+        f"The model is in {folder}. Next:",
+        f"  {shlex.join([str(command), 'evaluate', str(folder), str(data)])}",
+        f"  {shlex.join([str(command), 'predict', str(folder), str(image)])}",
+        f"  {shlex.join([str(command), 'demo-app', str(folder)])}   # a page on this machine",
+        "or in Python:",
+        f'  {python} -c "import mg_vtc; from transformers import pipeline; \\',
+        f"             print(pipeline('image-classification', '{folder}')('{image}'))\"",
+    ]
+
+
+def find_image(folder: Path, recipe: dict[str, Any]) -> str:
+    """An image to try a model on: a sample that the run drew, or one that it held out."""
+    held_out = read_record(folder / SPLIT).get("validation", [])[:1]
+    roots = [Path(recipe[name]) for name in ("validation_dir", "train_dir") if recipe.get(name)]
+    names = [(root, name) for root in roots for name in held_out]
+    places = [place for root, name in names for place in (root / name, *root.glob(f"*/{glob.escape(name)}"))]
+    found = [*sorted((folder / SAMPLES).glob("*.png")), *(place for place in places if place.is_file())]
+    return str(found[0]) if found else "IMAGE"

@@ -1,0 +1,256 @@
+"""A recipe: a YAML file, then the flags of the command line that override it."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import yaml
+from transformers import CONFIG_MAPPING, HfArgumentParser
+
+from ..models.configuration_mg_vtc import MgVtcConfig
+from ..recipes import FOLDER, list_recipes
+from .arguments import MgVtcTrainingArguments
+from .data_arguments import DataArguments
+from .setting_checks import check_metric, suggest
+
+DEFAULT_VISION_MODEL = "microsoft/resnet-50"
+DEFAULT_TEXT_MODEL = "distilbert/distilbert-base-uncased"
+# Settings that a repeated run must share even if their defaults change.
+ALWAYS_WRITTEN = (
+    *("loss_type", "js_weight", "learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm", "warmup_steps"),
+    *("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "seed", "optim"),
+)
+# A tower is pretrained or from random weights, so a flag of the one overrides a recipe's key of the other.
+TOWER_ALTERNATIVES = {
+    "vision_config": "vision_model_name_or_path",
+    "vision_model_name_or_path": "vision_config",
+    "text_config": "text_model_name_or_path",
+    "text_model_name_or_path": "text_config",
+}
+SELECTING_SCORES = ("top1_accuracy", "top5_accuracy", "mean_class_accuracy", "macro_f1")  # of `score_top_k`
+TEXT_TOWER = ("text_config", "text_model_name_or_path")
+
+
+@dataclass
+class ModelArguments:
+    """The two towers, and the fields of `MgVtcConfig` that a recipe may set."""
+
+    vision_model_name_or_path: str | None = field(
+        default=None, metadata={"help": f"Hub id or folder of the vision tower. Default: {DEFAULT_VISION_MODEL}."}
+    )
+    text_model_name_or_path: str | None = field(
+        default=None, metadata={"help": f"Hub id or folder of the text tower. Default: {DEFAULT_TEXT_MODEL}."}
+    )
+    vision_config: dict | str | None = field(
+        default=None,
+        metadata={"help": 'Vision tower from random weights instead, as JSON, such as {"model_type": "resnet"}.'},
+    )
+    text_config: dict | str | None = field(
+        default=None,
+        metadata={"help": 'Text tower from random weights instead, as JSON, such as {"model_type": "distilbert"}.'},
+    )
+    vision_only: bool = field(default=False, metadata={"help": "No text tower: learn a table of class embeddings."})
+    projection_dim: int = field(default=MgVtcConfig.projection_dim, metadata={"help": "Width of the joint space."})
+    projection_dropout: float = field(
+        default=MgVtcConfig.projection_dropout, metadata={"help": "Dropout of the projection heads."}
+    )
+    normalize: bool = field(default=MgVtcConfig.normalize, metadata={"help": "Divide embeddings by their L2 norm."})
+    logit_scale_init_value: float = field(
+        default=MgVtcConfig.logit_scale_init_value, metadata={"help": "Logarithm of the initial scale of the logits."}
+    )
+    learn_logit_scale: bool = field(
+        default=MgVtcConfig.learn_logit_scale, metadata={"help": "Learn the scale, up to 100."}
+    )
+    prompt_template: str = field(
+        default=MgVtcConfig.prompt_template, metadata={"help": "Text of a class, with {} for its name."}
+    )
+
+    def __post_init__(self) -> None:
+        for tower, default in (("vision", DEFAULT_VISION_MODEL), ("text", DEFAULT_TEXT_MODEL)):
+            name, config = getattr(self, f"{tower}_model_name_or_path"), getattr(self, f"{tower}_config")
+            if name is not None and config is not None:
+                raise ValueError(
+                    f"{tower}_model_name_or_path ({name}) and {tower}_config both name the {tower} tower; give one."
+                )
+            if config is not None:
+                setattr(self, f"{tower}_config", _read_tower(config, f"{tower}_config"))
+            elif name is None and not (tower == "text" and self.vision_only):
+                setattr(self, f"{tower}_model_name_or_path", default)
+        if self.vision_only and (self.text_model_name_or_path or self.text_config):
+            raise ValueError("vision_only is set, and so is a text tower; leave one of them out.")
+
+    @property
+    def config_fields(self) -> dict[str, Any]:
+        """Settings that go into `MgVtcConfig` as they are."""
+        names = {field.name for field in fields(MgVtcConfig)} - {"vision_config", "text_config"}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name in names}
+
+
+class _RecipeParser(HfArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see --help)")
+
+
+class Recipe(NamedTuple):
+    """A recipe as it was read."""
+
+    model: ModelArguments
+    data: DataArguments
+    training: MgVtcTrainingArguments
+    settings: dict[str, Any]  # that repeat the run: what file and flags set, and what decides the outcome anyway
+
+
+def _make_parser() -> _RecipeParser:
+    kinds = (ModelArguments, DataArguments, MgVtcTrainingArguments)
+    return _RecipeParser(kinds, prog="mg-vtc train", usage="%(prog)s [RECIPE] [--flag value ...]", allow_abbrev=False)
+
+
+def list_flags() -> set[str]:
+    """Return the flags that override a recipe."""
+    return set(_make_parser()._option_string_actions)
+
+
+def parse_recipe(arguments: list[str]) -> Recipe:
+    """Read `[recipe] [--flag value ...]`; a flag overrides the recipe, the recipe the defaults.
+
+    Args:
+        arguments: A recipe is a name of the package's or a YAML file (see `find_recipe`).
+
+    Raises:
+        FileNotFoundError: There is no such recipe.
+        ValueError: A key or flag is unknown (the nearest known one is named), or a value is out of range.
+    """
+    parser = _make_parser()
+    defaults = vars(parser.parse_args([]))
+    arguments = _put_recipe_first(arguments, parser)
+    if arguments and not arguments[0].startswith("--"):
+        lines = _read_recipe(find_recipe(arguments[0]), defaults)
+        arguments = arguments[1:]
+        for flag, other in TOWER_ALTERNATIVES.items():
+            if any(argument.split("=")[0] == f"--{flag}" for argument in arguments):
+                lines.pop(other, None)
+        if vars(parser.parse_known_args(arguments)[0])["vision_only"]:  # the recipe's text tower goes
+            lines = {key: value for key, value in lines.items() if key not in TEXT_TOWER}
+        arguments = [*as_flags(lines), *arguments]
+    namespace, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        raise ValueError(f"unknown argument {flag!r}.{suggest(flag.lstrip('-'), defaults, prefix='--')}")
+    values = vars(namespace)
+    model, data, training = (
+        {field.name: values[field.name] for field in fields(part) if field.init}
+        for part in (ModelArguments, DataArguments, MgVtcTrainingArguments)
+    )
+    if data["train_val_split"] == 0:
+        _leave_evaluations_out(training)
+    recipe = Recipe(ModelArguments(**model), DataArguments(**data), MgVtcTrainingArguments(**training), settings={})
+    check_metric(recipe.training, SELECTING_SCORES)
+    if not recipe.training.push_to_hub:
+        for name in ("hub_model_id", "hub_private_repo", "hub_revision"):
+            if training[name] is not None:
+                raise ValueError(f"{name} goes with push_to_hub: set push_to_hub true, or leave {name} out.")
+    recipe.settings.update(asdict(recipe.model) | asdict(recipe.data))
+    recipe.settings.update(
+        {key: training[key] for key in training if training[key] != defaults[key] or key in ALWAYS_WRITTEN},
+        text_batch=recipe.training.text_batch,
+    )
+    return recipe
+
+
+def _leave_evaluations_out(training: dict[str, Any]) -> None:
+    """Turn off what needs held-out images, where all are trained on.
+
+    Raises:
+        ValueError: It was asked for.
+    """
+    if training["early_stopping_patience"] is not None:
+        raise ValueError(
+            "train_val_split 0 leaves no images to count early_stopping_patience on: leave one of them out."
+        )
+    if training["eval_strategy"] == "steps" or training["eval_on_start"]:
+        raise ValueError("train_val_split 0 leaves no images to evaluate on: leave it or the evaluations out.")
+    training.update(eval_strategy="no", load_best_model_at_end=False)
+
+
+def _put_recipe_first(arguments: list[str], parser: HfArgumentParser) -> list[str]:
+    """Move the recipe, which may be given after flags, to the front.
+
+    Raises:
+        ValueError: There are two.
+    """
+    switches = {flag for flag, action in parser._option_string_actions.items() if action.nargs == "?"}
+    names = list_recipes()
+    places = [
+        place
+        for place, argument in enumerate(arguments)
+        if not argument.startswith("--")
+        and (place == 0 or argument.endswith((".yaml", ".yml")) or argument in names)
+        and (place == 0 or not arguments[place - 1].startswith("--") or arguments[place - 1] in switches)
+    ]
+    if len(places) > 1:
+        raise ValueError(f"Give one recipe, not {' and '.join(arguments[place] for place in places)}.")
+    return [arguments[place] for place in places] + [a for n, a in enumerate(arguments) if n not in places]
+
+
+def find_recipe(name: str) -> Path:
+    """Return the file of a recipe.
+
+    Args:
+        name: Name of a recipe of the package, or a path that ends in .yaml or .yml.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    names = list_recipes()
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        hint = suggest(path.stem, names)
+        raise FileNotFoundError(f"There is no recipe {name}.{hint} Recipes of the package: {', '.join(names)}.")
+    return path
+
+
+def as_flags(recipe: dict[str, Any]) -> list[str]:
+    """The lines of a recipe as flags, so that both are read and checked alike; an empty value is the default."""
+    flags: list[str] = []
+    for key, value in recipe.items():
+        if value is not None:
+            values = value if isinstance(value, list) else [value]
+            flags += [f"--{key}", *(json.dumps(one) if isinstance(one, dict) else str(one) for one in values)]
+    return flags
+
+
+def _read_recipe(path: Path, known: Iterable[str]) -> dict[str, Any]:
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
+    if not isinstance(recipe, dict):
+        raise ValueError(f"{path} must hold 'key: value' lines, got {type(recipe).__name__}.")
+    for key in recipe:
+        if key not in known:
+            raise ValueError(f"{path}: unknown key {key!r}.{suggest(str(key), known)}")
+    return recipe
+
+
+def _read_tower(config: dict[str, Any] | str, flag: str) -> dict[str, Any]:
+    """The configuration of a tower, whose keys must be those of its model type."""
+    if isinstance(config, str):
+        try:
+            config = json.loads(config)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{flag} is not JSON: {error}; got {config!r}.") from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise ValueError(f'{flag} needs a "model_type", such as {{"model_type": "resnet"}}; got {config!r}.')
+    model_type = config["model_type"]
+    if model_type not in CONFIG_MAPPING:
+        raise ValueError(
+            f"{flag}: transformers has no model_type {model_type!r}.{suggest(model_type, CONFIG_MAPPING)}"
+        )
+    config_class = CONFIG_MAPPING[model_type]
+    known = {"model_type", *config_class.attribute_map, *(field.name for field in fields(config_class))}
+    for key in config:
+        if key not in known:
+            raise ValueError(f"{flag}: {model_type} has no setting {key!r}.{suggest(key, known)}")
+    return config

@@ -1,0 +1,225 @@
+"""Training runs: one, one a fold, or one a seed. `mg-vtc train`, `train.py` and `mg_vtc.train` end here."""
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers.utils import logging
+
+from ..data.leaks import describe_leaks
+from ..data.pictures import PictureDataset
+from ..data.splits import describe_split
+from ..data.stream import PictureStream
+from ..evaluation.metrics import constant_answer_baselines
+from ..evaluation.run_results import write_run_results
+from ..hub.model_card import write_model_card
+from ..hub.samples import write_samples
+from ..runs.provenance import write_provenance
+from .building import build_trainer
+from .cross_validation import SCORES, fold_folder, plan_fold, summarize_folds
+from .recipe import Recipe, as_flags, parse_recipe
+from .repeated_runs import plan_seed, seed_folder, summarize_seeds
+from .run_data import check_folds
+from .summary import describe_resumption, overview, summary
+from .trainer import MgVtcTrainer
+
+PROJECT = Path(__file__).parents[3]  # of a checkout, whose commit a run records
+
+
+def run(trainer: MgVtcTrainer, parts: Mapping[str, PictureDataset | PictureStream]) -> dict[str, float]:
+    """Train, keep the best checkpoint as the run's model, evaluate it and write `all_results.json` and the card."""
+    resume_from = trainer.args.resume_from_checkpoint
+    training = trainer.train(resume_from_checkpoint=resume_from)
+    trainer.save_model()
+    trainer.save_state()
+    prefixes = {"validation": "eval", "test": "test"}
+    answers = {
+        part: trainer.predict(rows, metric_key_prefix=prefixes[part])
+        for part, rows in parts.items()
+        if part in prefixes
+    }
+    results = training.metrics | {name: value for part in answers.values() for name, value in part.metrics.items()}
+    if isinstance(trainer.train_dataset, PictureDataset) and trainer.eval_dataset is not None:
+        results |= constant_answer_baselines(trainer.train_dataset.labels.numpy(), trainer.eval_dataset.labels.numpy())
+    kept_best = trainer.args.load_best_model_at_end and trainer.state.best_model_checkpoint is not None
+    for log in trainer.state.log_history if kept_best else ():
+        if "eval_loss" in log and log["step"] == trainer.state.best_global_step:
+            results["best_step"] = log["step"]
+            if isinstance(trainer.train_dataset, PictureDataset):  # a stream has no epochs
+                results["best_epoch"] = log["epoch"]
+            break
+    trainer.save_metrics("all", results)
+    if trainer.is_world_process_zero():
+        folder = Path(trainer.args.output_dir)
+        class_names = list(trainer.model.config.id2label.values())
+        write_run_results(folder, answers, parts, class_names)
+        seconds = training.metrics["train_runtime"] if resume_from is None else None  # of the last part alone
+        write_provenance(folder, trainer.args, project=PROJECT, seconds=seconds)
+        write_model_card(folder, write_samples(folder))
+    return results
+
+
+class Refusal(Exception):
+    """A fault of the user's input that was found before anything was trained; its cause is the error itself."""
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Set errors of the user's input apart from those of a run that has begun, whose traceback is wanted."""
+    try:
+        yield
+    except StrictDataclassError as error:  # a check of a configuration, wrapped in the name of the check
+        raise Refusal(str(error.__cause__ or error)) from error
+    except (ValueError, OSError) as error:
+        raise Refusal(str(error)) from error
+
+
+def train_once(recipe: Recipe) -> None:
+    """Train one model, and print the first and last lines of its run."""
+    with _refusing():
+        trainer, parts = build_trainer(recipe)
+    if trainer.is_world_process_zero():
+        print(overview(trainer), flush=True)
+        print("saturated: share of the images whose Jensen-Shannon gradient has vanished, so that they teach nothing")
+        if trainer.args.resume_from_checkpoint is not None:
+            print(describe_resumption(Path(trainer.args.resume_from_checkpoint)), flush=True)
+    results = run(trainer, parts)
+    if trainer.is_world_process_zero():
+        print(summary(results, trainer.args.output_dir), flush=True)
+    if trainer.args.push_to_hub:
+        with _refusing():
+            page = trainer.push_to_hub(commit_message="End of training")
+        if trainer.is_world_process_zero():
+            print(f"\nThe model is published: {page}")
+
+
+def cross_validate(arguments: list[str], recipe: Recipe) -> None:
+    """A run a fold, and their mean."""
+    assert recipe.data.num_folds is not None
+    with _refusing():
+        plan_fold(arguments, recipe, 0)
+        check_folds(recipe.data, recipe.training, vision_only=recipe.model.vision_only)
+    for fold in range(recipe.data.num_folds):
+        with _refusing():
+            plan = plan_fold(arguments, recipe, fold)
+        if plan is not None:
+            if recipe.training.process_index == 0:
+                print(f"fold {fold}, the {fold + 1}. of {recipe.data.num_folds}, in {fold_folder(recipe, fold)}")
+            train_once(parse_recipe(plan))
+    if recipe.training.process_index == 0:
+        with _refusing():
+            scores = summarize_folds(recipe)
+        print(f"\nmean of {recipe.data.num_folds} folds ± standard deviation, in {recipe.training.output_dir}")
+        print(describe_split(scores["split_by"], clips_known="same_clip" in scores["leaks"]))
+        if leaks := describe_leaks(scores["leaks"]):
+            print(f"of these, {leaks}")
+        if scores["chosen_on_these"]:
+            print("The best epoch of each fold by these same pictures was kept.")
+        print_means(scores)
+
+
+def train_seeds(arguments: list[str], recipe: Recipe) -> None:
+    """A run a seed, and their mean."""
+    for number in range(recipe.data.num_seeds):
+        with _refusing():
+            plan = plan_seed(arguments, recipe, number)
+        if plan is not None:
+            if recipe.training.process_index == 0:
+                folder = seed_folder(recipe, number)
+                print(
+                    f"seed {recipe.training.seed + number}, run {number + 1} of {recipe.data.num_seeds}, in {folder}"
+                )
+            train_once(parse_recipe(plan))
+    if recipe.training.process_index == 0:
+        with _refusing():
+            scores = summarize_seeds(recipe)
+        print(f"\nmean of {recipe.data.num_seeds} seeds ± standard deviation, in {recipe.training.output_dir}")
+        how = (
+            "the split is the same"
+            if scores["split"] == "fixed"
+            else "each has a split of its own (--split_seed fixes it)"
+        )
+        print(f"of weights and order of the images; {how}")
+        print_means(scores)
+
+
+def print_means(scores: dict[str, Any]) -> None:
+    """A line a score: mean and standard deviation over several runs."""
+    for name in SCORES:
+        shown = name.removeprefix("eval_").replace("_", " ")
+        print(f"{shown:20} {scores[name]['mean']:6.1%} ± {scores[name]['std']:.1%}")
+
+
+def train(recipe: str | Path | Mapping[str, Any], **settings: Any) -> Path:
+    """Train the model of a recipe, as `mg-vtc train` does.
+
+    Args:
+        recipe: Name of a recipe of the package ("recommended"), path of a YAML file, or its content.
+        settings: Settings that override the recipe's, by the names of the flags of `mg-vtc train`, such as
+            `train_dir="my_images"` and `output_dir="runs/mine"`.
+
+    Returns:
+        Folder of the run, whose model [`evaluate`], [`predict`], [`export`] and [`push_to_hub`] take; with `num_folds`
+        or `num_seeds` the folder of the runs and of their means.
+
+    Raises:
+        FileNotFoundError: There is no such recipe, or data are missing.
+        ValueError: A setting is unknown or out of range, the data cannot be trained on, or the folder holds a run.
+        FloatingPointError: The loss is not finite.
+    """
+    named = {} if isinstance(recipe, (str, Path)) else dict(recipe)
+    arguments = [*([] if named else [str(recipe)]), *as_flags(named | settings)]
+    try:
+        return train_recipe(arguments)
+    except Refusal as refusal:
+        raise (refusal.__cause__ or refusal) from None
+
+
+def train_recipe(arguments: list[str]) -> Path:
+    """Train what a recipe and flags say, and return the folder that it is in."""
+    with _refusing():
+        recipe = parse_recipe(arguments)
+    if recipe.data.num_seeds > 1:
+        train_seeds(arguments, recipe)
+    elif recipe.data.num_folds is None or recipe.data.fold is not None:
+        train_once(recipe)
+    else:
+        cross_validate(arguments, recipe)
+    return Path(recipe.training.output_dir)
+
+
+def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train") -> None:
+    """Train from the command line.
+
+    Args:
+        arguments: `[recipe] [--flag value ...]`; by default those of this process.
+        program: Name that refusals begin with.
+
+    Raises:
+        SystemExit: The user's input is at fault, the loss is not finite, or the user interrupted the run.
+    """
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    logging.disable_progress_bar()  # of loading and saving weights; the bar of the training stays
+    datasets.disable_progress_bars()
+    if "OMP_NUM_THREADS" not in os.environ:  # as `accelerate launch` has it; several wait for each other on busy cores
+        torch.set_num_threads(1)
+    try:
+        train_recipe(sys.argv[1:] if arguments is None else list(arguments))
+    except (Refusal, FloatingPointError) as error:
+        if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+            time.sleep(2)  # the first process says the same, whose end ends this one; if it does not, this one does
+        sys.exit(f"{program}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"{program}: interrupted; to go on from the last checkpoint, add --resume_from_checkpoint true")
+
+
+if __name__ == "__main__":  # as accelerate's launcher starts it
+    main()

@@ -1,0 +1,279 @@
+"""The pictures of a run: loaded, split and decoded once, or read from a stream."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from datasets import Dataset, DatasetDict, Image
+
+from ..data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders
+from ..data.augmentation import Augmentation
+from ..data.cache import PictureCache
+from ..data.digests import digest_pictures
+from ..data.file_tree import find_files, has_image_suffix
+from ..data.image_folder import PARTS
+from ..data.labels import shorten
+from ..data.leaks import find_leaks
+from ..data.pictures import PictureDataset
+from ..data.pixels import find_plain
+from ..data.shards import load_stream
+from ..data.splits import split_fold, split_stratified
+from ..data.stream import PictureStream
+from .arguments import MgVtcTrainingArguments
+from .base_trainer import check_batches, contrasts_within_batches
+from .data_arguments import DataArguments
+
+PLAIN_CHUNK = 256  # images that are looked at at once
+
+
+class RunData(NamedTuple):
+    """What a run trains and is evaluated on.
+
+    Attributes:
+        parts: "train" and, if there are any, "validation" and "test".
+        class_names: In id order.
+        split: What `split.json` says: `split_by` (one of `SPLIT_MEANINGS`) and, but for a stream, what repeats the
+            split, how many pictures of each part training knows (`leaks`), how many image files were left out
+            (`num_left_out`, where there are some), and of the rows of each part their `file_name`s and `digests`,
+            which tell the pictures whatever their names.
+    """
+
+    parts: Mapping[str, PictureDataset | PictureStream]
+    class_names: list[str]
+    split: dict[str, Any]
+
+
+def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say: Callable[[str], object]) -> RunData:
+    """Load the pictures that a recipe names.
+
+    Args:
+        data: What to load, and how.
+        training: Batch sizes, seed, and the processes that share a stream.
+        say: Takes a line about what is going to take time and disk.
+
+    Raises:
+        FileNotFoundError: A folder or data set is missing.
+        ValueError: There is nothing to train on, pictures are unreadable, or a stream has no validation split.
+    """
+    if data.streaming:
+        return _open_stream(data, training)
+    source = _load_source(data)
+    digests = {name: digest_pictures(rows) for name, rows in source.items() if name in PARTS}
+    decoded = {name: _decode_once(source[name], digests[name], data, say) for name in digests}
+    numbered = DatasetDict({name: rows.add_column("row", range(len(rows))) for name, rows in source.items()})
+    splits, split = _split(numbered, data, split_seed(data, training))
+    rows = {name: splits[name] for name in PARTS if name in splits}
+    pixels = {name: decoded[name if name in source else "train"] for name in rows}
+    parts = {
+        name: PictureDataset(
+            rows[name],
+            data.image_size,
+            pixels=pixels[name],
+            augmentation=data.train_augmentation if name == "train" else Augmentation(),
+            seed=training.seed,
+            jpeg_draft=data.jpeg_draft,
+        )
+        for name in rows
+    }
+    class_names = rows["train"].features["label"].names
+    _warn_of_unseen_classes(parts, class_names)
+    _warn_of_plain_images(source, decoded)
+    if training.process_index == 0:  # which tells and writes it
+        split["digests"] = {
+            name: [digests[name if name in source else "train"][row] for row in part["row"]]
+            for name, part in rows.items()
+        }
+        split["leaks"] = _look_for_leaks(rows, split["digests"], pixels, data)
+        if num_left_out := _count_left_out(source, data):
+            split["num_left_out"] = num_left_out
+    return RunData(parts, class_names, split | {name: part["file_name"][:] for name, part in rows.items()})
+
+
+def _count_left_out(source: DatasetDict, data: DataArguments) -> int:
+    """Count the image files below the folders of a run that are no rows; loading has named them and the reasons."""
+    paths = [rows.cast_column("image", Image(decode=False))["image"] for rows in source.values()]
+    used = {image["path"] for images in paths for image in images}
+    trees = [find_files(Path(folder)) for folder in (data.train_dir, data.validation_dir) if folder is not None]
+    images = [path for tree in trees for path in (*filter(has_image_suffix, tree.files), *tree.hidden_images)]
+    return sum(str(path.absolute()) not in used for path in images)
+
+
+def check_folds(data: DataArguments, training: MgVtcTrainingArguments, *, vision_only: bool) -> None:
+    """Make sure that every fold of a cross-validation can be trained, before the first one is.
+
+    Raises:
+        FileNotFoundError: A folder or data set is missing.
+        ValueError: A fold is empty, has batches that cannot be trained on, or for a reason of `load_run_data`.
+    """
+    assert data.num_folds is not None
+    source = _load_source(data)
+    for fold in range(data.num_folds):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the run of the fold warns
+                splits, _ = _split(source, replace(data, fold=fold), split_seed(data, training))
+            contrasts_within = contrasts_within_batches(training, vision_only=vision_only)
+            check_batches(len(splits["train"]), training, contrasts_within=contrasts_within)
+        except ValueError as error:
+            raise ValueError(f"Fold {fold} of {data.num_folds} cannot be trained: {error}") from error
+
+
+def split_seed(data: DataArguments, training: MgVtcTrainingArguments) -> int:
+    """Seed of what is held out."""
+    return training.seed if data.split_seed is None else data.split_seed
+
+
+def _load_source(data: DataArguments) -> DatasetDict:
+    """Rows as they are found, before they are split."""
+    if data.dataset_name == "demo":
+        return DatasetDict(train=load_demo_dataset(data.image_size))
+    columns = {
+        "label_column": data.label_column_name,
+        "clip_column": data.clip_column_name,
+        "subject_column": data.subject_column_name,
+    }
+    if data.dataset_name is not None:
+        return load_hub_dataset(
+            data.dataset_name,
+            data.dataset_config_name,
+            image_column=data.image_column_name,
+            **columns,
+        )
+    assert data.train_dir is not None  # as `DataArguments` has made sure
+    if data.validation_dir is not None:
+        folders = {"train": data.train_dir, "validation": data.validation_dir}
+        return load_image_folders(folders, data.labels_file, skip_bad_images=data.skip_bad_images, **columns)
+    return load_image_folder(data.train_dir, data.labels_file, skip_bad_images=data.skip_bad_images, **columns)
+
+
+def _decode_once(
+    rows: Dataset, digests: Sequence[str], data: DataArguments, say: Callable[[str], object]
+) -> np.memmap | None:
+    if not data.decode_once:
+        return None
+    cache = PictureCache(rows, data.image_size, jpeg_draft=data.jpeg_draft, digests=digests)
+    if line := cache.describe():
+        say(line)
+    return cache.open()
+
+
+def _split(source: DatasetDict, data: DataArguments, seed: int) -> tuple[DatasetDict, dict[str, Any]]:
+    """Rows with a "train" and a "validation" part, and how they came."""
+    if "train" not in source:
+        raise ValueError(f"There is nothing to train on: the only splits are {', '.join(source)}.")
+    if "validation" in source:
+        if data.train_val_split == 0:
+            raise ValueError(
+                "train_val_split 0 trains on all images, but these bring their own validation split: leave it out, or "
+                "give the folder of the training images alone."
+            )
+        if data.num_folds:
+            raise ValueError(
+                "num_folds holds pictures out, but these bring their own validation split: leave it out, or put all "
+                "pictures into one split."
+            )
+        return source, {"split_by": "given"}
+    if data.train_val_split == 0:
+        return source, {"split_by": "none"}
+    rows = source["train"]
+    split: dict[str, Any] = {"split_by": data.split_by or ("clip" if "clip" in rows.column_names else "frame")}
+    split["seed"] = seed
+    if data.num_folds is None:
+        return DatasetDict(source | split_stratified(rows, data.train_val_split, **split)), split
+    split |= {"num_folds": data.num_folds, "fold": data.fold}
+    return DatasetDict(source | split_fold(rows, **split)), split
+
+
+def _look_for_leaks(
+    parts: Mapping[str, Dataset],
+    digests: Mapping[str, list[str]],
+    pixels: Mapping[str, np.memmap | None],
+    data: DataArguments,
+) -> dict[str, dict[str, int]]:
+    """How many pictures of each other part the training part knows, by kind of leak; a warning tells of each kind."""
+    counts: dict[str, dict[str, int]] = {name: {} for name in parts if name != "train"}
+    for leak in find_leaks(parts, digests, pixels, data.image_size, jpeg_draft=data.jpeg_draft):
+        counts[leak.part][leak.kind] = len(leak.pairs)
+        if leak.pairs:
+            warnings.warn(leak.describe(), stacklevel=3)
+    return counts
+
+
+def _warn_of_unseen_classes(parts: dict[str, PictureDataset], class_names: list[str]) -> None:
+    if "validation" not in parts:
+        return
+    seen = set(parts["train"].labels.tolist())
+    if unseen := sorted(set(parts["validation"].labels.tolist()) - seen):
+        listed = ", ".join(class_names[label] for label in unseen)
+        warnings.warn(f"Classes to validate on that no training picture shows: {listed}.", stacklevel=3)
+
+
+def _warn_of_plain_images(source: Mapping[str, Dataset], decoded: Mapping[str, np.memmap | None]) -> None:
+    """Warn of images that were decoded to one colour: black ones of a format that other programs scale, say."""
+    plain: list[str] = []
+    num_images = 0
+    for name, pixels in decoded.items():
+        if pixels is None:  # decoded each time, so not looked at
+            continue
+        num_images += len(pixels)
+        for start in range(0, len(pixels), PLAIN_CHUNK):
+            found = start + np.flatnonzero(find_plain(pixels[start : start + PLAIN_CHUNK]))
+            plain += source[name].select(found)["file_name"][:]
+    if plain:
+        warnings.warn(
+            f"{len(plain)} of {num_images} images are of one colour, or nearly so: {shorten(plain)}. Look at them: "
+            "what is drawn in the alpha channel, or in fewer bits than the file has, is lost.",
+            stacklevel=3,
+        )
+
+
+def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunData:
+    assert data.dataset_name is not None  # as `DataArguments` has made sure
+    splits = load_stream(
+        data.dataset_name,
+        data.dataset_config_name,
+        image_column=data.image_column_name,
+        label_column=data.label_column_name,
+        labels_file=data.labels_file,
+    )
+    if missing := [name for name in ("train", "validation") if name not in splits]:
+        raise ValueError(
+            f"{data.dataset_name!r} has no {' and no '.join(missing)} split, only {', '.join(splits)}: a stream can "
+            "not be split at random, so it must bring both."
+        )
+    if training.max_steps < 1:
+        raise ValueError("A stream has no known length: say after how many steps to stop, with max_steps.")
+    if training.save_strategy == "epoch":
+        warnings.warn(
+            "A stream has no epochs, so nothing is evaluated or saved before the end: set eval_strategy and "
+            "save_strategy to steps, with eval_steps and save_steps.",
+            stacklevel=3,
+        )
+    for name in PARTS[1:]:
+        if name in splits and next(iter(splits[name]), None) is None:  # as in hidden test sets
+            warnings.warn(f"No row of the split {name} has a label, so it is left out.", stacklevel=3)
+            del splits[name]
+    if "validation" not in splits:
+        raise ValueError(f"The validation split of {data.dataset_name!r} has no labels to evaluate against.")
+    shared: dict[str, Any] = {"jpeg_draft": data.jpeg_draft, "skip_bad_images": data.skip_bad_images}
+    parts = {
+        name: PictureStream(splits[name], data.image_size, training.eval_batch_size, repeat=False, **shared)
+        for name in PARTS[1:]
+        if name in splits
+    }
+    parts["train"] = PictureStream(
+        splits["train"],
+        data.image_size,
+        training.train_batch_size,
+        repeat=True,
+        shuffle_buffer=data.shuffle_buffer,
+        augmentation=data.train_augmentation,
+        seed=training.order_seed,
+        num_processes=training.world_size,
+        process_index=training.process_index,
+        **shared,
+    )
+    return RunData(parts, splits["train"].features["label"].names, {"split_by": "given"})

@@ -1,0 +1,317 @@
+"""Training by contrast: the texts a batch is compared with, the objective, the evaluation against all classes."""
+
+import copy
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer_utils import EvalLoopOutput
+
+from ..data.prompts import ClassTexts, check_known
+from ..hub.publish import prepare_repo, publish
+from ..losses import adjust_logits, contrastive_loss, saturated_share, soft_target_loss
+from .arguments import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
+from .base_trainer import PictureTrainer, contrasts_within_batches, smallest_share
+from .distributed import broadcast_buffers, gather_rows, take_share
+from .optimizer import group_parameters
+
+
+class MgVtcTrainer(PictureTrainer):
+    """Trains a `MgVtcModel` on rows of `pixel_values` and `labels`, contrasting them with `config.class_prompts`.
+
+    Several processes contrast the whole batch: embeddings are gathered with their gradients, and each process encodes
+    its share of the texts, so that loss and gradients are those of one process with the same global batch, but for
+    batch norm, whose statistics in training are those of a process. The first one's count in evaluation.
+
+    Evaluation scores each picture against all classes; `eval_loss` is the objective over the whole set (for
+    `ce_identity` and `ce_soft`, which pair texts, it is `ce`), so that it does not depend on the batch size. It is no
+    measure of the gap to the training loss, which compares with fewer pictures. Nor has it a `logit_adjustment`, which
+    is of the training alone; classes without a training row are then left out of what a batch is compared with.
+
+    Raises:
+        ValueError: The model is wrapped by PEFT; the objective pairs each picture with a text, and the model is
+            vision-only; two classes are one text for the model; a batch would hold one picture alone, or none for one
+            of the processes; or the logits shall be adjusted of texts that are those of the batch.
+        FloatingPointError: A loss was not finite. The step was not taken; saved checkpoints are as they were.
+    """
+
+    args: MgVtcTrainingArguments
+    optimizer: torch.optim.Optimizer | None
+    loss_is_scaled_for_ga = False  # `compute_loss` returns a mean, so the Trainer divides by the accumulation steps
+
+    def __init__(self, model: Any = None, *args: Any, **kwargs: Any):
+        if hasattr(model, "peft_config"):
+            raise ValueError(
+                f"A {type(model).__name__} of PEFT saves an adapter alone, without the class embeddings and batch "
+                "norm statistics that scores need: train the model itself, or merge the adapter before "
+                "(merge_and_unload)."
+            )
+        super().__init__(model, *args, **kwargs)
+        self._config = self.model.config
+        self.model.vision_model.to(memory_format=torch.channels_last)  # convolutions are faster so, on CPU and GPU
+        if self.args.device.type == "cpu":  # zeros in the same memory are cheaper than new memory at each step
+            self.model.zero_grad = functools.partial(self.model.zero_grad, set_to_none=False)
+        self._saturated_sum, self._num_saturated = torch.zeros((), device=self.args.device), 0
+        self._class_texts, self._text_states = None, None
+        if self._config.vision_only:
+            if self.args.loss_type in PAIRED_LOSS_TYPES:
+                raise ValueError(
+                    f"loss_type {self.args.loss_type!r} needs texts: a vision-only model takes js, kl or ce."
+                )
+            if self.args.freeze_text_model:
+                raise ValueError("freeze_text_model is set, and a vision-only model has no text tower: leave one out.")
+        self._frozen_towers = self._freeze_towers()
+        self._classes = torch.arange(self._config.num_labels, device=self.args.device)  # to compare with, all or
+        self._log_prior: torch.Tensor | None = None  # those that have one, (num_classes,)
+        if self.args.logit_adjustment > 0 and self.train_dataset is not None:
+            self._classes, self._log_prior = self._measure_prior()
+        if self._config.vision_only:
+            return
+        self.model.text_chunk_size = self.args.text_chunk_size
+        check_known(list(self._config.id2label.values()), self.processing_class.tokenizer)
+        self._class_texts = ClassTexts(self._config.class_prompts, self.processing_class.tokenizer, self.args.device)
+        self._encode_frozen_texts()
+        self.refresh_class_embeds()
+        self._class_texts.check_apart(self.model.class_embeds)
+
+    def _freeze_towers(self) -> list[nn.Module]:
+        """Towers that stay as they are, batch norm and all."""
+        frozen = [
+            getattr(self.model, tower)
+            for tower in ("vision_model", "text_model")
+            if getattr(self.args, f"freeze_{tower}")
+        ]
+        for tower in frozen:
+            tower.requires_grad_(False)
+        return frozen
+
+    def _encode_frozen_texts(self) -> None:
+        """Encode each class once, where the text tower stays as it is: its states are `(num_labels, width)`."""
+        if self._class_texts is not None and self.args.freeze_text_model:
+            self._text_states = self.model.get_text_states(**self._class_texts.inputs)
+
+    def _measure_prior(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Classes of the training rows, and the logarithm of their share of them, `(num_classes,)` both."""
+        if self.args.text_batch != "classes" and not self._config.vision_only:
+            raise ValueError(
+                f"logit_adjustment is {self.args.logit_adjustment}, but with text_batch {self.args.text_batch!r} a "
+                "class already weighs as much as it has pictures in the batch, and would be adjusted twice: set "
+                "text_batch 'classes', or leave logit_adjustment out."
+            )
+        labels = self._train_labels("logit_adjustment").to(self.args.device)
+        classes, counts = labels.unique(return_counts=True)
+        return classes, (counts / len(labels)).log()
+
+    def _contrasts_within_batches(self) -> bool:
+        return contrasts_within_batches(self.args, vision_only=self.model.config.vision_only)
+
+    def check_start(self) -> None:
+        """Try what a training needs first of all, so that what is missing is known before anything is written.
+
+        Raises:
+            ValueError: The optimizer or its schedule cannot be made of the settings, or batch norm cannot take the
+                smallest batch.
+        """
+        try:
+            self.create_optimizer_and_scheduler(num_training_steps=max(self.args.max_steps, 100))
+        except (ImportError, TypeError, ValueError, RuntimeError) as error:
+            args: Any = self.args
+            settings = f"optim {args.optim.value!r} with lr_scheduler_type {args.lr_scheduler_type.value!r}"
+            raise ValueError(f"{settings} cannot be used: {' '.join(str(error).split())}") from error
+        self.optimizer, self.lr_scheduler, self._created_lr_scheduler = None, None, False
+        rows: Any = self.train_dataset
+        if hasattr(rows, "__len__") and smallest_share(len(rows), self.args) == 1:
+            self._check_batch_of_one(rows[0]["pixel_values"])
+
+    def _check_batch_of_one(self, pixel_values: torch.Tensor) -> None:
+        """Make sure that the vision tower trains on one picture, (3, height, width)."""
+        if self.args.freeze_vision_model:
+            return
+        tower = copy.deepcopy(self.model.vision_model).cpu().float().train()  # whose statistics are not the model's
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                tower(pixel_values.cpu().float()[None])
+        except ValueError as error:  # of batch norm: "Expected more than 1 value per channel when training"
+            raise ValueError(
+                f"{len(self.train_dataset)} training pictures in batches of {self.global_batch_size} leave one for a "
+                f"process, and the vision tower cannot train on one ({error}): choose another "
+                "per_device_train_batch_size, or dataloader_drop_last."
+            ) from error
+
+    def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self.accelerator.unwrap_model(model).clamp_logit_scale()
+        return super().training_step(model, *args, **kwargs)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Objective of the batch of all processes, a 0-d tensor."""
+        for tower in self._frozen_towers:
+            tower.eval()
+        labels = gather_rows(inputs["labels"])  # (global_batch_size,)
+        text_labels = self._select_text_labels(labels)  # (num_texts,)
+        own_texts = inputs["labels"] if self.args.text_batch == "pairs" else take_share(text_labels)
+        outputs = model(pixel_values=inputs["pixel_values"], **self._text_inputs(own_texts))
+        image_embeds = gather_rows(outputs.image_embeds)  # (global_batch_size, projection_dim)
+        if self._config.vision_only:
+            text_embeds = outputs.text_embeds[text_labels]  # (num_texts, projection_dim)
+        else:
+            text_embeds = gather_rows(outputs.text_embeds)[: len(text_labels)]
+        loss = self._objective(image_embeds, text_embeds, labels, text_labels)
+        if not torch.isfinite(loss):
+            rows = gather_rows(inputs["index"]).tolist() if "index" in inputs else "unknown"
+            raise FloatingPointError(
+                f"The loss is {loss.item()} at step {self.state.global_step + 1} (epoch {self.state.epoch:.2f}), in "
+                f"the batch of training rows {rows}, numbered as in split.json (a stream has the CRC-32 of its "
+                "encoded pictures instead). The step was not taken, and the checkpoints in "
+                f"{self.args.output_dir} are as they were. Look at these pictures; a lower learning rate helps where "
+                "nothing is wrong with them."
+            )
+        return (loss, outputs) if return_outputs else loss
+
+    def _select_text_labels(self, labels: torch.Tensor) -> torch.Tensor:
+        """Class ids `(num_texts,)` of what the batch of all processes is compared with."""
+        if self._config.vision_only or self.args.text_batch == "classes":
+            return self._classes
+        return labels.unique() if self.args.text_batch == "unique" else labels
+
+    def _text_inputs(self, text_labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        if self._class_texts is None:
+            return {}
+        if self._text_states is not None:
+            return {"text_states": self._text_states[text_labels]}
+        return self._class_texts.select(text_labels)
+
+    def _objective(
+        self, image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor, text_labels: torch.Tensor
+    ) -> torch.Tensor:
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        logits = model.compare(image_embeds, text_embeds)  # (global_batch_size, num_texts)
+        if self._log_prior is not None:
+            logits = adjust_logits(logits, self._log_prior, self.args.logit_adjustment)
+        positives = labels[:, None] == text_labels[None, :]
+        counts = positives.sum(dim=0) if self.args.text_batch == "unique" and not self._config.vision_only else None
+        self._saturated_sum += saturated_share(logits.detach(), positives, text_counts=counts)
+        self._num_saturated += 1
+        if self.args.loss_type == "ce_soft":
+            # As published, the temperature is 1 and the embeddings have the length that training gives them: the scale
+            # of the logits is that length squared, and so enters the targets too.
+            length = (model.logit_scale / 2).exp()
+            return soft_target_loss(length * image_embeds, length * text_embeds)
+        return contrastive_loss(
+            logits,
+            positives,
+            loss_type=self.args.loss_type,
+            js_weight=self.args.js_weight,
+            text_counts=counts,
+            symmetric=not self._config.vision_only,
+        )
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            logs["saturated_share"] = self._saturated_sum.item() / self._num_saturated
+            self._saturated_sum.zero_()
+            self._num_saturated = 0
+        super().log(logs, start_time)
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[None, torch.Tensor, torch.Tensor]:
+        """Scores of a batch against all classes, `(batch_size, num_labels)`; the loss is that of the whole set."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return None, model(pixel_values=inputs["pixel_values"]).logits_per_image, inputs["labels"]
+
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
+        broadcast_buffers(self.model)  # those that are saved, so that what is scored is what is saved
+        self.refresh_class_embeds()
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        labels = torch.as_tensor(output.label_ids)  # (num_rows,)
+        loss = contrastive_loss(
+            torch.as_tensor(output.predictions),  # (num_rows, num_labels)
+            labels[:, None] == torch.arange(self._config.num_labels),
+            # every class has one text here, where the paired objectives are their unpaired form
+            loss_type="ce" if self.args.loss_type in PAIRED_LOSS_TYPES else self.args.loss_type,
+            js_weight=self.args.js_weight,
+            symmetric=not self._config.vision_only,
+        )
+        output.metrics.update({f"{metric_key_prefix}_loss": loss.item(), f"{metric_key_prefix}_samples": len(labels)})
+        return output
+
+    def refresh_class_embeds(self) -> None:
+        """Encode the class prompts with the present weights, so that classes are scored and saved as they are."""
+        if self._class_texts is not None:
+            texts = self._class_texts.inputs if self._text_states is None else {"text_states": self._text_states}
+            self.accelerator.unwrap_model(self.model).set_class_embeds(**texts)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            optimizer_class, settings = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            self.optimizer = optimizer_class(group_parameters(model or self.model, self.args), **settings)
+        return self.optimizer
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        self._load_weights(resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        self._load_weights(self.state.best_model_checkpoint)
+
+    def _load_weights(self, checkpoint: str) -> None:
+        """Load weights as `from_pretrained` does: in a file those of some towers (ViT) have other names than here, and
+        the Trainer's own loading passes over them (https://github.com/huggingface/transformers/issues/43701).
+        """
+        model = self.accelerator.unwrap_model(self.model)
+        model.load_state_dict(type(model).from_pretrained(checkpoint, dtype=torch.float32).state_dict())
+        self._encode_frozen_texts()
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model and its processor; a push is never part of it, as there may be no card yet."""
+        super().save_model(output_dir, _internal_call=True)
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Make the repository of `args.hub_model_id` before the training, which also tells whether one may."""
+        self.args.check_hub_settings()
+        if self.is_world_process_zero():
+            prepare_repo(self.args.repo_id, private=self.args.hub_private_repo)
+            self.hub_model_id = self.args.repo_id
+
+    def push_to_hub(self, commit_message: str | None = None, **kwargs: Any) -> str | None:
+        """Save the model and publish its folder as [`~hub.publish.publish`] does, with the card that is in it.
+
+        Args:
+            commit_message: Message of the commit.
+            kwargs: `private` and `revision`, by default those of the arguments.
+
+        Returns:
+            Address of the model's page; `None` in processes other than the first one.
+        """
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        self.save_model()
+        if not self.is_world_process_zero():
+            return None
+        settings = {"private": self.args.hub_private_repo, "revision": self.args.hub_revision} | kwargs
+        return publish(self.args.output_dir, self.args.repo_id, commit_message=commit_message, **settings)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        self.refresh_class_embeds()
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir)
+            self._image_processor.save_pretrained(folder)  # its older form too, beside processor_config.json
+            (folder / TRAINING_ARGS_NAME).unlink()  # pickled, with a token of the Hub in clear, and read by nobody
+            umask = os.umask(0)
+            os.umask(umask)
+            for weights in folder.glob("*.safetensors"):  # which only their owner could read
+                weights.chmod(0o666 & ~umask)

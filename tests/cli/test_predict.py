@@ -1,0 +1,211 @@
+"""`mg-vtc predict`: what it prints, writes and returns, alone, killed, and on two processes."""
+
+import argparse
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import CLASS_NAMES, TINY_RESNET
+from made_releases import make_video
+from saved_models import save_model
+
+from mg_vtc.cli import predict, prepare
+from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.models.processing_mg_vtc import build_tokenizer
+
+COMMAND = ["-m", "mg_vtc.cli.main", "predict"]
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def test_table_fits_the_terminal(mg_vtc_command, two_class_run, picture_folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    mg_vtc_command("predict", two_class_run, picture_folder)
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split() == ["picture", "answer", "score", "next"]
+    assert len(lines) == 32
+    assert all(len(line) <= 80 for line in lines)
+    assert all(CLASS_NAMES[0] in line and CLASS_NAMES[1] in line for line in lines)
+    mg_vtc_command("predict", two_class_run, picture_folder, "--vote", "majority", "--top_k", "1")
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.startswith("clip (frames)")
+    assert len(lines) == 16
+    assert lines[0].startswith("Coverin…ace/0000 (2)  ")
+
+
+def test_candidates_are_split_at_commas(mg_vtc_command, two_class_run, picture_folder, capsys):
+    flags = ("--candidate_labels", "Head up,  rubbing eyes", "--prompt_template", "a person with {}")
+    mg_vtc_command("predict", two_class_run, picture_folder / "Head up" / "0000.0.png", *flags)
+    assert {"Head up", "rubbing eyes"} & {line[20:46].strip() for line in capsys.readouterr().out.splitlines()}
+
+
+@pytest.fixture
+def bad_picture(picture_folder, tmp_path):
+    """Frames of six clips in one folder, of which 2.1.png is no picture."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number, path in enumerate(sorted(picture_folder.rglob("*.png"))[:23]):
+        shutil.copyfile(path, folder / f"{number // 4}.{number % 4}.png")
+    (folder / "2.1.png").write_bytes(b"no picture")
+    return folder
+
+
+def test_faults_do_not_command_the_terminal(mg_vtc_command, two_class_run, tmp_path, capsys):
+    (tmp_path / "\x1b[31m\n.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit):
+        mg_vtc_command("predict", two_class_run, tmp_path)
+    assert capsys.readouterr().err.endswith("\\x1b[31m\\n.png can not be read: not an image\n")
+
+
+def test_bad_pictures_are_told_at_the_end_and_the_rest_is_answered(
+    mg_vtc_command, two_class_run, bad_picture, tmp_path, capsys
+):
+    for flags, last_line in ((), "5.2.png"), (("--out", tmp_path / "a.csv"), f"{tmp_path / 'a.csv'}: 22 rows"):
+        with pytest.raises(SystemExit) as stop:
+            mg_vtc_command("predict", two_class_run, bad_picture, *flags)
+        assert stop.value.code == 1
+        printed = capsys.readouterr()
+        assert printed.err.endswith("2.1.png can not be read: not an image\n")
+        assert printed.out.splitlines()[-1].startswith(last_line)
+    with (tmp_path / "a.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 22
+
+
+def test_killed_command_goes_on_to_the_same_bytes(mg_vtc_command, two_class_run, picture_folder, tmp_path, capsys):
+    many = tmp_path / "many"
+    many.mkdir()
+    pictures = sorted(picture_folder.rglob("*.png"))
+    for number in range(900):
+        os.link(pictures[number % 32], many / f"{number // 3}.{number % 3}.png")
+    flags = (two_class_run, many, "--vote", "max", "--batch_size", "4")
+    out, partial = tmp_path / "a.csv", tmp_path / "a.csv.partial"
+    command = [sys.executable, *COMMAND, *map(str, flags), "--out", str(out)]
+    process = subprocess.Popen(command, env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    while not partial.exists() or partial.stat().st_size < 2000:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not out.exists()
+    mg_vtc_command("predict", *flags, "--out", out)
+    assert capsys.readouterr().out.startswith(f"{out}: 300 rows, going on after the ")
+    mg_vtc_command("predict", *flags, "--out", tmp_path / "whole.csv")
+    assert capsys.readouterr().out == f"{tmp_path / 'whole.csv'}: 300 rows\n"
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert not partial.exists()
+
+
+def test_picture_that_can_not_be_read_is_told_and_then_given_a_class(
+    mg_vtc_command, refusal, bad_picture, tmp_path, capsys
+):
+    model = tmp_path / "model"
+    save_model(
+        model, TINY_RESNET, tokenizer=build_tokenizer(IMIGUE_CLASS_NAMES), id2label=dict(enumerate(IMIGUE_CLASS_NAMES))
+    )
+    flags = ("predict", model, bad_picture, "--submission", "lut", "--out", tmp_path / "s.csv")
+    assert "1 of 23 samples have no answer, so no submission is written: '2.1.png: not an image'" in refusal(*flags)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        mg_vtc_command(*flags, "--missing_class", "Head up")
+    printed = capsys.readouterr()
+    assert stop.value.code == 1
+    assert printed.out == (
+        f"{tmp_path / 's.csv'}: 23 rows, 1 of them 'Head up' without being read, going on after the 23 done before\n"
+    )
+    assert printed.err.endswith("2.1.png can not be read: not an image\n")
+    assert "2.1.png,28\n" in (tmp_path / "s.csv").read_text()
+
+
+def test_two_processes_write_what_one_does(mg_vtc_command, two_class_run, bad_picture, tmp_path):
+    flags = (two_class_run, bad_picture, "--batch_size", "4", "--out")
+    with pytest.raises(SystemExit):
+        mg_vtc_command("predict", *flags, tmp_path / "one.csv")
+    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command = [sys.executable, *launcher, *COMMAND, *map(str, flags), str(tmp_path / "two.csv")]
+    done = subprocess.run(command, env=ONE_THREAD, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 1
+    assert done.stderr.count("2.1.png can not be read: not an image") == 1  # which the second process found
+    assert done.stdout == f"{tmp_path / 'two.csv'}: 22 rows\n"
+    assert (tmp_path / "two.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
+
+
+def test_refusal_of_two_processes_is_told_once(two_class_run, bad_picture, tmp_path):
+    (tmp_path / "a.csv.partial").write_text("mine\n")  # which the first process alone looks at
+    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    flags = [str(two_class_run), str(bad_picture), "--out", str(tmp_path / "a.csv")]
+    command = [sys.executable, *launcher, *COMMAND, *flags]
+    done = subprocess.run(command, env=ONE_THREAD, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 1
+    assert done.stderr.count("is no file of this command") == 1
+    assert "gloo" not in done.stderr
+    assert "[rank1]" not in done.stderr
+    assert (tmp_path / "a.csv.partial").read_text() == "mine\n"
+
+
+def test_reader_that_has_seen_enough_is_no_error(two_class_run, picture_folder):
+    command = [sys.executable, *COMMAND, str(two_class_run), str(picture_folder), "--batch_size", "1"]
+    process = subprocess.Popen(command, env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("picture")
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 1
+
+
+def test_faults_are_told_in_one_line(refusal, two_class_run, picture_folder, tmp_path):
+    def refuse(*flags, data=picture_folder):
+        return refusal("predict", two_class_run, data, *flags)
+
+    assert "--submission needs --out" in refuse("--submission", "lut")
+    assert "--missing_class needs --submission and --out" in refuse("--missing_class", "Head up")
+    assert "goes with --submission" in refuse("--missing_class", "Head up", "--out", tmp_path / "a.csv")
+    assert "this one has 2" in refuse("--submission", "lut", "--out", tmp_path / "s.csv")
+    assert "must end in .csv or .jsonl or .parquet" in refuse("--out", tmp_path / "a.xlsx")
+    assert "top_k must be 1 or more" in refuse("--top_k", "0")
+    assert "no webcam 'webcam:99'" in refuse(data="webcam:99")
+    assert "no file or folder 'absent'" in refuse(data="absent")
+    assert "no file of segments" in refuse("--segments", tmp_path / "absent.csv")
+    assert "there is none among the inputs" in refuse("--frames_per_clip", "3")
+    assert "no file of boxes" in refuse("--crop", tmp_path / "absent.csv")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "boxes.csv").write_text("video,x,y,w,h\n1,0,0,8,8\n")
+    assert "there is none among the inputs" in refuse("--crop", tmp_path / "boxes.csv")
+
+
+def test_box_that_reaches_out_is_told_with_its_video(mg_vtc_command, two_class_run, tmp_path, capsys):
+    make_video(tmp_path / "v.mp4", 3)
+    make_video(tmp_path / "w.mp4", 3)
+    (tmp_path / "boxes.csv").write_text("video,x,y,w,h\nv,60,0,8,8\nw,0,0,8,8\n")
+    with pytest.raises(SystemExit), pytest.warns(UserWarning, match="'boxes.csv'"):
+        mg_vtc_command("predict", two_class_run, tmp_path, "--crop", tmp_path / "boxes.csv")
+    printed = capsys.readouterr()
+    assert "v.mp4 can not be read: VideoError: The box x, y, width, height = 60, 0, 8, 8 reaches out" in printed.err
+    assert [line.split()[0] for line in printed.out.splitlines()] == ["picture", *["w.mp4"] * 3]
+
+
+def test_flags_that_prepare_has_too_are_the_same_there():
+    verbs = argparse.ArgumentParser().add_subparsers()
+    predict.add_parser(verbs)
+    prepare.add_parser(verbs)
+    flags = [
+        {action.dest: action for action in verbs.choices[name]._actions if action.option_strings}
+        for name in ("predict", "prepare")
+    ]
+    for dest in ("crop", "first_frame", "frames_per_clip"):
+        one, other = (vars(actions[dest]) for actions in flags)
+        different = {name for name in one if one[name] != other[name]} - {"container"}
+        assert different == ({"help"} if dest == "frames_per_clip" else set())  # whose default is not the same
+
+
+def test_missing_extra_is_named(refusal, two_class_run, tmp_path, monkeypatch):
+    (tmp_path / "v.mp4").touch()
+    monkeypatch.setitem(sys.modules, "av", None)
+    for module in ("frames", "video"):
+        monkeypatch.delitem(sys.modules, f"mg_vtc.data.{module}", raising=False)
+    words = refusal("predict", two_class_run, tmp_path)
+    assert words == 'mg-vtc: av is not installed: pip install "mg-vtc[video]"'

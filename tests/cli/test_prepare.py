@@ -1,0 +1,122 @@
+"""`mg-vtc prepare`: what it prints, and how it ends."""
+
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+from datasets import ClassLabel, load_dataset
+from made_releases import make_image_release, make_miga_release, make_smg_release, read_number
+
+from mg_vtc import prepare_imigue
+from mg_vtc.training.recipe import parse_recipe
+from mg_vtc.training.run_data import load_run_data
+
+COMMAND = [sys.executable, "-m", "mg_vtc.cli.main"]
+
+
+@pytest.fixture(scope="module")
+def miga(tmp_path_factory):
+    return make_miga_release(tmp_path_factory.mktemp("releases") / "miga")
+
+
+def test_summary_tells_what_there_is_and_what_was_left_out(miga, tmp_path):
+    done = subprocess.run(
+        [*COMMAND, "prepare", "imigue", miga, tmp_path / "out", "--frames_per_clip", "2", "--drop_non_mg"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"{tmp_path / 'out'}: MiGA layout",
+        "split          parts   clips  pictures  classes",
+        "train              2       4         8        2",
+        "validation         1       2         4        2",
+        "test               1       2         4        2",
+        "left out:",
+        "  4 clips that show no micro-gesture",
+        f"to train: mg-vtc train recommended --train_dir {tmp_path / 'out'} --output_dir runs/out",
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:Classes of the labels file without a picture")
+@pytest.mark.parametrize("to", ["imagefolder", "parquet", "webdataset"])
+def test_train_reads_it_by_the_command_that_is_printed(mg_vtc_command, miga, tmp_path, capsys, to):
+    mg_vtc_command("prepare", "imigue", miga, tmp_path / "out", "--to", to, "--frames_per_clip", 2)
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert command[:5] == ["to", "train:", "accelerate", "launch", "train.py"]
+    recipe = parse_recipe([*command[5:], "--use_cpu", "true"])
+    data = load_run_data(recipe.data, recipe.training, say=lambda line: None)
+    assert (len(data.class_names), data.class_names[31]) == (32, "Illustrative hand gestures")
+    rows = {name: len(list(part)) for name, part in data.parts.items() if name != "train"}
+    assert rows == {"validation": 6, "test": 6}
+
+
+def test_image_folder_of_datasets_has_the_classes_too(mg_vtc_command, miga, tmp_path):
+    mg_vtc_command("prepare", "imigue", miga, tmp_path, "--frames_per_clip", 2)
+    splits = load_dataset("imagefolder", data_dir=str(tmp_path))
+    assert {split: len(rows) for split, rows in splits.items()} == {"train": 12, "validation": 6, "test": 6}
+    assert isinstance(splits["train"].features["label"], ClassLabel)
+    assert splits["test"].features["label"].names[31] == "Illustrative hand gestures"
+    assert all(read_number(row["image"]) == row["frame"] for row in splits["test"])
+
+
+def test_faults_are_listed_and_end_it_with_exit_code_1(mg_vtc_command, tmp_path, capsys):
+    release = make_miga_release(tmp_path / "release")
+    (release / "imigue_rgb_train" / "0001" / "0001.mp4").write_bytes(b"no video")
+    with pytest.raises(SystemExit) as stop:
+        mg_vtc_command("prepare", "imigue", release, tmp_path / "out")
+    assert stop.value.code == 1
+    out = capsys.readouterr().out
+    assert "NOT PREPARED:\n  0001: " in out
+    assert "train              1       3        24        3" in out
+    assert "give the same command again" in out
+
+
+def test_smg_is_prepared(mg_vtc_command, tmp_path, capsys):
+    mg_vtc_command("prepare", "smg", make_smg_release(tmp_path / "release"), tmp_path / "out", "--first_frame", 0)
+    assert "SMG layout" in capsys.readouterr().out
+
+
+def test_stream_without_a_validation_split_is_told_before_anything_is_written(mg_vtc_command, tmp_path):
+    release = make_image_release(tmp_path / "release")
+    with pytest.raises(UserWarning, match=r"no validation split, which train\.py needs .*--to parquet"):
+        mg_vtc_command("prepare", "imigue", release, tmp_path / "out", "--to", "webdataset")
+    assert not (tmp_path / "out").exists()
+
+
+def test_stream_without_a_validation_split_is_not_recommended(mg_vtc_command, tmp_path, capsys):
+    release = make_image_release(tmp_path / "release")
+    with pytest.warns(UserWarning, match="no validation split"):
+        mg_vtc_command("prepare", "imigue", release, tmp_path / "out", "--to", "webdataset")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("This release names no validation split")
+
+
+def test_labels_that_begin_with_frame_0_are_refused_and_the_command_that_is_told_works(
+    mg_vtc_command, refusal, miga, tmp_path
+):
+    release = shutil.copytree(miga, tmp_path / "release")
+    labels = sorted(release.rglob("*_label.csv"))
+    for path in labels[:3]:
+        path.write_text("1,0,5\n2,6,10\n")
+    command = ("prepare", "imigue", release, tmp_path / "out")
+    refused = refusal(*command)
+    assert "say so with --first_frame 0" in refused
+    assert "So begin 3 of 4 files." in refused
+    assert not (tmp_path / "out").exists()
+    mg_vtc_command(*command, "--first_frame", 0)
+
+
+def test_one_file_of_many_that_begins_with_frame_0_is_left_out_and_told(miga, tmp_path):
+    release = shutil.copytree(miga, tmp_path / "release")
+    (release / "imigue_rgb_train" / "0001" / "0001_label.csv").write_text("1,0,5\n2,6,10\n")
+    preparation = prepare_imigue(release, tmp_path / "out", frames_per_clip=1)
+    assert "there is no frame 0" in "".join(preparation.faults)
+    assert {path.name for path in (tmp_path / "out").rglob("0001*.jpg")} == set()
+    assert len(list((tmp_path / "out").rglob("0002*.jpg"))) == 3
+
+
+def test_unknown_layout_is_refused_in_one_line(refusal, tmp_path):
+    assert "no known layout of iMiGUE: it holds nothing" in refusal("prepare", "imigue", tmp_path, tmp_path / "out")

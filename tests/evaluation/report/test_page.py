@@ -1,0 +1,333 @@
+"""Claims about the report: its numbers are the results', its file holds all that it shows, and a browser shows it."""
+
+import base64
+import html
+import io
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from made_answers import make_answers, make_results
+from PIL import Image
+
+from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.evaluation.report.page import embed_picture, write_report
+
+SECTIONS = ["scores", "conditions", "classes", "confusion", "mistakes", "calibration", "map", "training", "use"]
+HISTORY = [
+    log
+    for epoch in range(1, 6)
+    for log in (
+        {"epoch": float(epoch), "loss": 1 / epoch, "saturated_share": 0.1},
+        {"epoch": float(epoch), "eval_loss": 2 / epoch, "eval_top1_accuracy": 0.5, "eval_top5_accuracy": 0.75},
+    )
+]
+
+
+class Page(HTMLParser):
+    """Ids, attributes that refer to something, rows of tables and the text of an HTML page."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.ids, self.references, self.rows, self.texts, self.tags = [], [], [], [], []
+        self.in_cell = False
+        self.feed(source)
+        self.text = " ".join(" ".join(self.texts).split())
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.ids += [value for name, value in attributes if name == "id"]
+        self.references += [value for name, value in attributes if name in ("src", "href", "srcset", "data")]
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.in_cell = True
+
+    def handle_endtag(self, tag):
+        self.in_cell = self.in_cell and tag not in ("td", "th")
+
+    def handle_data(self, data):
+        self.texts.append(data)
+        if self.in_cell:
+            self.rows[-1][-1] += data.strip()
+
+
+def read_picture(row):
+    """Wide pictures of even rows, high ones of odd rows; the colour is a function of the row."""
+    return Image.new("RGB", (640, 320) if row % 2 == 0 else (30, 60), (row % 256, 90, 200))
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a report, and gives its source and its page."""
+
+    def write(answers, history=None, **conditions):
+        results = make_results(answers, **conditions)
+        path = write_report(tmp_path, answers, results, read_picture=read_picture, history=history)
+        assert path == tmp_path / "report.html"
+        assert list(tmp_path.iterdir()) == [path]
+        source = path.read_text(encoding="utf-8")
+        return source, Page(source)
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """Of 32 long names; two classes have no picture here."""
+    return make_answers(170, IMIGUE_CLASS_NAMES, num_absent=2)
+
+
+@pytest.fixture(scope="module")
+def report(answers, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    results = make_results(answers, split_by="frame", leaky_by_design=True)
+    results["baselines"]["runs/other"] = {"top1_accuracy": 0.4321, "macro_f1": 0.1234}
+    return write_report(folder, answers, results, read_picture=read_picture, history=HISTORY)
+
+
+@pytest.fixture(scope="module")
+def source(report):
+    return report.read_text(encoding="utf-8")
+
+
+def test_scores_stand_beside_baselines_as_the_results_have_them(source):
+    rows = Page(source).rows
+    assert ["runs/mine", "90.0", "78.9", "67.8", "56.7", "45.6"] in rows
+    assert ["always the commonest class", "6.9", "–", "–", "–", "–"] in rows
+    assert ["always the five commonest", "–", "23.1", "–", "–", "–"] in rows
+    assert ["runs/other", "43.2", "–", "–", "12.3", "–"] in rows
+
+
+def test_intervals_stand_at_the_scores(source):
+    text = Page(source).text
+    for k, name in enumerate(["top-1", "top-5", "mean class accuracy", "macro-F1", "calibration error"]):
+        value, low, high = (f"{100 * (score - 0.111 * k):.1f}" for score in (0.9, 0.8, 0.95))
+        assert f"{name} {value} % {low} to {high}" in text
+    assert "95 % interval by the bootstrap ( 2,000 resamples of clips)" in text.replace("(2,000", "( 2,000")
+
+
+def test_classes_stand_in_a_table(answers, source):
+    rows = Page(source).rows
+    for number, row in enumerate(make_results(answers)["classes"], start=1):
+        scores = ["–" if row[key] is None else f"{100 * row[key]:.1f}" for key in ("recall", "precision", "f1")]
+        assert [str(number), row["name"], *scores, str(row["support"])] in rows
+
+
+@pytest.mark.parametrize("split_by", ["frame", "clip", "subject", "given", None])
+def test_report_is_leaky_by_design_exactly_where_frames_were_split(write, split_by):
+    answers = make_answers(12, ["Folding arms", "Head up"])
+    _, page = write(answers, split_by=split_by, leaky_by_design=split_by == "frame")
+    assert ("leaky" in page.ids) == (split_by == "frame")
+    assert ("leaky by design" in page.text.lower()) == (split_by == "frame")
+
+
+@pytest.mark.parametrize(
+    ("leaks", "told"),
+    [
+        ({"same_clip": 0, "same_bytes": 0, "near_duplicate": 3}, "3 that look nearly the same"),
+        ({"same_clip": 0, "same_bytes": 0, "near_duplicate": 0}, "0 pictures of a clip that is in training too"),
+        ({"same_bytes": 2, "near_duplicate": 3}, "Clips are not known, 2 with the same bytes"),
+        ({}, "Not looked for"),
+        (None, "Not looked for"),
+    ],
+)
+def test_leaks_are_told(write, leaks, told):
+    _, page = write(make_answers(12, ["Folding arms", "Head up"]), leaks=leaks)
+    assert told in page.text
+    assert ("leaks" in page.ids) == bool(leaks and leaks["near_duplicate"])
+
+
+def test_training_pictures_are_called_so(write):
+    _, page = write(make_answers(12, ["Folding arms", "Head up"]), split_by=None, num_training_rows=8)
+    assert "trained-on" in page.ids
+    assert "the model was trained on 8 of them" in page.text
+    assert "held out: none is on both sides" not in page.text
+
+
+def test_model_that_loses_to_a_constant_answer_is_called_so(tmp_path):
+    answers = make_answers(12, ["Folding arms", "Head up"])
+    for majority, expected in ((0.89, False), (0.9, True), (0.95, True)):
+        results = make_results(answers)
+        results["baselines"]["majority_class"]["top1_accuracy"] = majority
+        path = write_report(tmp_path, answers, results, read_picture=read_picture, history=None)
+        assert ("No better than a constant answer" in path.read_text()) == expected
+
+
+def test_conditions_are_told_in_words(write):
+    answers = make_answers(12, ["Folding arms", "Head up", "Rubbing eyes"], num_absent=1)
+    _, page = write(answers, chosen_on_these=True)
+    for words in (
+        "12 pictures of 6 clips, 3 classes, 2 of them with pictures here",
+        "Whole clips were held out",
+        "Seed 0",
+        "“a person who is {}”",
+        "The best one by top-1 on these very pictures",
+        "so the scores are somewhat too high",
+        "mg_vtc 1.2.3, torch 4.5.6",
+    ):
+        assert words in page.text, words
+
+
+def test_names_of_users_are_escaped(write):
+    names = ["<script>alert(1)</script>", 'arms " & <b>crossed</b> {{ 7 * 7 }}']
+    answers = make_answers(40, names, noise=2.0)
+    answers = answers._replace(file_names=[f'<img src="x">{row}' for row in range(40)])
+    source, page = write(answers)
+    assert not {"script", "b"} & {tag for tag, _ in page.tags}
+    assert all(attributes["src"].startswith("data:") for tag, attributes in page.tags if tag == "img")
+    for name in names:
+        assert source.count(html.escape(name, quote=False).replace('"', "&#34;")) >= 2
+        assert name in page.text
+
+
+def test_file_refers_to_nothing_outside_of_itself(source):
+    page = Page(source)
+    assert page.references
+    for reference in page.references:
+        assert reference.startswith("data:image/jpeg;base64,") or reference.removeprefix("#") in page.ids
+    assert len(page.ids) == len(set(page.ids))
+    assert not re.search(r"https?:|//|@import|@font-face", re.sub(r'src="data:[^"]*"', "", source))
+    assert {target.removeprefix("#") for target in re.findall(r"url\(([^)]*)\)", source)} <= set(page.ids)
+
+
+def test_mistakes_shown_are_the_most_confident_ones_in_order(answers, source):
+    probabilities = np.exp(answers.logits.astype(float))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    answered = probabilities.argmax(axis=1)
+    wrong = [row for row in np.argsort(-probabilities.max(axis=1)) if answered[row] != answers.labels[row]]
+    seen, expected = set(), []
+    for row in wrong:
+        mistake = (answers.clips[row], answers.labels[row], answered[row])
+        if mistake not in seen:
+            expected.append(row)
+        seen.add(mistake)
+    pictures = [attributes for tag, attributes in Page(source).tags if tag == "img"]
+    assert len(expected) > len(pictures) == 12
+    assert [picture["alt"] for picture in pictures] == [
+        f"Picture {answers.file_names[row]}: it is {answers.class_names[answers.labels[row]]}, "
+        f"the answer was {answers.class_names[answered[row]]}"
+        for row in expected[:12]
+    ]
+    first = expected[0]
+    assert f"{100 * probabilities[first, answered[first]]:.1f}\xa0%" in source.replace("&nbsp;", "\xa0")
+    assert f"{100 * probabilities[first, answers.labels[first]]:.1f}\xa0%" in source.replace("&nbsp;", "\xa0")
+
+
+@pytest.mark.parametrize(("size", "expected"), [((640, 320), (240, 120)), ((30, 60), (30, 60)), ((5, 900), (1, 240))])
+def test_pictures_keep_their_aspect_ratio_and_are_not_enlarged(size, expected):
+    uri = embed_picture(Image.new("RGB", size))
+    with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as picture:
+        assert picture.size == expected
+
+
+def test_report_without_mistakes_holds_no_picture_and_says_so(write):
+    source, page = write(make_answers(30, ["Folding arms", "Head up"], noise=0.01))
+    assert "There are none: all pictures were answered rightly" in page.text
+    assert "This file holds no pictures of the data" in page.text
+    assert "<img" not in source
+
+
+def test_collapsed_model_has_no_right_answer_anywhere_in_its_report(write):
+    answers = make_answers(30, ["Folding arms", "Head up"])
+    source, page = write(answers._replace(logits=np.ones((30, 2), dtype=np.float32)))
+    assert "30 pictures of 30 were answered wrongly" in page.text
+    assert "30 of them have no answer, as several classes score alike" in page.text
+    assert "all pictures were answered rightly" not in page.text
+    assert "<img" not in source
+
+
+@pytest.mark.parametrize("num_classes", [1, 2, 5])
+def test_report_of_one_picture(write, num_classes):
+    _, page = write(make_answers(1, IMIGUE_CLASS_NAMES[:num_classes]))
+    assert "1 picture of pictures of mine" in page.text
+    assert set(SECTIONS) - set(page.ids) == {"training"}
+
+
+def test_what_is_left_out_of_the_matrix_and_the_map_is_told(write, monkeypatch):
+    monkeypatch.setattr("mg_vtc.evaluation.report.report_figures.MOST_CLASSES_DRAWN", 5)
+    monkeypatch.setattr("mg_vtc.evaluation.report.embedding_map.MAX_MAPPED", 20)
+    _, page = write(make_answers(2000, IMIGUE_CLASS_NAMES[:9]))
+    assert "Of 9 classes these are the 5 with the most mistakes" in page.text
+    assert "20 of 2,000 pictures are shown" in page.text
+
+
+CHROMIUM = shutil.which("chromium")
+PROBE = """<script>
+const apart = (a, b) => a.right < b.left + 2 || b.right < a.left + 2 || a.bottom < b.top + 3 || b.bottom < a.top + 3;
+const see = () => {
+    const hidden = [];
+    for (const svg of document.querySelectorAll("svg")) {
+        const texts = [...svg.querySelectorAll("text")].map(one => [one.textContent, one.getBoundingClientRect()]);
+        texts.forEach(([one, a], k) => texts.slice(k + 1).forEach(
+            ([other, b]) => { if (!apart(a, b)) hidden.push([one, other]); }));
+    }
+    return {
+        hidden,
+        width: innerWidth,
+        needed: document.documentElement.scrollWidth,
+        ids: [...document.querySelectorAll("section")].filter(one => one.offsetHeight > 0).map(one => one.id),
+        pictures: [...document.images].map(one => one.naturalWidth * one.clientWidth),
+        svgs: [...document.querySelectorAll("svg")].map(one => one.getBoundingClientRect().height),
+        background: getComputedStyle(document.body).backgroundColor,
+        line: getComputedStyle(document.querySelector("#training svg text")).fill,
+    };
+};
+addEventListener("load", () => parent.document.body.setAttribute("data-seen", JSON.stringify(see())));
+</script></body>"""
+
+
+def look(report, folder, *, width, dark):
+    """What Chromium makes of a copy of the report in a frame of this width, told by a script added to the copy."""
+    copy = report.read_text(encoding="utf-8").replace("</body>", PROBE)
+    around = folder / "around.html"  # a window itself can not be as narrow as a telephone
+    around.write_text(
+        f'<meta charset="utf-8"><body><iframe width={width} height=800 frameborder=0 srcdoc="{html.escape(copy)}">',
+        encoding="utf-8",
+    )
+    switches = ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync", "dump-dom")
+    quiet = ("disable-background-networking", "disable-component-update", "hide-scrollbars")
+    settings = {"user-data-dir": folder / "profile", "blink-settings": f"preferredColorScheme={0 if dark else 1}"}
+    flags = [f"--{name}" for name in switches + quiet] + [f"--{name}={value}" for name, value in settings.items()]
+    done = subprocess.run([CHROMIUM, *flags, around.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    return json.loads(dict(Page(done.stdout).tags)["body"]["data-seen"])
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_browser_shows_the_whole_report_on_a_telephone_and_on_a_desk_in_light_and_dark(report, tmp_path):
+    seen = {}
+    for width, dark in ((380, False), (1280, True)):
+        (tmp_path / str(width)).mkdir()
+        page = seen[dark] = look(report, tmp_path / str(width), width=width, dark=dark)
+        assert page["width"] == width
+        assert page["needed"] <= width
+        assert page["ids"] == SECTIONS
+        assert len(page["pictures"]) == 12
+        assert min(page["pictures"]) > 0
+        assert len(page["svgs"]) == 3 + 3 + 3  # of classes; matrix, reliability and map; curves
+        assert min(page["svgs"]) > 100
+        assert page["hidden"] == []
+    assert seen[False]["background"] != seen[True]["background"]
+    assert seen[False]["line"] != seen[True]["line"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_numbers_of_all_classes_are_on_paper(report, source, tmp_path):
+    """On the screen they are folded up. The structure that Chromium writes into a PDF names every row of a table."""
+    switches = (
+        "headless",
+        "no-sandbox",
+        "disable-gpu",
+        "no-first-run",
+        "disable-sync",
+        "disable-background-networking",
+    )
+    paper = tmp_path / "report.pdf"
+    flags = [*(f"--{name}" for name in switches), f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={paper}"]
+    subprocess.run([CHROMIUM, *flags, report.as_uri()], capture_output=True, timeout=120, check=True)
+    assert len(re.findall(rb"/S /TR\b", paper.read_bytes())) == source.count("<tr")

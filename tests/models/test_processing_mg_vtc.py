@@ -1,0 +1,96 @@
+"""The processor: what the pictures and the texts become, and that it is made of transformers' own classes."""
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoProcessor, CLIPImageProcessorPil, CLIPProcessor, DistilBertTokenizer, ViTImageProcessorPil
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from mg_vtc.data.pixels import normalize, resize
+from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer, read_normalization
+
+NAMES = ["Covering face", "Touching or scratching neck"]
+
+
+def test_training_and_pipelines_see_the_same_pixels_within_one_grey_level():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), dtype=np.uint8))
+    image_processor = build_processor(32)
+    pixels = torch.from_numpy(resize(image, 32)).permute(2, 0, 1)[None]  # (1, 3, 32, 32)
+    expected = image_processor(image, return_tensors="pt")["pixel_values"]
+    grey_level = 1 / 255 / min(image_processor.image_std)
+    given = normalize(pixels, image_processor.image_mean, image_processor.image_std)
+    torch.testing.assert_close(given, expected, rtol=0, atol=1.001 * grey_level)
+    assert ((given - expected).abs() > 1e-5).float().mean() < 0.01
+
+
+def test_grey_pictures_have_three_channels():
+    assert build_processor(32)(Image.new("L", (8, 8)), return_tensors="pt")["pixel_values"].shape == (1, 3, 32, 32)
+
+
+def test_without_texts_it_is_an_image_processor():
+    assert type(build_processor(32)) is ViTImageProcessorPil
+
+
+def test_it_is_made_of_transformers_own_classes_and_opens_again(tmp_path):
+    processor = build_processor(48, build_tokenizer(NAMES))
+    assert (type(processor), type(processor.tokenizer)) == (CLIPProcessor, DistilBertTokenizer)
+    processor.save_pretrained(tmp_path)
+    assert not list(tmp_path.glob("*.py"))
+    loaded = AutoProcessor.from_pretrained(tmp_path)
+    image = Image.new("RGB", (60, 40), "red")
+    for name, tensor in processor(text=NAMES, images=image, padding=True, return_tensors="pt").items():
+        assert torch.equal(loaded(text=NAMES, images=image, padding=True, return_tensors="pt")[name], tensor), name
+
+
+def test_special_tokens_have_the_ids_that_configurations_expect():
+    tokenizer = build_tokenizer(NAMES)
+    assert [tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id] == [
+        0,
+        1,
+        2,
+        3,
+    ]
+
+
+def test_words_of_the_texts_are_tokens_and_case_does_not_matter():
+    tokenizer = build_tokenizer(NAMES)
+    assert tokenizer.tokenize("Covering FACE") == ["covering", "face"]
+
+
+@pytest.mark.parametrize("word", ["hat", "zigzag", "4", "x4q"])
+def test_other_words_can_be_written_too(word):
+    tokenizer = build_tokenizer(NAMES)
+    assert tokenizer.unk_token_id not in tokenizer(word)["input_ids"]
+
+
+def test_vocabulary_is_the_same_in_another_process():
+    code = f"import mg_vtc; print(sorted(mg_vtc.build_tokenizer({NAMES}).get_vocab().items()))"
+    process = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert process.stdout.strip() == str(sorted(build_tokenizer(NAMES).get_vocab().items()))
+
+
+@pytest.mark.parametrize("changed", [{}, {"resample": Image.Resampling.BICUBIC}, {"do_center_crop": True}])
+def test_mean_and_deviation_are_those_of_the_towers_own_image_processor(changed, tmp_path):
+    mean, std = [0.48, 0.46, 0.41], [0.27, 0.26, 0.28]  # CLIP's, rounded
+    settings = {"do_center_crop": False, "resample": Image.Resampling.BILINEAR} | changed
+    own = CLIPImageProcessorPil(image_mean=mean, image_std=std, **settings)
+    own.save_pretrained(tmp_path)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert read_normalization(str(tmp_path)) == (mean, std)
+    told = [str(one.message) for one in warned if "image processor" in str(one.message)]
+    assert [next(iter(changed)) in words for words in told] == [True] * len(changed)
+    processor = build_processor(8, image_mean=mean, image_std=std)
+    grey = Image.new("RGB", (8, 8), (255, 255, 255))
+    expected = (1 - np.array(mean)) / np.array(std)
+    np.testing.assert_allclose(processor(grey, return_tensors="np")["pixel_values"][0, :, 0, 0], expected, rtol=1e-5)
+
+
+def test_tower_without_an_image_processor_has_the_mean_of_imagenet(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "resnet"}')
+    assert read_normalization(str(tmp_path)) == (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)

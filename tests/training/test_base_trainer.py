@@ -1,0 +1,71 @@
+"""Batches, loaders and pixel values of a Trainer of pictures; of several processes in test_gathering."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import LabelledRows, make_rows
+
+from mg_vtc.training.base_trainer import check_batches
+
+
+def test_uint8_pictures_are_normalised_as_the_processor_does(make_trainer, processor):
+    pixels = torch.randint(256, (2, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    expected = processor.image_processor(list(pixels.numpy()), return_tensors="pt")["pixel_values"]
+    prepared = make_trainer()._prepare_inputs({"pixel_values": pixels, "labels": torch.tensor([0, 1])})
+    torch.testing.assert_close(prepared["pixel_values"], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_evaluation_leaves_no_row_out_where_training_drops_the_last(make_trainer):
+    trainer = make_trainer(evaluation=make_rows(13), per_device_eval_batch_size=8, dataloader_drop_last=True)
+    assert len(trainer.predict(trainer.eval_dataset).predictions) == 13
+    assert trainer.args.dataloader_drop_last
+
+
+def test_fewer_rows_than_a_batch_that_must_be_full_are_refused(make_trainer):
+    with pytest.raises(ValueError, match="7 training pictures make no batch of 8, and dataloader_drop_last is set"):
+        make_trainer(train=make_rows(7), dataloader_drop_last=True)
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "drop_last", "refused"), [(33, False, True), (33, True, False), (36, False, False)]
+)
+def test_last_batch_without_a_picture_for_each_process_is_refused(num_rows, drop_last, refused):
+    args = SimpleNamespace(world_size=4, train_batch_size=8, dataloader_drop_last=drop_last)
+    if refused:
+        with pytest.raises(ValueError, match="33 training pictures in batches of 32 leave 1 for 4 processes"):
+            check_batches(num_rows, args, contrasts_within=True)
+    else:
+        check_batches(num_rows, args, contrasts_within=True)
+
+
+def test_rows_of_an_epoch_are_in_an_order_of_the_seed_whatever_the_random_numbers_drawn_before(make_trainer):
+    orders = []
+    for drawn in (0, 5):
+        torch.rand(drawn)
+        loader = make_trainer(train=make_rows(24)).get_train_dataloader()
+        orders.append([index for batch in loader for index in batch["index"].tolist()])
+    assert orders[0] == orders[1] != list(range(24))
+
+
+def test_balanced_epoch_has_as_many_rows_and_each_class_as_often(make_trainer):
+    rows = LabelledRows(row for row in make_rows(60) if row["labels"] != 3)
+    for number, row in enumerate(rows):
+        row["labels"] = torch.tensor(0 if number < 40 else int(row["labels"]))
+    assert rows.labels.bincount()[0] > 30
+    loader = make_trainer(train=rows, balanced_sampling=True).get_train_dataloader()
+    drawn = [label for batch in loader for label in batch["labels"].tolist()]
+    assert len(drawn) == len(rows)
+    counts = [drawn.count(label) for label in rows.labels.unique()]
+    assert max(counts) - min(counts) <= 1
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter(make_rows(8))
+
+
+@pytest.mark.parametrize(("rows", "kind"), [(list(make_rows(8)), "list"), (Stream(), "Stream")])
+def test_rows_whose_classes_are_not_known_beforehand_can_not_be_balanced(make_trainer, rows, kind):
+    with pytest.raises(ValueError, match=f"balanced_sampling must know the class .* a {kind} has no `labels`"):
+        make_trainer(train=rows, balanced_sampling=True)
