@@ -89,7 +89,7 @@ def install(wheel, folder):
 def test_types_of_the_package_reach_its_users(built, tmp_path):
     install(built["tree"], tmp_path / "env")
     (tmp_path / "user.py").write_text(
-        "import mg_vtc\n\nnames: int = mg_vtc.load_image_folder\nmg_vtc.publish('runs/mine', repo='org/name')\n"
+        "import mg_vtc\n\nnames: int = mg_vtc.load_image_folder\nmg_vtc.push_to_hub('runs/mine', repo='org/name')\n"
     )
     skipped = "\n".join(
         f"[mypy-{name}.*]\nfollow_imports = skip\nignore_missing_imports = True"

@@ -34,7 +34,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from mg_vtc import evaluate_model
+from mg_vtc import evaluate
 from mg_vtc.training.arguments import TRAINING_LOSS_TYPES
 from mg_vtc.training.recipe import parse_recipe
 
@@ -109,7 +109,11 @@ def read_folder(folder):
 
 def test_run_ends_with_all_that_a_model_folder_needs(launched):
     names = {path.name for path in launched.iterdir()}
-    code = {path.name for part in ("configuration", "modeling") for path in (ROOT / "src/mg_vtc").glob(f"{part}_*.py")}
+    code = {
+        path.name
+        for part in ("configuration", "modeling")
+        for path in (ROOT / "src/mg_vtc/models").glob(f"{part}_*.py")
+    }
     assert names >= code | {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json"}
     assert names >= {"all_results.json", "split.json", "recipe.yaml", "README.md", "provenance.json"}
     assert (launched / "figures" / "confusion.png").is_file()
@@ -120,7 +124,7 @@ def test_run_ends_with_all_that_a_model_folder_needs(launched):
 
 def test_evaluation_of_a_run_repeats_its_scores(launched, picture_folder):
     with pytest.warns(UserWarning, match="Classes of the labels file without a picture"):
-        run = evaluate_model(str(launched), str(picture_folder), labels_file=str(launched.parent / "labels.csv"))
+        run = evaluate(str(launched), str(picture_folder), labels_file=str(launched.parent / "labels.csv"))
     logged = read_json(launched / "all_results.json")
     for name in ("top1_accuracy", "top5_accuracy", "mean_class_accuracy", "macro_f1"):
         assert run.results["scores"][name]["value"] == logged[f"eval_{name}"]

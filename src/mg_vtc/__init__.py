@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from .data import load_demo_dataset, load_hub_dataset, load_image_folder, split_stratified
     from .data.imigue import prepare_imigue
     from .data.smg import prepare_smg
-    from .evaluation.evaluate import evaluate_model, write_evaluation
+    from .evaluation.evaluate import evaluate, write_evaluation
     from .evaluation.metrics import TopKAccuracy
     from .evaluation.scores import MicroGestureScores
-    from .hub.publish import publish
+    from .exporters.export import export
+    from .hub.publish import push_to_hub
     from .hub.publish_space import publish_space
     from .inference.grad_cam import grad_cam, heat_map
     from .inference.output import write_predictions
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from .models.modeling_alexnet import AlexNetModel
     from .models.modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
     from .models.processing_mg_vtc import build_processor, build_tokenizer
-    from .space.server import serve_page
+    from .space.server import serve
     from .training.arguments import MgVtcTrainingArguments
+    from .training.run import train
     from .training.trainer import MgVtcTrainer
 
 __version__ = "0.1.0"
@@ -46,7 +48,8 @@ _HOME = {
     "build_processor": "models.processing_mg_vtc",
     "build_tokenizer": "models.processing_mg_vtc",
     "contrastive_loss": "losses",
-    "evaluate_model": "evaluation.evaluate",
+    "evaluate": "evaluation.evaluate",
+    "export": "exporters.export",
     "grad_cam": "inference.grad_cam",
     "heat_map": "inference.grad_cam",
     "load_demo_dataset": "data",
@@ -55,11 +58,12 @@ _HOME = {
     "predict": "inference.predictor",
     "prepare_imigue": "data.imigue",
     "prepare_smg": "data.smg",
-    "publish": "hub.publish",
     "publish_space": "hub.publish_space",
-    "serve_page": "space.server",
+    "push_to_hub": "hub.publish",
+    "serve": "space.server",
     "soft_target_loss": "losses",
     "split_stratified": "data",
+    "train": "training.run",
     "write_evaluation": "evaluation.evaluate",
     "write_predictions": "inference.output",
 }
@@ -77,7 +81,8 @@ __all__ = [
     "build_processor",
     "build_tokenizer",
     "contrastive_loss",
-    "evaluate_model",
+    "evaluate",
+    "export",
     "grad_cam",
     "heat_map",
     "load_demo_dataset",
@@ -86,11 +91,12 @@ __all__ = [
     "predict",
     "prepare_imigue",
     "prepare_smg",
-    "publish",
     "publish_space",
-    "serve_page",
+    "push_to_hub",
+    "serve",
     "soft_target_loss",
     "split_stratified",
+    "train",
     "write_evaluation",
     "write_predictions",
 ]

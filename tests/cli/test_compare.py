@@ -9,14 +9,14 @@ from conftest import CLASS_NAMES
 @pytest.fixture(scope="module")
 def evaluated(two_class_run, picture_folder, tmp_path_factory):
     """The folders of two reports on the same images, of one run."""
-    from mg_vtc import evaluate_model
+    from mg_vtc import evaluate
     from mg_vtc.evaluation.evaluate import write_evaluation
 
     images = tmp_path_factory.mktemp("images")
     for name in CLASS_NAMES[:2]:
         (images / name).symlink_to(picture_folder / name)
     folders = [tmp_path_factory.mktemp("reports") / name for name in "ab"]
-    evaluation = evaluate_model(str(two_class_run), str(images), vote="mean")
+    evaluation = evaluate(str(two_class_run), str(images), vote="mean")
     for folder in folders:
         write_evaluation(evaluation, folder, with_report=False)
     return folders

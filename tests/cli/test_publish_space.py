@@ -1,17 +1,17 @@
 """`mg-vtc publish-space`: what it prints and refuses."""
 
-from mg_vtc import publish
+from mg_vtc import push_to_hub
 
 
 def test_address_is_printed_and_the_flag_reaches_the_space(mg_vtc_command, hub_client, finished_run, capsys):
-    publish(finished_run, "org/mg-vtc")
+    push_to_hub(finished_run, "org/mg-vtc")
     mg_vtc_command("publish-space", "org/mg-vtc", "org/space", "--private")
     assert capsys.readouterr().out == f"{hub_client.address}/spaces/org/space\n"
     assert hub_client.repos["spaces/org/space"].private
 
 
 def test_missing_token_permission_and_name_are_told_in_a_line(refusal, hub_client, finished_run, monkeypatch):
-    publish(finished_run, "org/mg-vtc")
+    push_to_hub(finished_run, "org/mg-vtc")
     assert "may not write to other/space" in refusal("publish-space", "org/mg-vtc", "other/space")
     assert "'space' does not say whose" in refusal("publish-space", "org/mg-vtc", "space")
     monkeypatch.delenv("HF_TOKEN")

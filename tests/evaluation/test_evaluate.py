@@ -14,7 +14,7 @@ from conftest import CLASS_NAMES, TINY_RESNET
 from saved_models import save_model
 from transformers import AutoModel, AutoProcessor
 
-from mg_vtc import evaluate_model, load_demo_dataset, write_evaluation
+from mg_vtc import evaluate, load_demo_dataset, write_evaluation
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.evaluation.evaluate import check_report_folder, load_splits
 
@@ -56,7 +56,7 @@ def pictures(picture_folder, tmp_path):
 
 
 def test_answers_are_those_of_the_model_with_classes_matched_by_name(model_folder, picture_folder):
-    answers, results, read_picture, history, _ = evaluate_model(str(model_folder), str(picture_folder))
+    answers, results, read_picture, history, _ = evaluate(str(model_folder), str(picture_folder))
     assert answers.class_names == sorted(COLOURED)
     model = AutoModel.from_pretrained(model_folder).eval()
     inputs = AutoProcessor.from_pretrained(model_folder)(images=[read_picture(9)], return_tensors="pt")
@@ -78,7 +78,7 @@ def test_answers_are_those_of_the_model_with_classes_matched_by_name(model_folde
 
 
 def test_run_is_scored_on_its_validation_rows_under_its_conditions(run_folder, picture_folder):
-    answers, results, _, history, _ = evaluate_model(str(run_folder), str(picture_folder))
+    answers, results, _, history, _ = evaluate(str(run_folder), str(picture_folder))
     assert sorted(answers.file_names) == sorted(json.loads((run_folder / "split.json").read_text())["validation"])
     conditions = results["conditions"]
     assert (conditions["part"], conditions["split_by"], conditions["seed"]) == ("validation", "clip", 5)
@@ -95,18 +95,18 @@ def test_run_is_scored_on_its_validation_rows_under_its_conditions(run_folder, p
 def test_frames_split_at_random_are_called_leaky_by_design(run_folder, picture_folder):
     split = json.loads((run_folder / "split.json").read_text()) | {"split_by": "frame"}
     (run_folder / "split.json").write_text(json.dumps(split))
-    assert evaluate_model(str(run_folder), str(picture_folder)).results["conditions"]["leaky_by_design"]
+    assert evaluate(str(run_folder), str(picture_folder)).results["conditions"]["leaky_by_design"]
 
 
 def test_last_weights_were_not_chosen_on_the_validation_rows(run_folder, picture_folder):
     (run_folder / "trainer_state.json").write_text(json.dumps({"best_model_checkpoint": None, "log_history": []}))
-    conditions = evaluate_model(str(run_folder), str(picture_folder), part="validation").results["conditions"]
+    conditions = evaluate(str(run_folder), str(picture_folder), part="validation").results["conditions"]
     assert not conditions["chosen_on_these"]
 
 
 def test_rows_of_the_training_are_scored_with_a_warning(run_folder, picture_folder):
     with pytest.warns(UserWarning, match="trained on 22 of the 22 pictures"):
-        results = evaluate_model(str(run_folder), str(picture_folder), part="train").results
+        results = evaluate(str(run_folder), str(picture_folder), part="train").results
     assert results["conditions"]["num_training_rows"] == results["conditions"]["num_pictures"] == 22
     assert not results["conditions"]["chosen_on_these"]
 
@@ -114,7 +114,7 @@ def test_rows_of_the_training_are_scored_with_a_warning(run_folder, picture_fold
 def test_class_absent_from_the_data_stays_an_answer_and_scores_nothing(model_folder, pictures):
     shutil.rmtree(pictures / COLOURED[1])
     with pytest.warns(UserWarning, match=f"1 of the model's 4 classes .*{COLOURED[1]}"):
-        answers, results, *_ = evaluate_model(str(model_folder), str(pictures))
+        answers, results, *_ = evaluate(str(model_folder), str(pictures))
     assert answers.logits.shape == (24, 4)
     assert results["classes"][-1]["name"] == COLOURED[1]
     assert results["classes"][-1]["support"] == 0
@@ -126,34 +126,34 @@ def test_class_absent_from_validation_is_no_fault(run_folder, picture_folder):
     split = json.loads((run_folder / "split.json").read_text())
     split["validation"] = [name for name in split["validation"] if not name.startswith(COLOURED[0])]
     (run_folder / "split.json").write_text(json.dumps(split))
-    results = evaluate_model(str(run_folder), str(picture_folder), part="validation").results
+    results = evaluate(str(run_folder), str(picture_folder), part="validation").results
     assert [row["support"] for row in results["classes"]] == [0, 2, 2, 2]
 
 
 def test_more_classes_than_the_model_knows_are_refused_or_read(model_folder, pictures):
     (pictures / COLOURED[0]).rename(pictures / "Waving")
     with pytest.raises(ValueError, match=r"does not know all .*'Waving'.*--zero_shot"):
-        evaluate_model(str(model_folder), str(pictures))
-    answers, results, *_ = evaluate_model(str(model_folder), str(pictures), zero_shot=True)
+        evaluate(str(model_folder), str(pictures))
+    answers, results, *_ = evaluate(str(model_folder), str(pictures), zero_shot=True)
     assert answers.class_names == sorted([*COLOURED[1:], "Waving"])
     assert results["conditions"]["task"] == "zero-shot-image-classification"
     assert results["conditions"]["prompt_template"] == "{}"
 
 
 def test_prompt_template_is_that_of_zero_shot(model_folder, picture_folder):
-    of_model = evaluate_model(str(model_folder), str(picture_folder), zero_shot=True)
-    results = evaluate_model(str(model_folder), str(picture_folder), zero_shot=True, prompt_template="covering {}")
+    of_model = evaluate(str(model_folder), str(picture_folder), zero_shot=True)
+    results = evaluate(str(model_folder), str(picture_folder), zero_shot=True, prompt_template="covering {}")
     assert results.results["conditions"]["prompt_template"] == "covering {}"
     assert np.abs(results.answers.text_embeds - of_model.answers.text_embeds).max() > 1e-4
     with pytest.raises(ValueError, match="--prompt_template goes with --zero_shot"):
-        evaluate_model(str(model_folder), str(picture_folder), prompt_template="covering {}")
+        evaluate(str(model_folder), str(picture_folder), prompt_template="covering {}")
 
 
 def test_vision_only_model_is_scored_by_its_classes_and_refused_for_zero_shot(picture_folder, tmp_path):
     save_model(tmp_path, TINY_RESNET, id2label=dict(enumerate(COLOURED)))
-    assert evaluate_model(str(tmp_path), str(picture_folder)).answers.logits.shape == (32, 4)
+    assert evaluate(str(tmp_path), str(picture_folder)).answers.logits.shape == (32, 4)
     with pytest.raises(ValueError, match="vision-only"):
-        evaluate_model(str(tmp_path), str(picture_folder), zero_shot=True)
+        evaluate(str(tmp_path), str(picture_folder), zero_shot=True)
 
 
 def test_demo_is_drawn_and_resampled_by_clip(processor, tmp_path, monkeypatch):
@@ -166,7 +166,7 @@ def test_demo_is_drawn_and_resampled_by_clip(processor, tmp_path, monkeypatch):
         id2label=dict(enumerate(IMIGUE_CLASS_NAMES)),
         image_size=8,
     )
-    answers, results, *_ = evaluate_model(str(tmp_path), "demo")
+    answers, results, *_ = evaluate(str(tmp_path), "demo")
     assert results["conditions"]["num_clips"] == len(set(answers.clips)) == 64
     assert results["conditions"]["interval"]["resampled_by"] == "clip"
 
@@ -180,10 +180,8 @@ def test_parquet_files_are_read_by_the_names_of_their_columns(model_folder, pict
     (tmp_path / "shards").mkdir()
     rows.to_parquet(tmp_path / "shards" / "test-00000-of-00001.parquet")
     settings = {"image_column": "photo", "label_column": "gesture"}
-    answers, results, *_ = evaluate_model(str(model_folder), str(tmp_path / "shards"), **settings)
-    np.testing.assert_array_equal(
-        answers.logits, evaluate_model(str(model_folder), str(picture_folder)).answers.logits
-    )
+    answers, results, *_ = evaluate(str(model_folder), str(tmp_path / "shards"), **settings)
+    np.testing.assert_array_equal(answers.logits, evaluate(str(model_folder), str(picture_folder)).answers.logits)
     assert (results["conditions"]["part"], results["conditions"]["split_by"]) == ("test", "given")
 
 
@@ -191,7 +189,7 @@ def test_metadata_in_parquet_make_no_parquet_data_set_of_a_folder(model_folder, 
     names = [path.relative_to(pictures).as_posix() for path in pictures.rglob("*.png")]
     columns = {"file_name": names, "video": [str(number // 16) for number in range(len(names))]}
     datasets.Dataset.from_dict(columns).to_parquet(pictures / "metadata.parquet")
-    answers, results, *_ = evaluate_model(str(model_folder), str(pictures), clip_column="video")
+    answers, results, *_ = evaluate(str(model_folder), str(pictures), clip_column="video")
     assert set(answers.clips) == {"0", "1"}
     assert results["conditions"]["num_clips"] == 2
 
@@ -199,10 +197,10 @@ def test_metadata_in_parquet_make_no_parquet_data_set_of_a_folder(model_folder, 
 def test_column_of_the_runs_clips_is_asked_of_other_data_in_vain(run_folder, pictures):
     (run_folder / "recipe.yaml").write_text("clip_column_name: video\n")
     with pytest.warns(UserWarning, match=r"clips are in 'video'.* do not have: .*no metadata\.csv"):
-        answers, *_ = evaluate_model(str(run_folder), str(pictures), part="validation")
+        answers, *_ = evaluate(str(run_folder), str(pictures), part="validation")
     assert set(answers.clips) >= {f"{name}/0003" for name in COLOURED}  # told by the names of the files
     with pytest.raises(ValueError, match="has the column 'video'"):
-        evaluate_model(str(run_folder), str(pictures), clip_column="video")
+        evaluate(str(run_folder), str(pictures), clip_column="video")
 
 
 def test_flat_folder_with_labels_in_metadata_is_read(tmp_path):
@@ -216,29 +214,29 @@ def test_flat_folder_with_labels_in_metadata_is_read(tmp_path):
 
 def test_data_that_are_not_there_are_named(model_folder):
     with pytest.raises(FileNotFoundError, match="no folder 'absent', and no data set of this name"):
-        evaluate_model(str(model_folder), "absent")
+        evaluate(str(model_folder), "absent")
 
 
 def test_labels_file_names_folders_alone(model_folder):
     with pytest.raises(ValueError, match="demo brings its own class names"):
-        evaluate_model(str(model_folder), "demo", labels_file="imigue")
+        evaluate(str(model_folder), "demo", labels_file="imigue")
 
 
 def test_numbers_of_folders_are_no_names(model_folder, pictures):
     for number, name in enumerate(COLOURED):
         (pictures / name).rename(pictures / str(number))
     with pytest.warns(UserWarning, match="bare numbers"), pytest.raises(ValueError, match="--labels_file"):
-        evaluate_model(str(model_folder), str(pictures))
+        evaluate(str(model_folder), str(pictures))
     (pictures / "labels.csv").write_text("id,name\n" + "\n".join(f"{i},{name}" for i, name in enumerate(COLOURED)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert evaluate_model(str(model_folder), str(pictures)).answers.class_names == list(COLOURED)
+        assert evaluate(str(model_folder), str(pictures)).answers.class_names == list(COLOURED)
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_batch_of_no_picture_is_refused(model_folder, picture_folder, batch_size):
     with pytest.raises(ValueError, match=f"batch_size should be a positive integer.*{batch_size}"):
-        evaluate_model(str(model_folder), str(picture_folder), batch_size=batch_size)
+        evaluate(str(model_folder), str(picture_folder), batch_size=batch_size)
 
 
 def test_files_of_somebody_else_are_not_replaced(tmp_path):
@@ -250,7 +248,7 @@ def test_files_of_somebody_else_are_not_replaced(tmp_path):
 
 def test_report_and_results_appear_together(model_folder, picture_folder, tmp_path):
     pytest.importorskip("mg_vtc.evaluation.report.page")
-    evaluation = evaluate_model(str(model_folder), str(picture_folder))
+    evaluation = evaluate(str(model_folder), str(picture_folder))
     report = write_evaluation(evaluation, tmp_path / "report")
     assert report == tmp_path / "report" / "report.html"
     assert report.is_file()

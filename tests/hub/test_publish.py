@@ -9,14 +9,14 @@ import pytest
 from huggingface_hub import constants
 from local_hub import STRANGER, TOKEN, File, Repo
 
-from mg_vtc import publish
+from mg_vtc import push_to_hub
 from mg_vtc.hub.publish import prepare_repo, write_upload
 
 from .test_upload import EXPECTED
 
 
 def test_push_is_one_commit_of_the_list_and_its_page_is_told(hub_client, finished_run):
-    page = publish(finished_run, "org/mg-vtc")
+    page = push_to_hub(finished_run, "org/mg-vtc")
     assert page == f"{hub_client.address}/org/mg-vtc"
     repo = hub_client.repos["org/mg-vtc"]
     assert list(repo.messages.values()) == ["initial commit", "Upload model"]
@@ -29,12 +29,12 @@ def test_push_is_one_commit_of_the_list_and_its_page_is_told(hub_client, finishe
 
 
 def test_second_push_leaves_the_first_revision_as_it_was(hub_client, finished_run):
-    publish(finished_run, "org/mg-vtc")
+    push_to_hub(finished_run, "org/mg-vtc")
     first = hub_client.repos["org/mg-vtc"].branches["main"]
     before = hub_client.files("org/mg-vtc", first)
     card = finished_run / "README.md"
     card.write_text(card.read_text().replace("# Gestures", "# Better gestures"))
-    publish(finished_run, "org/mg-vtc", commit_message="Better")
+    push_to_hub(finished_run, "org/mg-vtc", commit_message="Better")
     assert hub_client.repos["org/mg-vtc"].branches["main"] != first
     assert hub_client.files("org/mg-vtc", first) == before
     assert b"# Better gestures" in hub_client.files("org/mg-vtc")["README.md"]
@@ -44,12 +44,12 @@ def test_second_push_leaves_the_first_revision_as_it_was(hub_client, finished_ru
 def test_files_of_an_earlier_model_leave_and_others_stay(hub_client, finished_run):
     repo = hub_client.repos["org/mg-vtc"] = Repo()
     repo.commit("main", {"vocab.txt": File(b"old"), "modeling_old.py": File(b""), "notes.md": File(b"mine")}, "old")
-    publish(finished_run, "org/mg-vtc")
+    push_to_hub(finished_run, "org/mg-vtc")
     assert hub_client.files("org/mg-vtc").keys() == EXPECTED | {"notes.md"}
 
 
 def test_private_repository_and_branch(hub_client, finished_run):
-    page = publish(finished_run, "org/mg-vtc", private=True, revision="trial")
+    page = push_to_hub(finished_run, "org/mg-vtc", private=True, revision="trial")
     assert page == f"{hub_client.address}/org/mg-vtc/tree/trial"
     assert hub_client.repos["org/mg-vtc"].private
     assert hub_client.files("org/mg-vtc").keys() == {".gitattributes"}
@@ -65,13 +65,13 @@ def test_repository_that_is_public_is_not_published_to_as_a_private_one(hub_clie
     prepare_repo("org/hidden", space_sdk=space_sdk, private=True)
     if space_sdk is None:
         with pytest.raises(ValueError, match="public"):
-            publish(finished_run, "org/mg-vtc", private=True)
+            push_to_hub(finished_run, "org/mg-vtc", private=True)
         assert hub_client.files("org/mg-vtc").keys() == {".gitattributes"}
 
 
 @pytest.mark.parametrize(("break_off", "words"), [("commit", "disconnected"), ("object", "uploading")])
 def test_push_that_breaks_off_changes_nothing_and_can_go_on(hub_client, finished_run, break_off, words):
-    publish(finished_run, "org/mg-vtc")
+    push_to_hub(finished_run, "org/mg-vtc")
     before = hub_client.files("org/mg-vtc")
     weights = finished_run / "model.safetensors"
     weights.chmod(stat.S_IRUSR | stat.S_IWUSR)
@@ -81,33 +81,33 @@ def test_push_that_breaks_off_changes_nothing_and_can_go_on(hub_client, finished
         f"What is on the Hub is whole, as a push is one commit; to go on: mg-vtc publish {finished_run} org/mg-vtc"
     )
     with pytest.raises(OSError, match=rf"broke off: .*{words}.*\. {go_on}"):
-        publish(finished_run, "org/mg-vtc")
+        push_to_hub(finished_run, "org/mg-vtc")
     assert hub_client.files("org/mg-vtc") == before
     hub_client.break_off = None
-    publish(finished_run, "org/mg-vtc")
+    push_to_hub(finished_run, "org/mg-vtc")
     assert hub_client.files("org/mg-vtc")["model.safetensors"] == weights.read_bytes()
 
 
 def test_missing_token_is_told_before_the_hub_is_asked(hub_client, finished_run, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(OSError, match=r"no token .* org/mg-vtc .* HF_TOKEN, or run `hf auth login`"):
-        publish(finished_run, "org/mg-vtc")
+        push_to_hub(finished_run, "org/mg-vtc")
     assert not hub_client.requests
 
 
 def test_token_that_the_hub_does_not_know(hub_client, finished_run, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_" + "x" * 34)
     with pytest.raises(OSError, match="does not accept the token"):
-        publish(finished_run, "org/mg-vtc")
+        push_to_hub(finished_run, "org/mg-vtc")
 
 
 def test_name_of_somebody_else(hub_client, finished_run, monkeypatch):
-    publish(finished_run, "org/mg-vtc")
+    push_to_hub(finished_run, "org/mg-vtc")
     monkeypatch.setenv("HF_TOKEN", STRANGER)
     with pytest.raises(OSError, match="may not write to org/mg-vtc: the name is somebody else's"):
-        publish(finished_run, "org/mg-vtc")
+        push_to_hub(finished_run, "org/mg-vtc")
     with pytest.raises(OSError, match="no write permission for 'org'"):
-        publish(finished_run, "org/new")
+        push_to_hub(finished_run, "org/new")
     assert "org/new" not in hub_client.repos
 
 
@@ -123,32 +123,32 @@ def test_command_to_go_on_with_can_be_pasted(hub_client, finished_run, tmp_path)
     folder = shutil.copytree(finished_run, tmp_path / "my run")
     hub_client.break_off = "commit"
     with pytest.raises(OSError, match=r"; to go on: mg-vtc publish ('.*') org/mg-vtc --revision trial$") as refused:
-        publish(folder, "org/mg-vtc", revision="trial")
+        push_to_hub(folder, "org/mg-vtc", revision="trial")
     assert shlex.split(str(refused.value).split("to go on: ")[1])[2] == str(folder)
 
 
 def test_private_repository_of_somebody_else(hub_client, finished_run, monkeypatch):
     hub_client.repos["stranger/mg-vtc"] = Repo(private=True)
     with pytest.raises(OSError, match="may not write to stranger/mg-vtc"):
-        publish(finished_run, "stranger/mg-vtc")
+        push_to_hub(finished_run, "stranger/mg-vtc")
 
 
 def test_offline_mode_is_told(hub_client, finished_run, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(OSError, match=r"HF_HUB_OFFLINE is set, .*: unset it"):
-        publish(finished_run, "org/mg-vtc")
+        push_to_hub(finished_run, "org/mg-vtc")
 
 
 def test_hub_that_can_not_be_reached(hub_client, finished_run, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(OSError, match=r"The connection to the Hub for org/mg-vtc broke off: .*refused"):
-        publish(finished_run, "org/mg-vtc")
+        push_to_hub(finished_run, "org/mg-vtc")
 
 
 def test_metadata_that_the_hub_does_not_read(hub_client, finished_run):
     (finished_run / "README.md").write_text("---\ntags: [open\n---\n")
     with pytest.raises(ValueError, match=r"metadata in README\.md"):
-        publish(finished_run, "org/mg-vtc")
+        push_to_hub(finished_run, "org/mg-vtc")
 
 
 @pytest.mark.parametrize("name", ["mg-vtc", "a/b/c", "org/", "org/mg vtc", "org/mg--vtc"])
@@ -159,7 +159,7 @@ def test_name_that_is_none_is_refused_before_the_hub_is_asked(hub_client, name):
 
 
 def test_no_request_carries_a_token_in_its_address(hub_client, finished_run):
-    publish(finished_run, "org/mg-vtc")
+    push_to_hub(finished_run, "org/mg-vtc")
     assert not [path for _, path in hub_client.requests if TOKEN in path]
 
 
@@ -177,7 +177,7 @@ def test_dry_run_writes_what_a_push_uploads_and_asks_nobody(hub_client, finished
         assert write_upload(finished_run, out, "org/mg-vtc") == sorted(EXPECTED)
     assert not hub_client.requests
     assert [path.name for path in out.parent.iterdir()] == ["model"]  # nothing beside it
-    publish(finished_run, "org/mg-vtc")
+    push_to_hub(finished_run, "org/mg-vtc")
     pushed = hub_client.files("org/mg-vtc")
     del pushed[".gitattributes"]
     assert read_tree(out) == pushed
@@ -209,7 +209,7 @@ def test_dry_run_refuses_what_a_push_refuses(hub_client, finished_run, tmp_path,
         text = {"token": f"# A\n{TOKEN}", "path": "# A\n/data/people/anna", "metadata": "---\ntags: [open\n---\n"}
         card.write_text(text[fault])
     with pytest.raises(ValueError) as of_push:  # noqa: PT011
-        publish(finished_run, repo_id)
+        push_to_hub(finished_run, repo_id)
     with pytest.raises(ValueError) as of_dry_run:  # noqa: PT011
         write_upload(finished_run, tmp_path / "served", repo_id)
     assert str(of_dry_run.value) == str(of_push.value)

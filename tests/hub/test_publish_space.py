@@ -11,7 +11,7 @@ from huggingface_hub import SpaceCard, snapshot_download
 from local_hub import client_environment
 from pages import click, free_port, serving, upload
 
-from mg_vtc import publish, publish_space
+from mg_vtc import publish_space, push_to_hub
 from mg_vtc.hub.publish import prepare_repo
 from mg_vtc.hub.publish_space import OURS, PACKAGE, collect_space
 from mg_vtc.space.answers import GestureModel, open_picture
@@ -81,7 +81,7 @@ def test_model_out_of_reach_is_refused():
 @pytest.fixture
 def published(hub_client, finished_run):
     """A Hub that has the model."""
-    publish(finished_run, "org/mg-vtc")
+    push_to_hub(finished_run, "org/mg-vtc")
     return hub_client
 
 

@@ -17,7 +17,9 @@ from mg_vtc.hub.upload import collect_upload, is_part_of_model
 from mg_vtc.runs.provenance import ELSEWHERE
 
 ROOT = Path(__file__).parents[2]
-CODE = {path.name for part in ("configuration", "modeling") for path in (ROOT / "src/mg_vtc").glob(f"{part}_*.py")}
+CODE = {
+    path.name for part in ("configuration", "modeling") for path in (ROOT / "src/mg_vtc/models").glob(f"{part}_*.py")
+}
 EXPECTED = CODE | {
     *("config.json", "model.safetensors", "processor_config.json", "preprocessor_config.json", "tokenizer.json"),
     *("tokenizer_config.json", "README.md", "figures/confusion.png", "samples/drawn.png", "requirements.txt"),

@@ -11,7 +11,7 @@ from several_processes import GLOBAL_BATCH, NUM_EVALUATED, NUM_ROWS, SETTINGS
 
 from mg_vtc.training.distributed import gather_rows, take_share
 
-SCRIPT = Path(__file__).with_name("several_processes.py")
+SCRIPT = Path(__file__).parents[1] / "several_processes.py"
 
 
 def run(folder, *launcher):

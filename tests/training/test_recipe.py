@@ -1,7 +1,5 @@
 """Recipes: the file first, then the flags; nothing unknown passes."""
 
-from pathlib import Path
-
 import pytest
 import yaml
 
@@ -160,7 +158,7 @@ def test_data_settings_out_of_range_are_refused(write, settings, message):
 
 
 def test_flag_vision_only_takes_the_place_of_the_text_tower_of_a_recipe():
-    small = str(Path(__file__).parents[1] / "src" / "mg_vtc" / "recipes" / "small.yaml")
+    small = "small"
     assert parse_recipe([small, "--train_dir", "x", "--vision_only"]).model.text_config is None
     assert parse_recipe([small, "--train_dir", "x", "--vision_only", "false"]).model.text_config is not None
 

@@ -18,7 +18,7 @@ from mg_vtc import MgVtcTrainingArguments
 from mg_vtc.training.recipe import DataArguments, ModelArguments, parse_recipe
 from mg_vtc.training.setting_checks import OTHER_WORDS, check_metric
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RUN = {  # other weights, another history, other files or another model folder
     **{"lr_scheduler_type": "linear", "lr_scheduler_kwargs": '{"num_cycles": 1}', "learning_rate": 0.001},
     **{"optim": "sgd", "adam_beta1": 0.5, "adam_beta2": 0.9, "adam_epsilon": 0.1, "weight_decay": 0.5},

@@ -24,10 +24,10 @@ def _serve(options: argparse.Namespace) -> None:
     try:
         from transformers.utils import logging
 
-        from ..space.server import serve_page
+        from ..space.server import serve
 
         logging.disable_progress_bar()  # of loading weights
-        with serve_page(options.model, options.port) as url:
+        with serve(options.model, options.port) as url:
             print(f"{url} shows {options.model}. Ctrl-C stops it.", flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:

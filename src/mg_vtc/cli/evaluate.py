@@ -62,14 +62,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     from datasets import disable_progress_bars
     from transformers.utils import logging
 
-    from ..evaluation.evaluate import check_report_folder, evaluate_model, write_evaluation
+    from ..evaluation.evaluate import check_report_folder, evaluate, write_evaluation
     from ..evaluation.summary import summarize
 
     folder = options.out or (Path(options.model) if Path(options.model).is_dir() else Path()) / "report"
     check_report_folder(options.model, folder, overwrite=options.overwrite)
     logging.disable_progress_bar()  # of loading weights
     disable_progress_bars()
-    evaluation = evaluate_model(
+    evaluation = evaluate(
         options.model,
         options.data,
         part=options.part,

@@ -36,13 +36,13 @@ def add_parser(verbs: Any) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from ..hub.publish import publish
+    from ..hub.publish import push_to_hub
 
     if options.dry_run is not None:
         return _write(options)
     if options.repo_id is None:
         raise ValueError("Name the repository to publish to, such as org/mg-vtc, or a folder with --dry_run.")
-    page = publish(
+    page = push_to_hub(
         options.model,
         options.repo_id,
         private=options.private or None,

@@ -20,9 +20,9 @@ from ..data.metadata import GroupColumnError
 from ..data.metadata_files import is_metadata_file
 from ..data.pixels import to_rgb
 from ..files import atomic_write_folder, check_destination
-from ..inference.loading import open_model
+from ..inference.loading import Model, name_model, open_model
 from ..inference.scoring import answer_pictures, embed_classes, embed_names, find_image_size
-from ..models.modeling_mg_vtc import MgVtcForImageClassification
+from ..models.modeling_mg_vtc import MgVtcModel
 from ..runs.records import read_records
 from .class_matching import match_classes
 from .clips import score_clips
@@ -52,9 +52,9 @@ class Evaluation(NamedTuple):
     digests: list[str]
 
 
-def evaluate_model(
-    model: str,
-    data: str,
+def evaluate(
+    model: Model,
+    data: str | Path | Dataset | DatasetDict,
     *,
     part: str | None = None,
     zero_shot: bool = False,
@@ -63,13 +63,15 @@ def evaluate_model(
     clip_column: str | None = None,
     vote: str | None = None,
     skip_bad_images: bool | None = None,
+    processor: Any = None,
     **reading: Any,
 ) -> Evaluation:
     """Score a saved model on labelled pictures.
 
     Args:
-        model: Folder or Hub id of a model of this package.
-        data: Folder of class folders, splits or Parquet files, Hub data set, or "demo".
+        model: Folder or Hub id of a model of this package, or a loaded one.
+        data: Folder of class folders, splits or Parquet files, Hub data set, "demo", or a loaded data set with the
+            columns `image` and `label` and, where they are known, `file_name` and `clip`.
         part: "train", "validation", "test" or "all"; by default as `choose_rows` has it, never rows of the training.
         zero_shot: Whether the data's own names are encoded; else they must be among those of the training.
         prompt_template: With `zero_shot`, the text of a class, with `{}` for its name; by default the model's.
@@ -77,6 +79,7 @@ def evaluate_model(
         clip_column: Column of the clips in the data; by default that of the run where the data have it.
         vote: "mean", "max" or "majority" to score a prediction a clip, too (see `ClipVote`).
         skip_bad_images: Whether unreadable files of a folder are left out; by default as the run had it.
+        processor: Processor of a loaded model; by default that of the folder or repository it came from.
         reading: How the data are read, as for `load_splits`.
 
     Raises:
@@ -86,19 +89,29 @@ def evaluate_model(
     """
     if prompt_template is not None and not zero_shot:
         raise ValueError("--prompt_template goes with --zero_shot: the classes of the training have their texts.")
-    network, image_processor = _open_on_device(model)
-    records = read_records(model)
-    load = functools.partial(load_splits, data, find_image_size(image_processor), **reading)
-    splits = _load_as_run(load, data, records.recipe, clip_column, skip_bad_images)
+    network, image_processor = _open_on_device(model, processor)
+    records = read_records(network.config.name_or_path)
+    if isinstance(data, (Dataset, DatasetDict)):
+        splits = _name_rows(data)
+    else:
+        load = functools.partial(load_splits, str(data), find_image_size(image_processor), **reading)
+        splits = _load_as_run(load, str(data), records.recipe, clip_column, skip_bad_images)
     chosen = choose_rows(splits, records.split, part)
     _warn_of_training_rows(chosen)
     template, names = prompt_template or network.config.prompt_template, chosen.rows.features["label"].names
-    class_names, text_embeds = _embed_texts(network, model, names, zero_shot, template)
+    if zero_shot:
+        class_names, text_embeds = names, embed_names(network, model, names, template, processor=processor)
+    else:
+        class_names, model_ids = match_classes(names, [*network.config.id2label.values()])
+        text_embeds = embed_classes(network, model_ids)  # (num_classes, projection_dim)
     settings = {"batch_size": batch_size, "jpeg_draft": records.recipe.get("jpeg_draft", False)}
     embeds = answer_pictures(network, image_processor, chosen.rows, text_embeds, **settings)
     answers = _collect(chosen.rows, class_names, *embeds, text_embeds.cpu().numpy())
     task = f"{'zero-shot-' if zero_shot else ''}image-classification"
-    results = describe_results(model, data, answers, chosen.scored, records, task=task, prompt_template=template)
+    name = "a data set in memory" if isinstance(data, (Dataset, DatasetDict)) else str(data)
+    results = describe_results(
+        name_model(model), name, answers, chosen.scored, records, task=task, prompt_template=template
+    )
     results |= {} if vote is None else {"clips": score_clips(answers, vote)}
     history, digests = (records.state or {}).get("log_history"), digest_pictures(chosen.rows)
     return Evaluation(answers, results, lambda row: to_rgb(chosen.rows[row]["image"]), history, digests)
@@ -118,7 +131,7 @@ def load_splits(
     """Load pictures from wherever `data` says, by split.
 
     Args:
-        data: As for `evaluate_model`.
+        data: As for `evaluate`.
         demo_size: Height and width in which the demo is drawn, in pixels.
         config_name: Which configuration, for a Hub data set that has several.
         labels_file: Names of the class folders, as for `load_image_folder`.
@@ -161,7 +174,7 @@ def write_evaluation(
     """Write `results.json`, `predictions.parquet` (a row an image) and `report.html`.
 
     Args:
-        evaluation: What `evaluate_model` returned.
+        evaluation: What `evaluate` returned.
         folder: Where to write; made where it is not there.
         overwrite: Whether files of these names may be replaced.
         with_report: Whether to write `report.html`, which needs the extra `report`.
@@ -201,8 +214,8 @@ def check_report_folder(model: str, folder: Path, *, overwrite: bool) -> None:
     check_destination(model, folder, (RESULTS, REPORT, PREDICTIONS), overwrite=overwrite)
 
 
-def _open_on_device(model: str) -> tuple[MgVtcForImageClassification, BaseImageProcessor]:
-    network, image_processor = open_model(model, dtype=torch.float32)
+def _open_on_device(model: Model, processor: Any) -> tuple[MgVtcModel, BaseImageProcessor]:
+    network, image_processor = open_model(model, dtype=torch.float32, processor=processor)
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     return network.to(device), image_processor
 
@@ -237,14 +250,19 @@ def _warn_of_training_rows(chosen: ChosenRows) -> None:
         )
 
 
-def _embed_texts(
-    network: MgVtcForImageClassification, model: str, names: list[str], zero_shot: bool, template: str
-) -> tuple[list[str], torch.Tensor]:
-    """Return what pictures are compared with: class names, and their embeddings (num_classes, projection_dim)."""
-    if zero_shot:
-        return names, embed_names(network, model, names, template)
-    class_names, model_ids = match_classes(names, [*network.config.id2label.values()])
-    return class_names, embed_classes(network, model_ids)
+def _name_rows(data: Dataset | DatasetDict) -> DatasetDict:
+    """Return loaded rows as splits, with a `file_name` for each: where there is none, its number.
+
+    Raises:
+        ValueError: A column is missing.
+    """
+    splits = DatasetDict(data) if isinstance(data, DatasetDict) else DatasetDict(train=data)
+    for split, rows in splits.items():
+        if missing := {"image", "label"}.difference(rows.column_names):
+            raise ValueError(f"The split {split} has no column {' and '.join(sorted(missing))}: rename its columns.")
+        if "file_name" not in rows.column_names:
+            splits[split] = rows.add_column("file_name", [str(number) for number in range(len(rows))])
+    return splits
 
 
 def _collect(

@@ -18,7 +18,7 @@ def summarize(results: dict[str, Any]) -> str:
     """Put scores, intervals and constant answers in a table, under the conditions that they hold for.
 
     Args:
-        results: As `evaluate_model` gives them.
+        results: As `evaluate` gives them.
     """
     baselines = {
         score: value

@@ -24,7 +24,7 @@ LOG_IN = "set HF_TOKEN, or run `hf auth login`, with a token that may write"
 TRANSPORT_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
 
 
-def publish(
+def push_to_hub(
     folder: str | Path,
     repo_id: str,
     *,
@@ -76,7 +76,7 @@ def publish(
 
 
 def write_upload(folder: str | Path, out: str | Path, repo_id: str | None = None) -> list[str]:
-    """Write what [`publish`] would upload into a folder, without the Hub: a model that can be served from there.
+    """Write what [`push_to_hub`] would upload into a folder, without the Hub: a model that can be served from there.
 
     Args:
         folder: Folder of a finished run, or of a saved model with a card.
@@ -87,7 +87,7 @@ def write_upload(folder: str | Path, out: str | Path, repo_id: str | None = None
         Names of the files in `out`.
 
     Raises:
-        ValueError: `publish` would refuse the folder or the name, or `out` is a file or holds something.
+        ValueError: `push_to_hub` would refuse the folder or the name, or `out` is a file or holds something.
     """
     if repo_id is not None:
         check_repo_id(repo_id)

@@ -1,35 +1,70 @@
-"""What every export begins and ends with: a model that is opened, and files that appear when all of them are right."""
+"""Opening a model of this package: from a folder, from the Hub, or one that is loaded already."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoImageProcessor, BaseImageProcessor
+from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, BaseImageProcessor, PreTrainedTokenizerBase
 
 from ..data.lookup import check_source
 from ..models.configuration_mg_vtc import MgVtcConfig
-from ..models.modeling_mg_vtc import MgVtcForImageClassification
+from ..models.modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
+
+Model = str | Path | MgVtcModel  # what users give: a folder, a Hub id, or a loaded model
+ALL_LOADED: dict[str, Any] = {"missing_keys": (), "unexpected_keys": (), "mismatched_keys": ()}
 
 
 def open_model(
-    model_id: str, dtype: torch.dtype | str = "auto"
-) -> tuple[MgVtcForImageClassification, BaseImageProcessor]:
-    """Open a model as a classifier in evaluation mode, text tower and all, and what prepares its pictures.
+    model: Model, dtype: torch.dtype | str = "auto", *, processor: Any = None
+) -> tuple[MgVtcModel, BaseImageProcessor]:
+    """Open a model in evaluation mode, text tower and all, and what prepares its images.
 
     Args:
-        model_id: Folder or Hub id of a model of this package.
-        dtype: Type of its weights, "auto" for that of the checkpoint.
+        model: Folder or Hub id of a model of this package, or a loaded one, which is used as it is.
+        dtype: Type of the weights of a model that is not loaded yet, "auto" for that of the checkpoint.
+        processor: Processor of a loaded model; by default that of the folder or repository it came from.
 
     Raises:
         OSError: There is no such model within reach.
-        ValueError: It is a model of another kind, or its weights are damaged.
+        ValueError: It is a model of another kind, its weights are damaged, or its processor is not known.
     """
-    config = read_config(model_id)
-    model, loading_info = MgVtcForImageClassification.from_pretrained(
-        model_id, config=config, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
-    )
-    model.eval().check_weights(loading_info)
-    return model, AutoImageProcessor.from_pretrained(model_id, backend="pil")
+    if not isinstance(model, MgVtcModel):
+        config = read_config(str(model))
+        loaded, loading_info = MgVtcForImageClassification.from_pretrained(
+            str(model), config=config, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+        loaded.eval().check_weights(loading_info)
+        return loaded, AutoImageProcessor.from_pretrained(str(model), backend="pil")
+    model.eval().check_weights(ALL_LOADED)
+    if processor is None:
+        processor = AutoImageProcessor.from_pretrained(find_source(model), backend="pil")
+    return model, getattr(processor, "image_processor", processor)
+
+
+def open_tokenizer(model: Model, processor: Any = None) -> PreTrainedTokenizerBase:
+    """Open the tokenizer of a model with a text tower; arguments and errors are those of `open_model`."""
+    return getattr(processor, "tokenizer", None) or AutoTokenizer.from_pretrained(find_source(model))
+
+
+def find_source(model: Model) -> str:
+    """Return the folder or Hub id of a model, or what a loaded one came from.
+
+    Raises:
+        ValueError: A loaded model came from neither.
+    """
+    source = model.config.name_or_path if isinstance(model, MgVtcModel) else str(model)
+    if not source:
+        raise ValueError(
+            "The model was built in Python and came from no folder, so its processor is not known: give processor, "
+            "such as trainer.processing_class, or save both and give their folder."
+        )
+    return source
+
+
+def name_model(model: Model) -> str:
+    """Return what results call a model."""
+    return (model.config.name_or_path or "a model in memory") if isinstance(model, MgVtcModel) else str(model)
 
 
 def read_config(model_id: str) -> MgVtcConfig:

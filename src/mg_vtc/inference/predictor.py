@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,10 +13,11 @@ from accelerate import PartialState
 from accelerate.utils import gather_object, parse_flag_from_env
 
 from ..data.labels import normalize_names
+from ..data.pixels import resize, to_rgb
 from ..runs.records import read_records
 from .aggregation import VOTES, ClipVote, rank_classes
 from .inputs import Inputs, Survey, make_inputs, survey
-from .loading import open_model
+from .loading import Model, open_model
 from .samples import ReadPixels, Sample, read_samples
 from .scoring import compare_pictures, embed_classes, embed_names, find_image_size
 
@@ -58,8 +60,8 @@ class _Frame(NamedTuple):
 
 
 def predict(
-    model: str,
-    inputs: str | os.PathLike | Sequence[str | os.PathLike],
+    model: Model,
+    inputs: str | os.PathLike | PIL.Image.Image | Sequence[str | os.PathLike | PIL.Image.Image],
     *,
     segments: str | os.PathLike | None = None,
     first_frame: int = 1,
@@ -70,6 +72,7 @@ def predict(
     vote: str | None = None,
     candidate_labels: Sequence[str] | None = None,
     prompt_template: str | None = None,
+    processor: Any = None,
 ) -> Iterator[Prediction]:
     """Answer pictures without labels, one after another, whatever their number.
 
@@ -77,8 +80,9 @@ def predict(
     after the clip that it is of. Several processes (`accelerate launch`) share the work, and all get all answers.
 
     Args:
-        model: Folder or Hub id of a model of this package.
-        inputs: Pictures, videos, folders of them, nested or not, globs, or `webcam:<number>` for one frame of it.
+        model: Folder or Hub id of a model of this package, or a loaded one.
+        inputs: Pictures, videos, folders of them, nested or not, globs, `webcam:<number>` for one frame of it, or
+            images of Pillow.
         segments: CSV file with the parts of videos to answer, or folder of such files (see `read_segments`).
         first_frame: What the segments call the first frame of a video, 0 or 1.
         frames_per_clip: How many frames of a video or segment, evenly spaced; by default all.
@@ -88,6 +92,7 @@ def predict(
         vote: "mean", "max" or "majority" for one answer a clip (see `ClipVote`); None for one a picture or frame.
         candidate_labels: Names to choose from, which the text tower reads; by default the model's classes.
         prompt_template: Text of a candidate, with `{}` for its name; by default the model's.
+        processor: Processor of a loaded model; by default that of the folder or repository it came from.
 
     Yields:
         An answer for each picture, or each clip.
@@ -98,11 +103,20 @@ def predict(
     """
     answers = {"top_k": top_k, "batch_size": batch_size, "vote": vote}
     texts = {"candidate_labels": candidate_labels, "prompt_template": prompt_template}
-    predictor = agree(Predictor, model, **answers, **texts)
+    predictor = agree(Predictor, model, **answers, **texts, processor=processor)
+    given = [inputs] if isinstance(inputs, PIL.Image.Image) else inputs
+    if not isinstance(given, (str, os.PathLike)) and any(isinstance(one, PIL.Image.Image) for one in given):
+        if vote is not None or segments is not None or crop is not None:
+            raise ValueError("vote, segments and crop go with files, and these are images in memory: leave them out.")
+        return (prediction for _, found in predictor.answer_images(given) for prediction in found)
     clips = {"segments": segments, "first_frame": first_frame, "frames_per_clip": frames_per_clip}
     found = agree(make_inputs, inputs, crop=crop, **clips)
     agree(predictor.survey, found)
     return (prediction for _, predictions in predictor.answer(found) for prediction in predictions)
+
+
+def _prepare(image: PIL.Image.Image, image_size: int) -> np.ndarray:
+    return resize(to_rgb(image), image_size)
 
 
 def join_processes() -> PartialState:
@@ -150,13 +164,14 @@ class Predictor:
 
     def __init__(
         self,
-        model: str,
+        model: Model,
         *,
         top_k: int = 5,
         batch_size: int = 32,
         vote: str | None = None,
         candidate_labels: Sequence[str] | None = None,
         prompt_template: str | None = None,
+        processor: Any = None,
     ) -> None:
         for name, value in (("top_k", top_k), ("batch_size", batch_size)):
             if value < 1:
@@ -169,9 +184,9 @@ class Predictor:
         if isinstance(candidate_labels, str):
             raise ValueError(f"candidate_labels must be a list of names, got the text {candidate_labels!r}.")
         processes = join_processes()
-        network, self.image_processor = open_model(model, dtype=torch.float32)
+        network, self.image_processor = open_model(model, dtype=torch.float32, processor=processor)
         self._image_size = find_image_size(self.image_processor)
-        self._jpeg_draft = read_records(model).recipe.get("jpeg_draft", False)
+        self._jpeg_draft = read_records(network.config.name_or_path).recipe.get("jpeg_draft", False)
         # channels last as in evaluation: other convolutions differ in the last digits
         self.network = network.to(processes.device)
         self.network.vision_model.to(memory_format=torch.channels_last)
@@ -186,7 +201,7 @@ class Predictor:
                     "would always get 100 %."
                 )
             template = prompt_template or network.config.prompt_template
-            self._text_embeds = embed_names(network, model, self.class_names, template)
+            self._text_embeds = embed_names(network, model, self.class_names, template, processor=processor)
         self.top_k = min(top_k, len(self.class_names))
 
     def survey(self, inputs: Inputs) -> Survey:
@@ -206,6 +221,16 @@ class Predictor:
         """
         frames = self._answer_samples(read_samples(inputs, self._image_size, jpeg_draft=self._jpeg_draft), start)
         return self._rank(frames) if self.vote is None else self._count_votes(self.vote, frames)
+
+    def answer_images(self, images: Sequence[Any]) -> Iterator[tuple[int, list[Prediction]]]:
+        """Answer images of Pillow as `answer` does files; theirs is `image.filename` where it has one."""
+        if odd := [type(image).__name__ for image in images if not isinstance(image, PIL.Image.Image)]:
+            raise ValueError(f"Images of Pillow and other inputs cannot be mixed; got {odd[0]} among them.")
+        samples = (
+            (Sample(getattr(image, "filename", ""), None, None, None), partial(_prepare, image, self._image_size))
+            for image in images
+        )
+        return self._rank(self._answer_samples(samples, 0))
 
     def _answer_samples(self, samples: Iterable[tuple[Sample, ReadPixels]], start: int) -> Iterator[list[_Frame]]:
         """Yield the answers about a batch of each process, those before `start` left out."""

@@ -1,18 +1,21 @@
 """Asking a model: the embeddings of pictures and of class texts, without gradient."""
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import AutoTokenizer, BaseImageProcessor
+from transformers import BaseImageProcessor
 
 from ..data.pictures import PictureDataset
 from ..data.pixels import collate_pictures, normalize
 from ..data.prompts import ClassTexts, check_known
 from ..models.configuration_mg_vtc import check_prompt_template
 from ..models.modeling_mg_vtc import MgVtcModel
+from .loading import Model, name_model, open_tokenizer
 
 
 def answer_pictures(
@@ -92,19 +95,28 @@ def embed_classes(model: MgVtcModel, model_ids: np.ndarray) -> torch.Tensor:
         return _embed(model, model.class_embeds[torch.from_numpy(model_ids).to(model.device)])
 
 
-def embed_names(model: MgVtcModel, model_id: str, names: list[str], prompt_template: str) -> torch.Tensor:
+def embed_names(
+    model: MgVtcModel, source: Model, names: list[str], prompt_template: str, *, processor: Any = None
+) -> torch.Tensor:
     """Encode any class names with the text tower (num_names, projection_dim).
+
+    Args:
+        model: In evaluation mode.
+        source: Folder or Hub id that it came from, or itself.
+        names: One or more.
+        prompt_template: Text of a name, with `{}` for it.
+        processor: As for `open_model`.
 
     Raises:
         ValueError: The model is vision-only, the template has no place for the name, or two prompts are one text.
     """
     if model.config.vision_only:
         raise ValueError(
-            f"{model_id} is vision-only: without a text tower it knows its own classes alone, and --zero_shot is not "
-            "for it."
+            f"{name_model(source)} is vision-only: without a text tower it knows its own classes alone, and "
+            "--zero_shot is not for it."
         )
     check_prompt_template(prompt_template)
-    tokenizer = AutoTokenizer.from_pretrained(model_id)
+    tokenizer = open_tokenizer(source, processor)
     check_known(names, tokenizer)
     texts = ClassTexts([prompt_template.replace("{}", name) for name in names], tokenizer, model.device)
     with torch.no_grad():

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +227,11 @@ def begin_run(folder: Path, settings: dict[str, Any], split: dict[str, Any], *, 
         notes = read_recipe(folder / RECIPE)[1] + notes
     if overwrite:
         clear_run_folder(folder)
+    write_start(folder, recipe, split, notes)
+
+
+def write_start(folder: Path, recipe: str, split: dict[str, Any], notes: Sequence[str] = ()) -> None:
+    """Write `recipe.yaml`, with notes above it, and `split.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / RECIPE, "".join(f"# {note}\n" for note in notes) + recipe)
     _write(folder / SPLIT, json.dumps(split, indent=1, ensure_ascii=False) + "\n")

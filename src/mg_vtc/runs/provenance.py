@@ -41,6 +41,8 @@ def name_data(recipe: dict[str, Any]) -> str:
     """Name the data of a recipe; a folder of this machine has no name that strangers need to know."""
     if recipe.get("dataset_name") == "demo":
         return "the drawn demo of mg_vtc"
+    if not (recipe.get("train_dir") or recipe.get("dataset_name")):
+        return "images given in Python"
     return find_hub_dataset(recipe) or "a local folder of pictures"
 
 
@@ -76,7 +78,9 @@ def without_places(recipe: dict[str, Any], places: Sequence[str]) -> dict[str, A
     }
 
 
-def write_provenance(folder: Path, arguments: transformers.TrainingArguments, *, project: Path, seconds: float | None) -> None:
+def write_provenance(
+    folder: Path, arguments: transformers.TrainingArguments, *, project: Path, seconds: float | None
+) -> None:
     """Write `provenance.json`: versions, commit, processor, processes and duration; what is not known is absent.
 
     It also has the names of the settings that name a place of this machine, as this can be told here alone.

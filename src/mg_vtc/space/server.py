@@ -11,7 +11,7 @@ VARIABLE = "GRADIO_TEMP_DIR"
 
 
 @contextmanager
-def serve_page(model_id: str, port: int | None = None) -> Iterator[str]:
+def serve(model_id: str, port: int | None = None) -> Iterator[str]:
     """Serve the page of a model until the block ends; the pictures that were shown to it go with it.
 
     It is within reach of this machine alone, and reaches for nothing itself but a model that is named by its Hub id.

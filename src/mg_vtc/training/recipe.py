@@ -13,15 +13,11 @@ from ..models.configuration_mg_vtc import MgVtcConfig
 from ..recipes import FOLDER, list_recipes
 from .arguments import MgVtcTrainingArguments
 from .data_arguments import DataArguments
+from .records import ALWAYS_WRITTEN
 from .setting_checks import check_metric, suggest
 
 DEFAULT_VISION_MODEL = "microsoft/resnet-50"
 DEFAULT_TEXT_MODEL = "distilbert/distilbert-base-uncased"
-# Settings that a repeated run must share even if their defaults change.
-ALWAYS_WRITTEN = (
-    *("loss_type", "js_weight", "learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm", "warmup_steps"),
-    *("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "seed", "optim"),
-)
 # A tower is pretrained or from random weights, so a flag of the one overrides a recipe's key of the other.
 TOWER_ALTERNATIVES = {
     "vision_config": "vision_model_name_or_path",

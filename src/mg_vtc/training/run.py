@@ -19,19 +19,14 @@ from ..data.pictures import PictureDataset
 from ..data.splits import describe_split
 from ..data.stream import PictureStream
 from ..evaluation.metrics import constant_answer_baselines
-from ..evaluation.run_results import write_run_results
-from ..hub.model_card import write_model_card
-from ..hub.samples import write_samples
-from ..runs.provenance import write_provenance
 from .building import build_trainer
 from .cross_validation import SCORES, fold_folder, plan_fold, summarize_folds
 from .recipe import Recipe, as_flags, parse_recipe
+from .records import write_records
 from .repeated_runs import plan_seed, seed_folder, summarize_seeds
 from .run_data import check_folds
 from .summary import describe_resumption, overview, summary
 from .trainer import MgVtcTrainer
-
-PROJECT = Path(__file__).parents[3]  # of a checkout, whose commit a run records
 
 
 def run(trainer: MgVtcTrainer, parts: Mapping[str, PictureDataset | PictureStream]) -> dict[str, float]:
@@ -58,12 +53,9 @@ def run(trainer: MgVtcTrainer, parts: Mapping[str, PictureDataset | PictureStrea
             break
     trainer.save_metrics("all", results)
     if trainer.is_world_process_zero():
-        folder = Path(trainer.args.output_dir)
-        class_names = list(trainer.model.config.id2label.values())
-        write_run_results(folder, answers, parts, class_names)
         seconds = training.metrics["train_runtime"] if resume_from is None else None  # of the last part alone
-        write_provenance(folder, trainer.args, project=PROJECT, seconds=seconds)
-        write_model_card(folder, write_samples(folder))
+        class_names = list(trainer.model.config.id2label.values())
+        write_records(Path(trainer.args.output_dir), trainer.args, answers, parts, class_names, seconds=seconds)
     return results
 
 

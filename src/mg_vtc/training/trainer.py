@@ -11,17 +11,27 @@ from torch import nn
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import EvalLoopOutput
 
+from ..data.pixels import collate_pictures
 from ..data.prompts import ClassTexts, check_known
-from ..hub.publish import prepare_repo, publish
+from ..evaluation.metrics import score_top_k
+from ..hub.publish import prepare_repo, push_to_hub
+from ..inference.scoring import find_image_size
 from ..losses import adjust_logits, contrastive_loss, saturated_share, soft_target_loss
+from ..runs.directory import CARD
 from .arguments import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
 from .base_trainer import PictureTrainer, contrasts_within_batches, smallest_share
 from .distributed import broadcast_buffers, gather_rows, take_share
 from .optimizer import group_parameters
+from .python_inputs import find_origin, find_processor, wrap_rows
+from .records import write_python_recipe, write_records
 
 
 class MgVtcTrainer(PictureTrainer):
-    """Trains a `MgVtcModel` on rows of `pixel_values` and `labels`, contrasting them with `config.class_prompts`.
+    """Trains a `MgVtcModel` on images and labels, contrasting them with `config.class_prompts`.
+
+    Data sets are a `datasets.Dataset` with the columns `image` and `label`, whose class names are the model's, or give
+    `pixel_values` and `labels`. By default batches are made by `collate_pictures`, scores are those of `score_top_k`,
+    and the processor is that of the model's towers.
 
     Several processes contrast the whole batch: embeddings are gathered with their gradients, and each process encodes
     its share of the texts, so that loss and gradients are those of one process with the same global batch, but for
@@ -43,15 +53,37 @@ class MgVtcTrainer(PictureTrainer):
     optimizer: torch.optim.Optimizer | None
     loss_is_scaled_for_ga = False  # `compute_loss` returns a mean, so the Trainer divides by the accumulation steps
 
-    def __init__(self, model: Any = None, *args: Any, **kwargs: Any):
+    def __init__(
+        self,
+        model: Any,
+        args: MgVtcTrainingArguments | None = None,
+        data_collator: Any = collate_pictures,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        compute_metrics: Any = score_top_k,
+        **kwargs: Any,
+    ):
         if hasattr(model, "peft_config"):
             raise ValueError(
                 f"A {type(model).__name__} of PEFT saves an adapter alone, without the class embeddings and batch "
                 "norm statistics that scores need: train the model itself, or merge the adapter before "
                 "(merge_and_unload)."
             )
-        super().__init__(model, *args, **kwargs)
-        self._config = self.model.config
+        args = MgVtcTrainingArguments() if args is None else args
+        processing_class = find_processor(model) if processing_class is None else processing_class
+        self._config = model.config
+        self._image_size = find_image_size(getattr(processing_class, "image_processor", processing_class))
+        super().__init__(
+            model,
+            args,
+            data_collator,
+            self._wrap(train_dataset, args.seed),
+            self._wrap(eval_dataset, args.seed),
+            processing_class,
+            compute_metrics=compute_metrics,
+            **kwargs,
+        )
         self.model.vision_model.to(memory_format=torch.channels_last)  # convolutions are faster so, on CPU and GPU
         if self.args.device.type == "cpu":  # zeros in the same memory are cheaper than new memory at each step
             self.model.zero_grad = functools.partial(self.model.zero_grad, set_to_none=False)
@@ -77,6 +109,17 @@ class MgVtcTrainer(PictureTrainer):
         self._encode_frozen_texts()
         self.refresh_class_embeds()
         self._class_texts.check_apart(self.model.class_embeds)
+
+    def _wrap(self, rows: Any, seed: int = 0) -> Any:
+        return wrap_rows(rows, self._config, self._image_size, seed)
+
+    def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Score the model on `eval_dataset`, by default that of the trainer; see [`transformers.Trainer.evaluate`]."""
+        return super().evaluate(self._wrap(eval_dataset), *args, **kwargs)
+
+    def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return scores `(num_rows, num_labels)`, labels and metrics; see [`transformers.Trainer.predict`]."""
+        return super().predict(self._wrap(test_dataset), *args, **kwargs)
 
     def _freeze_towers(self) -> list[nn.Module]:
         """Towers that stay as they are, batch norm and all."""
@@ -287,8 +330,24 @@ class MgVtcTrainer(PictureTrainer):
             prepare_repo(self.args.repo_id, private=self.args.hub_private_repo)
             self.hub_model_id = self.args.repo_id
 
+    def create_model_card(self) -> None:
+        """Write `README.md`, the card, of a training in Python, with the records that it shows, into `output_dir`.
+
+        The model must be saved there. A run of a recipe has its card, which this would replace.
+        """
+        predictions, parts = {}, {"train": self.train_dataset}
+        if self.eval_dataset is not None:
+            predictions["validation"], parts["validation"] = self.predict(self.eval_dataset), self.eval_dataset
+        if self.is_world_process_zero():
+            folder = Path(self.args.output_dir)
+            seconds = next((log["train_runtime"] for log in self.state.log_history if "train_runtime" in log), None)
+            towers = {f"{tower}_model_name_or_path": find_origin(self._config, tower) for tower in ("vision", "text")}
+            write_python_recipe(folder, self.args, **towers)
+            class_names = list(self._config.id2label.values())
+            write_records(folder, self.args, predictions, parts, class_names, seconds=seconds)
+
     def push_to_hub(self, commit_message: str | None = None, **kwargs: Any) -> str | None:
-        """Save the model and publish its folder as [`~hub.publish.publish`] does, with the card that is in it.
+        """Save the model and publish its folder as [`push_to_hub`] does; a training in Python gets a card first.
 
         Args:
             commit_message: Message of the commit.
@@ -299,10 +358,12 @@ class MgVtcTrainer(PictureTrainer):
         """
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         self.save_model()
+        if not (Path(self.args.output_dir) / CARD).exists():
+            self.create_model_card()
         if not self.is_world_process_zero():
             return None
         settings = {"private": self.args.hub_private_repo, "revision": self.args.hub_revision} | kwargs
-        return publish(self.args.output_dir, self.args.repo_id, commit_message=commit_message, **settings)
+        return push_to_hub(self.args.output_dir, self.args.repo_id, commit_message=commit_message, **settings)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         self.refresh_class_embeds()

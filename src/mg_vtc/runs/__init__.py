@@ -1,0 +1,1 @@
+"""The folder of a run: which files it holds, and where they come from."""

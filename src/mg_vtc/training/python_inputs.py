@@ -1,0 +1,78 @@
+"""What a trainer in Python need not be given: the processor of its towers, and images as rows of pixel values."""
+
+from typing import Any
+
+import datasets
+from transformers import AutoProcessor, AutoTokenizer
+
+from ..data.labels import shorten
+from ..data.pictures import PictureDataset
+from ..models.configuration_mg_vtc import MgVtcConfig
+from ..models.processing_mg_vtc import build_processor, build_tokenizer, read_normalization
+
+IMAGE_SIZE = 224  # pixels, of towers that take any
+
+
+def find_origin(config: MgVtcConfig, tower: str) -> str | None:
+    """Return the Hub id or folder of the pretrained tower "vision" or "text"; None for one from random weights."""
+    return getattr(getattr(config, f"{tower}_config"), "name_or_path", None) or None
+
+
+def find_processor(model: Any) -> Any:
+    """Return the processor of a model: that of its folder or, for a new one, one that is made for its towers.
+
+    Images are normalised as the vision tower's own processor does, and resized to the size that its configuration
+    states, else 224 pixels. Texts get the text tower's tokenizer or, for one from random weights, `build_tokenizer`.
+
+    Raises:
+        ValueError: The text tower has random weights and another vocabulary than `build_tokenizer` makes.
+    """
+    config = model.config
+    if config.name_or_path:
+        return AutoProcessor.from_pretrained(config.name_or_path)
+    stated = getattr(config.vision_config, "image_size", None)
+    vision, text = (find_origin(config, tower) for tower in ("vision", "text"))
+    tokenizer = None
+    if text is not None:
+        tokenizer = AutoTokenizer.from_pretrained(text)
+    elif not config.vision_only:
+        tokenizer = build_tokenizer(config.class_prompts)
+        if len(tokenizer) != config.text_config.vocab_size:
+            raise ValueError(
+                f"The text tower has random weights and {config.text_config.vocab_size} tokens, where "
+                f"build_tokenizer(config.class_prompts) makes {len(tokenizer)}: give processing_class."
+            )
+    normalization: dict[str, Any] = {}
+    if vision is not None:
+        normalization["image_mean"], normalization["image_std"] = read_normalization(vision)
+    return build_processor(stated if isinstance(stated, int) else IMAGE_SIZE, tokenizer, **normalization)
+
+
+def wrap_rows(rows: Any, config: MgVtcConfig, image_size: int, seed: int) -> Any:
+    """Return rows of pixel values for a `datasets.Dataset` of images; other data sets are returned as they are.
+
+    Args:
+        rows: Columns `image` and `label`, and maybe others.
+        config: Of the model, whose classes are those of the rows.
+        image_size: Height and width, in pixels.
+        seed: Seed of the augmentation.
+
+    Raises:
+        ValueError: A column is missing, or the classes of the rows are not those of the model, in their order.
+    """
+    if not isinstance(rows, datasets.Dataset):
+        return rows
+    if missing := {"image", "label"}.difference(rows.column_names):
+        raise ValueError(
+            f"The data set has no column {' and '.join(sorted(missing))}, only {shorten(rows.column_names)}: rename "
+            'them, as by rows.rename_column("img", "image").'
+        )
+    names, own = getattr(rows.features["label"], "names", None), [*config.id2label.values()]
+    if names is None or names != own:
+        found = "whole numbers without names" if names is None else shorten(names)
+        raise ValueError(
+            f"The labels of the data set are {found}, and the classes of the model {shorten(own)}: they must be the "
+            "same names in the same order. Give the model id2label=dict(enumerate(names)), or cast the column to a "
+            "ClassLabel."
+        )
+    return PictureDataset(rows, image_size, pixels=None, seed=seed)
