@@ -45,7 +45,10 @@ bench: install  ## Measure speed and memory, as ratios in one run; alone on the 
 	@failed=0; for benchmark in import_time train_step memory loader answering classes pictures; do \
 		$(PYTHON) benchmarks/$$benchmark.py || failed=1; done; exit $$failed
 
+docs: install  ## Build the guides and the API reference in build/docs; a broken link or reference fails
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
 clean:  ## Remove what the other targets made, but the runs
 	rm -rf $(VENV) tests/node/node_modules .conformance .compat .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo test check format conformance compat page-tables bench clean
+.PHONY: help install demo test check format conformance compat page-tables bench docs clean

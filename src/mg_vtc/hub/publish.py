@@ -34,7 +34,7 @@ def push_to_hub(
 ) -> str:
     """Publish the model of a folder on the Hub, in one commit: as a whole or not at all.
 
-    What is uploaded is said in [`collect_upload`]. Files of the model that the repository had and that the folder has
+    What is uploaded is said in `collect_upload`. Files of the model that the repository had and that the folder has
     not (those of a text tower that there is no more, say) are deleted in the same commit; all others stay.
 
     Args:
@@ -76,7 +76,7 @@ def push_to_hub(
 
 
 def write_upload(folder: str | Path, out: str | Path, repo_id: str | None = None) -> list[str]:
-    """Write what [`push_to_hub`] would upload into a folder, without the Hub: a model that can be served from there.
+    """Write what `push_to_hub` would upload into a folder, without the Hub: a model that can be served from there.
 
     Args:
         folder: Folder of a finished run, or of a saved model with a card.

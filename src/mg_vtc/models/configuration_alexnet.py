@@ -6,7 +6,7 @@ from transformers import PretrainedConfig
 
 @strict
 class AlexNetConfig(PretrainedConfig):
-    r"""Settings of [`AlexNetModel`]; the defaults are the single-column layer sizes in common use
+    r"""Settings of `AlexNetModel`; the defaults are the single-column layer sizes in common use
     (Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014, arXiv 1404.5997).
 
     Args:

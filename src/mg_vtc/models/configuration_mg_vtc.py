@@ -50,7 +50,7 @@ def check_prompt_template(template: str) -> None:
 
 @strict
 class MgVtcConfig(PretrainedConfig):
-    r"""Settings of [`MgVtcModel`] and [`MgVtcForImageClassification`].
+    r"""Settings of `MgVtcModel` and `MgVtcForImageClassification`.
 
     Args:
         vision_config: Vision tower: any `AutoModel` encoder with a pooled state, or `alexnet`; default ResNet50.

@@ -55,7 +55,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
 
     Attributes:
         class_embeds: Embeddings of the class prompts, `(num_labels, projection_dim)`: random until
-            [`~MgVtcModel.set_class_embeds`] fills them; a learned table if `config.vision_only`.
+            `MgVtcModel.set_class_embeds` fills them; a learned table if `config.vision_only`.
         logit_scale: Natural logarithm of the scale of the logits, 0-d.
         text_chunk_size: How many texts are encoded at a time, `None` for all; see `encode_texts`.
     """
@@ -141,11 +141,11 @@ class MgVtcModel(MgVtcPreTrainedModel):
         """Pooled states of the text tower before projection, computed without dropout: what a frozen tower gives.
 
         Args:
-            input_ids: As for [`~MgVtcModel.get_text_features`].
+            input_ids: As for `MgVtcModel.get_text_features`.
             text_inputs: What else the tokenizer gives, such as `attention_mask`.
 
         Returns:
-            `(batch_size, width of the tower)`, to be given to [`~MgVtcModel.forward`] instead of texts.
+            `(batch_size, width of the tower)`, to be given to `MgVtcModel.forward` instead of texts.
         """
         with evaluating(self):
             return self._encode_texts(input_ids, **text_inputs).pooler_output
@@ -177,16 +177,16 @@ class MgVtcModel(MgVtcPreTrainedModel):
         """Compare every picture with every text or, where no text is given, with every class.
 
         Args:
-            pixel_values: As for [`~MgVtcModel.get_image_features`].
-            input_ids: As for [`~MgVtcModel.get_text_features`]; without them `class_embeds` are the texts.
-            attention_mask: As for [`~MgVtcModel.get_text_features`].
+            pixel_values: As for `MgVtcModel.get_image_features`.
+            input_ids: As for `MgVtcModel.get_text_features`; without them `class_embeds` are the texts.
+            attention_mask: As for `MgVtcModel.get_text_features`.
             position_ids: Positions, `(text_batch_size, sequence_length)`.
             token_type_ids: Segments, `(text_batch_size, sequence_length)`, for towers that have any.
-            text_states: What [`~MgVtcModel.get_text_states`] gave for the texts, instead of them.
+            text_states: What `MgVtcModel.get_text_states` gave for the texts, instead of them.
             kwargs: Passed to both towers, such as `output_hidden_states=True`.
 
         Returns:
-            [`MgVtcOutput`], or a tuple of its fields with `return_dict=False`.
+            `MgVtcOutput`, or a tuple of its fields with `return_dict=False`.
         """
         vision_outputs = self.get_image_features(pixel_values, return_dict=True, **kwargs)
         image_embeds = self._embed(vision_outputs.pooler_output)  # (image_batch_size, projection_dim)
@@ -222,7 +222,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
         """Store the embeddings of the class prompts, computed without dropout, in `class_embeds`.
 
         Args:
-            text_states: What [`~MgVtcModel.get_text_states`] gave for `config.class_prompts`, `(num_labels, width)`.
+            text_states: What `MgVtcModel.get_text_states` gave for `config.class_prompts`, `(num_labels, width)`.
             text_inputs: Or what the tokenizer gives for them, each `(num_labels, sequence_length)`.
 
         Raises:
@@ -272,7 +272,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
         Args:
             vision: Vision encoder, or the Hub id or folder of one.
             text: Text encoder, or the Hub id or folder of one; `None` with `vision_only=True`.
-            config: Fields of [`MgVtcConfig`], such as `id2label=...`.
+            config: Fields of `MgVtcConfig`, such as `id2label=...`.
 
         Raises:
             ValueError: A tower has no pooled state, or reads the wrong kind of input.
@@ -289,7 +289,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
 
 
 class MgVtcForImageClassification(MgVtcModel):
-    """Classifies pictures by `class_embeds`, without running the text tower; has the parameters of [`MgVtcModel`]."""
+    """Classifies pictures by `class_embeds`, without running the text tower; has the parameters of `MgVtcModel`."""
 
     input_modalities: tuple[str, ...] = ("image",)
 

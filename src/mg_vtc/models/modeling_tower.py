@@ -19,15 +19,15 @@ from .modeling_alexnet import AlexNetModel
 
 @dataclass
 class MgVtcOutput(ModelOutput):
-    """Output of [`MgVtcModel`] for B pictures and T texts, or the T classes where no text was given.
+    """Output of `MgVtcModel` for B pictures and T texts, or the T classes where no text was given.
 
     Args:
         logits_per_image: Scaled similarities of pictures and texts, `(B, T)`.
         logits_per_text: Their transpose, `(T, B)`.
         text_embeds: Embeddings of the texts, `(T, projection_dim)`, of L2 norm 1 if `config.normalize`.
         image_embeds: Embeddings of the pictures, `(B, projection_dim)`, likewise.
-        text_model_output: What [`MgVtcModel.get_text_features`] returns, if there was a text.
-        vision_model_output: What [`MgVtcModel.get_image_features`] returns.
+        text_model_output: What `MgVtcModel.get_text_features` returns, if there was a text.
+        vision_model_output: What `MgVtcModel.get_image_features` returns.
     """
 
     logits_per_image: torch.Tensor | None = None

@@ -159,7 +159,7 @@ def train(recipe: str | Path | Mapping[str, Any], **settings: Any) -> Path:
             `train_dir="my_images"` and `output_dir="runs/mine"`.
 
     Returns:
-        Folder of the run, whose model [`evaluate`], [`predict`], [`export`] and [`push_to_hub`] take; with `num_folds`
+        Folder of the run, whose model `evaluate`, `predict`, `export` and `push_to_hub` take; with `num_folds`
         or `num_seeds` the folder of the runs and of their means.
 
     Raises:

@@ -114,11 +114,11 @@ class MgVtcTrainer(PictureTrainer):
         return wrap_rows(rows, self._config, self._image_size, seed)
 
     def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Score the model on `eval_dataset`, by default that of the trainer; see [`transformers.Trainer.evaluate`]."""
+        """Score the model on `eval_dataset`, by default that of the trainer; see `transformers.Trainer.evaluate`."""
         return super().evaluate(self._wrap(eval_dataset), *args, **kwargs)
 
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return scores `(num_rows, num_labels)`, labels and metrics; see [`transformers.Trainer.predict`]."""
+        """Return scores `(num_rows, num_labels)`, labels and metrics; see `transformers.Trainer.predict`."""
         return super().predict(self._wrap(test_dataset), *args, **kwargs)
 
     def _freeze_towers(self) -> list[nn.Module]:
@@ -347,7 +347,7 @@ class MgVtcTrainer(PictureTrainer):
             write_records(folder, self.args, predictions, parts, class_names, seconds=seconds)
 
     def push_to_hub(self, commit_message: str | None = None, **kwargs: Any) -> str | None:
-        """Save the model and publish its folder as [`push_to_hub`] does; a training in Python gets a card first.
+        """Save the model and publish its folder as `push_to_hub` does; a training in Python gets a card first.
 
         Args:
             commit_message: Message of the commit.
