@@ -149,3 +149,37 @@ import mg_vtc.hub.publish, mg_vtc.exporters.classifier
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_installed_wheel_trains_evaluates_predicts_exports_and_opens(built, tmp_path):
+    environment = tmp_path / "env"
+    venv.create(environment, with_pip=False)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", built["sdist"]], check=True, timeout=120)
+    (site,) = environment.glob("lib/python*/site-packages")
+    (site / "others.pth").write_text(f"{Path(pytest.__file__).parents[1]}\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def run(*command):
+        done = subprocess.run(
+            [environment / "bin" / command[0], *command[1:]],
+            cwd=elsewhere,
+            env=kept | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert "recommended" in run("mg-vtc", "train")
+    screen = run("mg-vtc", "train", "demo", "--max_steps", "2")
+    for command in re.findall(r"^  \S*mg-vtc (?:evaluate|predict) .*$", screen, flags=re.MULTILINE):
+        run("mg-vtc", *command.split()[1:])
+    assert "classifier.onnx" in run("mg-vtc", "export", "runs/demo", "--to", "onnx")
+    code = "import mg_vtc, transformers as t; print(mg_vtc.__file__, type(t.AutoModel.from_pretrained('runs/demo')))"
+    assert re.match(rf"{re.escape(str(site))}\S* <class 'mg_vtc\.models\.modeling", run("python", "-I", "-c", code))
+    assert (elsewhere / "runs" / "demo" / "report" / "report.html").is_file()
+    assert (elsewhere / "runs" / "demo" / "README.md").is_file()

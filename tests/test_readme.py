@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from local_hub import client_environment, serving_hub
 from PIL import Image
 
 from mg_vtc.data.demo import render_contact_sheet, render_frame
@@ -17,12 +19,12 @@ from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", README, flags=re.DOTALL)
-TRAINING = re.compile(r"^((?:mg-vtc train|torchrun|accelerate launch) .*--output_dir.*)$", flags=re.MULTILINE)
-MADE_BY_MAKE = ("make demo\n", "make test\n")
+TRAINING = re.compile(r"^(mg-vtc train .*--output_dir.*)$", flags=re.MULTILINE)
+INSTALLATION = "pip install"
 
 
-def run(command, folder):
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+def run(command, folder, environment=os.environ):
+    environment = {**environment, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
@@ -66,12 +68,26 @@ def test_make_runs_what_it_says(target, command):
     assert command in steps.splitlines()[-1]
 
 
-def test_every_command_works(checkout):
-    assert len(BLOCKS) >= 9
-    for language, code in BLOCKS:
-        if code not in MADE_BY_MAKE:  # `make test` runs this test; what `make demo` runs is the fixture
-            code = TRAINING.sub(r"\1 --num_train_epochs 2", code)  # the first run, of the demo, is not shortened
-            run(["bash", "-euc", code] if language == "bash" else [sys.executable, "-c", code], checkout)
+def test_every_command_works(checkout, tmp_path):
+    assert len(BLOCKS) >= 6
+    with serving_hub() as hub:
+        environment = client_environment(os.environ, hub, tmp_path)
+        for language, code in BLOCKS:
+            if INSTALLATION in code:
+                continue
+            if "runs/mine" in code:  # Python and the command line say the same twice
+                shutil.rmtree(checkout / "runs" / "mine", ignore_errors=True)
+            code = TRAINING.sub(r"\1 --num_train_epochs 2", code)  # the demo is not shortened
+            code = code.replace('output_dir="runs/mine")', 'output_dir="runs/mine", num_train_epochs=2)')
+            command = ["bash", "-euc", code] if language == "bash" else [sys.executable, "-c", code]
+            run(command, checkout, environment)
+        assert "model.safetensors" in hub.files("org/mg-vtc")
+
+
+def test_python_of_the_quickstart_is_short():
+    (code,) = [code for language, code in BLOCKS if language == "python" and "mg_vtc.train(" in code]
+    assert len(code.strip().splitlines()) <= 12
+    assert all(f"mg_vtc.{name}(" in code for name in ("train", "evaluate", "predict", "export", "push_to_hub"))
 
 
 def test_readme_and_guides_train_by_the_same_recipe():
@@ -103,7 +119,8 @@ def test_the_picture_is_what_the_package_draws():
 
 
 def test_layout_names_what_exists():
-    for names in re.findall(r"^\| (`.*?`) \|", README[README.index("## Layout") :], flags=re.MULTILINE):
-        for name in re.findall(r"`([^`]+)`", names):
-            parts = [ROOT / name, ROOT / "src" / "mg_vtc" / name]
-            assert any(part.exists() or list(part.parent.glob(part.name)) for part in parts), name
+    layout = (ROOT / "CONTRIBUTING.md").read_text().partition("## Layout")[2]
+    names = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`.*?`) \|", layout, flags=re.MULTILINE)))
+    assert len(names) > 10
+    for name in names:
+        assert any((folder / name).exists() for folder in (ROOT, ROOT / "src" / "mg_vtc")), name

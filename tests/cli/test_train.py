@@ -1,0 +1,63 @@
+"""`mg-vtc train`: recipes by name, and flags of the launcher."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from mg_vtc.cli.train import _split_launcher_flags
+from mg_vtc.recipes import list_recipes
+from mg_vtc.training.recipe import list_flags, parse_recipe
+
+
+def test_without_a_recipe_each_is_listed_in_a_line(mg_vtc_command, capsys):
+    mg_vtc_command("train")
+    lines = capsys.readouterr().out.splitlines()
+    for name, sentence in list_recipes().items():
+        assert [line.split(maxsplit=1) for line in lines if line.startswith(f"  {name} ")] == [[name, sentence]]
+
+
+def test_recipe_of_the_package_is_found_by_name_and_one_of_the_user_by_path(tmp_path):
+    recipe = tmp_path / "demo.yaml"
+    recipe.write_text("dataset_name: demo\noutput_dir: here\n")
+    assert parse_recipe(["demo"]).training.output_dir == "runs/demo"
+    assert parse_recipe(["--seed", "3", "demo"]).training.seed == 3
+    assert parse_recipe([str(recipe)]).training.output_dir == "here"
+
+
+def test_name_of_a_recipe_may_be_the_value_of_a_flag():
+    assert parse_recipe(["demo", "--run_name", "small"]).training.run_name == "small"
+
+
+def test_flags_of_the_launcher_are_told_from_those_of_the_run():
+    arguments = ["demo", "--num_processes", "2", "--seed", "1", "--main_process_port=1234", "--nonsense", "x"]
+    launcher, rest = _split_launcher_flags(arguments, list_flags())
+    assert launcher == ["--num_processes", "2", "--main_process_port=1234"]
+    assert rest == ["demo", "--seed", "1", "--nonsense", "x"]
+
+
+def test_precision_of_the_launcher_is_refused_with_the_runs_own():
+    with pytest.raises(SystemExit, match="give --bf16 or --fp16"):
+        _split_launcher_flags(["demo", "--mixed_precision", "bf16"], list_flags())
+
+
+def start(*arguments):
+    command = [sys.executable, "-m", "mg_vtc", "train", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
+
+
+def test_refusal_is_one_line_without_the_launchers_notice_and_traceback(tmp_path):
+    done = start("demo", "--num_processes", 2, "--output_dir", tmp_path, "--learning_rate", -1)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("mg-vtc train: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_processes_of_the_launcher_are_one_run(tmp_path):
+    done = start("demo", "--num_processes", 2, "--output_dir", tmp_path / "run", "--num_train_epochs", 1)
+    assert done.returncode == 0, done.stderr
+    assert "on each of 2 processes" in done.stdout
+    assert "accelerate launch" not in done.stderr
+    assert json.loads((tmp_path / "run" / "provenance.json").read_text())["num_processes"] == 2

@@ -1,0 +1,191 @@
+"""The functions and the trainer that Python users call, on objects as well as on paths."""
+
+import inspect
+import re
+
+import datasets
+import numpy as np
+import pytest
+from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_RESNET
+from transformers import AutoConfig, AutoModel
+
+import mg_vtc
+from mg_vtc import MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
+
+SETTINGS = {
+    "vision_config": TINY_RESNET,
+    "text_config": TINY_DISTILBERT,
+    "projection_dim": 12,
+    "image_size": 32,
+    "num_train_epochs": 1,
+    "per_device_train_batch_size": 4,
+}
+
+
+def join_towers(names, **config):
+    """A model of tiny towers from random weights, and nothing else."""
+    text = TINY_DISTILBERT | {"vocab_size": len(mg_vtc.build_tokenizer(names))}
+    vision, text = (AutoModel.from_config(AutoConfig.for_model(**tower)) for tower in (TINY_RESNET, text))
+    return MgVtcModel.from_vision_text_pretrained(vision, text, id2label=dict(enumerate(names)), **config)
+
+
+@pytest.fixture(scope="module")
+def split(picture_folder):
+    return mg_vtc.split_stratified(mg_vtc.load_image_folder(picture_folder)["train"], 0.25, seed=0, split_by="clip")
+
+
+@pytest.fixture(scope="module")
+def trained(split, tmp_path_factory):
+    """A trainer that was given a model, two data sets and a folder, and has trained."""
+    folder = tmp_path_factory.mktemp("python") / "run"
+    args = MgVtcTrainingArguments(
+        str(folder), per_device_train_batch_size=4, num_train_epochs=1, report_to="none", use_cpu=True
+    )
+    model = join_towers(split["train"].features["label"].names)
+    trainer = MgVtcTrainer(model, args, train_dataset=split["train"], eval_dataset=split["validation"])
+    trainer.train()
+    trainer.save_model()
+    return trainer
+
+
+def scores_of(predictions):
+    return [(one.labels, one.scores) for one in predictions]
+
+
+def test_trainer_needs_no_collator_metric_or_processor(trained, split):
+    metrics = trained.evaluate()
+    assert metrics["eval_samples"] == len(split["validation"])
+    assert {"eval_top1_accuracy", "eval_macro_f1"} <= metrics.keys()
+    scores = trained.predict(split["train"])
+    assert scores.predictions.shape == (len(split["train"]), len(trained.model.config.id2label))
+    assert scores.metrics["test_samples"] == len(split["train"])
+
+
+def test_evaluation_of_objects_is_that_of_their_folder(trained, split, picture_folder):
+    folder = trained.args.output_dir
+    of_objects = mg_vtc.evaluate(trained.model, split["validation"], processor=trained.processing_class)
+    of_folder = mg_vtc.evaluate(folder, split["validation"])
+    assert of_objects.results["scores"] == of_folder.results["scores"]
+    assert np.array_equal(of_objects.answers.logits, of_folder.answers.logits)
+    assert of_objects.results["scores"]["top1_accuracy"]["value"] == trained.evaluate()["eval_top1_accuracy"]
+
+
+def test_rows_without_names_are_numbered(trained, split):
+    rows = split["validation"].remove_columns("file_name")
+    assert mg_vtc.evaluate(trained.args.output_dir, rows).answers.file_names == [*map(str, range(len(rows)))]
+
+
+def test_predictions_for_images_in_memory_are_those_for_their_files(trained, split):
+    rows = split["validation"].select(range(5))
+    paths = [row["path"] for row in rows.cast_column("image", datasets.Image(decode=False))["image"]]
+    of_files = scores_of(mg_vtc.predict(trained.args.output_dir, paths))
+    images = rows["image"][:]
+    assert scores_of(mg_vtc.predict(trained.args.output_dir, images)) == of_files
+    assert scores_of(mg_vtc.predict(trained.model, images, processor=trained.processing_class)) == of_files
+    assert scores_of(mg_vtc.predict(trained.args.output_dir, images[0])) == of_files[:1]
+
+
+def test_images_and_paths_cannot_be_mixed(trained, split):
+    with pytest.raises(ValueError, match="cannot be mixed; got str"):
+        next(mg_vtc.predict(trained.args.output_dir, [split["train"][0]["image"], "a.png"]))
+    with pytest.raises(ValueError, match="vote, segments and crop go with files"):
+        mg_vtc.predict(trained.args.output_dir, [split["train"][0]["image"]], vote="mean")
+
+
+def test_model_in_memory_is_exported_as_its_folder_is(trained, tmp_path):
+    of_object = mg_vtc.export(trained.model, "classifier", tmp_path / "a", processor=trained.processing_class)
+    of_folder = mg_vtc.export(trained.args.output_dir, "classifier", tmp_path / "b")
+    assert (of_object / "model.safetensors").read_bytes() == (of_folder / "model.safetensors").read_bytes()
+    assert mg_vtc.export(trained.args.output_dir, "onnx", tmp_path / "c") == tmp_path / "c"
+    assert (tmp_path / "c" / "classifier.onnx").is_file()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"format": "tflite"}, "format must be 'onnx' or 'classifier', got 'tflite'"),
+        ({"format": "classifier", "int8": True}, "int8 and calibration go with format 'onnx'"),
+        ({"format": "onnx"}, "no folder: give output_dir"),
+    ],
+)
+def test_exports_that_cannot_be_are_refused(trained, settings, words):
+    with pytest.raises(ValueError, match=words):
+        mg_vtc.export(trained.model, **settings)
+
+
+def test_model_without_a_processor_is_refused_with_the_way_out(split):
+    model = join_towers(split["train"].features["label"].names)
+    model.class_embeds.fill_(1)
+    with pytest.raises(ValueError, match=r"give processor, such as trainer\.processing_class"):
+        mg_vtc.evaluate(model, split["validation"])
+
+
+def test_training_in_python_is_pushed_with_a_card(trained, split, hub_client):
+    trained.args.hub_model_id = "org/python"
+    page = trained.push_to_hub()
+    assert page == f"{hub_client.address}/org/python"
+    card = hub_client.files("org/python")["README.md"].decode()
+    assert "Trained in Python: these settings do not say on which images" in card
+    assert f"Measured on {len(split['validation'])} images" in card or "validation pictures" in card
+
+
+def test_recipe_is_trained_by_name_and_settings(picture_folder, tmp_path):
+    run = mg_vtc.train("recommended", train_dir=picture_folder, output_dir=tmp_path / "run", **SETTINGS)
+    assert run == tmp_path / "run"
+    assert (run / "README.md").is_file()
+    assert AutoConfig.from_pretrained(run).projection_dim == 12
+    with pytest.raises(ValueError, match="holds a finished run"):
+        mg_vtc.train("recommended", train_dir=picture_folder, output_dir=run, **SETTINGS)
+
+
+def test_content_of_a_recipe_is_a_recipe(picture_folder, tmp_path):
+    recipe = SETTINGS | {"train_dir": str(picture_folder), "output_dir": str(tmp_path / "run")}
+    assert mg_vtc.train(recipe, projection_dim=8) == tmp_path / "run"
+    assert AutoConfig.from_pretrained(tmp_path / "run").projection_dim == 8
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "error", "words"),
+    [
+        ("recomended", {}, FileNotFoundError, "Did you mean 'recommended'"),
+        ("recommended", {"epochs": 3}, ValueError, "Did you mean '--num_train_epochs'"),
+        ("recommended", {}, ValueError, "Say what to train on: train_dir"),
+    ],
+)
+def test_errors_keep_their_types_in_python(recipe, settings, error, words):
+    with pytest.raises(error, match=words):
+        mg_vtc.train(recipe, **settings)
+
+
+def test_classes_in_another_order_are_refused(split):
+    names = split["train"].features["label"].names
+    with pytest.raises(ValueError, match="same names in the same order"):
+        MgVtcTrainer(join_towers(names[::-1]), MgVtcTrainingArguments("x"), train_dataset=split["train"])
+
+
+def test_columns_of_other_names_are_refused_with_the_way_out(split):
+    rows = split["train"].rename_column("image", "img")
+    with pytest.raises(ValueError, match=r"no column image, only .*rename_column"):
+        MgVtcTrainer(join_towers(rows.features["label"].names), MgVtcTrainingArguments("x"), train_dataset=rows)
+
+
+def test_text_tower_of_another_vocabulary_needs_a_processor(split):
+    names = split["train"].features["label"].names
+    model = join_towers([*names, "waving a flag"])
+    model.config.id2label = dict(enumerate(names))
+    with pytest.raises(ValueError, match=r"random weights and \d+ tokens, where .* makes \d+: give processing_class"):
+        MgVtcTrainer(model, MgVtcTrainingArguments("x"))
+
+
+@pytest.mark.parametrize("name", mg_vtc.__all__)
+def test_public_names_document_their_arguments(name):
+    public = getattr(mg_vtc, name)
+    documentation = inspect.getdoc(public) or ""
+    assert len(documentation.split()) > 4
+    if inspect.isfunction(public):
+        (listed,) = re.findall(r"\nArgs:\n(.*?)(?:\n\n[A-Z]\w+:|\Z)", documentation, flags=re.DOTALL)
+        assert set(inspect.signature(public).parameters) == set(re.findall(r"^    (\w+):", listed, flags=re.MULTILINE))
+
+
+def test_names_of_the_fixtures_are_classes(split):
+    assert set(split["train"].features["label"].names) <= set(CLASS_NAMES)
