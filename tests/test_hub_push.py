@@ -26,7 +26,7 @@ REPO = "org/mg-vtc"
 TINY = ("--vision_config", json.dumps(TINY_RESNET), "--text_config", json.dumps(TINY_DISTILBERT), "--seed", "0")
 TRAINING = (*TINY, "--projection_dim", "12", "--image_size", "32", "--per_device_train_batch_size", "8")
 PUSH = ("--push_to_hub", "--hub_model_id", REPO)
-PUBLISH = (sys.executable, "-m", "mg_vtc.cli.main", "publish")
+PUBLISH = (sys.executable, "-m", "mg_vtc", "publish")
 
 
 @pytest.fixture(scope="module")

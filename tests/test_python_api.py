@@ -6,7 +6,7 @@ import re
 import datasets
 import numpy as np
 import pytest
-from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_RESNET
+from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_RESNET, TINY_VIT
 from transformers import AutoConfig, AutoModel
 
 import mg_vtc
@@ -23,9 +23,9 @@ SETTINGS = {
 
 
 def join_towers(names, **config):
-    """A model of tiny towers from random weights, and nothing else."""
+    """A model of tiny towers from random weights, of which the vision tower states its image size, 32."""
     text = TINY_DISTILBERT | {"vocab_size": len(mg_vtc.build_tokenizer(names))}
-    vision, text = (AutoModel.from_config(AutoConfig.for_model(**tower)) for tower in (TINY_RESNET, text))
+    vision, text = (AutoModel.from_config(AutoConfig.for_model(**tower)) for tower in (TINY_VIT, text))
     return MgVtcModel.from_vision_text_pretrained(vision, text, id2label=dict(enumerate(names)), **config)
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from mg_vtc.data.demo import render_contact_sheet, render_frame
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.recipes import list_recipes
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -92,11 +93,9 @@ def test_python_of_the_quickstart_is_short():
 
 def test_readme_and_guides_train_by_the_same_recipe():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "src" / "mg_vtc" / "cli" / "prepare.py"]
-    recipes = {
-        page.name: set(re.findall(r"(?:mg-vtc\", \"train\", \"|mg-vtc train |train\.py )(\w+)", page.read_text()))
-        for page in pages
-    }
-    assert {name: found for name, found in recipes.items() if found - {"recommended"}} == {}
+    command = rf"(?:mg-vtc\", \"train\", \"|mg-vtc train |train\.py )({'|'.join(list_recipes())})\b"
+    recipes = {page.name: set(re.findall(command, page.read_text())) for page in pages}
+    assert {name: found for name, found in recipes.items() if found - {"recommended", "demo"}} == {}
     assert recipes["README.md"] == recipes["prepare.py"] == {"recommended"}
 
 

@@ -36,7 +36,9 @@ from transformers.utils import logging
 
 from mg_vtc import evaluate
 from mg_vtc.training.arguments import TRAINING_LOSS_TYPES
+from mg_vtc.training.building import build_trainer
 from mg_vtc.training.recipe import parse_recipe
+from mg_vtc.training.run import run as run_to_the_end
 
 ROOT = Path(__file__).parents[1]
 TEXT_TOWER = ("--text_config", json.dumps(TINY_DISTILBERT))
@@ -818,9 +820,8 @@ def test_loss_that_is_not_finite_stops_the_run_and_names_the_batch(refusal, pict
 
 
 def test_last_checkpoint_before_a_loss_that_is_not_finite_is_kept(picture_folder, tmp_path):
-    script = runpy.run_path(str(ROOT / "train.py"))
     flags = (*TINY, "--train_dir", str(picture_folder), "--output_dir", str(tmp_path))
-    trainer, _ = script["build_trainer"](parse_recipe(list(flags)))
+    trainer, _ = build_trainer(parse_recipe(list(flags)))
     collate = trainer.data_collator
 
     def collate_and_spoil(rows):
@@ -832,7 +833,7 @@ def test_last_checkpoint_before_a_loss_that_is_not_finite_is_kept(picture_folder
 
     trainer.data_collator = collate_and_spoil
     with pytest.raises(FloatingPointError, match=r"training rows \[(.*, )?5(, .*)?\]"):
-        script["run"](trainer, None)
+        run_to_the_end(trainer, {})
     AutoModelForZeroShotImageClassification.from_pretrained(tmp_path / "checkpoint-6")
     weights = load_file(tmp_path / "checkpoint-6" / "model.safetensors")
     assert all(tensor.isfinite().all() for tensor in weights.values())

@@ -15,7 +15,7 @@ def test_page_is_for_this_machine_alone_and_leaves_nothing_when_ctrl_c_stops_it(
     temporary.mkdir()
     cwd.mkdir()
     port = free_port()
-    command = [sys.executable, "-m", "mg_vtc.cli.main", "demo-app", two_class_run, "--port", port]
+    command = [sys.executable, "-m", "mg_vtc", "demo-app", two_class_run, "--port", port]
     with serving(*command, port=port, cwd=cwd, TMPDIR=str(temporary)) as process:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.2", port), timeout=5)
@@ -35,7 +35,7 @@ def test_page_is_for_this_machine_alone_and_leaves_nothing_when_ctrl_c_stops_it(
 def test_files_that_were_not_shown_to_the_page_are_neither_opened_nor_told_of(two_class_run, picture, tmp_path):
     """Whoever speaks to the server may name any path: each got an answer about that file once."""
     port = free_port()
-    command = [sys.executable, "-m", "mg_vtc.cli.main", "demo-app", two_class_run, "--port", port]
+    command = [sys.executable, "-m", "mg_vtc", "demo-app", two_class_run, "--port", port]
     (tmp_path / "secret.png").write_bytes(picture.read_bytes())
     with serving(*command, port=port, cwd=tmp_path):
         shown = upload(port, picture.read_bytes())

@@ -11,7 +11,7 @@ from conftest import CLASS_NAMES
 
 from mg_vtc import load_image_folder
 
-COMMAND = [sys.executable, "-m", "mg_vtc.cli.main"]
+COMMAND = [sys.executable, "-m", "mg_vtc"]
 
 
 @pytest.fixture(scope="module")

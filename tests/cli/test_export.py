@@ -7,7 +7,7 @@ import sys
 from conftest import CLASS_NAMES
 from transformers import AutoConfig
 
-COMMAND = [sys.executable, "-m", "mg_vtc.cli.main"]
+COMMAND = [sys.executable, "-m", "mg_vtc"]
 
 
 def test_export_writes_the_files_and_a_table_and_nothing_else(two_class_run, picture_folder):

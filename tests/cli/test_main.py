@@ -7,7 +7,7 @@ import pytest
 
 import mg_vtc
 
-COMMAND = [sys.executable, "-m", "mg_vtc.cli.main"]
+COMMAND = [sys.executable, "-m", "mg_vtc"]
 
 
 def test_help_needs_no_library_and_names_the_verbs():

@@ -18,7 +18,7 @@ from mg_vtc.cli import predict, prepare
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.models.processing_mg_vtc import build_tokenizer
 
-COMMAND = ["-m", "mg_vtc.cli.main", "predict"]
+COMMAND = ["-m", "mg_vtc", "predict"]
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
 

@@ -13,7 +13,7 @@ from mg_vtc import prepare_imigue
 from mg_vtc.training.recipe import parse_recipe
 from mg_vtc.training.run_data import load_run_data
 
-COMMAND = [sys.executable, "-m", "mg_vtc.cli.main"]
+COMMAND = [sys.executable, "-m", "mg_vtc"]
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,8 @@ def test_summary_tells_what_there_is_and_what_was_left_out(miga, tmp_path):
 def test_train_reads_it_by_the_command_that_is_printed(mg_vtc_command, miga, tmp_path, capsys, to):
     mg_vtc_command("prepare", "imigue", miga, tmp_path / "out", "--to", to, "--frames_per_clip", 2)
     command = shlex.split(capsys.readouterr().out.splitlines()[-1])
-    assert command[:5] == ["to", "train:", "accelerate", "launch", "train.py"]
-    recipe = parse_recipe([*command[5:], "--use_cpu", "true"])
+    assert command[:4] == ["to", "train:", "mg-vtc", "train"]
+    recipe = parse_recipe([*command[4:], "--use_cpu", "true"])
     data = load_run_data(recipe.data, recipe.training, say=lambda line: None)
     assert (len(data.class_names), data.class_names[31]) == (32, "Illustrative hand gestures")
     rows = {name: len(list(part)) for name, part in data.parts.items() if name != "train"}

@@ -37,7 +37,7 @@ def write_card(tmp_path, config):
         write_run(tmp_path, [*config.id2label.values()], **run)
         arguments = MgVtcTrainingArguments(output_dir=str(tmp_path / "run"), use_cpu=True, report_to="none")
         write_provenance(tmp_path, arguments, project=ROOT, seconds=seconds)
-        write_model_card(TEMPLATE, tmp_path, examples)
+        write_model_card(tmp_path, examples)
         return ModelCard.load(tmp_path / "README.md")
 
     return write
@@ -127,7 +127,7 @@ def test_test_pictures_are_reported_first(write_card):
 def test_figure_is_in_the_card_where_it_was_drawn(write_card, tmp_path):
     assert "](figures/confusion.png)" in write_card().text
     shutil.rmtree(tmp_path / "figures")
-    write_model_card(TEMPLATE, tmp_path)
+    write_model_card(tmp_path)
     assert "figure" not in (tmp_path / "README.md").read_text()
 
 

@@ -14,7 +14,7 @@ COLOURS = CLASS_NAMES[:4]
 def url(browser, picture_folder, processor, tmp_path_factory):
     folder = train_on_colours(tmp_path_factory.mktemp("colours"), picture_folder, processor.tokenizer)
     port = free_port()
-    command = [sys.executable, "-m", "mg_vtc.cli.main", "demo-app", folder, "--port", port]
+    command = [sys.executable, "-m", "mg_vtc", "demo-app", folder, "--port", port]
     temporary = tmp_path_factory.mktemp("temporary")
     with serving(*command, port=port, cwd=temporary, TMPDIR=str(temporary)) as process:
         yield f"http://127.0.0.1:{port}/"

@@ -5,7 +5,6 @@ A setting that is new in transformers is in none of the tables below, and the fi
 
 import json
 import re
-import runpy
 import warnings
 from dataclasses import fields
 from pathlib import Path
@@ -15,7 +14,9 @@ import torch
 from conftest import TINY_DISTILBERT, TINY_RESNET
 
 from mg_vtc import MgVtcTrainingArguments
+from mg_vtc.training.building import build_trainer
 from mg_vtc.training.recipe import DataArguments, ModelArguments, parse_recipe
+from mg_vtc.training.run import run as run_to_the_end
 from mg_vtc.training.setting_checks import OTHER_WORDS, check_metric
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +102,6 @@ NAMED_BY = {  # words of a refusal that does not name the setting
 @pytest.fixture(scope="module")
 def run(picture_folder, tmp_path_factory):
     """Train three epochs with flags, in this process, and return what the run left; raise what refuses it."""
-    script = runpy.run_path(str(ROOT / "train.py"))
     towers = ("--vision_config", json.dumps(TINY_RESNET), "--text_config", json.dumps(TINY_DISTILBERT))
     common = ("--image_size", 32, "--projection_dim", 12, "--num_train_epochs", 3, "--learning_rate", 0.01)
     common = (*towers, *common, "--per_device_train_batch_size", 9, "--train_dir", picture_folder, "--use_cpu")
@@ -114,8 +114,8 @@ def run(picture_folder, tmp_path_factory):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tiny sets and frozen random towers
             recipe = parse_recipe([str(word) for word in (*towerless, "--output_dir", folder, *flags)])
-            trainer, parts = script["build_trainer"](recipe)
-            script["run"](trainer, parts)
+            trainer, parts = build_trainer(recipe)
+            run_to_the_end(trainer, parts)
         return describe(folder)
 
     return train

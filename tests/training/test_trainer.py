@@ -431,11 +431,9 @@ def test_repository_is_made_before_the_training_and_filled_by_the_push_alone(hub
     assert not [name for name in files if "checkpoint" in name or name.endswith((".bin", ".pt", ".pth"))]
 
 
-def test_model_without_a_card_is_not_published(hub_client, make_trainer):
-    trainer = make_trainer(**HUB)
-    with pytest.raises(ValueError, match=r"has no README\.md"):
-        trainer.push_to_hub()
-    assert hub_client.files("org/mg-vtc").keys() == {".gitattributes"}
+def test_model_of_a_training_in_python_is_pushed_with_a_card(hub_client, make_trainer):
+    make_trainer(**HUB).push_to_hub()
+    assert {"README.md", "model.safetensors", "recipe.yaml"} <= hub_client.files("org/mg-vtc").keys()
 
 
 @pytest.mark.parametrize("taken", [False, True])

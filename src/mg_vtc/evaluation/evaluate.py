@@ -70,11 +70,10 @@ def evaluate(
 
     Args:
         model: Folder or Hub id of a model of this package, or a loaded one.
-        data: Folder of class folders, splits or Parquet files, Hub data set, "demo", or a loaded data set with the
-            columns `image` and `label` and, where they are known, `file_name` and `clip`.
+        data: Folder, Hub data set, "demo", or a loaded data set (`image`, `label`, perhaps `file_name`, `clip`).
         part: "train", "validation", "test" or "all"; by default as `choose_rows` has it, never rows of the training.
         zero_shot: Whether the data's own names are encoded; else they must be among those of the training.
-        prompt_template: With `zero_shot`, the text of a class, with `{}` for its name; by default the model's.
+        prompt_template: With `zero_shot`, text of a class, `{}` for its name; by default the model's.
         batch_size: Pictures at a time.
         clip_column: Column of the clips in the data; by default that of the run where the data have it.
         vote: "mean", "max" or "majority" to score a prediction a clip, too (see `ClipVote`).
@@ -84,34 +83,22 @@ def evaluate(
 
     Raises:
         OSError: There is no such model, folder or data set within reach.
-        ValueError: The model is of another kind or damaged, class names differ, the part is missing, a picture is
-            damaged, settings exclude each other, or clips shall vote that are not known.
+        ValueError: The model, an image or a setting cannot be used, or class names, the part or clips are missing.
     """
     if prompt_template is not None and not zero_shot:
         raise ValueError("--prompt_template goes with --zero_shot: the classes of the training have their texts.")
     network, image_processor = _open_on_device(model, processor)
     records = read_records(network.config.name_or_path)
-    if isinstance(data, (Dataset, DatasetDict)):
-        splits = _name_rows(data)
-    else:
-        load = functools.partial(load_splits, str(data), find_image_size(image_processor), **reading)
-        splits = _load_as_run(load, str(data), records.recipe, clip_column, skip_bad_images)
+    load = functools.partial(load_splits, demo_size=find_image_size(image_processor), **reading)
+    splits = _load_as_run(load, data, records.recipe, clip_column, skip_bad_images)
     chosen = choose_rows(splits, records.split, part)
     _warn_of_training_rows(chosen)
-    template, names = prompt_template or network.config.prompt_template, chosen.rows.features["label"].names
-    if zero_shot:
-        class_names, text_embeds = names, embed_names(network, model, names, template, processor=processor)
-    else:
-        class_names, model_ids = match_classes(names, [*network.config.id2label.values()])
-        text_embeds = embed_classes(network, model_ids)  # (num_classes, projection_dim)
-    settings = {"batch_size": batch_size, "jpeg_draft": records.recipe.get("jpeg_draft", False)}
-    embeds = answer_pictures(network, image_processor, chosen.rows, text_embeds, **settings)
-    answers = _collect(chosen.rows, class_names, *embeds, text_embeds.cpu().numpy())
-    task = f"{'zero-shot-' if zero_shot else ''}image-classification"
-    name = "a data set in memory" if isinstance(data, (Dataset, DatasetDict)) else str(data)
-    results = describe_results(
-        name_model(model), name, answers, chosen.scored, records, task=task, prompt_template=template
-    )
+    template = prompt_template or network.config.prompt_template
+    names = chosen.rows.features["label"].names
+    texts = _embed_texts(network, model, names, template if zero_shot else None, processor)
+    answers = _answer(network, image_processor, chosen.rows, texts, batch_size, records.recipe)
+    how = {"task": f"{'zero-shot-' if zero_shot else ''}image-classification", "prompt_template": template}
+    results = describe_results(name_model(model), _name_data(data), answers, chosen.scored, records, **how)
     results |= {} if vote is None else {"clips": score_clips(answers, vote)}
     history, digests = (records.state or {}).get("log_history"), digest_pictures(chosen.rows)
     return Evaluation(answers, results, lambda row: to_rgb(chosen.rows[row]["image"]), history, digests)
@@ -222,15 +209,18 @@ def _open_on_device(model: Model, processor: Any) -> tuple[MgVtcModel, BaseImage
 
 def _load_as_run(
     load: Callable[..., DatasetDict],
-    data: str,
+    data: str | Path | Dataset | DatasetDict,
     recipe: dict[str, Any],
     clip_column: str | None,
     skip_bad_images: bool | None,
 ) -> DatasetDict:
     """Load the data as the run did, but for what is said otherwise."""
+    if isinstance(data, (Dataset, DatasetDict)):
+        return _name_rows(data)
+    data = str(data)
     if skip_bad_images is None:
         skip_bad_images = recipe.get("skip_bad_images", False) and _is_image_folder(data)
-    load = functools.partial(load, skip_bad_images=skip_bad_images)
+    load = functools.partial(load, data, skip_bad_images=skip_bad_images)
     if clip_column is not None:
         return load(clip_column=clip_column)
     column = recipe.get("clip_column_name", "clip")
@@ -250,6 +240,19 @@ def _warn_of_training_rows(chosen: ChosenRows) -> None:
         )
 
 
+def _embed_texts(
+    network: MgVtcModel, model: Model, names: list[str], template: str | None, processor: Any
+) -> tuple[list[str], torch.Tensor]:
+    """Return what images are compared with: class names, and their embeddings (num_classes, projection_dim).
+
+    With a template the names of the data are encoded; without, they are matched to the classes of the training.
+    """
+    if template is not None:
+        return names, embed_names(network, model, names, template, processor=processor)
+    class_names, model_ids = match_classes(names, [*network.config.id2label.values()])
+    return class_names, embed_classes(network, model_ids)
+
+
 def _name_rows(data: Dataset | DatasetDict) -> DatasetDict:
     """Return loaded rows as splits, with a `file_name` for each: where there is none, its number.
 
@@ -265,9 +268,22 @@ def _name_rows(data: Dataset | DatasetDict) -> DatasetDict:
     return splits
 
 
-def _collect(
-    rows: Dataset, class_names: list[str], logits: np.ndarray, image_embeds: np.ndarray, text_embeds: np.ndarray
+def _name_data(data: str | Path | Dataset | DatasetDict) -> str:
+    return "a data set in memory" if isinstance(data, (Dataset, DatasetDict)) else str(data)
+
+
+def _answer(
+    network: MgVtcModel,
+    image_processor: BaseImageProcessor,
+    rows: Dataset,
+    texts: tuple[list[str], torch.Tensor],
+    batch_size: int,
+    recipe: dict[str, Any],
 ) -> Answers:
+    """Compare the images of some rows with texts: class names, and their embeddings (num_classes, projection_dim)."""
+    class_names, text_embeds = texts
+    settings = {"batch_size": batch_size, "jpeg_draft": recipe.get("jpeg_draft", False)}
+    logits, image_embeds = answer_pictures(network, image_processor, rows, text_embeds, **settings)
     return Answers(
         logits=logits,
         labels=np.array(rows["label"][:], dtype=np.int64),  # (num_rows,)
@@ -275,5 +291,5 @@ def _collect(
         file_names=rows["file_name"][:],
         clips=rows["clip"][:] if "clip" in rows.column_names else None,
         image_embeds=image_embeds,
-        text_embeds=text_embeds,
+        text_embeds=text_embeds.cpu().numpy(),
     )

@@ -21,6 +21,7 @@ from .loading import Model, open_model
 from .samples import ReadPixels, Sample, read_samples
 from .scoring import compare_pictures, embed_classes, embed_names, find_image_size
 
+Input = str | os.PathLike | PIL.Image.Image
 Result = TypeVar("Result")
 
 
@@ -61,7 +62,7 @@ class _Frame(NamedTuple):
 
 def predict(
     model: Model,
-    inputs: str | os.PathLike | PIL.Image.Image | Sequence[str | os.PathLike | PIL.Image.Image],
+    inputs: Input | Sequence[Input],
     *,
     segments: str | os.PathLike | None = None,
     first_frame: int = 1,
@@ -74,15 +75,11 @@ def predict(
     prompt_template: str | None = None,
     processor: Any = None,
 ) -> Iterator[Prediction]:
-    """Answer pictures without labels, one after another, whatever their number.
-
-    Pictures are decoded and prepared as in evaluation. What can not be read comes as a `Prediction` with an `error`,
-    after the clip that it is of. Several processes (`accelerate launch`) share the work, and all get all answers.
+    """Predict images without labels, one after another; an unreadable file gives a `Prediction` with an `error`.
 
     Args:
         model: Folder or Hub id of a model of this package, or a loaded one.
-        inputs: Pictures, videos, folders of them, nested or not, globs, `webcam:<number>` for one frame of it, or
-            images of Pillow.
+        inputs: Images of Pillow, or image and video files, folders, globs, `webcam:<number>` for one frame of it.
         segments: CSV file with the parts of videos to answer, or folder of such files (see `read_segments`).
         first_frame: What the segments call the first frame of a video, 0 or 1.
         frames_per_clip: How many frames of a video or segment, evenly spaced; by default all.
@@ -99,20 +96,25 @@ def predict(
 
     Raises:
         OSError: There is no such model or input within reach.
-        ValueError: A setting is out of its range, clips are not known, or the model can not read candidates.
+        ValueError: A setting is out of its range, clips are not known, or the model cannot read candidates.
     """
     answers = {"top_k": top_k, "batch_size": batch_size, "vote": vote}
     texts = {"candidate_labels": candidate_labels, "prompt_template": prompt_template}
     predictor = agree(Predictor, model, **answers, **texts, processor=processor)
-    given = [inputs] if isinstance(inputs, PIL.Image.Image) else inputs
-    if not isinstance(given, (str, os.PathLike)) and any(isinstance(one, PIL.Image.Image) for one in given):
-        if vote is not None or segments is not None or crop is not None:
-            raise ValueError("vote, segments and crop go with files, and these are images in memory: leave them out.")
-        return (prediction for _, found in predictor.answer_images(given) for prediction in found)
     clips = {"segments": segments, "first_frame": first_frame, "frames_per_clip": frames_per_clip}
+    if images := _list_images(inputs):
+        if (vote, segments, crop) != (None, None, None):
+            raise ValueError("vote, segments and crop go with files, and these are images in memory: leave them out.")
+        return (prediction for _, batch in predictor.answer_images(images) for prediction in batch)
     found = agree(make_inputs, inputs, crop=crop, **clips)
     agree(predictor.survey, found)
     return (prediction for _, predictions in predictor.answer(found) for prediction in predictions)
+
+
+def _list_images(inputs: Any) -> list[Any]:
+    """Return images in memory, and what else is among them; nothing where all are names of files."""
+    given = [inputs] if isinstance(inputs, (str, os.PathLike, PIL.Image.Image)) else list(inputs)
+    return given if any(isinstance(one, PIL.Image.Image) for one in given) else []
 
 
 def _prepare(image: PIL.Image.Image, image_size: int) -> np.ndarray:

@@ -89,13 +89,7 @@ class MgVtcTrainer(PictureTrainer):
             self.model.zero_grad = functools.partial(self.model.zero_grad, set_to_none=False)
         self._saturated_sum, self._num_saturated = torch.zeros((), device=self.args.device), 0
         self._class_texts, self._text_states = None, None
-        if self._config.vision_only:
-            if self.args.loss_type in PAIRED_LOSS_TYPES:
-                raise ValueError(
-                    f"loss_type {self.args.loss_type!r} needs texts: a vision-only model takes js, kl or ce."
-                )
-            if self.args.freeze_text_model:
-                raise ValueError("freeze_text_model is set, and a vision-only model has no text tower: leave one out.")
+        self._check_text_tower()
         self._frozen_towers = self._freeze_towers()
         self._classes = torch.arange(self._config.num_labels, device=self.args.device)  # to compare with, all or
         self._log_prior: torch.Tensor | None = None  # those that have one, (num_classes,)
@@ -109,6 +103,15 @@ class MgVtcTrainer(PictureTrainer):
         self._encode_frozen_texts()
         self.refresh_class_embeds()
         self._class_texts.check_apart(self.model.class_embeds)
+
+    def _check_text_tower(self) -> None:
+        """Refuse settings of texts for a model without any."""
+        if not self._config.vision_only:
+            return
+        if self.args.loss_type in PAIRED_LOSS_TYPES:
+            raise ValueError(f"loss_type {self.args.loss_type!r} needs texts: a vision-only model takes js, kl or ce.")
+        if self.args.freeze_text_model:
+            raise ValueError("freeze_text_model is set, and a vision-only model has no text tower: leave one out.")
 
     def _wrap(self, rows: Any, seed: int = 0) -> Any:
         return wrap_rows(rows, self._config, self._image_size, seed)

@@ -57,7 +57,10 @@ def write_report(
 
     mistakes, answered = find_mistakes(answers), predict_classes(answers.logits)
     environment = Environment(
-        loader=PackageLoader("mg_vtc", "evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("mg_vtc", "evaluation/report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     environment.filters["percent"] = percent
     page = environment.get_template("report.html.jinja").render(
