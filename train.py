@@ -4,4 +4,5 @@ import sys
 
 from mg_vtc.training.run import main
 
-main(sys.argv[1:] or ["demo", "--overwrite_output_dir"], program="train.py")
+if __name__ == "__main__":
+    main(sys.argv[1:] or ["demo", "--overwrite_output_dir"], program="train.py")

@@ -27,7 +27,7 @@ def test_recipe_of_the_package_is_found_by_name_and_one_of_the_user_by_path(tmp_
 
 
 def test_name_of_a_recipe_may_be_the_value_of_a_flag():
-    assert parse_recipe(["demo", "--run_name", "small"]).training.run_name == "small"
+    assert parse_recipe(["demo", "--output_dir", "small"]).training.output_dir == "small"
 
 
 def test_flags_of_the_launcher_are_told_from_those_of_the_run():

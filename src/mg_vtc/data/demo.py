@@ -87,14 +87,19 @@ def render_frame(label: int, clip: int, frame: int, image_size: int = 64) -> Ima
 
 
 def load_demo_dataset(image_size: int = 64, num_clips: int = 6, num_frames: int = 4) -> datasets.Dataset:
-    """Draws the demo set: `num_clips` clips of every class, `num_frames` frames of every clip.
+    """Draw the demo: figures that make the 32 gestures of iMiGUE.
+
+    Args:
+        image_size: Height and width, in pixels.
+        num_clips: Clips of each class.
+        num_frames: Frames of each clip.
 
     Returns:
         Rows in the order class, clip, frame with the columns `image`, `label`, `file_name` (in the layout of iMiGUE,
         "<id from 1>/<clip>.<frame>.png") and `clip` ("<id from 1>/<clip>").
 
     Raises:
-        ValueError: for a number below 1.
+        ValueError: A number is below 1.
     """
     if min(num_clips, num_frames) < 1:
         raise ValueError(f"num_clips and num_frames must be at least 1, got {num_clips} and {num_frames}.")
