@@ -130,7 +130,7 @@ def test_training_in_python_is_pushed_with_a_card(trained, split, hub_client):
     page = trained.push_to_hub()
     assert page == f"{hub_client.address}/org/python"
     card = hub_client.files("org/python")["README.md"].decode()
-    assert "Trained in Python: these settings do not say on which images" in card
+    assert "Trained in Python: these settings do not name the images" in card
     assert f"Measured on {len(split['validation'])} images" in card or "validation pictures" in card
 
 

@@ -1,4 +1,4 @@
-"""Settings of a training run, beyond those of transformers."""
+"""Training arguments beyond those of transformers."""
 
 import math
 import os
@@ -23,21 +23,22 @@ WATCHING_SCHEDULES = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)  # 
 
 @dataclass
 class MgVtcTrainingArguments(TrainingArguments):
-    """`TrainingArguments` with the objective and the learning rates of the towers.
+    """`TrainingArguments` with a loss and learning rates for each tower.
 
     Defaults that differ from transformers': `learning_rate` 1e-3, `lr_scheduler_type` cosine, evaluation, saving and
     logging every epoch, the best checkpoint by `top1_accuracy` kept and loaded at the end, `save_total_limit` 1 (the
     best and the last), `remove_unused_columns` False.
 
-    Gradient accumulation sums gradients, it does not enlarge the comparison: with `text_batch` unique or pairs each
-    micro-batch is contrasted with its own texts, and text -> image with its own pictures. It equals the larger batch
-    for objectives that are a mean over pictures, which is that of a vision-only model (without batch norm). Several
-    processes do enlarge it: the batch is that of all of them together.
+    Gradient accumulation does not enlarge the comparison: with `text_batch` unique or pairs, each micro-batch is
+    contrasted with its own texts and images. It equals a larger batch only for a vision-only model without batch norm,
+    whose loss is a mean over images. Several processes do enlarge the comparison to their global batch.
     """
 
     loss_type: str = field(
         default="js",
-        metadata={"help": f"Objective: {', '.join(TRAINING_LOSS_TYPES)}. js is the method's, ce_identity CLIP's."},
+        metadata={
+            "help": f"Loss: {', '.join(TRAINING_LOSS_TYPES)}. js is that of the method, ce_identity that of CLIP."
+        },
     )
     js_weight: float = field(
         default=0.5, metadata={"help": "Weight pi of the skewed Jensen-Shannon divergence, in (0, 1)."}
@@ -45,22 +46,20 @@ class MgVtcTrainingArguments(TrainingArguments):
     text_batch: str | None = field(
         default=None,
         metadata={
-            "help": "Texts a batch is compared with: unique (its distinct labels), classes (all class prompts), pairs "
+            "help": "Texts that a batch is compared with: unique (its distinct labels), classes (all prompts), pairs "
             "(a text an image). Default: pairs for ce_identity and ce_soft, which need it, unique for the others."
         },
     )
     text_chunk_size: int = field(
         default=256,
         metadata={
-            "help": "More texts than this are encoded in chunks, whose activations are computed again in the backward "
-            "pass: less memory, a third more time for the text tower. For text_batch classes with many classes."
+            "help": "Encode texts in chunks of this size and recompute their activations in the backward pass: less "
+            "memory, a third more time for the text tower. For text_batch classes with many classes."
         },
     )
     balanced_sampling: bool = field(
         default=False,
-        metadata={
-            "help": "Draw the training rows so that all classes come equally often; an epoch has as many as before."
-        },
+        metadata={"help": "Draw all classes equally often; the length of an epoch stays the same."},
     )
     logit_adjustment: float = field(
         default=0.0,
@@ -70,10 +69,10 @@ class MgVtcTrainingArguments(TrainingArguments):
             "vision_only."
         },
     )
-    freeze_vision_model: bool = field(default=False, metadata={"help": "Leave the vision tower as it is."})
+    freeze_vision_model: bool = field(default=False, metadata={"help": "Do not train the vision tower."})
     freeze_text_model: bool = field(
         default=False,
-        metadata={"help": "Leave the text tower as it is: it encodes each class once for the whole run."},
+        metadata={"help": "Do not train the text tower; it encodes each class once."},
     )
     vision_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate of the vision tower. Default: learning_rate."}
@@ -85,10 +84,11 @@ class MgVtcTrainingArguments(TrainingArguments):
         default=None, metadata={"help": "Weight decay of the towers. Default: weight_decay."}
     )
     early_stopping_patience: int | None = field(
-        default=None, metadata={"help": "Stop after so many evaluations without a better score. Default: never."}
+        default=None,
+        metadata={"help": "Number of evaluations without a better score after which to stop. Default: never."},
     )
     overwrite_output_dir: bool = field(
-        default=False, metadata={"help": "Replace the run that output_dir holds: its checkpoints are deleted."}
+        default=False, metadata={"help": "Replace the run in output_dir and delete its checkpoints."}
     )
 
     learning_rate: float = field(default=1e-3, metadata={"help": "Peak learning rate of the projection heads."})
@@ -98,18 +98,23 @@ class MgVtcTrainingArguments(TrainingArguments):
     logging_strategy: str = field(default="epoch", metadata={"help": "When to log: no, steps or epoch."})
     save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep beside the best one."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint."})
-    metric_for_best_model: str | None = field(default="top1_accuracy", metadata={"help": "What the best is best in."})
+    metric_for_best_model: str | None = field(
+        default="top1_accuracy", metadata={"help": "Metric that selects the best checkpoint."}
+    )
     resume_from_checkpoint: str | None = field(
-        default=None, metadata={"help": "Go on from this checkpoint of output_dir or, if true, from its last."}
+        default=None, metadata={"help": "Resume from this checkpoint of output_dir or, if true, from the last one."}
     )
-    remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay False: rows are made on access."})
-    push_to_hub: bool = field(
-        default=False, metadata={"help": "Publish the model as hub_model_id when it is trained."}
+    remove_unused_columns: bool = field(
+        default=False, metadata={"help": "Only False is supported: columns are made on access."}
     )
-    hub_model_id: str | None = field(default=None, metadata={"help": "Where to publish it, such as org/mg-vtc."})
-    hub_strategy: str = field(default="end", metadata={"help": "Must stay end: before, there is no card to publish."})
+    push_to_hub: bool = field(default=False, metadata={"help": "Push the model to hub_model_id after the training."})
+    hub_model_id: str | None = field(default=None, metadata={"help": "Repository to push to, such as org/mg-vtc."})
+    hub_strategy: str = field(
+        default="end", metadata={"help": "Only end is supported: the model card is written after training."}
+    )
     hub_token: str | None = field(
-        default=None, metadata={"help": "Must stay unset, as settings are written down: HF_TOKEN or `hf auth login`."}
+        default=None,
+        metadata={"help": "Only unset is supported: settings are saved. Set HF_TOKEN or run `hf auth login`."},
     )
 
     @property
@@ -118,40 +123,40 @@ class MgVtcTrainingArguments(TrainingArguments):
         return self.seed if self.data_seed is None else self.data_seed
 
     def check_hub_settings(self) -> None:
-        """Check what a push needs before anything is trained for it.
+        """Check the settings of a push before the training.
 
         Raises:
-            ValueError: A token is among the settings, a push before the end is asked for, or its place is not named.
+            ValueError: `hub_token` is set, `hub_strategy` is not "end", or `hub_model_id` is missing.
         """
         if self.hub_token is not None:
             raise ValueError(
-                "hub_token would be written down with the settings: leave it out (and revoke a token that others may "
+                "hub_token would be saved with the settings: leave it out (and revoke a token that others may "
                 "have seen), and set HF_TOKEN or run `hf auth login`."
             )
         if self.hub_strategy != "end":
             raise ValueError(
-                f"hub_strategy {str(self.hub_strategy)!r} would publish models without a card while they are trained: "
-                "leave it out, and the finished one is published at the end."
+                f"hub_strategy {str(self.hub_strategy)!r} would push models without a card during training: "
+                "leave it out, and the finished model is pushed at the end."
             )
         if self.push_to_hub:
             check_repo_id(self.repo_id)
 
     @property
     def repo_id(self) -> str:
-        """Repository to publish the model in.
+        """Repository to push the model to.
 
         Raises:
-            ValueError: It is not named.
+            ValueError: `hub_model_id` is missing.
         """
         if self.hub_model_id is None:
-            raise ValueError("push_to_hub needs hub_model_id, where to publish the model, such as org/mg-vtc.")
+            raise ValueError("push_to_hub needs hub_model_id, such as org/mg-vtc.")
         return self.hub_model_id
 
     def _join_processes(self) -> None:
-        """Let processes that a launcher started without accelerators be one run: transformers takes each for its own.
+        """Join CPU processes of a launcher into one run; transformers takes each for a run of its own.
 
         Raises:
-            ValueError: The environment speaks of several processes, but does not say which one this is.
+            ValueError: The environment has a world size without a rank.
         """
         if int(os.environ.get("WORLD_SIZE", 1)) < 2:
             return
@@ -164,10 +169,10 @@ class MgVtcTrainingArguments(TrainingArguments):
             self.use_cpu = True
 
     def _follow_the_metric(self) -> None:
-        """Let schedules that watch `metric_for_best_model` take more for better where it is a score.
+        """Set the direction of schedules that watch `metric_for_best_model`: higher scores are better.
 
         Raises:
-            ValueError: `greater_is_better` or the `mode` of such a schedule says the opposite.
+            ValueError: `greater_is_better` or the `mode` of such a schedule contradicts it.
         """
         if self.metric_for_best_model is None:
             return
@@ -175,29 +180,29 @@ class MgVtcTrainingArguments(TrainingArguments):
         better = "more" if is_score else "less"
         if self.greater_is_better != is_score:
             raise ValueError(
-                f"greater_is_better is {self.greater_is_better}, and {better} is better of metric_for_best_model "
-                f"{self.metric_for_best_model!r}: leave greater_is_better out."
+                f"greater_is_better is {self.greater_is_better}, and {better} of metric_for_best_model "
+                f"{self.metric_for_best_model!r} is better: leave greater_is_better out."
             )
         if self.lr_scheduler_type in WATCHING_SCHEDULES:
             settings: dict[str, Any] = dict(vars(self)["lr_scheduler_kwargs"] or {})
             mode = "max" if is_score else "min"
             if settings.setdefault("mode", mode) != mode:
                 raise ValueError(
-                    f"lr_scheduler_kwargs has the mode {settings['mode']!r}, and {better} is better of "
-                    f"metric_for_best_model {self.metric_for_best_model!r}: leave the mode out."
+                    f"lr_scheduler_kwargs has the mode {settings['mode']!r}, and {better} of "
+                    f"metric_for_best_model {self.metric_for_best_model!r} is better: leave the mode out."
                 )
             self.lr_scheduler_kwargs = settings
 
     def __post_init__(self) -> None:
         if self.loss_type not in TRAINING_LOSS_TYPES:
             hint = suggest(self.loss_type, TRAINING_LOSS_TYPES)
-            raise ValueError(f"loss_type {self.loss_type!r} is none of {', '.join(TRAINING_LOSS_TYPES)}.{hint}")
+            raise ValueError(f"loss_type {self.loss_type!r} is not one of {', '.join(TRAINING_LOSS_TYPES)}.{hint}")
         if not 0 < self.js_weight < 1:
-            raise ValueError(f"js_weight must lie between 0 and 1, got {self.js_weight}.")
+            raise ValueError(f"js_weight must be between 0 and 1, got {self.js_weight}.")
         if self.text_batch is None:
             self.text_batch = "pairs" if self.loss_type in PAIRED_LOSS_TYPES else "unique"
         if self.text_batch not in TEXT_BATCHES:
-            raise ValueError(f"text_batch {self.text_batch!r} is none of {', '.join(TEXT_BATCHES)}.")
+            raise ValueError(f"text_batch {self.text_batch!r} is not one of {', '.join(TEXT_BATCHES)}.")
         if self.loss_type in PAIRED_LOSS_TYPES and self.text_batch != "pairs":
             raise ValueError(
                 f"loss_type {self.loss_type!r} compares image i with text i: it needs text_batch 'pairs'."
@@ -208,28 +213,30 @@ class MgVtcTrainingArguments(TrainingArguments):
             )
         if self.logit_adjustment > 0 and self.balanced_sampling:
             raise ValueError(
-                f"logit_adjustment {self.logit_adjustment} makes up for classes of unequal frequency, and with "
-                "balanced_sampling there are none: leave one of them out."
+                f"logit_adjustment {self.logit_adjustment} corrects for unequal class frequencies, which "
+                "balanced_sampling removes: leave one of them out."
             )
         if self.train_sampling_strategy != "random":
             raise ValueError(
-                f"train_sampling_strategy {self.train_sampling_strategy!r} is not for pictures, which all have one "
-                "length: leave it out."
+                f"train_sampling_strategy {self.train_sampling_strategy!r} sorts by length, which images do not have: "
+                "leave it out."
             )
         if self.js_weight != 0.5 and self.loss_type != "js":
-            raise ValueError(f"js_weight goes with loss_type js, and it is {self.loss_type!r}: leave one of them out.")
+            raise ValueError(f"js_weight goes with loss_type js, not {self.loss_type!r}: leave one of them out.")
         check_settings_of_transformers(self)
         self._join_processes()
         check_device_settings(self)
         if str(self.resume_from_checkpoint).lower() == "false":
             self.resume_from_checkpoint = None
         if self.early_stopping_patience is not None and self.eval_strategy == "no":
-            raise ValueError("early_stopping_patience counts evaluations, and eval_strategy is 'no'.")
+            raise ValueError("early_stopping_patience counts evaluations, but eval_strategy is 'no'.")
         self.dataloader_pin_memory &= torch.accelerator.is_available()  # torch warns where there is nothing to pin for
         self.check_hub_settings()
         super().__post_init__()
         self._follow_the_metric()
         check_world_size(self.world_size)
         if missing := set(self.report_to) - set(get_available_reporting_integrations()):
-            raise ValueError(f"report_to: not installed, so pip install {' '.join(sorted(missing))} or leave it out.")
+            raise ValueError(
+                f"report_to needs missing packages: pip install {' '.join(sorted(missing))} or leave it out."
+            )
         check_login(self.report_to)

@@ -1,4 +1,4 @@
-"""How a Trainer gets its pictures: in which batches, from which process, and as which values."""
+"""Trainer of images: batches, processes, streams, checkpoints and pixel values."""
 
 import logging
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from .callbacks import StopEarlyCallback
 
 @contextmanager
 def _without_words_of_moved_checkpoints() -> Iterator[None]:
-    """Keep the Trainer from saying that the best checkpoint is gone, where it is in a folder that was moved."""
+    """Hide the Trainer's warning that the best checkpoint of a moved folder is missing."""
 
     def is_of_another_matter(record: logging.LogRecord) -> bool:
         return not record.getMessage().startswith("The best checkpoint")
@@ -34,49 +34,48 @@ def _without_words_of_moved_checkpoints() -> Iterator[None]:
 
 
 def contrasts_within_batches(args: MgVtcTrainingArguments, *, vision_only: bool) -> bool:
-    """Whether a picture is compared with the texts of its batch, and not with those of all classes."""
+    """Return whether an image is compared only with the texts of its batch."""
     return args.text_batch != "classes" and not vision_only
 
 
 def smallest_share(num_rows: int, args: MgVtcTrainingArguments) -> int:
-    """Return how many pictures the smallest batch of an epoch has for the process that gets the fewest."""
+    """Return the smallest number of images that a process gets in a batch of an epoch."""
     batch_size = args.train_batch_size * args.world_size
     leftover = 0 if args.dataloader_drop_last else num_rows % batch_size
     return (leftover or batch_size) // args.world_size
 
 
 def check_batches(num_rows: int, args: MgVtcTrainingArguments, *, contrasts_within: bool) -> None:
-    """Make sure that every batch of an epoch can be trained on.
+    """Refuse batch sizes that leave a batch without images for a process, or an image without any contrast.
 
     Args:
-        num_rows: Pictures to train on.
+        num_rows: Number of training images.
         args: Batch size, number of processes, and whether the last batch is dropped.
-        contrasts_within: Whether a picture is compared with what is in its batch alone.
+        contrasts_within: Whether an image is compared only with its batch.
 
     Raises:
-        ValueError: There are fewer rows than a batch that must be full, or a last batch has none for a process, or a
-            picture has nothing to be contrasted with.
+        ValueError: There is such a batch.
     """
     batch_size = args.train_batch_size * args.world_size
     if args.dataloader_drop_last and num_rows < batch_size:
         raise ValueError(
-            f"{num_rows} training pictures make no batch of {batch_size}, and dataloader_drop_last is set."
+            f"{num_rows} training images do not fill a batch of {batch_size}, and dataloader_drop_last is set."
         )
     leftover = 0 if args.dataloader_drop_last else num_rows % batch_size
     if 0 < leftover < args.world_size:
         raise ValueError(
-            f"{num_rows} training pictures in batches of {batch_size} leave {leftover} for {args.world_size} "
+            f"{num_rows} training images in batches of {batch_size} leave {leftover} for {args.world_size} "
             "processes: choose another per_device_train_batch_size, or dataloader_drop_last."
         )
     if contrasts_within and (batch_size == 1 or leftover == 1):
         raise ValueError(
-            f"{num_rows} training pictures in batches of {batch_size} leave a picture alone, with nothing to be "
-            "contrasted with: choose another per_device_train_batch_size, or text_batch 'classes'."
+            f"{num_rows} training images in batches of {batch_size} leave a single image, with nothing to "
+            "contrast it with: choose another per_device_train_batch_size, or text_batch 'classes'."
         )
 
 
 class _SetEpoch(TrainerCallback):
-    """Tells the order of the rows and their augmentation which epoch it is: both are functions of it."""
+    """Pass the epoch to the order of the rows and to their augmentation."""
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -88,14 +87,12 @@ class _SetEpoch(TrainerCallback):
 
 
 class PictureTrainer(Trainer):
-    """A Trainer of pictures: equal batches whatever the number of processes, and streams that go on where they were.
+    """Trainer of images: global batches do not depend on the number of processes, and streams resume exactly.
 
-    `processing_class` is the model's processor; `pixel_values` that are uint8 are normalised with its mean and
-    standard deviation, on the device.
+    `processing_class` is the model's processor. uint8 `pixel_values` are normalized on the device.
 
     Raises:
-        ValueError: There are fewer rows than a batch that must be full, a last batch has none for a process, or
-            classes shall be balanced whose rows are not known.
+        ValueError: A batch has no images for a process, or `balanced_sampling` does not know the labels.
     """
 
     args: MgVtcTrainingArguments
@@ -111,27 +108,27 @@ class PictureTrainer(Trainer):
             self._balanced_labels = self._train_labels("balanced_sampling").numpy()
 
     def _contrasts_within_batches(self) -> bool:
-        """Whether a picture is compared with what is in its batch alone."""
+        """Return whether an image is compared only with its batch."""
         return False
 
     def _train_labels(self, setting: str) -> torch.Tensor:
-        """Class ids of the training rows `(num_rows,)`, for a setting that must know all of them."""
+        """Return the class ids of the training rows `(num_rows,)`, which a setting needs."""
         labels = getattr(self.train_dataset, "labels", None)
         if labels is None:
             raise ValueError(
                 f"{setting} must know the class of every training row beforehand, and a "
-                f"{type(self.train_dataset).__name__} has no `labels` that tell: leave it out, or train on a folder "
+                f"{type(self.train_dataset).__name__} has no `labels`: leave it out, or train on a folder "
                 "or data set that is not streamed."
             )
         return labels
 
     @property
     def global_batch_size(self) -> int:
-        """Pictures of a batch, over all processes."""
+        """Number of images of a batch, over all processes."""
         return self._train_batch_size * self.args.world_size
 
     def get_train_dataloader(self) -> DataLoader:
-        """Batches in an order that is a function of seed and epoch, each shared out to the processes."""
+        """Return batches in an order that depends on seed and epoch alone, each divided among the processes."""
         args, dataset = self.args, self.train_dataset
         if isinstance(dataset, IterableDataset):
             batches: dict[str, Any] = {"batch_size": self._train_batch_size}
@@ -155,14 +152,14 @@ class PictureTrainer(Trainer):
             persistent_workers=args.dataloader_persistent_workers,
             prefetch_factor=args.dataloader_prefetch_factor,
             multiprocessing_context=args.dataloader_multiprocessing_context,
-            generator=torch.Generator(),  # so that starting workers draws nothing from that of the dropout
+            generator=torch.Generator(),  # starting workers must not draw from the generator of the dropout
         )
 
     def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> DataLoader:
-        """Loader of an evaluation, where every row counts once."""
+        """Return the loader of an evaluation, which counts each row once."""
         changed: dict[str, Any] = {"dataloader_drop_last": False}
         if isinstance(dataset, IterableDataset) and self.args.world_size > 1:
-            # the first process reads and deals out, and workers would end with smaller batches that it can not deal
+            # the first process reads and distributes; workers would end with batches too small to distribute
             changed |= {"dataloader_num_workers": 0, "dataloader_prefetch_factor": None}
         kept = {name: getattr(self.args, name) for name in changed}
         self.args.__dict__.update(changed)
@@ -190,16 +187,16 @@ class PictureTrainer(Trainer):
             self.state.best_model_checkpoint = find_best_checkpoint(Path(resume_from_checkpoint), vars(self.state))
         callbacks = self.callback_handler.callbacks
         if any(isinstance(one, StopEarlyCallback) and one.is_over(self.args, self.state) for one in callbacks):
-            return num_train_epochs, 0  # it had stopped when the checkpoint was saved
+            return num_train_epochs, 0  # it had stopped at this checkpoint
         if not isinstance(self.train_dataset, PictureStream):
             return epochs, num_batches
-        if self.state.global_step >= max_steps:  # the one epoch of a stream is all of its steps
+        if self.state.global_step >= max_steps:  # a stream is one epoch of all its steps
             return num_train_epochs, 0
-        self.train_dataset.skip_batches(num_batches)  # without decoding what the Trainer would read and throw away
+        self.train_dataset.skip_batches(num_batches)  # without decoding them, as the Trainer would
         return 0, 0
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        """Whether the checkpoint of this evaluation is the best: by its score and, of equal scores, by its loss."""
+        """Return whether this evaluation is the best: by its score or, for equal scores, by its loss."""
         best, best_step = self.state.best_metric, self.state.best_global_step
         is_best = super()._determine_best_metric(metrics, trial)
         name = f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"
@@ -226,7 +223,7 @@ class PictureTrainer(Trainer):
 
     @contextmanager
     def _keeping_all_checkpoints(self) -> Iterator[None]:
-        """Keep the Trainer from deleting checkpoints: it takes any `checkpoint-*` for one, also the last one."""
+        """Keep the Trainer from deleting checkpoints: it deletes the last one, and any `checkpoint-*` of the user."""
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
             yield

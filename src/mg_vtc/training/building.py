@@ -1,4 +1,4 @@
-"""Building a run: towers, model, processor, trainer and the records of its folder."""
+"""Build the towers, model, processor and trainer of a recipe."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ from .trainer import MgVtcTrainer
 
 
 def load_tower(name: str | None, config: Any, part: str) -> PreTrainedModel:
-    """A pretrained encoder by name or, from random weights, by configuration."""
+    """Load a pretrained encoder by name, or build one with random weights from a configuration."""
     if name is None:
         return AutoModel.from_config(AutoConfig.for_model(**config))
     try:
@@ -41,18 +41,18 @@ def load_tower(name: str | None, config: Any, part: str) -> PreTrainedModel:
         tower = AutoModel.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise OSError(
-            f"The {part} tower {name!r} can not be loaded: {str(error).splitlines()[0]} Without a network, "
+            f"The {part} tower {name!r} cannot be loaded: {str(error).splitlines()[0]} Without a network, "
             f"--{part}_model_name_or_path takes a local folder and --{part}_config a tower from random weights."
         ) from error
     if Path(name).exists():
-        tower.config.name_or_path = ""  # a path of this machine is no part of the model
+        tower.config.name_or_path = ""  # the model names no path of this machine
     return tower
 
 
 def build_model(
     arguments: ModelArguments, image_size: int, class_names: list[str], frozen: Sequence[str] = ()
 ) -> tuple[MgVtcModel, CLIPProcessor | ViTImageProcessorPil]:
-    """The model of a recipe, and its processor."""
+    """Build the model of a recipe and its processor."""
     config = arguments.config_fields | {"id2label": dict(enumerate(class_names))}
     text_tower: Any = None
     tokenizer: Any = None
@@ -70,7 +70,7 @@ def build_model(
     for tower in ("vision", "text"):
         if getattr(arguments, f"{tower}_config") is not None and tower in frozen:
             warnings.warn(
-                f"The {tower} tower is frozen and has random weights ({tower}_config): what it gives stays random. "
+                f"The {tower} tower is frozen and has random weights ({tower}_config): its features stay random. "
                 f"Give a pretrained one, or leave freeze_{tower}_model out.",
                 stacklevel=2,
             )
@@ -84,7 +84,7 @@ def build_model(
 
 
 def check_image_size(model: MgVtcModel, image_size: int) -> None:
-    """Make sure that the vision tower takes such pictures, before anything is written."""
+    """Refuse an image size that the vision tower cannot take."""
     try:
         with torch.no_grad():
             model.eval().get_image_features(torch.zeros(1, 3, image_size, image_size))
@@ -92,13 +92,13 @@ def check_image_size(model: MgVtcModel, image_size: int) -> None:
         own = getattr(model.config.vision_config, "image_size", None)
         way_out = f"set image_size {own}, the tower's own" if isinstance(own, int) else "set another image_size"
         raise ValueError(
-            f"The vision tower cannot take pictures of {image_size} x {image_size} ({' '.join(str(error).split())}): "
+            f"The vision tower cannot take images of {image_size} x {image_size} ({' '.join(str(error).split())}): "
             f"{way_out}, or image_size in vision_config."
         ) from error
 
 
 def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, PictureDataset | PictureStream]]:
-    """Check the run's folder, load data and towers, join them, write what the run is: its trainer and its parts."""
+    """Check the folder, load data and towers, and write the recipe; return the trainer and the splits."""
     arguments, folder = recipe.training, Path(recipe.training.output_dir)
     resume = arguments.resume_from_checkpoint is not None
     check_run_folder(folder, overwrite=arguments.overwrite_output_dir, resume=resume)
@@ -122,7 +122,7 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, PictureDat
         data_collator=collate_pictures,
         compute_metrics=score_top_k,
     )
-    for callback in (PrinterCallback, ProgressCallback):  # the epoch lines take their place
+    for callback in (PrinterCallback, ProgressCallback):  # replaced by the epoch lines
         trainer.remove_callback(callback)
     trainer.add_callback(EpochLineCallback)
     if arguments.early_stopping_patience is not None:
@@ -134,6 +134,6 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, PictureDat
     trainer.accelerator.wait_for_everyone()
     if not (folder / RECIPE).exists():
         raise ValueError(
-            f"output_dir {folder} must be on a disk that all machines share, and this one does not see it."
+            f"output_dir {folder} must be on a disk that all machines share, but this machine cannot see it."
         )
     return trainer, data.parts

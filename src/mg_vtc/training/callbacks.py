@@ -1,4 +1,4 @@
-"""What a run shows while it trains: a progress bar where somebody watches, and one line an epoch everywhere."""
+"""Callbacks: early stopping, and a progress bar with one line for each evaluation."""
 
 import sys
 import time
@@ -9,17 +9,17 @@ from transformers import ProgressCallback, TrainerCallback, TrainerControl, Trai
 
 
 class StopEarlyCallback(TrainerCallback):
-    """Ends the training after `patience` evaluations in a row without a better `metric_for_best_model`.
+    """Stop after `patience` evaluations in a row without a better `metric_for_best_model`.
 
-    They are counted in the history of the run, so a run that was interrupted ends where it would have ended. An equal
-    score is no better one, whatever its loss.
+    Evaluations are counted in the history of the run, so a resumed run stops where the uninterrupted one would. An
+    equal score is not a better one.
     """
 
     def __init__(self, patience: int):
         self.patience = patience
 
     def is_over(self, args: TrainingArguments, state: TrainerState) -> bool:
-        """Whether the training has ended."""
+        """Return whether the training has stopped."""
         name = f"eval_{str(args.metric_for_best_model).removeprefix('eval_')}"
         sign = 1 if args.greater_is_better else -1
         scores = [sign * log[name] for log in state.log_history if name in log]
@@ -33,11 +33,11 @@ class StopEarlyCallback(TrainerCallback):
 
 
 class EpochLineCallback(ProgressCallback):
-    """Progress bar on a terminal, and after each evaluation a line such as
+    """Show a progress bar on a terminal, and print a line after each evaluation:
 
     `epoch  12/60  loss 0.2104  val loss 0.2433  top-1  85.5 %  top-5  97.1 %  saturated  3.1 %  lr 9.1e-04  2.3 s`
 
-    where `saturated` is the share of pictures whose Jensen-Shannon gradient has vanished.
+    `saturated` is the fraction of images whose Jensen-Shannon gradient has vanished.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class EpochLineCallback(ProgressCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if state.is_world_process_zero:
-            hidden = True if args.disable_tqdm else None  # None: if no terminal
+            hidden = True if args.disable_tqdm else None  # None: only on a terminal
             self.training_bar = tqdm(total=state.max_steps, dynamic_ncols=True, disable=hidden)
         self.current_step = state.global_step
         self._line_time = time.monotonic()
@@ -62,7 +62,7 @@ class EpochLineCallback(ProgressCallback):
         eval_dataloader: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Show no second bar: an evaluation is a small part of an epoch."""
+        """Show no second bar for an evaluation."""
 
     def on_log(
         self,
@@ -89,7 +89,7 @@ class EpochLineCallback(ProgressCallback):
         if not state.is_world_process_zero or self.training_bar is None or metrics is None:
             return
         parts = [f"epoch {metrics['epoch']:>5.4g}/{state.num_train_epochs}"]
-        if state.num_train_epochs == sys.maxsize:  # as the Trainer puts it where rows have no known number
+        if state.num_train_epochs == sys.maxsize:  # as the Trainer gives it for streams
             parts = [f"step {state.global_step:>6}/{state.max_steps}"]
         if self._training_logs:
             parts.append(f"loss {self._training_logs['loss']:.4f}")

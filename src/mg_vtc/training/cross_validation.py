@@ -1,4 +1,4 @@
-"""Cross-validation: a run a fold, each in a folder of its own, and what they say together."""
+"""Cross-validation: one run for each fold, and their mean."""
 
 import json
 import statistics
@@ -13,24 +13,24 @@ SCORES = ("eval_top1_accuracy", "eval_top5_accuracy", "eval_mean_class_accuracy"
 
 
 def fold_folder(recipe: Recipe, fold: int) -> Path:
-    """Folder of the run of a fold."""
+    """Return the folder of the run of a fold."""
     return Path(recipe.training.output_dir) / f"fold-{fold}"
 
 
 def plan_fold(arguments: list[str], recipe: Recipe, fold: int) -> list[str] | None:
-    """Arguments of the run of a fold; `None` where it is done and the cross-validation goes on.
+    """Return the arguments of the run of a fold; `None` if it is finished and the cross-validation is resumed.
 
     Args:
-        arguments: Those of the whole cross-validation.
-        recipe: What `parse_recipe` made of them.
+        arguments: Arguments of the cross-validation.
+        recipe: The same, parsed.
         fold: Number of the fold, from 0.
 
     Raises:
-        ValueError: A model shall be published, `output_dir` holds a run that is no cross-validation, one checkpoint is
-            named to go on from, or a fold was finished with other settings.
+        ValueError: `push_to_hub` is set, `output_dir` holds a single run, a checkpoint is named to resume from, or a
+            fold was finished with other settings.
     """
     if recipe.training.push_to_hub:
-        raise ValueError("push_to_hub publishes one model, and num_folds trains several: leave one of them out.")
+        raise ValueError("push_to_hub pushes one model, but num_folds trains several: leave one of them out.")
     if (Path(recipe.training.output_dir) / RECIPE).exists():
         raise ValueError(f"output_dir {recipe.training.output_dir} holds a single run: choose another folder.")
     folder, resume = fold_folder(recipe, fold), recipe.training.resume_from_checkpoint
@@ -38,24 +38,24 @@ def plan_fold(arguments: list[str], recipe: Recipe, fold: int) -> list[str] | No
     if resume is None:
         return plan
     if resume.lower() != "true":
-        raise ValueError(f"A cross-validation goes on with resume_from_checkpoint true, not {resume!r}.")
+        raise ValueError(f"A cross-validation resumes with resume_from_checkpoint true, not {resume!r}.")
     if (folder / RESULTS).exists():
         if check_settings(folder, parse_recipe(plan).settings):
-            raise ValueError(f"{folder} was finished with another length: a mean over folds of two would say nothing.")
+            raise ValueError(f"{folder} was finished with another length, so the folds have no common mean.")
         return None
     return plan if has_checkpoint(folder) else [*plan, "--resume_from_checkpoint", "false", "--overwrite_output_dir"]
 
 
 def summarize_folds(recipe: Recipe) -> dict[str, Any]:
-    """Mean and sample standard deviation of the scores over the folds, in `cross_validation.json` of `output_dir`.
+    """Write mean and sample standard deviation of the scores over the folds to `cross_validation.json`.
 
     Returns:
-        `num_folds`, `split_by`, how many of the pictures held out the training of their fold knew (`leaks`, by kind),
-        whether checkpoints were `chosen_on_these` pictures and, for each score, `mean`, `std` and the `folds`' own,
-        fractions in [0, 1].
+        `num_folds`, `split_by`, the number of held-out images that leak into the training of their fold (`leaks`, by
+        kind), whether checkpoints were `chosen_on_these` images and, for each score, `mean`, `std` and those of the
+        `folds`, fractions in [0, 1].
 
     Raises:
-        ValueError: The folds are not those of one set of pictures.
+        ValueError: The folds are not of one set of images.
     """
     assert recipe.data.num_folds is not None
     folders = [fold_folder(recipe, fold) for fold in range(recipe.data.num_folds)]
@@ -75,7 +75,7 @@ def summarize_folds(recipe: Recipe) -> dict[str, Any]:
 
 
 def _check_folds(splits: list[dict[str, Any]], output_dir: str) -> None:
-    """Make sure that the folds share out one set of pictures, each of which at most one of them holds out."""
+    """Refuse folds of different images, and images that two folds hold out."""
     rows = [
         {part: set(zip(split[part], split["digests"][part], strict=True)) for part in ("train", "validation")}
         for split in splits
@@ -86,6 +86,6 @@ def _check_folds(splits: list[dict[str, Any]], output_dir: str) -> None:
             one["validation"] & held_out_before
         ):
             raise ValueError(
-                f"fold-{fold} in {output_dir} is of other pictures than those before it, which were changed since: a "
-                "mean of them would say nothing. Give the command with --overwrite_output_dir, or another folder."
+                f"fold-{fold} in {output_dir} has other images than the folds before it, so they have no common "
+                "mean: the data changed. Repeat the command with --overwrite_output_dir, or another folder."
             )

@@ -1,4 +1,4 @@
-"""The settings of a recipe that say which images a run reads, and how."""
+"""Settings of a recipe for reading and splitting images."""
 
 from dataclasses import dataclass, field
 
@@ -8,24 +8,26 @@ from ..data.splits import SPLIT_KINDS
 
 @dataclass
 class DataArguments:
-    """The pictures, their class names, and how they are split."""
+    """Images, their class names, and how they are split."""
 
     train_dir: str | None = field(
         default=None,
-        metadata={"help": "Folder with a sub-folder of pictures a class, or with train/ and validation/."},
+        metadata={"help": "Folder with a sub-folder for each class, or with train/ and validation/."},
     )
-    validation_dir: str | None = field(default=None, metadata={"help": "Such a folder to evaluate on."})
+    validation_dir: str | None = field(default=None, metadata={"help": "Folder of the same layout to evaluate on."})
     dataset_name: str | None = field(
         default=None, metadata={"help": 'Hub data set, or "demo" for the figures that the package draws.'}
     )
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the Hub data set."})
-    image_column_name: str = field(default="image", metadata={"help": "Column of the pictures in a Hub data set."})
+    image_column_name: str = field(default="image", metadata={"help": "Column of the images in a Hub data set."})
     label_column_name: str = field(
         default="label", metadata={"help": "Column of the classes in a Hub data set or a metadata file."}
     )
     labels_file: str | None = field(
         default=None,
-        metadata={"help": 'CSV id,name that names the class folders, or "imigue". Default: labels.csv in train_dir.'},
+        metadata={
+            "help": 'CSV file (id,name) that names the class folders, or "imigue". Default: labels.csv in train_dir.'
+        },
     )
     train_val_split: float = field(
         default=0.2,
@@ -45,68 +47,70 @@ class DataArguments:
     )
     num_seeds: int = field(
         default=1,
-        metadata={"help": "Train so many times, with seed, seed + 1 and so on, and give mean and deviation."},
+        metadata={"help": "Number of runs with seed, seed + 1 and so on, summarized by mean and standard deviation."},
     )
     num_folds: int | None = field(
         default=None,
-        metadata={"help": "Cross-validation: train so many times, each time holding out another part."},
+        metadata={"help": "Number of folds of a cross-validation."},
     )
-    fold: int | None = field(default=None, metadata={"help": "Of num_folds, hold out this one alone, from 0."})
+    fold: int | None = field(default=None, metadata={"help": "Train only this fold of num_folds, counted from 0."})
     clip_column_name: str = field(
         default="clip", metadata={"help": "Column of the clips in a Hub data set or a metadata file."}
     )
     subject_column_name: str = field(
         default="subject", metadata={"help": "Column of the subjects in a Hub data set or a metadata file."}
     )
-    skip_bad_images: bool = field(default=False, metadata={"help": "Leave out files that can not be read."})
-    image_size: int = field(default=224, metadata={"help": "Side of the square picture, in pixels."})
+    skip_bad_images: bool = field(default=False, metadata={"help": "Leave out corrupt files."})
+    image_size: int = field(default=224, metadata={"help": "Side of the square images, in pixels."})
     augmentation: float = field(
         default=0.0,
-        metadata={"help": "Strength, 0 to 1, of random scale, turn, move, bend, outlines, colours and covers."},
+        metadata={
+            "help": "Strength, 0 to 1, of random scaling, rotation, shifts, warps, outlines, colours and occlusions."
+        },
     )
     horizontal_flip: bool = field(
         default=False,
-        metadata={"help": "Augmentation: mirror half of the pictures. Not where left and right are two classes."},
+        metadata={
+            "help": "Mirror half of the training images. Leave it off where left and right are different classes."
+        },
     )
-    max_shift: int = field(default=0, metadata={"help": "Augmentation: largest random shift, in pixels."})
+    max_shift: int = field(default=0, metadata={"help": "Largest random shift of training images, in pixels."})
     decode_once: bool = field(
         default=True,
-        metadata={"help": "Keep the resized pictures in the cache of datasets (HF_DATASETS_CACHE), 3 bytes a pixel."},
+        metadata={"help": "Keep resized images in the cache of datasets (HF_DATASETS_CACHE), 3 bytes a pixel."},
     )
     jpeg_draft: bool = field(
         default=False,
-        metadata={"help": "Decode large JPEGs at a fraction of their size: faster, other pixels."},
+        metadata={"help": "Decode large JPEGs at a fraction of their size: faster, slightly different pixels."},
     )
     streaming: bool = field(
         default=False,
-        metadata={"help": "Read dataset_name, Parquet or WebDataset shards, as the run goes."},
+        metadata={"help": "Read dataset_name (Parquet or WebDataset shards) during training."},
     )
     shuffle_buffer: int = field(
-        default=1000, metadata={"help": "Streaming: pictures, not yet decoded, of which the next one is drawn."}
+        default=1000, metadata={"help": "With streaming: number of images, not yet decoded, that are shuffled."}
     )
 
     def __post_init__(self) -> None:
         if (self.train_dir is None) == (self.dataset_name is None):
-            raise ValueError(
-                "Say what to train on: train_dir (a folder) or dataset_name (a Hub data set), one of them."
-            )
+            raise ValueError("Give either train_dir (a folder) or dataset_name (a Hub data set).")
         if self.validation_dir is not None and self.train_dir is None:
             raise ValueError("validation_dir goes with train_dir; a Hub data set brings its own validation split.")
         self._check_unread()
         if self.streaming and self.dataset_name in (None, "demo"):
-            raise ValueError("streaming reads shards: give dataset_name, a Hub data set or a folder of them.")
+            raise ValueError("streaming reads shards: give dataset_name, a Hub data set or a folder of shards.")
         if self.streaming and (self.clip_column_name, self.subject_column_name) != ("clip", "subject"):
             raise ValueError(
-                "clip_column_name and subject_column_name are for splitting, and a stream brings its own splits: "
+                "clip_column_name and subject_column_name are for splitting, but a stream brings its own splits: "
                 "leave them out."
             )
         in_rows = self.dataset_name is not None and not self.streaming
         if in_rows and (self.labels_file is not None or self.skip_bad_images):
             raise ValueError(
-                "labels_file and skip_bad_images go with train_dir or streaming; a data set brings its names."
+                "labels_file and skip_bad_images go with train_dir or streaming; a data set brings its own names."
             )
         if self.split_by not in (None, *SPLIT_KINDS):
-            raise ValueError(f"split_by {self.split_by!r} is none of {', '.join(SPLIT_KINDS)}.")
+            raise ValueError(f"split_by must be one of {', '.join(SPLIT_KINDS)}, got {self.split_by!r}.")
         if self.num_seeds < 1:
             raise ValueError(f"num_seeds must be 1 or more, got {self.num_seeds}.")
         if self.num_seeds > 1 and self.train_val_split == 0:
@@ -118,9 +122,11 @@ class DataArguments:
         if self.num_folds is not None and self.num_folds < 2:
             raise ValueError(f"num_folds must be 2 or more, got {self.num_folds}.")
         if self.fold is not None and not 0 <= self.fold < (self.num_folds or 0):
-            raise ValueError(f"fold {self.fold} is none of the num_folds {self.num_folds}, which are counted from 0.")
+            raise ValueError(f"fold {self.fold} is not a fold of num_folds {self.num_folds}; they are counted from 0.")
         if self.num_folds and (self.streaming or self.validation_dir is not None):
-            raise ValueError("num_folds holds pictures out; streams and validation_dir bring their own: leave it out.")
+            raise ValueError(
+                "num_folds holds images out, but streams and validation_dir bring their own split: leave it out."
+            )
         if not 0 <= self.train_val_split < 1:
             raise ValueError(f"train_val_split must be at least 0 and less than 1, got {self.train_val_split}.")
         if self.image_size < 1 or self.shuffle_buffer < 0:
@@ -139,17 +145,17 @@ class DataArguments:
             ("shuffle_buffer", "streaming", self.streaming),
             (
                 "split_seed",
-                "pictures that are split here: validation_dir and streams bring their own split",
+                "images that are split here; validation_dir and streams bring their own split",
                 not (self.validation_dir or self.streaming),
             ),
             (
                 "split_by",
-                "pictures that are split here: validation_dir and streams bring their own split",
+                "images that are split here; validation_dir and streams bring their own split",
                 not (self.validation_dir or self.streaming),
             ),
             (
                 "train_val_split",
-                "pictures that are split here: num_folds, validation_dir and streams split them otherwise",
+                "images that are split here; num_folds, validation_dir and streams split them otherwise",
                 not (self.num_folds or self.validation_dir or self.streaming),
             ),
         ):
@@ -159,5 +165,5 @@ class DataArguments:
 
     @property
     def train_augmentation(self) -> Augmentation:
-        """What happens to the pictures of the training set, and to no others."""
+        """Augmentation of the training images."""
         return Augmentation(self.augmentation, self.horizontal_flip, self.max_shift)

@@ -1,4 +1,4 @@
-"""Rows of all processes, with gradient, so that an objective sees the whole batch."""
+"""Gather rows of all processes with gradients, so that a loss sees the global batch."""
 
 from typing import Any
 
@@ -7,28 +7,28 @@ import torch.distributed as dist
 
 
 def check_world_size(world_size: int) -> None:
-    """Make sure that all processes that torch joined are those that the Trainer counts.
+    """Refuse a launch in which torch and transformers count different numbers of processes.
 
     Raises:
-        ValueError: They are more or fewer, so each would train on rows, or write a folder, of another one.
+        ValueError: They do: processes would train on the same rows and write the same folder.
     """
     joined = dist.get_world_size() if dist.is_initialized() else 1
     if joined != world_size:
         raise ValueError(
-            f"torch joined {joined} processes and transformers counts {world_size}: start them with `accelerate "
+            f"torch joined {joined} processes, but transformers counts {world_size}: start them with `accelerate "
             "launch --multi_gpu --num_processes N` or torchrun, without GPUs with ACCELERATE_USE_CPU=true."
         )
 
 
 def gather_rows(rows: torch.Tensor) -> torch.Tensor:
-    """Join the rows of all processes, in order of their ranks; the same tensor where there is one process.
+    """Concatenate the rows of all processes in order of their ranks.
 
-    Gradients flow back to the process that a row came from, summed over the losses of all processes. Where every
-    process computes one and the same loss of the gathered rows, that is `world_size` times the gradient of the loss,
-    and `DistributedDataParallel`, which takes the mean over the processes, makes it the gradient of the loss.
+    Gradients flow back to the process of a row, summed over the losses of all processes. If every process computes the
+    same loss of the gathered rows, that sum is `world_size` times its gradient, and the mean that
+    `DistributedDataParallel` takes over the processes is the gradient of the loss.
 
     Args:
-        rows: `(num_rows, ...)`; how many there are may differ from process to process, the rest may not.
+        rows: `(num_rows, ...)`; `num_rows` may differ between processes.
 
     Returns:
         `(sum of num_rows, ...)`.
@@ -39,14 +39,14 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
 
 
 class _GatherRows(torch.autograd.Function):
-    """`all_gather` of unequal parts; its adjoint sums the gradients of all processes and keeps the own part."""
+    """`all_gather` of unequal shares, whose backward pass sums the gradients and keeps the own share."""
 
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
         sizes = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(dist.get_world_size())]
         dist.all_gather(sizes, torch.tensor([len(rows)], device=rows.device))
         ctx.sizes = torch.cat(sizes).tolist()
-        padded = rows.new_zeros(max(ctx.sizes), *rows.shape[1:])  # all_gather takes equal parts
+        padded = rows.new_zeros(max(ctx.sizes), *rows.shape[1:])  # all_gather takes equal shares
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in ctx.sizes]
         dist.all_gather(parts, padded)
@@ -54,22 +54,22 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        summed = gradient.clone(memory_format=torch.contiguous_format)  # autograd may hold what it gave
+        summed = gradient.clone(memory_format=torch.contiguous_format)  # autograd may keep its tensor
         dist.all_reduce(summed)
         return summed.split(ctx.sizes)[dist.get_rank()]
 
 
 def broadcast_buffers(model: torch.nn.Module) -> None:
-    """Give every process the buffers of the first: the running statistics of batch norm, which differ."""
+    """Copy the buffers of the first process, the running statistics of batch norm, to all processes."""
     if dist.is_initialized() and dist.get_world_size() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
 
 
 def take_share(rows: torch.Tensor) -> torch.Tensor:
-    """What this process does of work that all of them hold: `gather_rows` of the results begins with all of `rows`.
+    """Return this process's share of rows that all processes hold; `gather_rows` of the shares begins with `rows`.
 
-    Shares are equal and not empty; past the last row they begin anew.
+    Shares are equal and not empty: past the last row they repeat from the first.
 
     Args:
         rows: `(num_rows, ...)`, the same on every process.

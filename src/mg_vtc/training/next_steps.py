@@ -1,4 +1,4 @@
-"""What to do with a model that was trained, as commands that can be pasted."""
+"""Next commands after a training, ready to paste."""
 
 import glob
 import shlex
@@ -10,7 +10,7 @@ from ..runs.directory import RECIPE, SAMPLES, SPLIT, read_recipe, read_record
 
 
 def describe_next(folder: Path) -> list[str]:
-    """What to do with a model, as commands that can be pasted."""
+    """Return the commands that evaluate, predict with and show the model of a run."""
     recipe, _ = read_recipe(folder / RECIPE)
     data = recipe.get("train_dir") or recipe.get("dataset_name")
     image = find_image(folder, recipe)
@@ -30,7 +30,7 @@ def describe_next(folder: Path) -> list[str]:
 
 
 def find_image(folder: Path, recipe: dict[str, Any]) -> str:
-    """An image to try a model on: a sample that the run drew, or one that it held out."""
+    """Return an image to try the model on: a drawn sample, or a held-out image."""
     held_out = read_record(folder / SPLIT).get("validation", [])[:1]
     roots = [Path(recipe[name]) for name in ("validation_dir", "train_dir") if recipe.get(name)]
     names = [(root, name) for root in roots for name in held_out]

@@ -1,4 +1,4 @@
-"""Which parameters learn at which rate, and which decay."""
+"""Parameter groups of the optimizer."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from .arguments import MgVtcTrainingArguments
 
 
 def group_parameters(model: nn.Module, args: MgVtcTrainingArguments) -> list[dict[str, Any]]:
-    """Parameter groups for an optimiser: a learning rate for the heads and one for each tower.
+    """Return parameter groups with a learning rate for the heads and one for each tower.
 
-    Norms, biases and the scale do not decay; parameters without gradient are in no group. The heads come first, as the
-    learning rate that is logged is that of the first group.
+    Norms, biases and the scale have no weight decay, and frozen parameters are in no group. The heads come first,
+    because the learning rate of the first group is logged.
     """
     tower_decay = args.weight_decay if args.tower_weight_decay is None else args.tower_weight_decay
     settings = {

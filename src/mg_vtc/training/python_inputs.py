@@ -1,4 +1,4 @@
-"""What a trainer in Python need not be given: the processor of its towers, and images as rows of pixel values."""
+"""Defaults of a trainer in Python: a processor for its towers, and pixel values of a `datasets.Dataset`."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ..data.pictures import PictureDataset
 from ..models.configuration_mg_vtc import MgVtcConfig
 from ..models.processing_mg_vtc import build_processor, build_tokenizer, read_normalization
 
-IMAGE_SIZE = 224  # pixels, of towers that take any
+IMAGE_SIZE = 224  # pixels, for towers that take any size
 
 
 def find_origin(config: MgVtcConfig, tower: str) -> str | None:
@@ -19,13 +19,13 @@ def find_origin(config: MgVtcConfig, tower: str) -> str | None:
 
 
 def find_processor(model: Any) -> Any:
-    """Return the processor of a model: that of its folder or, for a new one, one that is made for its towers.
+    """Return the processor of a model, from its folder or built for its towers.
 
-    Images are normalised as the vision tower's own processor does, and resized to the size that its configuration
-    states, else 224 pixels. Texts get the text tower's tokenizer or, for one from random weights, `build_tokenizer`.
+    Images are normalized like those of the vision tower, and resized to the `image_size` of its configuration or to
+    224 pixels. Texts get the tokenizer of the text tower or, if it has random weights, `build_tokenizer`.
 
     Raises:
-        ValueError: The text tower has random weights and another vocabulary than `build_tokenizer` makes.
+        ValueError: The text tower has random weights and a vocabulary that `build_tokenizer` does not make.
     """
     config = model.config
     if config.name_or_path:
@@ -49,11 +49,11 @@ def find_processor(model: Any) -> Any:
 
 
 def wrap_rows(rows: Any, config: MgVtcConfig, image_size: int, seed: int) -> Any:
-    """Return rows of pixel values for a `datasets.Dataset` of images; other data sets are returned as they are.
+    """Return pixel values and labels of a `datasets.Dataset`; other data sets are returned unchanged.
 
     Args:
-        rows: Columns `image` and `label`, and maybe others.
-        config: Of the model, whose classes are those of the rows.
+        rows: `datasets.Dataset` with the columns `image` and `label`.
+        config: Configuration of the model, whose classes are those of the rows.
         image_size: Height and width, in pixels.
         seed: Seed of the augmentation.
 

@@ -1,4 +1,4 @@
-"""A recipe: a YAML file, then the flags of the command line that override it."""
+"""Recipes: a YAML file, overridden by flags."""
 
 import json
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from .setting_checks import check_metric, suggest
 
 DEFAULT_VISION_MODEL = "microsoft/resnet-50"
 DEFAULT_TEXT_MODEL = "distilbert/distilbert-base-uncased"
-# A tower is pretrained or from random weights, so a flag of the one overrides a recipe's key of the other.
+# A tower is pretrained or has random weights, so a flag for the one overrides a recipe's key for the other.
 TOWER_ALTERNATIVES = {
     "vision_config": "vision_model_name_or_path",
     "vision_model_name_or_path": "vision_config",
@@ -31,7 +31,7 @@ TEXT_TOWER = ("text_config", "text_model_name_or_path")
 
 @dataclass
 class ModelArguments:
-    """The two towers, and the fields of `MgVtcConfig` that a recipe may set."""
+    """Towers, and fields of `MgVtcConfig` that a recipe may set."""
 
     vision_model_name_or_path: str | None = field(
         default=None, metadata={"help": f"Hub id or folder of the vision tower. Default: {DEFAULT_VISION_MODEL}."}
@@ -41,14 +41,16 @@ class ModelArguments:
     )
     vision_config: dict | str | None = field(
         default=None,
-        metadata={"help": 'Vision tower from random weights instead, as JSON, such as {"model_type": "resnet"}.'},
+        metadata={"help": 'Vision tower with random weights instead, as JSON, such as {"model_type": "resnet"}.'},
     )
     text_config: dict | str | None = field(
         default=None,
-        metadata={"help": 'Text tower from random weights instead, as JSON, such as {"model_type": "distilbert"}.'},
+        metadata={"help": 'Text tower with random weights instead, as JSON, such as {"model_type": "distilbert"}.'},
     )
     vision_only: bool = field(default=False, metadata={"help": "No text tower: learn a table of class embeddings."})
-    projection_dim: int = field(default=MgVtcConfig.projection_dim, metadata={"help": "Width of the joint space."})
+    projection_dim: int = field(
+        default=MgVtcConfig.projection_dim, metadata={"help": "Width of the shared embedding space."}
+    )
     projection_dropout: float = field(
         default=MgVtcConfig.projection_dropout, metadata={"help": "Dropout of the projection heads."}
     )
@@ -68,18 +70,18 @@ class ModelArguments:
             name, config = getattr(self, f"{tower}_model_name_or_path"), getattr(self, f"{tower}_config")
             if name is not None and config is not None:
                 raise ValueError(
-                    f"{tower}_model_name_or_path ({name}) and {tower}_config both name the {tower} tower; give one."
+                    f"{tower}_model_name_or_path ({name}) and {tower}_config both set the {tower} tower: give one."
                 )
             if config is not None:
                 setattr(self, f"{tower}_config", _read_tower(config, f"{tower}_config"))
             elif name is None and not (tower == "text" and self.vision_only):
                 setattr(self, f"{tower}_model_name_or_path", default)
         if self.vision_only and (self.text_model_name_or_path or self.text_config):
-            raise ValueError("vision_only is set, and so is a text tower; leave one of them out.")
+            raise ValueError("vision_only excludes a text tower: leave one of them out.")
 
     @property
     def config_fields(self) -> dict[str, Any]:
-        """Settings that go into `MgVtcConfig` as they are."""
+        """Fields of `MgVtcConfig` among the settings."""
         names = {field.name for field in fields(MgVtcConfig)} - {"vision_config", "text_config"}
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name in names}
 
@@ -90,12 +92,12 @@ class _RecipeParser(HfArgumentParser):
 
 
 class Recipe(NamedTuple):
-    """A recipe as it was read."""
+    """A parsed recipe."""
 
     model: ModelArguments
     data: DataArguments
     training: MgVtcTrainingArguments
-    settings: dict[str, Any]  # that repeat the run: what file and flags set, and what decides the outcome anyway
+    settings: dict[str, Any]  # what repeats the run: settings of file and flags, and defaults that decide the outcome
 
 
 def _make_parser() -> _RecipeParser:
@@ -127,7 +129,7 @@ def parse_recipe(arguments: list[str]) -> Recipe:
         for flag, other in TOWER_ALTERNATIVES.items():
             if any(argument.split("=")[0] == f"--{flag}" for argument in arguments):
                 lines.pop(other, None)
-        if vars(parser.parse_known_args(arguments)[0])["vision_only"]:  # the recipe's text tower goes
+        if vars(parser.parse_known_args(arguments)[0])["vision_only"]:  # without the recipe's text tower
             lines = {key: value for key, value in lines.items() if key not in TEXT_TOWER}
         arguments = [*as_flags(lines), *arguments]
     namespace, unknown = parser.parse_known_args(arguments)
@@ -156,26 +158,18 @@ def parse_recipe(arguments: list[str]) -> Recipe:
 
 
 def _leave_evaluations_out(training: dict[str, Any]) -> None:
-    """Turn off what needs held-out images, where all are trained on.
-
-    Raises:
-        ValueError: It was asked for.
-    """
+    """Turn off evaluations where all images are trained on, or refuse those that were asked for."""
     if training["early_stopping_patience"] is not None:
         raise ValueError(
-            "train_val_split 0 leaves no images to count early_stopping_patience on: leave one of them out."
+            "train_val_split 0 holds out no images, which early_stopping_patience needs: leave one of them out."
         )
     if training["eval_strategy"] == "steps" or training["eval_on_start"]:
-        raise ValueError("train_val_split 0 leaves no images to evaluate on: leave it or the evaluations out.")
+        raise ValueError("train_val_split 0 holds out no images to evaluate on: leave it or the evaluations out.")
     training.update(eval_strategy="no", load_best_model_at_end=False)
 
 
 def _put_recipe_first(arguments: list[str], parser: HfArgumentParser) -> list[str]:
-    """Move the recipe, which may be given after flags, to the front.
-
-    Raises:
-        ValueError: There are two.
-    """
+    """Move the recipe, which may be given after flags, to the front; refuse two."""
     switches = {flag for flag, action in parser._option_string_actions.items() if action.nargs == "?"}
     names = list_recipes()
     places = [
@@ -208,7 +202,7 @@ def find_recipe(name: str) -> Path:
 
 
 def as_flags(recipe: dict[str, Any]) -> list[str]:
-    """The lines of a recipe as flags, so that both are read and checked alike; an empty value is the default."""
+    """Return the lines of a recipe as flags; an empty value means the default."""
     flags: list[str] = []
     for key, value in recipe.items():
         if value is not None:
@@ -231,7 +225,7 @@ def _read_recipe(path: Path, known: Iterable[str]) -> dict[str, Any]:
 
 
 def _read_tower(config: dict[str, Any] | str, flag: str) -> dict[str, Any]:
-    """The configuration of a tower, whose keys must be those of its model type."""
+    """Return the configuration of a tower; refuse keys that its model type does not have."""
     if isinstance(config, str):
         try:
             config = json.loads(config)

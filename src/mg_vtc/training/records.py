@@ -1,4 +1,4 @@
-"""What a training leaves beside its model: settings, results, provenance and the model card."""
+"""Records of a finished training: settings, results, provenance and the model card."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -22,7 +22,7 @@ ALWAYS_WRITTEN = (
     *("loss_type", "js_weight", "learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm", "warmup_steps"),
     *("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "seed", "optim"),
 )
-IN_PYTHON = "Trained in Python: these settings do not say on which images, so they do not repeat the run."
+IN_PYTHON = "Trained in Python: these settings do not name the images, so they do not repeat the run."
 
 
 def write_records(
@@ -55,7 +55,7 @@ def write_python_recipe(folder: Path, arguments: MgVtcTrainingArguments, **setti
     Args:
         folder: Folder of the run.
         arguments: Of the run.
-        settings: What else is known, such as `vision_model_name_or_path`; None is left out.
+        settings: Other known settings, such as `vision_model_name_or_path`; None is left out.
     """
     defaults = MgVtcTrainingArguments(output_dir=arguments.output_dir)
     known = {name: value for name, value in settings.items() if value is not None}

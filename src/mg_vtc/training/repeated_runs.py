@@ -1,4 +1,4 @@
-"""The same run with several seeds, each in a folder of its own, and what they say together."""
+"""Several seeds: one run for each, and their mean."""
 
 import json
 import statistics
@@ -13,24 +13,24 @@ SUMMARY = "seeds.json"
 
 
 def seed_folder(recipe: Recipe, number: int) -> Path:
-    """Folder of the run of a seed."""
+    """Return the folder of the run of a seed."""
     return Path(recipe.training.output_dir) / f"seed-{recipe.training.seed + number}"
 
 
 def plan_seed(arguments: list[str], recipe: Recipe, number: int) -> list[str] | None:
-    """Arguments of the run of a seed; `None` where it is done and the command goes on.
+    """Return the arguments of the run of a seed; `None` if it is finished and the command is resumed.
 
     Args:
-        arguments: Those of the whole command.
-        recipe: What `parse_recipe` made of them.
-        number: Which of the seeds, from 0.
+        arguments: Arguments of the command.
+        recipe: The same, parsed.
+        number: Number of the seed, from 0.
 
     Raises:
-        ValueError: A model shall be published, `output_dir` holds a single run, one checkpoint is named to resume
+        ValueError: `push_to_hub` is set, `output_dir` holds a single run, one checkpoint is named to resume
             from, or a run was finished with other settings.
     """
     if recipe.training.push_to_hub:
-        raise ValueError("push_to_hub publishes one model, and num_seeds trains several: leave one of them out.")
+        raise ValueError("push_to_hub pushes one model, but num_seeds trains several: leave one of them out.")
     if (Path(recipe.training.output_dir) / RECIPE).exists():
         raise ValueError(f"output_dir {recipe.training.output_dir} holds a single run: choose another folder.")
     folder, resume = seed_folder(recipe, number), recipe.training.resume_from_checkpoint
@@ -42,7 +42,7 @@ def plan_seed(arguments: list[str], recipe: Recipe, number: int) -> list[str] | 
         raise ValueError(f"Several seeds resume with resume_from_checkpoint true, not {resume!r}.")
     if (folder / RESULTS).exists():
         if check_settings(folder, parse_recipe(plan).settings):
-            raise ValueError(f"{folder} was finished with another length: a mean over runs of two would say nothing.")
+            raise ValueError(f"{folder} was finished with another length, so the runs have no common mean.")
         return None
     return plan if has_checkpoint(folder) else [*plan, "--resume_from_checkpoint", "false", "--overwrite_output_dir"]
 
@@ -51,8 +51,8 @@ def summarize_seeds(recipe: Recipe) -> dict[str, Any]:
     """Write mean and sample standard deviation of the scores over the seeds to `seeds.json` in `output_dir`.
 
     Returns:
-        `seeds`, whether the `split` was "fixed" or went with "each seed" and, for each score, `mean`, `std` and the
-        `runs`' own, fractions in [0, 1].
+        `seeds`, whether the `split` was "fixed" or drawn by "each seed" and, for each score, `mean`, `std` and those
+        of the `runs`, fractions in [0, 1].
     """
     folders = [seed_folder(recipe, number) for number in range(recipe.data.num_seeds)]
     results = [read_record(folder / RESULTS) for folder in folders]

@@ -1,4 +1,4 @@
-"""Training runs: one, one a fold, or one a seed. `mg-vtc train`, `train.py` and `mg_vtc.train` end here."""
+"""Training runs: a single run, one for each fold, or one for each seed."""
 
 import os
 import sys
@@ -30,7 +30,7 @@ from .trainer import MgVtcTrainer
 
 
 def run(trainer: MgVtcTrainer, parts: Mapping[str, PictureDataset | PictureStream]) -> dict[str, float]:
-    """Train, keep the best checkpoint as the run's model, evaluate it and write `all_results.json` and the card."""
+    """Train, evaluate the best checkpoint, and write the model, `all_results.json` and the card."""
     resume_from = trainer.args.resume_from_checkpoint
     training = trainer.train(resume_from_checkpoint=resume_from)
     trainer.save_model()
@@ -60,12 +60,12 @@ def run(trainer: MgVtcTrainer, parts: Mapping[str, PictureDataset | PictureStrea
 
 
 class Refusal(Exception):
-    """A fault of the user's input that was found before anything was trained; its cause is the error itself."""
+    """A fault of the user's input that was found before training; its cause is the original error."""
 
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """Set errors of the user's input apart from those of a run that has begun, whose traceback is wanted."""
+    """Mark errors of the user's input, which are shown in one line; later errors keep their traceback."""
     try:
         yield
     except StrictDataclassError as error:  # a check of a configuration, wrapped in the name of the check
@@ -80,7 +80,7 @@ def train_once(recipe: Recipe) -> None:
         trainer, parts = build_trainer(recipe)
     if trainer.is_world_process_zero():
         print(overview(trainer), flush=True)
-        print("saturated: share of the images whose Jensen-Shannon gradient has vanished, so that they teach nothing")
+        print("saturated: fraction of images whose Jensen-Shannon gradient has vanished")
         if trainer.args.resume_from_checkpoint is not None:
             print(describe_resumption(Path(trainer.args.resume_from_checkpoint)), flush=True)
     results = run(trainer, parts)
@@ -90,11 +90,11 @@ def train_once(recipe: Recipe) -> None:
         with _refusing():
             page = trainer.push_to_hub(commit_message="End of training")
         if trainer.is_world_process_zero():
-            print(f"\nThe model is published: {page}")
+            print(f"\nThe model was pushed: {page}")
 
 
 def cross_validate(arguments: list[str], recipe: Recipe) -> None:
-    """A run a fold, and their mean."""
+    """Train a run for each fold and print their mean."""
     assert recipe.data.num_folds is not None
     with _refusing():
         plan_fold(arguments, recipe, 0)
@@ -104,7 +104,7 @@ def cross_validate(arguments: list[str], recipe: Recipe) -> None:
             plan = plan_fold(arguments, recipe, fold)
         if plan is not None:
             if recipe.training.process_index == 0:
-                print(f"fold {fold}, the {fold + 1}. of {recipe.data.num_folds}, in {fold_folder(recipe, fold)}")
+                print(f"fold {fold} ({fold + 1} of {recipe.data.num_folds}), in {fold_folder(recipe, fold)}")
             train_once(parse_recipe(plan))
     if recipe.training.process_index == 0:
         with _refusing():
@@ -114,12 +114,12 @@ def cross_validate(arguments: list[str], recipe: Recipe) -> None:
         if leaks := describe_leaks(scores["leaks"]):
             print(f"of these, {leaks}")
         if scores["chosen_on_these"]:
-            print("The best epoch of each fold by these same pictures was kept.")
+            print("The best epoch of each fold on these images was kept.")
         print_means(scores)
 
 
 def train_seeds(arguments: list[str], recipe: Recipe) -> None:
-    """A run a seed, and their mean."""
+    """Train a run for each seed and print their mean."""
     for number in range(recipe.data.num_seeds):
         with _refusing():
             plan = plan_seed(arguments, recipe, number)
@@ -135,16 +135,14 @@ def train_seeds(arguments: list[str], recipe: Recipe) -> None:
             scores = summarize_seeds(recipe)
         print(f"\nmean of {recipe.data.num_seeds} seeds ± standard deviation, in {recipe.training.output_dir}")
         how = (
-            "the split is the same"
-            if scores["split"] == "fixed"
-            else "each has a split of its own (--split_seed fixes it)"
+            "all on the same split" if scores["split"] == "fixed" else "each on its own split (--split_seed fixes it)"
         )
-        print(f"of weights and order of the images; {how}")
+        print(f"Seeds change the weights and the order of the images, {how}.")
         print_means(scores)
 
 
 def print_means(scores: dict[str, Any]) -> None:
-    """A line a score: mean and standard deviation over several runs."""
+    """Print mean and standard deviation of each score over several runs."""
     for name in SCORES:
         shown = name.removeprefix("eval_").replace("_", " ")
         print(f"{shown:20} {scores[name]['mean']:6.1%} ± {scores[name]['std']:.1%}")
@@ -176,7 +174,7 @@ def train(recipe: str | Path | Mapping[str, Any], **settings: Any) -> Path:
 
 
 def train_recipe(arguments: list[str]) -> Path:
-    """Train what a recipe and flags say, and return the folder that it is in."""
+    """Train a recipe, overridden by flags, and return the folder of the run."""
     with _refusing():
         recipe = parse_recipe(arguments)
     if recipe.data.num_seeds > 1:
@@ -193,24 +191,24 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
 
     Args:
         arguments: `[recipe] [--flag value ...]`; by default those of this process.
-        program: Name that refusals begin with.
+        program: Name at the beginning of error messages.
 
     Raises:
         SystemExit: The user's input is at fault, the loss is not finite, or the user interrupted the run.
     """
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    logging.disable_progress_bar()  # of loading and saving weights; the bar of the training stays
+    logging.disable_progress_bar()  # of weights; the training keeps its own
     datasets.disable_progress_bars()
-    if "OMP_NUM_THREADS" not in os.environ:  # as `accelerate launch` has it; several wait for each other on busy cores
+    if "OMP_NUM_THREADS" not in os.environ:  # as `accelerate launch` sets it; more threads are slower on busy cores
         torch.set_num_threads(1)
     try:
         train_recipe(sys.argv[1:] if arguments is None else list(arguments))
     except (Refusal, FloatingPointError) as error:
         if int(os.environ.get("LOCAL_RANK", 0)) > 0:
-            time.sleep(2)  # the first process says the same, whose end ends this one; if it does not, this one does
+            time.sleep(2)  # the first process prints the same and ends this one; if it does not, this one prints
         sys.exit(f"{program}: {error}")
     except KeyboardInterrupt:
-        sys.exit(f"{program}: interrupted; to go on from the last checkpoint, add --resume_from_checkpoint true")
+        sys.exit(f"{program}: interrupted; to resume from the last checkpoint, add --resume_from_checkpoint true")
 
 
 if __name__ == "__main__":  # as accelerate's launcher starts it

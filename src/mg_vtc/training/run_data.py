@@ -1,4 +1,4 @@
-"""The pictures of a run: loaded, split and decoded once, or read from a stream."""
+"""Load and split the images of a run, decode them once, or read them from a stream."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -26,19 +26,18 @@ from .arguments import MgVtcTrainingArguments
 from .base_trainer import check_batches, contrasts_within_batches
 from .data_arguments import DataArguments
 
-PLAIN_CHUNK = 256  # images that are looked at at once
+PLAIN_CHUNK = 256  # images in memory at a time
 
 
 class RunData(NamedTuple):
-    """What a run trains and is evaluated on.
+    """Data of a run.
 
     Attributes:
         parts: "train" and, if there are any, "validation" and "test".
         class_names: In id order.
-        split: What `split.json` says: `split_by` (one of `SPLIT_MEANINGS`) and, but for a stream, what repeats the
-            split, how many pictures of each part training knows (`leaks`), how many image files were left out
-            (`num_left_out`, where there are some), and of the rows of each part their `file_name`s and `digests`,
-            which tell the pictures whatever their names.
+        split: Content of `split.json`: `split_by` (one of `SPLIT_MEANINGS`) and, except for streams, the settings
+            of the split, the `leaks` of each split, `num_left_out` image files, and the `file_name`s and `digests` of
+            all rows.
     """
 
     parts: Mapping[str, PictureDataset | PictureStream]
@@ -47,16 +46,16 @@ class RunData(NamedTuple):
 
 
 def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say: Callable[[str], object]) -> RunData:
-    """Load the pictures that a recipe names.
+    """Load the images of a recipe.
 
     Args:
-        data: What to load, and how.
+        data: Source, splits and decoding.
         training: Batch sizes, seed, and the processes that share a stream.
-        say: Takes a line about what is going to take time and disk.
+        say: Called with a line about work that takes time and disk space.
 
     Raises:
         FileNotFoundError: A folder or data set is missing.
-        ValueError: There is nothing to train on, pictures are unreadable, or a stream has no validation split.
+        ValueError: There is no training split, files are unreadable, or a stream has no validation split.
     """
     if data.streaming:
         return _open_stream(data, training)
@@ -81,7 +80,7 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
     class_names = rows["train"].features["label"].names
     _warn_of_unseen_classes(parts, class_names)
     _warn_of_plain_images(source, decoded)
-    if training.process_index == 0:  # which tells and writes it
+    if training.process_index == 0:  # only this process writes it
         split["digests"] = {
             name: [digests[name if name in source else "train"][row] for row in part["row"]]
             for name, part in rows.items()
@@ -93,7 +92,7 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
 
 
 def _count_left_out(source: DatasetDict, data: DataArguments) -> int:
-    """Count the image files below the folders of a run that are no rows; loading has named them and the reasons."""
+    """Count the image files below the folders of a run that are not rows; loading has warned of them."""
     paths = [rows.cast_column("image", Image(decode=False))["image"] for rows in source.values()]
     used = {image["path"] for images in paths for image in images}
     trees = [find_files(Path(folder)) for folder in (data.train_dir, data.validation_dir) if folder is not None]
@@ -102,11 +101,11 @@ def _count_left_out(source: DatasetDict, data: DataArguments) -> int:
 
 
 def check_folds(data: DataArguments, training: MgVtcTrainingArguments, *, vision_only: bool) -> None:
-    """Make sure that every fold of a cross-validation can be trained, before the first one is.
+    """Refuse a cross-validation with a fold that cannot be trained.
 
     Raises:
         FileNotFoundError: A folder or data set is missing.
-        ValueError: A fold is empty, has batches that cannot be trained on, or for a reason of `load_run_data`.
+        ValueError: A fold is empty or has batches that cannot be trained on, or `load_run_data` raises it.
     """
     assert data.num_folds is not None
     source = _load_source(data)
@@ -122,12 +121,12 @@ def check_folds(data: DataArguments, training: MgVtcTrainingArguments, *, vision
 
 
 def split_seed(data: DataArguments, training: MgVtcTrainingArguments) -> int:
-    """Seed of what is held out."""
+    """Return the seed of the split."""
     return training.seed if data.split_seed is None else data.split_seed
 
 
 def _load_source(data: DataArguments) -> DatasetDict:
-    """Rows as they are found, before they are split."""
+    """Load rows before they are split."""
     if data.dataset_name == "demo":
         return DatasetDict(train=load_demo_dataset(data.image_size))
     columns = {
@@ -161,9 +160,9 @@ def _decode_once(
 
 
 def _split(source: DatasetDict, data: DataArguments, seed: int) -> tuple[DatasetDict, dict[str, Any]]:
-    """Rows with a "train" and a "validation" part, and how they came."""
+    """Return rows with the splits "train" and "validation", and the settings of the split."""
     if "train" not in source:
-        raise ValueError(f"There is nothing to train on: the only splits are {', '.join(source)}.")
+        raise ValueError(f"There is no training split, only {', '.join(source)}.")
     if "validation" in source:
         if data.train_val_split == 0:
             raise ValueError(
@@ -172,8 +171,8 @@ def _split(source: DatasetDict, data: DataArguments, seed: int) -> tuple[Dataset
             )
         if data.num_folds:
             raise ValueError(
-                "num_folds holds pictures out, but these bring their own validation split: leave it out, or put all "
-                "pictures into one split."
+                "num_folds holds images out, but these bring their own validation split: leave it out, or put all "
+                "images into one split."
             )
         return source, {"split_by": "given"}
     if data.train_val_split == 0:
@@ -193,7 +192,7 @@ def _look_for_leaks(
     pixels: Mapping[str, np.memmap | None],
     data: DataArguments,
 ) -> dict[str, dict[str, int]]:
-    """How many pictures of each other part the training part knows, by kind of leak; a warning tells of each kind."""
+    """Count the images of each other split that leak into training, by kind, and warn of each kind."""
     counts: dict[str, dict[str, int]] = {name: {} for name in parts if name != "train"}
     for leak in find_leaks(parts, digests, pixels, data.image_size, jpeg_draft=data.jpeg_draft):
         counts[leak.part][leak.kind] = len(leak.pairs)
@@ -208,11 +207,11 @@ def _warn_of_unseen_classes(parts: dict[str, PictureDataset], class_names: list[
     seen = set(parts["train"].labels.tolist())
     if unseen := sorted(set(parts["validation"].labels.tolist()) - seen):
         listed = ", ".join(class_names[label] for label in unseen)
-        warnings.warn(f"Classes to validate on that no training picture shows: {listed}.", stacklevel=3)
+        warnings.warn(f"Classes of the validation split without a training image: {listed}.", stacklevel=3)
 
 
 def _warn_of_plain_images(source: Mapping[str, Dataset], decoded: Mapping[str, np.memmap | None]) -> None:
-    """Warn of images that were decoded to one colour: black ones of a format that other programs scale, say."""
+    """Warn of images of one colour, such as black ones of a format that Pillow does not scale."""
     plain: list[str] = []
     num_images = 0
     for name, pixels in decoded.items():
@@ -225,7 +224,7 @@ def _warn_of_plain_images(source: Mapping[str, Dataset], decoded: Mapping[str, n
     if plain:
         warnings.warn(
             f"{len(plain)} of {num_images} images are of one colour, or nearly so: {shorten(plain)}. Look at them: "
-            "what is drawn in the alpha channel, or in fewer bits than the file has, is lost.",
+            "content in the alpha channel, or in fewer bits than the file has, is lost.",
             stacklevel=3,
         )
 
@@ -241,14 +240,14 @@ def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunDa
     )
     if missing := [name for name in ("train", "validation") if name not in splits]:
         raise ValueError(
-            f"{data.dataset_name!r} has no {' and no '.join(missing)} split, only {', '.join(splits)}: a stream can "
-            "not be split at random, so it must bring both."
+            f"{data.dataset_name!r} has no {' and no '.join(missing)} split, only {', '.join(splits)}: a "
+            "stream cannot be split, so it must bring both."
         )
     if training.max_steps < 1:
-        raise ValueError("A stream has no known length: say after how many steps to stop, with max_steps.")
+        raise ValueError("A stream has no known length: set max_steps.")
     if training.save_strategy == "epoch":
         warnings.warn(
-            "A stream has no epochs, so nothing is evaluated or saved before the end: set eval_strategy and "
+            "A stream has no epochs, so nothing would be evaluated or saved before the end: set eval_strategy and "
             "save_strategy to steps, with eval_steps and save_steps.",
             stacklevel=3,
         )

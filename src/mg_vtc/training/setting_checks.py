@@ -1,4 +1,4 @@
-"""Settings of transformers that cannot be followed here, refused before anything is written: each with the way out."""
+"""Settings of transformers that have no effect here or fail later; each is refused with the way out."""
 
 import difflib
 import math
@@ -12,44 +12,44 @@ from transformers import TrainingArguments
 from transformers.trainer_pt_utils import AcceleratorConfig
 
 LEAVE_OUT = "leave it out"
-# Settings that would be accepted and do nothing, or stop the run later on, and why.
+# Settings of transformers that would have no effect or stop the run later, with the reason.
 REFUSED = {
     "label_smoothing_factor": "smooths labels for the loss of transformers, which loss_type replaces",
-    "average_tokens_across_devices": "is about tokens of language models",
-    "include_num_input_tokens_seen": "is about tokens of language models",
-    "use_liger_kernel": "has kernels for language models alone",
-    "liger_kernel_config": "has kernels for language models alone",
+    "average_tokens_across_devices": "is for tokens of language models",
+    "include_num_input_tokens_seen": "is for tokens of language models",
+    "use_liger_kernel": "has kernels for language models only",
+    "liger_kernel_config": "has kernels for language models only",
     "use_cache": "is for models that generate text",
-    "prediction_loss_only": "would leave nothing to score",
-    "eval_do_concat_batches": "would leave scores of batches, and the scores here are those of the whole set",
-    "eval_use_gather_object": "is for nested predictions, and scores of images are one tensor",
-    "batch_eval_metrics": "would leave scores of batches, and the scores here are those of the whole set",
-    "include_for_metrics": "adds inputs that no score here reads",
-    "label_names": "is for rows with other columns; rows here have labels",
+    "prediction_loss_only": "would leave no scores",
+    "eval_do_concat_batches": "would score batches, but scores here are of the whole set",
+    "eval_use_gather_object": "is for nested predictions, but scores of images are one tensor",
+    "batch_eval_metrics": "would score batches, but scores here are of the whole set",
+    "include_for_metrics": "adds inputs that no metric here reads",
+    "label_names": "is for other columns; labels here are `labels`",
     "length_column_name": "is for texts of unequal length",
-    "remove_unused_columns": "must stay False, as rows are made on access",
-    "restore_callback_states_from_checkpoint": "is not needed: early stopping is counted in the history of the run",
+    "remove_unused_columns": "must stay False: columns are made on access",
+    "restore_callback_states_from_checkpoint": "is not needed: early stopping counts the history of the run",
     "ignore_data_skip": "would train on the first rows of an interrupted epoch twice",
-    "save_on_each_node": "would write one folder from several machines: output_dir is on a disk that they share",
-    "enable_jit_checkpoint": "ends an interrupted run as if it were finished; resume it from its last checkpoint",
-    "hub_always_push": "would push before there is a card: the run is published once, at its end",
-    "accelerator_config": "configures loaders that the order of the rows here does not use",
-    "parallelism_config": "splits a model, and embeddings are gathered from whole models alone",
-    "fsdp": "splits a model, and embeddings are gathered from whole models alone",
-    "fsdp_config": "splits a model, and embeddings are gathered from whole models alone",
-    "deepspeed": "splits a model, and embeddings are gathered from whole models alone",
+    "save_on_each_node": "would write one folder from several machines, which share the disk of output_dir",
+    "enable_jit_checkpoint": "ends an interrupted run as if it were finished: resume it instead",
+    "hub_always_push": "would push without a card: the finished run is pushed once",
+    "accelerator_config": "configures loaders that are not used here",
+    "parallelism_config": "shards the model, but embeddings are gathered from whole models",
+    "fsdp": "shards the model, but embeddings are gathered from whole models",
+    "fsdp_config": "shards the model, but embeddings are gathered from whole models",
+    "deepspeed": "shards the model, but embeddings are gathered from whole models",
     "bf16_full_eval": "casts weights and not images; bf16 also runs evaluations in bfloat16",
     "fp16_full_eval": "casts weights and not images; fp16 also runs evaluations in float16",
-    "logging_nan_inf_filter": "hides losses that are not finite, and such a loss stops the run here",
-    "dataloader_in_order": "would give the batches in an order that no seed repeats",
+    "logging_nan_inf_filter": "hides losses that are not finite, which stop a run here",
+    "dataloader_in_order": "would make the order of the batches unrepeatable",
     "debug": "is not needed: a loss that is not finite stops the run and names its batch",
     "do_train": "is for transformers' example scripts: a run here trains and evaluates",
     "do_predict": "is for transformers' example scripts: `mg-vtc predict` predicts",
     "local_rank": "is set by the launcher",
 }
-# Optimizers that take nothing from optim_args and optim_target_modules.
+# Optimizers without optim_args and optim_target_modules.
 PLAIN_OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd", "adagrad", "rmsprop", "adafactor")
-# Settings that are read only where another one is set as well.
+# Settings that need another one.
 NEEDS_STEPS = {"eval_steps": "eval_strategy", "save_steps": "save_strategy", "logging_steps": "logging_strategy"}
 NEEDS_WORKERS = ("dataloader_persistent_workers", "dataloader_prefetch_factor", "dataloader_multiprocessing_context")
 NEEDS_TRACKIO = ("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id")
@@ -65,7 +65,7 @@ NOT_NEGATIVE = (
     *("learning_rate", "vision_learning_rate", "text_learning_rate", "weight_decay", "tower_weight_decay"),
     *("max_grad_norm", "adam_epsilon", "dataloader_num_workers", "save_total_limit", "eval_delay"),
 )
-# What users of other libraries type.
+# Names in other libraries.
 OTHER_WORDS = {
     **dict.fromkeys(("epochs", "num_epochs", "max_epochs", "n_epochs"), "num_train_epochs"),
     **dict.fromkeys(("lr", "lr0", "base_lr", "learning-rate"), "learning_rate"),
@@ -103,10 +103,10 @@ OTHER_WORDS = {
 
 
 def check_settings_of_transformers(args: TrainingArguments) -> None:
-    """Refuse what cannot be followed, before transformers reads it.
+    """Refuse settings without effect, before transformers reads them.
 
     Raises:
-        ValueError: A setting has no meaning here, goes with another one that is not set, or is out of its range.
+        ValueError: A setting has no effect, needs another one, or is out of range.
     """
     changed = _changed(args)
     for name in changed:
@@ -117,22 +117,22 @@ def check_settings_of_transformers(args: TrainingArguments) -> None:
     _check_ranges(args)
     for name, strategy in NEEDS_STEPS.items():
         if name in changed and (now := _word(args, strategy)) != "steps":
-            raise ValueError(f"{name} goes with {strategy} steps, and it is {now!r}: set it, or leave {name} out.")
+            raise ValueError(f"{name} goes with {strategy} steps, but it is {now!r}: set it, or leave {name} out.")
     optimizer = _word(args, "optim")
     if optimizer in PLAIN_OPTIMIZERS and (unread := changed & {"optim_args", "optim_target_modules"}):
         raise ValueError(f"The optimizer {optimizer!r} reads no {min(unread)}: {LEAVE_OUT}.")
     if args.dataloader_num_workers == 0 and (unread := changed & set(NEEDS_WORKERS)):
-        raise ValueError(f"{min(unread)} goes with dataloader_num_workers of 1 or more, and it is 0.")
+        raise ValueError(f"{min(unread)} goes with dataloader_num_workers of 1 or more, but it is 0.")
     reports = [args.report_to] if isinstance(args.report_to, str) else args.report_to or []
     if reports in ([], ["none"]) and (unread := changed & {"run_name", "project"}):
-        raise ValueError(f"{min(unread)} names what is reported, and report_to is none: name it, such as tensorboard.")
+        raise ValueError(f"{min(unread)} goes with a logger, but report_to is none: name one, such as tensorboard.")
     if not {"trackio", "all"} & set(reports) and (unread := changed & {"project", *NEEDS_TRACKIO}):
-        raise ValueError(f"{min(unread)} goes with report_to trackio, and it is {', '.join(reports)}.")
+        raise ValueError(f"{min(unread)} goes with report_to trackio, but it is {', '.join(reports)}.")
     _check_strategies(args)
 
 
 def check_device_settings(args: TrainingArguments) -> None:
-    """Refuse what the device of this process, or the number of processes, does not offer.
+    """Refuse settings that the device or the number of processes does not support.
 
     Raises:
         ValueError: A setting needs a GPU, or several processes.
@@ -141,7 +141,7 @@ def check_device_settings(args: TrainingArguments) -> None:
         if args.fp16:
             raise ValueError("fp16 needs a GPU: leave it out (bf16 true with use_cpu true runs on a CPU).")
         if args.torch_empty_cache_steps is not None:
-            raise ValueError(f"torch_empty_cache_steps frees memory of a GPU, and there is none: {LEAVE_OUT}.")
+            raise ValueError(f"torch_empty_cache_steps needs a GPU: {LEAVE_OUT}.")
         if args.tf32:
             raise ValueError(f"tf32 needs a GPU: {LEAVE_OUT}.")
         if args.bf16 and not args.use_cpu:
@@ -149,16 +149,16 @@ def check_device_settings(args: TrainingArguments) -> None:
 
     if int(os.environ.get("WORLD_SIZE", 1)) < 2 and (unread := _changed(args) & set(NEEDS_PROCESSES)):
         raise ValueError(
-            f"{min(unread)} goes with several processes, and this is one: start them with `accelerate launch`, or "
+            f"{min(unread)} goes with several processes, but this is one: start them with `accelerate launch`, or "
             "leave it out."
         )
 
 
 def check_login(reports: Iterable[str]) -> None:
-    """Make sure that a run can report, before it begins.
+    """Refuse Weights & Biases without a login.
 
     Raises:
-        ValueError: Weights & Biases is asked for without a login.
+        ValueError: There is no login.
     """
     if "wandb" not in reports or os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
         return
@@ -169,20 +169,22 @@ def check_login(reports: Iterable[str]) -> None:
 
 
 def check_metric(args: TrainingArguments, scores: Iterable[str]) -> None:
-    """Make sure that the metric that selects the best checkpoint is one of those that an evaluation gives.
+    """Refuse a `metric_for_best_model` that evaluations do not give.
 
     Raises:
-        ValueError: It is none of them, or of the loss.
+        ValueError: It is neither a score nor the loss.
     """
     known = ("loss", *scores)
     name = str(args.metric_for_best_model).removeprefix("eval_")
     if args.metric_for_best_model is not None and name not in known:
         hint = suggest(name, known)
-        raise ValueError(f"metric_for_best_model {args.metric_for_best_model!r} is none of {', '.join(known)}.{hint}")
+        raise ValueError(
+            f"metric_for_best_model {args.metric_for_best_model!r} is not one of {', '.join(known)}.{hint}"
+        )
 
 
 def suggest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """A sentence that names the nearest known word, or the word here for one of other libraries; else nothing."""
+    """Return a sentence that suggests a known name, for a typo or a name of other libraries; else ""."""
     known = list(known)
     plain = name.replace("-", "_")
     other = OTHER_WORDS.get(plain)
@@ -191,7 +193,7 @@ def suggest(name: str, known: Iterable[str], prefix: str = "") -> str:
 
 
 def _changed(args: TrainingArguments) -> set[str]:
-    """Names of the settings that differ from their defaults."""
+    """Return the names of settings that differ from their defaults."""
     return {one.name for one in fields(args) if one.init and not _is_default(getattr(args, one.name), one)}
 
 
@@ -202,7 +204,7 @@ def _is_default(value: Any, one: Any) -> bool:
 
 
 def _word(args: TrainingArguments, name: str) -> str:
-    """The word of a setting that transformers makes an enumeration of."""
+    """Return the word of a setting that may be an enumeration."""
     value = getattr(args, name)
     return str(getattr(value, "value", value))
 
@@ -230,6 +232,6 @@ def _check_strategies(args: TrainingArguments) -> None:
         )
     if args.load_best_model_at_end and saves not in (evaluates, "best"):
         raise ValueError(
-            f"save_strategy {saves!r} and eval_strategy {evaluates!r} must be the same, as the best checkpoint is one "
-            "that was saved: set both, or load_best_model_at_end false."
+            f"save_strategy {saves!r} and eval_strategy {evaluates!r} must be equal, so that the best checkpoint "
+            "is saved: set both, or load_best_model_at_end false."
         )

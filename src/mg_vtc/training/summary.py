@@ -1,4 +1,4 @@
-"""The first and the last lines that a run prints."""
+"""First and last lines on the screen of a run."""
 
 from pathlib import Path
 
@@ -14,38 +14,38 @@ from .trainer import MgVtcTrainer
 
 
 def overview(trainer: MgVtcTrainer) -> str:
-    """The first line of a run: what is about to be trained on what."""
+    """Return the first line of a run: images, classes, parameters, loss and batch size."""
     config, arguments = trainer.model.config, trainer.args
     texts = "no texts" if config.vision_only else f"{arguments.text_batch} texts"
-    data = "a stream of pictures to train on"
+    data = "a stream of images to train on"
     if isinstance(trainer.train_dataset, PictureDataset):
         held_out = "none" if trainer.eval_dataset is None else len(trainer.eval_dataset)
-        data = f"{len(trainer.train_dataset)} pictures to train on, {held_out} to validate"
+        data = f"{len(trainer.train_dataset)} images to train on, {held_out} to validate"
     processes = f" on each of {arguments.world_size} processes" if arguments.world_size > 1 else ""
     return (
         f"{data}, "
         f"{config.num_labels} classes; {trainer.model.num_parameters() / 1e6:.1f} M parameters; "
-        f"{arguments.loss_type} with {texts}, {arguments.train_batch_size} pictures a batch{processes}"
+        f"{arguments.loss_type} with {texts}, {arguments.train_batch_size} images a batch{processes}"
         f"{describe_threads(arguments.device)}"
     )
 
 
 def describe_threads(device: torch.device) -> str:
-    """How many threads of the processor compute, and how to have others."""
+    """Return the number of CPU threads, and how to change it."""
     if device.type != "cpu":
         return ""
     threads = torch.get_num_threads()
-    return f"; {threads} CPU thread{'s' if threads > 1 else ''} (set OMP_NUM_THREADS for others)"
+    return f"; {threads} CPU thread{'s' if threads > 1 else ''} (OMP_NUM_THREADS changes it)"
 
 
 def describe_resumption(checkpoint: Path) -> str:
-    """The line of a run that goes on: from where."""
+    """Return the line of a resumed run."""
     state = read_record(checkpoint / TRAINER_STATE_NAME)
     return f"Resuming from {checkpoint}, after step {state['global_step']} (epoch {state['epoch']:g})"
 
 
 def summary(results: dict[str, float], folder: str) -> str:
-    """The last lines of a run: its scores beside those of constant answers, where it is, and what to do next."""
+    """Return the last lines of a run: scores beside baselines, its folder, and the next commands."""
     split = read_record(Path(folder) / SPLIT)
     clips_known = "same_clip" in split.get("leaks", {}).get("validation", {})
     majority, five = "", ""
@@ -53,8 +53,8 @@ def summary(results: dict[str, float], folder: str) -> str:
     next_lines = [f"{left_out} image files were left out; the first lines of the run name them"] if left_out else []
     next_lines += describe_next(Path(folder))
     if "baseline_majority_class_top1_accuracy" in results:
-        majority = f"   (the commonest class alone: {results['baseline_majority_class_top1_accuracy']:.1%})"
-        five = f"   (the five commonest: {results['baseline_five_commonest_top5_accuracy']:.1%})"
+        majority = f"   (majority-class baseline: {results['baseline_majority_class_top1_accuracy']:.1%})"
+        five = f"   (top-5 baseline: {results['baseline_five_commonest_top5_accuracy']:.1%})"
     if "eval_samples" not in results:
         words = describe_split(split["split_by"], clips_known=clips_known)
         return "\n".join(["", f"{words}, so there is no score; the last weights were kept", *next_lines])
@@ -62,17 +62,17 @@ def summary(results: dict[str, float], folder: str) -> str:
         "",
         f"top-1  {results['eval_top1_accuracy']:6.1%}{majority}",
         f"top-5  {results['eval_top5_accuracy']:6.1%}{five}",
-        f"on {results['eval_samples']} pictures, {describe_split(split['split_by'], clips_known=clips_known)}",
+        f"on {results['eval_samples']} images, {describe_split(split['split_by'], clips_known=clips_known)}",
     ]
     if leaks := describe_leaks(split.get("leaks", {}).get("validation", {})):
         lines.append(f"of these, {leaks}")
     if "best_epoch" in results:
-        lines.append(f"The best epoch by these same pictures was kept: {results['best_epoch']:g}")
+        lines.append(f"The best epoch on these images was kept: {results['best_epoch']:g}")
     elif "best_step" in results:
-        lines.append(f"The best of the steps evaluated on these same pictures was kept: {results['best_step']}")
+        lines.append(f"The best evaluated step on these images was kept: {results['best_step']}")
     if "test_samples" in results:
         lines.append(
             f"test: top-1 {results['test_top1_accuracy']:.1%}, top-5 {results['test_top5_accuracy']:.1%} on "
-            f"{results['test_samples']} pictures that chose nothing"
+            f"{results['test_samples']} images that were not used to choose a checkpoint"
         )
     return "\n".join([*lines, *next_lines])

@@ -1,4 +1,4 @@
-"""Training by contrast: the texts a batch is compared with, the objective, the evaluation against all classes."""
+"""Contrastive training of images with the names of their classes."""
 
 import copy
 import functools
@@ -27,26 +27,23 @@ from .records import write_python_recipe, write_records
 
 
 class MgVtcTrainer(PictureTrainer):
-    """Trains a `MgVtcModel` on images and labels, contrasting them with `config.class_prompts`.
+    """Trainer of a `MgVtcModel`, which contrasts images with `config.class_prompts`.
 
-    Data sets are a `datasets.Dataset` with the columns `image` and `label`, whose class names are the model's, or give
-    `pixel_values` and `labels`. By default batches are made by `collate_pictures`, scores are those of `score_top_k`,
-    and the processor is that of the model's towers.
+    Data sets are a `datasets.Dataset` with the columns `image` and `label`, whose class names are the model's, or a
+    torch data set of `pixel_values` and `labels`. Collator, metrics and processor have defaults.
 
-    Several processes contrast the whole batch: embeddings are gathered with their gradients, and each process encodes
-    its share of the texts, so that loss and gradients are those of one process with the same global batch, but for
-    batch norm, whose statistics in training are those of a process. The first one's count in evaluation.
+    Several processes contrast their global batch: embeddings are gathered with gradients, and each process encodes its
+    share of the texts. Loss and gradients equal those of one process with the same batch. Batch norm is the exception:
+    its training statistics are those of a process, and the first process's are used for evaluation.
 
-    Evaluation scores each picture against all classes; `eval_loss` is the objective over the whole set (for
-    `ce_identity` and `ce_soft`, which pair texts, it is `ce`), so that it does not depend on the batch size. It is no
-    measure of the gap to the training loss, which compares with fewer pictures. Nor has it a `logit_adjustment`, which
-    is of the training alone; classes without a training row are then left out of what a batch is compared with.
+    Evaluation scores each image against all classes. `eval_loss` is the loss over the whole set, so it does not depend
+    on the batch size; for `ce_identity` and `ce_soft`, which pair texts, it is `ce`. It is not comparable to the
+    training loss, which contrasts with fewer images, and it has no `logit_adjustment`.
 
     Raises:
-        ValueError: The model is wrapped by PEFT; the objective pairs each picture with a text, and the model is
-            vision-only; two classes are one text for the model; a batch would hold one picture alone, or none for one
-            of the processes; or the logits shall be adjusted of texts that are those of the batch.
-        FloatingPointError: A loss was not finite. The step was not taken; saved checkpoints are as they were.
+        ValueError: The model is wrapped by PEFT, or the loss needs texts that it does not have; two classes have one
+            text; a batch has a single image, or none for a process; `logit_adjustment` goes with texts of the batch.
+        FloatingPointError: A loss is not finite. The step is not taken, and saved checkpoints are kept.
     """
 
     args: MgVtcTrainingArguments
@@ -66,7 +63,7 @@ class MgVtcTrainer(PictureTrainer):
     ):
         if hasattr(model, "peft_config"):
             raise ValueError(
-                f"A {type(model).__name__} of PEFT saves an adapter alone, without the class embeddings and batch "
+                f"A {type(model).__name__} of PEFT saves only an adapter, without the class embeddings and batch "
                 "norm statistics that scores need: train the model itself, or merge the adapter before "
                 "(merge_and_unload)."
             )
@@ -84,14 +81,14 @@ class MgVtcTrainer(PictureTrainer):
             compute_metrics=compute_metrics,
             **kwargs,
         )
-        self.model.vision_model.to(memory_format=torch.channels_last)  # convolutions are faster so, on CPU and GPU
-        if self.args.device.type == "cpu":  # zeros in the same memory are cheaper than new memory at each step
+        self.model.vision_model.to(memory_format=torch.channels_last)  # faster convolutions, on CPU and GPU
+        if self.args.device.type == "cpu":  # reusing memory is cheaper than allocating it at each step
             self.model.zero_grad = functools.partial(self.model.zero_grad, set_to_none=False)
         self._saturated_sum, self._num_saturated = torch.zeros((), device=self.args.device), 0
         self._class_texts, self._text_states = None, None
         self._check_text_tower()
         self._frozen_towers = self._freeze_towers()
-        self._classes = torch.arange(self._config.num_labels, device=self.args.device)  # to compare with, all or
+        self._classes = torch.arange(self._config.num_labels, device=self.args.device)  # to compare with: all, or
         self._log_prior: torch.Tensor | None = None  # those that have one, (num_classes,)
         if self.args.logit_adjustment > 0 and self.train_dataset is not None:
             self._classes, self._log_prior = self._measure_prior()
@@ -105,13 +102,13 @@ class MgVtcTrainer(PictureTrainer):
         self._class_texts.check_apart(self.model.class_embeds)
 
     def _check_text_tower(self) -> None:
-        """Refuse settings of texts for a model without any."""
+        """Refuse settings that need a text tower."""
         if not self._config.vision_only:
             return
         if self.args.loss_type in PAIRED_LOSS_TYPES:
             raise ValueError(f"loss_type {self.args.loss_type!r} needs texts: a vision-only model takes js, kl or ce.")
         if self.args.freeze_text_model:
-            raise ValueError("freeze_text_model is set, and a vision-only model has no text tower: leave one out.")
+            raise ValueError("freeze_text_model is set, but a vision-only model has no text tower: leave it out.")
 
     def _wrap(self, rows: Any, seed: int = 0) -> Any:
         return wrap_rows(rows, self._config, self._image_size, seed)
@@ -125,7 +122,7 @@ class MgVtcTrainer(PictureTrainer):
         return super().predict(self._wrap(test_dataset), *args, **kwargs)
 
     def _freeze_towers(self) -> list[nn.Module]:
-        """Towers that stay as they are, batch norm and all."""
+        """Freeze towers, including their batch norm, and return them."""
         frozen = [
             getattr(self.model, tower)
             for tower in ("vision_model", "text_model")
@@ -136,17 +133,17 @@ class MgVtcTrainer(PictureTrainer):
         return frozen
 
     def _encode_frozen_texts(self) -> None:
-        """Encode each class once, where the text tower stays as it is: its states are `(num_labels, width)`."""
+        """Encode each class once with a frozen text tower: states are `(num_labels, width)`."""
         if self._class_texts is not None and self.args.freeze_text_model:
             self._text_states = self.model.get_text_states(**self._class_texts.inputs)
 
     def _measure_prior(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Classes of the training rows, and the logarithm of their share of them, `(num_classes,)` both."""
+        """Return the classes of the training rows and the logarithm of their frequencies, `(num_classes,)` both."""
         if self.args.text_batch != "classes" and not self._config.vision_only:
             raise ValueError(
-                f"logit_adjustment is {self.args.logit_adjustment}, but with text_batch {self.args.text_batch!r} a "
-                "class already weighs as much as it has pictures in the batch, and would be adjusted twice: set "
-                "text_batch 'classes', or leave logit_adjustment out."
+                f"logit_adjustment is {self.args.logit_adjustment}, but with text_batch {self.args.text_batch!r} the "
+                "frequency of a class in the batch already adjusts it: set text_batch 'classes', or leave "
+                "logit_adjustment out."
             )
         labels = self._train_labels("logit_adjustment").to(self.args.device)
         classes, counts = labels.unique(return_counts=True)
@@ -156,11 +153,10 @@ class MgVtcTrainer(PictureTrainer):
         return contrasts_within_batches(self.args, vision_only=self.model.config.vision_only)
 
     def check_start(self) -> None:
-        """Try what a training needs first of all, so that what is missing is known before anything is written.
+        """Try the optimizer and the smallest batch, before anything is written.
 
         Raises:
-            ValueError: The optimizer or its schedule cannot be made of the settings, or batch norm cannot take the
-                smallest batch.
+            ValueError: The settings make no optimizer or schedule, or batch norm cannot take the smallest batch.
         """
         try:
             self.create_optimizer_and_scheduler(num_training_steps=max(self.args.max_steps, 100))
@@ -174,17 +170,17 @@ class MgVtcTrainer(PictureTrainer):
             self._check_batch_of_one(rows[0]["pixel_values"])
 
     def _check_batch_of_one(self, pixel_values: torch.Tensor) -> None:
-        """Make sure that the vision tower trains on one picture, (3, height, width)."""
+        """Refuse a batch of one image, (3, height, width), where the vision tower cannot train on it."""
         if self.args.freeze_vision_model:
             return
-        tower = copy.deepcopy(self.model.vision_model).cpu().float().train()  # whose statistics are not the model's
+        tower = copy.deepcopy(self.model.vision_model).cpu().float().train()  # keeps the statistics of the model
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 tower(pixel_values.cpu().float()[None])
         except ValueError as error:  # of batch norm: "Expected more than 1 value per channel when training"
             raise ValueError(
-                f"{len(self.train_dataset)} training pictures in batches of {self.global_batch_size} leave one for a "
-                f"process, and the vision tower cannot train on one ({error}): choose another "
+                f"{len(self.train_dataset)} training images in batches of {self.global_batch_size} leave one for a "
+                f"process, and the vision tower cannot train on a single image ({error}): choose another "
                 "per_device_train_batch_size, or dataloader_drop_last."
             ) from error
 
@@ -199,7 +195,7 @@ class MgVtcTrainer(PictureTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Objective of the batch of all processes, a 0-d tensor."""
+        """Return the loss of the global batch, a 0-d tensor."""
         for tower in self._frozen_towers:
             tower.eval()
         labels = gather_rows(inputs["labels"])  # (global_batch_size,)
@@ -216,15 +212,14 @@ class MgVtcTrainer(PictureTrainer):
             rows = gather_rows(inputs["index"]).tolist() if "index" in inputs else "unknown"
             raise FloatingPointError(
                 f"The loss is {loss.item()} at step {self.state.global_step + 1} (epoch {self.state.epoch:.2f}), in "
-                f"the batch of training rows {rows}, numbered as in split.json (a stream has the CRC-32 of its "
-                "encoded pictures instead). The step was not taken, and the checkpoints in "
-                f"{self.args.output_dir} are as they were. Look at these pictures; a lower learning rate helps where "
-                "nothing is wrong with them."
+                f"the batch of training rows {rows}, numbered as in split.json (for a stream, the CRC-32 of its "
+                "encoded images). The step was not taken, and the checkpoints in "
+                f"{self.args.output_dir} were kept. Look at these images; if they are fine, lower the learning rate."
             )
         return (loss, outputs) if return_outputs else loss
 
     def _select_text_labels(self, labels: torch.Tensor) -> torch.Tensor:
-        """Class ids `(num_texts,)` of what the batch of all processes is compared with."""
+        """Return the class ids `(num_texts,)` that the global batch is compared with."""
         if self._config.vision_only or self.args.text_batch == "classes":
             return self._classes
         return labels.unique() if self.args.text_batch == "unique" else labels
@@ -248,8 +243,8 @@ class MgVtcTrainer(PictureTrainer):
         self._saturated_sum += saturated_share(logits.detach(), positives, text_counts=counts)
         self._num_saturated += 1
         if self.args.loss_type == "ce_soft":
-            # As published, the temperature is 1 and the embeddings have the length that training gives them: the scale
-            # of the logits is that length squared, and so enters the targets too.
+            # As published, the temperature is 1 and embeddings are not normalized: the scale of the logits is their
+            # squared length, which also enters the targets.
             length = (model.logit_scale / 2).exp()
             return soft_target_loss(length * image_embeds, length * text_embeds)
         return contrastive_loss(
@@ -275,20 +270,20 @@ class MgVtcTrainer(PictureTrainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[None, torch.Tensor, torch.Tensor]:
-        """Scores of a batch against all classes, `(batch_size, num_labels)`; the loss is that of the whole set."""
+        """Return scores of a batch against all classes, `(batch_size, num_labels)`; the loss is computed later."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             return None, model(pixel_values=inputs["pixel_values"]).logits_per_image, inputs["labels"]
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
-        broadcast_buffers(self.model)  # those that are saved, so that what is scored is what is saved
+        broadcast_buffers(self.model)  # those of the first process are saved, so score with them
         self.refresh_class_embeds()
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         labels = torch.as_tensor(output.label_ids)  # (num_rows,)
         loss = contrastive_loss(
             torch.as_tensor(output.predictions),  # (num_rows, num_labels)
             labels[:, None] == torch.arange(self._config.num_labels),
-            # every class has one text here, where the paired objectives are their unpaired form
+            # each class has one text here, for which the paired losses equal their unpaired form
             loss_type="ce" if self.args.loss_type in PAIRED_LOSS_TYPES else self.args.loss_type,
             js_weight=self.args.js_weight,
             symmetric=not self._config.vision_only,
@@ -297,7 +292,7 @@ class MgVtcTrainer(PictureTrainer):
         return output
 
     def refresh_class_embeds(self) -> None:
-        """Encode the class prompts with the present weights, so that classes are scored and saved as they are."""
+        """Encode the class prompts with the present weights."""
         if self._class_texts is not None:
             texts = self._class_texts.inputs if self._text_states is None else {"text_states": self._text_states}
             self.accelerator.unwrap_model(self.model).set_class_embeds(**texts)
@@ -315,29 +310,26 @@ class MgVtcTrainer(PictureTrainer):
         self._load_weights(self.state.best_model_checkpoint)
 
     def _load_weights(self, checkpoint: str) -> None:
-        """Load weights as `from_pretrained` does: in a file those of some towers (ViT) have other names than here, and
-        the Trainer's own loading passes over them (https://github.com/huggingface/transformers/issues/43701).
+        """Load weights with `from_pretrained`, which renames those of some towers (ViT). The Trainer's own loading
+        skips them: https://github.com/huggingface/transformers/issues/43701.
         """
         model = self.accelerator.unwrap_model(self.model)
         model.load_state_dict(type(model).from_pretrained(checkpoint, dtype=torch.float32).state_dict())
         self._encode_frozen_texts()
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the model and its processor; a push is never part of it, as there may be no card yet."""
+        """Save the model and its processor, without a push: there may be no card yet."""
         super().save_model(output_dir, _internal_call=True)
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        """Make the repository of `args.hub_model_id` before the training, which also tells whether one may."""
+        """Create the repository of `args.hub_model_id` before the training, which checks the permission."""
         self.args.check_hub_settings()
         if self.is_world_process_zero():
             prepare_repo(self.args.repo_id, private=self.args.hub_private_repo)
             self.hub_model_id = self.args.repo_id
 
     def create_model_card(self) -> None:
-        """Write `README.md`, the card, of a training in Python, with the records that it shows, into `output_dir`.
-
-        The model must be saved there. A run of a recipe has its card, which this would replace.
-        """
+        """Write the card and its records for a training in Python, whose model is saved in `output_dir`."""
         predictions, parts = {}, {"train": self.train_dataset}
         if self.eval_dataset is not None:
             predictions["validation"], parts["validation"] = self.predict(self.eval_dataset), self.eval_dataset
@@ -350,7 +342,7 @@ class MgVtcTrainer(PictureTrainer):
             write_records(folder, self.args, predictions, parts, class_names, seconds=seconds)
 
     def push_to_hub(self, commit_message: str | None = None, **kwargs: Any) -> str | None:
-        """Save the model and publish its folder as `push_to_hub` does; a training in Python gets a card first.
+        """Save the model and push its folder with `mg_vtc.push_to_hub`; a training in Python gets a card first.
 
         Args:
             commit_message: Message of the commit.
@@ -374,8 +366,8 @@ class MgVtcTrainer(PictureTrainer):
         if self.args.should_save:
             folder = Path(output_dir or self.args.output_dir)
             self._image_processor.save_pretrained(folder)  # its older form too, beside processor_config.json
-            (folder / TRAINING_ARGS_NAME).unlink()  # pickled, with a token of the Hub in clear, and read by nobody
+            (folder / TRAINING_ARGS_NAME).unlink()  # pickled, holds a Hub token in clear text, and nobody reads it
             umask = os.umask(0)
             os.umask(umask)
-            for weights in folder.glob("*.safetensors"):  # which only their owner could read
+            for weights in folder.glob("*.safetensors"):  # readable by their owner alone
                 weights.chmod(0o666 & ~umask)
