@@ -107,7 +107,7 @@ def test_types_of_the_package_reach_its_users(built, tmp_path):
     )
     assert "py.typed" not in done.stdout
     assert '(expression has type "def load_image_folder(' in done.stdout, done.stdout
-    assert 'user.py:4: error: Unexpected keyword argument "repo" for "publish"' in done.stdout
+    assert 'user.py:4: error: Unexpected keyword argument "repo" for "push_to_hub"' in done.stdout
 
 
 def test_readme_of_the_package_index_has_no_dead_link_and_the_project_has_an_address(built):
