@@ -70,13 +70,13 @@ def test_scores_stand_beside_their_intervals_and_constant_answers(write_card, tm
 
 def test_conditions_stand_beside_the_scores(write_card):
     text = flat(write_card())
-    assert "Measured on 40 pictures of 5 clips, held out by clip: no clip is on both sides (seed 7)." in text
+    assert "Measured on 40 images of 5 clips, held out by clip: no clip is on both sides (seed 7)." in text
     assert "The interval resamples whole clips." in text
-    assert "the commonest class and the five commonest of the training rows" in text
+    assert "the most frequent class, or the five most frequent, of the training rows" in text
 
 
 def test_intervals_without_clips_are_said_to_be_too_narrow(write_card):
-    assert "The interval resamples pictures, as their clips are not known" in flat(write_card(clips=False))
+    assert "The interval resamples images because their clips are not known" in flat(write_card(clips=False))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_only_a_split_of_frames_is_called_leaky(write_card, split_by, words):
     assert words in text
     assert "(seed 7, fold 2 of 5, counted from 0)" in text
     assert ("leaky" in text) == (split_by == "frame")
-    assert ("say little about clips that the model has not seen" in text) == (split_by == "frame")
+    assert ("say little about unseen clips" in text) == (split_by == "frame")
 
 
 def test_pictures_that_the_training_knows_are_counted(write_card):
@@ -96,32 +96,32 @@ def test_pictures_that_the_training_knows_are_counted(write_card):
     leaks = {"leaks": {"validation": {"same_clip": 0, "near_duplicate": 3}}}
     for split_by in ("clip", "frame"):
         text = flat(write_card(split=SPLIT | leaks | {"split_by": split_by}))
-        assert "Of these pictures 3 are near duplicates of training pictures." in text
+        assert "Data leakage: of these images, 3 are near duplicates of training pictures." in text
     assert "of clips that training pictures are of too" not in text
 
 
 def test_choosing_the_checkpoint_on_the_same_pictures_is_told_where_it_was_done(write_card):
-    assert "same pictures was kept" not in flat(write_card())
-    assert "on these same pictures was kept, which flatters it" in flat(write_card(kept_best=True))
+    assert "same images was kept" not in flat(write_card())
+    assert "on these same images was kept, so its scores are optimistic" in flat(write_card(kept_best=True))
 
 
 def test_a_given_split_is_not_called_random(write_card):
     text = flat(write_card(split=GIVEN))
-    assert "Measured on the 40 validation pictures that came with the data." in text
+    assert "Measured on the 40 validation images that came with the data." in text
     assert "at random" not in text
     assert "seed" not in text
 
 
 def test_what_a_stream_does_not_know_is_absent(write_card):
     text = flat(write_card(split={"split_by": "given"}, clips=False))
-    assert "pictures to train on" not in text
+    assert "for training" not in text
 
 
 def test_test_pictures_are_reported_first(write_card):
     text = flat(write_card(parts=("validation", "test"), kept_best=True))
-    test, validation = text.index("the 40 test pictures"), text.index("Measured on 40 pictures of 5 clips")
-    assert test < validation < text.index("same pictures was kept")
-    assert "(test pictures)" in text
+    test, validation = text.index("the 40 test images"), text.index("Measured on 40 images of 5 clips")
+    assert test < validation < text.index("same images was kept")
+    assert "(test images)" in text
 
 
 def test_figure_is_in_the_card_where_it_was_drawn(write_card, tmp_path):
@@ -199,13 +199,13 @@ def test_training_is_described_without_a_path_of_this_machine(write_card, tmp_pa
     }
     card = write_card(recipe=recipe, seconds=3723.4)
     text = flat(card)
-    assert "a local folder of pictures, 8 pictures to train on" in text
+    assert "a local folder of pictures, 8 images for training" in text
     assert "Duration: 1 h 2 min" in text
     assert "learning_rate: 0.0003" in text
     assert str(tmp_path) not in card.content
     assert "labels.csv" not in card.content
     assert f"train_dir: {ELSEWHERE}" in text
-    assert "with the same pictures, <code>train.py</code> repeats the run" in text
+    assert "with the same images, <code>train.py</code> repeats the run" in text
     assert "torch 2." in text
 
 
@@ -214,7 +214,7 @@ def test_towers_that_readers_have_not_are_told(write_card, tmp_path):
     text = flat(card)
     assert "from weights in a local folder" in text
     assert f"vision_model_name_or_path: {ELSEWHERE}" in text
-    assert "with the same pictures and towers, <code>train.py</code> repeats the run" in text
+    assert "with the same images and towers, <code>train.py</code> repeats the run" in text
 
 
 def test_a_duration_that_was_not_measured_is_absent(write_card):
