@@ -135,7 +135,7 @@ def assert_close(scores, expected):
 
 def test_run_ends_with_its_scores_and_the_page_of_the_model(trained, the_hub):
     _, screen, _ = trained
-    assert screen.splitlines()[-1] == f"The model is published: {the_hub.address}/{REPO}"
+    assert screen.splitlines()[-1] == f"The model was pushed: {the_hub.address}/{REPO}"
     assert "top-1" in screen
     assert list(the_hub.repos[REPO].messages.values())[:2] == ["initial commit", "End of training"]
 

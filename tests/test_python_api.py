@@ -154,7 +154,7 @@ def test_content_of_a_recipe_is_a_recipe(picture_folder, tmp_path):
     [
         ("recomended", {}, FileNotFoundError, "Did you mean 'recommended'"),
         ("recommended", {"epochs": 3}, ValueError, "Did you mean '--num_train_epochs'"),
-        ("recommended", {}, ValueError, "Say what to train on: train_dir"),
+        ("recommended", {}, ValueError, "Give either train_dir"),
     ],
 )
 def test_errors_keep_their_types_in_python(recipe, settings, error, words):

@@ -46,7 +46,7 @@ def checkout(tmp_path_factory, picture_folder):
 
 def test_script_without_arguments_is_the_demo(checkout):
     log = (checkout / "demo.log").read_text()
-    assert log.startswith("640 pictures to train on, 128 to validate, 32 classes")
+    assert log.startswith("640 images to train on, 128 to validate, 32 classes")
     assert len(re.findall(r"^epoch ", log, flags=re.MULTILINE)) == 80
 
 

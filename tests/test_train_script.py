@@ -243,7 +243,7 @@ def test_processes_that_torchrun_starts_without_gpus_are_one_run(picture_folder,
     flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, "--per_device_train_batch_size", 2)
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
     screen = finish(start(*flags, "--output_dir", tmp_path / "run", launcher=launcher))
-    assert screen.count("pictures to train on") == screen.count("2 pictures a batch on each of 2 processes") == 1
+    assert screen.count("images to train on") == screen.count("2 images a batch on each of 2 processes") == 1
     assert read_json(tmp_path / "run" / "trainer_state.json")["global_step"] == 6
 
 
@@ -369,7 +369,7 @@ def test_test_split_is_scored_once_at_the_end(train, pictures, tmp_path):
 def test_folder_with_nothing_to_train_on_is_refused(refusal, pictures, tmp_path):
     (tmp_path / "set").mkdir()
     pictures.rename(tmp_path / "set" / "validation")
-    assert "There is nothing to train on" in refusal(*TINY, "--train_dir", tmp_path / "set")
+    assert "There is no training split" in refusal(*TINY, "--train_dir", tmp_path / "set")
 
 
 @pytest.mark.filterwarnings("ignore:.*training pictures")  # the splits are copies of each other
@@ -513,7 +513,7 @@ def test_cross_validation_is_the_runs_of_its_folds_and_goes_on_where_it_was(trai
     ("flags", "words"),
     [
         (("--num_folds", 40, "--split_by", "clip"), "Fold .* of 40 cannot be trained: No clip"),
-        (("--num_folds", 2, "--per_device_train_batch_size", 3), "Fold 0 of 2 .* leave a picture alone"),
+        (("--num_folds", 2, "--per_device_train_batch_size", 3), "Fold 0 of 2 .* leave a single image"),
     ],
 )
 def test_cross_validation_of_which_a_fold_cannot_be_trained_is_refused_before_the_first(
@@ -529,7 +529,7 @@ def test_all_images_are_trained_on_if_none_shall_be_held_out(train, refusal, pic
     flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 2, "--train_val_split", 0)
     folder = train(*flags)
     screen = capsys.readouterr().out
-    assert "32 pictures to train on, none to validate" in screen
+    assert "32 images to train on, none to validate" in screen
     assert len(re.findall(r"^epoch +[12]/2  loss [\d.]+  saturated", screen, flags=re.MULTILINE)) == 2
     assert "no images were held out: all were trained on, so there is no score; the last weights were kept" in screen
     assert read_weights(folder) == read_weights(folder / "checkpoint-16")
@@ -539,7 +539,9 @@ def test_all_images_are_trained_on_if_none_shall_be_held_out(train, refusal, pic
     mg_vtc_command("predict", folder, picture_folder, "--top_k", 1)
     with pytest.raises(SystemExit, match="was trained on 32 of these 32 pictures"):
         mg_vtc_command("evaluate", folder, picture_folder)
-    assert "leaves no images to count" in refusal(*flags, "--early_stopping_patience", 2, "--overwrite_output_dir")
+    assert "holds out no images, which early_stopping_patience needs" in refusal(
+        *flags, "--early_stopping_patience", 2, "--overwrite_output_dir"
+    )
 
 
 def test_seeds_are_trained_one_after_another_on_one_split_if_asked(train, picture_folder, capsys):
@@ -776,7 +778,7 @@ def test_overwriting_leaves_nothing_of_the_earlier_run(train, launched, picture_
         (("--lerning_rate", "1"), ["unknown argument '--lerning_rate'", "learning_rate'?"]),
         (
             ("--per_device_train_batch_size", "1"),
-            ["batches of 1 leave a picture alone", "per_device_train_batch_size", "'classes'"],
+            ["batches of 1 leave a single image", "per_device_train_batch_size", "'classes'"],
         ),
         (("--report_to", "comet_ml"), ["pip install comet_ml"]),
     ],
@@ -807,7 +809,7 @@ def test_recipe_with_a_wrong_line_is_refused(wrong, words, refusal, picture_fold
 def test_tower_that_can_not_be_reached_is_refused_with_the_flag_that_takes_a_folder(part, refusal, picture_folder):
     towers = ("--vision_config", json.dumps(TINY_RESNET)) if part == "text" else TEXT_TOWER
     message = refusal(*TRAINING, *towers, f"--{part}_model_name_or_path", "some/tower", "--train_dir", picture_folder)
-    assert "'some/tower' can not be loaded" in message
+    assert "'some/tower' cannot be loaded" in message
     assert f"--{part}_model_name_or_path takes a local folder" in message
 
 

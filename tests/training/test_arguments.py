@@ -22,12 +22,12 @@ def test_paired_objectives_take_a_text_an_image(tmp_path, loss_type):
 
 
 def test_unknown_objective_is_refused_with_the_nearest(tmp_path):
-    with pytest.raises(ValueError, match=r"'ce_sotf' is none of .* Did you mean 'ce_soft'\?"):
+    with pytest.raises(ValueError, match=r"'ce_sotf' is not one of .* Did you mean 'ce_soft'\?"):
         make(tmp_path, loss_type="ce_sotf")
 
 
 def test_unknown_text_batch_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="'all' is none of unique, classes, pairs"):
+    with pytest.raises(ValueError, match="'all' is not one of unique, classes, pairs"):
         make(tmp_path, text_batch="all")
 
 

@@ -23,7 +23,9 @@ def test_evaluation_leaves_no_row_out_where_training_drops_the_last(make_trainer
 
 
 def test_fewer_rows_than_a_batch_that_must_be_full_are_refused(make_trainer):
-    with pytest.raises(ValueError, match="7 training pictures make no batch of 8, and dataloader_drop_last is set"):
+    with pytest.raises(
+        ValueError, match="7 training images do not fill a batch of 8, and dataloader_drop_last is set"
+    ):
         make_trainer(train=make_rows(7), dataloader_drop_last=True)
 
 
@@ -33,7 +35,7 @@ def test_fewer_rows_than_a_batch_that_must_be_full_are_refused(make_trainer):
 def test_last_batch_without_a_picture_for_each_process_is_refused(num_rows, drop_last, refused):
     args = SimpleNamespace(world_size=4, train_batch_size=8, dataloader_drop_last=drop_last)
     if refused:
-        with pytest.raises(ValueError, match="33 training pictures in batches of 32 leave 1 for 4 processes"):
+        with pytest.raises(ValueError, match="33 training images in batches of 32 leave 1 for 4 processes"):
             check_batches(num_rows, args, contrasts_within=True)
     else:
         check_batches(num_rows, args, contrasts_within=True)

@@ -100,5 +100,5 @@ def test_folds_of_other_pictures_or_held_out_twice_have_no_mean(command, tmp_pat
     write_fold(tmp_path / "cv" / "fold-0", 0.5, ["b", "c"], ["a"])
     write_fold(tmp_path / "cv" / "fold-1", 0.5, ["a", "c"], ["b"])
     write_fold(tmp_path / "cv" / "fold-2", 0.5, list(train), list(validation))
-    with pytest.raises(ValueError, match=r"fold-2 in .* is of other pictures"):
+    with pytest.raises(ValueError, match=r"fold-2 in .* has other images than"):
         summarize_folds(command()[1])

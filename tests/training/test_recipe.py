@@ -142,8 +142,8 @@ def test_tower_that_is_not_json_with_a_model_type_is_refused(write, text):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"dataset_name": None}, "Say what to train on"),
-        ({"train_dir": "x"}, "Say what to train on"),
+        ({"dataset_name": None}, "Give either train_dir"),
+        ({"train_dir": "x"}, "Give either train_dir"),
         ({"validation_dir": "x"}, "goes with train_dir"),
         ({"labels_file": "x"}, "go with train_dir"),
         ({"train_val_split": 1.0}, "train_val_split must be at least 0 and less than 1, got 1.0"),
@@ -166,10 +166,10 @@ def test_flag_vision_only_takes_the_place_of_the_text_tower_of_a_recipe():
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--split_by", "video"), "split_by 'video' is none of frame, clip, subject"),
+        (("--split_by", "video"), "split_by must be one of frame, clip, subject, got 'video'"),
         (("--num_folds", "1"), "num_folds must be 2 or more, got 1"),
-        (("--fold", "0"), "fold 0 is none of the num_folds None"),
-        (("--num_folds", "3", "--fold", "3"), "fold 3 is none of the num_folds 3"),
+        (("--fold", "0"), "fold 0 is not a fold of num_folds None"),
+        (("--num_folds", "3", "--fold", "3"), "fold 3 is not a fold of num_folds 3"),
         (("--num_folds", "2", "--validation_dir", "y"), "validation_dir bring their own"),
     ],
 )

@@ -130,7 +130,7 @@ STREAMING = (
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ((), "no known length: say after how many steps"),
+        ((), "no known length: set max_steps"),
         (("--max_steps", "4", "--dataset_name", "demo"), "streaming reads shards"),
         (("--max_steps", "4", "--clip_column_name", "video"), "a stream brings its own splits: leave them out"),
         (("--max_steps", "4", "--dataset_name", "nowhere/nothing"), "There is no data set 'nowhere/nothing'"),
@@ -165,9 +165,9 @@ def test_stream_that_would_save_nothing_before_its_end_is_warned_of(shards):
 def test_streamed_run_that_was_killed_goes_on_to_the_same_weights(shards, tmp_path):
     flags = ("--dataset_name", str(shards), *STREAMING)
     screen = finish(start(*flags, "--output_dir", str(tmp_path / "whole")))
-    assert "a stream of pictures to train on" in screen
+    assert "a stream of images to train on" in screen
     assert "step      6/6" in screen
-    assert re.search(r"The best of the steps evaluated on these same pictures was kept: [36]\b", screen)
+    assert re.search(r"The best evaluated step on these images was kept: [36]\b", screen)
     killed = start(*flags, "--output_dir", str(tmp_path / "killed"))
     kill_after(killed, tmp_path / "killed" / "checkpoint-3")
     finish(start(*flags, "--output_dir", str(tmp_path / "killed"), "--resume_from_checkpoint", "true"))

@@ -190,7 +190,9 @@ def test_settings_can_be_copied(copied, tmp_path):
 
 def test_unknown_metric_is_refused_with_those_that_are_known(tmp_path):
     arguments = MgVtcTrainingArguments(output_dir=str(tmp_path), use_cpu=True, metric_for_best_model="top1_acc")
-    with pytest.raises(ValueError, match=r"'top1_acc' is none of loss, top1_accuracy\. Did you mean 'top1_accuracy'"):
+    with pytest.raises(
+        ValueError, match=r"'top1_acc' is not one of loss, top1_accuracy\. Did you mean 'top1_accuracy'"
+    ):
         check_metric(arguments, ["top1_accuracy"])
 
 

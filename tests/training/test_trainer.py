@@ -145,7 +145,7 @@ def test_prior_of_rows_that_do_not_tell_their_classes_is_refused(make_trainer):
 @pytest.mark.parametrize(("num_rows", "batch_size"), [(8, 1), (9, 8)])
 def test_a_picture_alone_in_its_batch_is_refused_unless_compared_with_all_classes(make_trainer, num_rows, batch_size):
     settings = {"train": make_rows(num_rows), "per_device_train_batch_size": batch_size}
-    with pytest.raises(ValueError, match="leave a picture alone"):
+    with pytest.raises(ValueError, match="leave a single image"):
         make_trainer(**settings)
     make_trainer(**settings, text_batch="classes")
     make_trainer(make_vision_only(), **settings, loss_type="ce")
@@ -448,7 +448,7 @@ def test_no_permission_is_told_before_the_training(hub_client, make_trainer, tak
 def test_settings_that_were_changed_later_are_checked_too(hub_client, make_trainer, model, processor):
     arguments = make_trainer().args
     arguments.set_push_to_hub("org/mg-vtc", token="hf_SECRET")
-    with pytest.raises(ValueError, match="hub_token would be written down"):
+    with pytest.raises(ValueError, match="hub_token would be saved"):
         MgVtcTrainer(
             model, arguments, train_dataset=make_rows(8), eval_dataset=make_rows(8), processing_class=processor
         )
