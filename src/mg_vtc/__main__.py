@@ -2,5 +2,5 @@
 
 from .cli.main import main
 
-if __name__ == "__main__":  # and not where a worker imports it again
+if __name__ == "__main__":  # not when a worker imports this module
     main()

@@ -9,16 +9,18 @@ from typing import BinaryIO
 
 
 def check_destination(model_id: str, folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
-    """Make sure that no file would be lost; to be called before anything slow.
+    """Refuse to write where files would be lost; call it before anything slow.
 
     Raises:
-        ValueError: The folder is that of the model, or it has files of these names, and `overwrite` was not asked for.
+        ValueError: The folder is that of the model, or it has files of these names and `overwrite` is not set.
     """
     if folder.resolve() == Path(model_id).resolve():
-        raise ValueError(f"--out {folder} is the model itself, whose files would be lost: choose another folder.")
+        raise ValueError(
+            f"--out {folder} is the folder of the model, whose files would be lost: choose another folder."
+        )
     present = [name for name in names if (folder / name).exists()]
     if present and not overwrite:
-        raise ValueError(f"{folder} holds {', '.join(present)} already: choose another --out, or add --overwrite.")
+        raise ValueError(f"{folder} already holds {', '.join(present)}: choose another --out, or add --overwrite.")
 
 
 @contextmanager
@@ -46,7 +48,7 @@ def atomic_write_folder(folder: Path, names: Sequence[str]) -> Iterator[Path]:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        # within the folder, which may be on a disk of its own, so that a move is a renaming
+        # within the folder, so that files move without a copy
         with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as staging:
             yield Path(staging)
             written = [path.name for path in Path(staging).iterdir()]

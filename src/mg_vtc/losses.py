@@ -1,4 +1,4 @@
-"""Training objectives that contrast images with texts: pure functions of tensors.
+"""Losses that contrast images with texts: pure functions of tensors.
 
 Shapes are written as suffixes: B images, U texts, D embedding width. Functions that serve both directions,
 image->text and text->image, call the rows of a comparison R and its columns C.
@@ -211,12 +211,12 @@ def _skewed_js(log_p_RC: Tensor, log_q_RC: Tensor, weight: float) -> Tensor:
 
 
 def _to_full_precision(x: Tensor) -> Tensor:
-    """The same values in float32, or in float64 if they are."""
+    """Return values in float32 or, if they are, in float64."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _counts(logits_BU: Tensor, text_counts: Tensor | None) -> tuple[Tensor, Tensor]:
-    """How often each image, (B,), and each text, (U,), occurs, in the dtype of the logits."""
+    """Return how often each image, (B,), and each text, (U,), occurs, in the dtype of the logits."""
     num_images, num_texts = logits_BU.shape
     counts_U = logits_BU.new_ones(num_texts) if text_counts is None else text_counts.to(logits_BU)
     return logits_BU.new_ones(num_images), counts_U

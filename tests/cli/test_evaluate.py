@@ -40,8 +40,10 @@ def test_evaluation_writes_a_report_beside_the_model_and_shows_scores(two_class_
 def test_files_are_kept_before_anything_is_computed(refusal, two_class_run, tmp_path):
     (tmp_path / "report.html").write_text("mine")
     words = refusal("evaluate", two_class_run, "absent", "--out", tmp_path)
-    assert words == f"mg-vtc: {tmp_path} holds report.html already: choose another --out, or add --overwrite."
-    assert "is the model itself" in refusal("evaluate", two_class_run, "absent", "--out", two_class_run, "--overwrite")
+    assert words == f"mg-vtc: {tmp_path} already holds report.html: choose another --out, or add --overwrite."
+    assert "is the folder of the model" in refusal(
+        "evaluate", two_class_run, "absent", "--out", two_class_run, "--overwrite"
+    )
 
 
 def test_flags_of_an_evaluation_reach_it(refusal, two_class_run, two_classes, picture_folder, tmp_path):

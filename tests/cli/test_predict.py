@@ -58,7 +58,7 @@ def test_faults_do_not_command_the_terminal(mg_vtc_command, two_class_run, tmp_p
     (tmp_path / "\x1b[31m\n.png").write_bytes(b"no picture")
     with pytest.raises(SystemExit):
         mg_vtc_command("predict", two_class_run, tmp_path)
-    assert capsys.readouterr().err.endswith("\\x1b[31m\\n.png can not be read: not an image\n")
+    assert capsys.readouterr().err.endswith("\\x1b[31m\\n.png cannot be read: not an image\n")
 
 
 def test_bad_pictures_are_told_at_the_end_and_the_rest_is_answered(
@@ -69,7 +69,7 @@ def test_bad_pictures_are_told_at_the_end_and_the_rest_is_answered(
             mg_vtc_command("predict", two_class_run, bad_picture, *flags)
         assert stop.value.code == 1
         printed = capsys.readouterr()
-        assert printed.err.endswith("2.1.png can not be read: not an image\n")
+        assert printed.err.endswith("2.1.png cannot be read: not an image\n")
         assert printed.out.splitlines()[-1].startswith(last_line)
     with (tmp_path / "a.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 22
@@ -93,7 +93,7 @@ def test_killed_command_goes_on_to_the_same_bytes(mg_vtc_command, two_class_run,
     assert process.returncode == -signal.SIGKILL
     assert not out.exists()
     mg_vtc_command("predict", *flags, "--out", out)
-    assert capsys.readouterr().out.startswith(f"{out}: 300 rows, going on after the ")
+    assert capsys.readouterr().out.startswith(f"{out}: 300 rows, resumed after ")
     mg_vtc_command("predict", *flags, "--out", tmp_path / "whole.csv")
     assert capsys.readouterr().out == f"{tmp_path / 'whole.csv'}: 300 rows\n"
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
@@ -115,9 +115,9 @@ def test_picture_that_can_not_be_read_is_told_and_then_given_a_class(
     printed = capsys.readouterr()
     assert stop.value.code == 1
     assert printed.out == (
-        f"{tmp_path / 's.csv'}: 23 rows, 1 of them 'Head up' without being read, going on after the 23 done before\n"
+        f"{tmp_path / 's.csv'}: 23 rows, 1 of them unreadable and set to 'Head up', resumed after 23\n"
     )
-    assert printed.err.endswith("2.1.png can not be read: not an image\n")
+    assert printed.err.endswith("2.1.png cannot be read: not an image\n")
     assert "2.1.png,28\n" in (tmp_path / "s.csv").read_text()
 
 
@@ -129,7 +129,7 @@ def test_two_processes_write_what_one_does(mg_vtc_command, two_class_run, bad_pi
     command = [sys.executable, *launcher, *COMMAND, *map(str, flags), str(tmp_path / "two.csv")]
     done = subprocess.run(command, env=ONE_THREAD, capture_output=True, text=True, timeout=180)
     assert done.returncode == 1
-    assert done.stderr.count("2.1.png can not be read: not an image") == 1  # which the second process found
+    assert done.stderr.count("2.1.png cannot be read: not an image") == 1  # which the second process found
     assert done.stdout == f"{tmp_path / 'two.csv'}: 22 rows\n"
     assert (tmp_path / "two.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
 
@@ -184,7 +184,7 @@ def test_box_that_reaches_out_is_told_with_its_video(mg_vtc_command, two_class_r
     with pytest.raises(SystemExit), pytest.warns(UserWarning, match="'boxes.csv'"):
         mg_vtc_command("predict", two_class_run, tmp_path, "--crop", tmp_path / "boxes.csv")
     printed = capsys.readouterr()
-    assert "v.mp4 can not be read: VideoError: The box x, y, width, height = 60, 0, 8, 8 reaches out" in printed.err
+    assert "v.mp4 cannot be read: VideoError: The box x, y, width, height = 60, 0, 8, 8 reaches out" in printed.err
     assert [line.split()[0] for line in printed.out.splitlines()] == ["picture", *["w.mp4"] * 3]
 
 

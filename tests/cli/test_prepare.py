@@ -72,7 +72,7 @@ def test_faults_are_listed_and_end_it_with_exit_code_1(mg_vtc_command, tmp_path,
     out = capsys.readouterr().out
     assert "NOT PREPARED:\n  0001: " in out
     assert "train              1       3        24        3" in out
-    assert "give the same command again" in out
+    assert "repeat the command" in out
 
 
 def test_smg_is_prepared(mg_vtc_command, tmp_path, capsys):

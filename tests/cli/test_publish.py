@@ -55,9 +55,9 @@ def test_dry_run_writes_a_folder_and_says_so(mg_vtc_command, finished_run, tmp_p
 
 def test_flags_of_a_push_are_refused_beside_a_dry_run(refusal, finished_run, tmp_path):
     words = refusal("publish", finished_run, "--dry_run", tmp_path / "served", "--private", "--revision", "trial")
-    assert words == "mg-vtc: --private and --revision would do nothing with --dry_run, which uploads nothing."
+    assert words == "mg-vtc: --private and --revision cannot be combined with --dry_run, which uploads nothing."
     assert not (tmp_path / "served").exists()
 
 
 def test_missing_repository_is_told(refusal, finished_run):
-    assert "Name the repository to publish to" in refusal("publish", finished_run)
+    assert "Give a repository, such as org/mg-vtc" in refusal("publish", finished_run)

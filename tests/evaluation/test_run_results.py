@@ -52,7 +52,7 @@ def test_intervals_of_pictures_without_clips_resample_pictures_and_are_narrower(
 def test_nothing_names_a_place_on_this_machine(tmp_path):
     write_run(tmp_path, CLASS_NAMES)
     assert str(tmp_path) not in (tmp_path / "results" / "validation.json").read_text()
-    assert read(tmp_path)["data"] == "a local folder of pictures"
+    assert read(tmp_path)["data"] == "a local folder of images"
 
 
 def test_each_part_has_its_results_and_test_pictures_chose_nothing(tmp_path):

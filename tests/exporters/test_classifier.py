@@ -146,7 +146,7 @@ def test_classifier_of_a_vision_only_model_is_refused(tmp_path):
 
 def test_model_is_never_overwritten_by_its_classifier(folders):
     model, _, _ = folders
-    with pytest.raises(ValueError, match="is the model itself"):
+    with pytest.raises(ValueError, match="is the folder of the model"):
         export_classifier(str(model), model, overwrite=True)
 
 

@@ -199,7 +199,7 @@ def test_training_is_described_without_a_path_of_this_machine(write_card, tmp_pa
     }
     card = write_card(recipe=recipe, seconds=3723.4)
     text = flat(card)
-    assert "a local folder of pictures, 8 images for training" in text
+    assert "a local folder of images, 8 images for training" in text
     assert "Duration: 1 h 2 min" in text
     assert "learning_rate: 0.0003" in text
     assert str(tmp_path) not in card.content
@@ -318,7 +318,7 @@ def test_metadata_name_a_data_set_of_the_hub_and_no_folder(write_card):
     data = write_card().data
     assert data.datasets is None
     assert {(entry.dataset_type, entry.dataset_name) for entry in data.eval_results} == {
-        ("imagefolder", "a local folder of pictures")
+        ("imagefolder", "a local folder of images")
     }
     assert write_card(recipe={"dataset_name": "org/gestures"}).data.datasets == ["org/gestures"]
 

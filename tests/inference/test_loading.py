@@ -63,7 +63,7 @@ def test_labels_that_are_not_texts_are_refused_by_name(tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     config["id2label"]["1"] = 7
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=r"id2label must give each class a name that is text, but '?1'? has 7"):
+    with pytest.raises(ValueError, match=r"id2label must map each class to a name, but '?1'? has 7"):
         open_model(str(tmp_path))
 
 
@@ -78,7 +78,7 @@ def test_present_files_are_refused_by_name_unless_overwriting(tmp_path):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_folder_of_the_model_is_never_the_destination(tmp_path, overwrite):
     (tmp_path / "link").symlink_to(tmp_path)
-    with pytest.raises(ValueError, match="is the model itself"):
+    with pytest.raises(ValueError, match="is the folder of the model"):
         check_destination(str(tmp_path), tmp_path / "link", [], overwrite=overwrite)
 
 

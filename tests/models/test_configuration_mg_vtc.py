@@ -43,7 +43,7 @@ def test_pooled_width_is_found(tower, width):
 
 
 def test_a_configuration_without_a_width_is_refused_by_name():
-    with pytest.raises(ValueError, match="'clip' model can not be a tower"):
+    with pytest.raises(ValueError, match="'clip' model cannot be a tower"):
         pooled_dim(CLIPConfig())
 
 

@@ -30,7 +30,7 @@ def test_head_dropout_is_before_the_residual(config):
 def test_an_encoder_of_texts_is_refused_as_the_tower_of_pictures(config):
     with (
         torch.device("meta"),
-        pytest.raises(ValueError, match="reads 'input_ids', this tower must read 'pixel_values'"),
+        pytest.raises(ValueError, match="takes 'input_ids', but this tower must take 'pixel_values'"),
     ):
         build_tower(config, "pixel_values")
 

@@ -164,7 +164,7 @@ def test_start_that_was_broken_off_may_be_repeated(left, tmp_path):
 def test_earlier_run_stays_where_the_new_one_cannot_be_written_down(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     (tmp_path / "recipe.yaml").write_text("loss_type: kl\n")
-    with pytest.raises(ValueError, match=r"cannot be written into recipe\.yaml"):
+    with pytest.raises(ValueError, match=r"cannot be saved in recipe\.yaml"):
         begin(tmp_path, {"loss_type": object()}, overwrite=True)
     assert (tmp_path / "model.safetensors").read_bytes() == b"weights"
     assert (tmp_path / "recipe.yaml").read_text() == "loss_type: kl\n"

@@ -90,7 +90,7 @@ def test_data_are_named_by_their_hub_id_and_a_folder_not_at_all(tmp_path):
     assert name_data({"dataset_name": "org/gestures"}) == "org/gestures"
     for recipe in ({"train_dir": str(tmp_path)}, {"dataset_name": str(tmp_path), "streaming": True}):
         assert find_hub_dataset(recipe) is None
-        assert name_data(recipe) == "a local folder of pictures"
+        assert name_data(recipe) == "a local folder of images"
     assert find_hub_dataset({"dataset_name": "demo"}) is None
     assert "drawn demo" in name_data({"dataset_name": "demo"})
 

@@ -1,1 +1,1 @@
-"""The command line: one file a verb, each thin."""
+"""Command line: one file for each verb."""

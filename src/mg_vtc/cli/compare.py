@@ -1,4 +1,4 @@
-"""`mg-vtc compare`: two runs on the same images."""
+"""`mg-vtc compare`: compare two runs on the same images."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ def add_parser(verbs: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("run_a", metavar="RUN_A", help="folder of an evaluated run, or of its report")
-    parser.add_argument("run_b", metavar="RUN_B", help="folder of another one")
+    parser.add_argument("run_b", metavar="RUN_B", help="folder of another run")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the comparison to FILE.json, too")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE")
     parser.set_defaults(run=_compare)

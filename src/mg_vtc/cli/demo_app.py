@@ -1,4 +1,4 @@
-"""`mg-vtc demo-app`: a page on this machine on which a model is tried."""
+"""`mg-vtc demo-app`: try a model on a page in the browser."""
 
 import argparse
 import signal
@@ -10,17 +10,17 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "demo-app",
         help="try a model in the browser, on this machine",
-        description="Serve a page on which a model is tried: a picture from a file or the camera, its answer, where "
-        "it looked, and names of your own. Only this machine can open it.",
+        description="Serve a page to try a model with images from files or the camera, with a heat map and names of "
+        "your own. Only this machine can open it.",
         allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
-    parser.add_argument("--port", type=int, metavar="N", help="by default the first that is free from 7860 on")
+    parser.add_argument("--port", type=int, metavar="N", help="port; by default the first free one from 7860")
     parser.set_defaults(run=_serve)
 
 
 def _serve(options: argparse.Namespace) -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the pictures are deleted then, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that uploaded images are deleted then, too
     try:
         from transformers.utils import logging
 

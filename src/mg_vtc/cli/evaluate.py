@@ -1,4 +1,4 @@
-"""`mg-vtc evaluate`: the scores of a model on labelled pictures, and their report."""
+"""`mg-vtc evaluate`: score a model on labelled images and write a report."""
 
 import argparse
 import importlib.util
@@ -9,9 +9,9 @@ from typing import Any
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "evaluate",
-        help="score a model on labelled pictures and write a report",
-        description="Score a model on labelled pictures, with intervals, and beside constant answers. The pictures "
-        "that a run was trained on, whatever their names, are scored only if they are asked for.",
+        help="score a model on labelled images and write a report",
+        description="Score a model on labelled images, with intervals and baselines. Images that the run was trained on "
+        "are recognized by their content and scored only on request.",
         allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
@@ -32,15 +32,15 @@ def add_parser(verbs: Any) -> None:
         help="leave out files that cannot be read; by default as the run had it",
     )
     parser.add_argument("--labels_file", help='CSV id,name that names the class folders, or "imigue" or "smg"')
-    parser.add_argument("--image_column_name", default="image", help="column of the pictures in a Hub data set")
+    parser.add_argument("--image_column_name", default="image", help="column of the images in a Hub data set")
     parser.add_argument(
-        "--label_column_name", default="label", help="column of the classes in it, or in a metadata file"
+        "--label_column_name", default="label", help="column of the classes in a Hub data set or a metadata file"
     )
     parser.add_argument(
         "--clip_column_name", help="column of the clips in it, or in a metadata file; by default that of the run"
     )
     parser.add_argument(
-        "--zero_shot", action="store_true", help="compare with the data's own class names, whatever they are"
+        "--zero_shot", action="store_true", help="compare with the class names of the data, encoded by the text tower"
     )
     parser.add_argument("--prompt_template", help="with --zero_shot: text of a class, with {} for its name")
     parser.add_argument(
@@ -49,9 +49,9 @@ def add_parser(verbs: Any) -> None:
         help="score a prediction a clip, too: the mean or the largest of its frames' probabilities, or the class that "
         "most frames have first",
     )
-    parser.add_argument("--batch_size", type=int, default=32, help="pictures at a time")
+    parser.add_argument("--batch_size", type=int, default=32, help="number of images at a time")
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="where to write; by default MODEL/report, for a Hub id ./report"
+        "--out", type=Path, metavar="FOLDER", help="output folder; by default MODEL/report or, for a Hub id, ./report"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier report")
     parser.set_defaults(run=_evaluate)

@@ -1,4 +1,4 @@
-"""`mg-vtc export`: a model in a smaller or faster form."""
+"""`mg-vtc export`: write a model in another format."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,7 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "export",
         help="write a model as ONNX files, or without its text tower",
-        description="Write a model in a smaller or faster form. Nothing appears unless it answers as the model does.",
+        description="Write a model in another format. Files are written only if they match the model.",
         allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
@@ -21,14 +21,14 @@ def add_parser(verbs: Any) -> None:
         "classifier: a model folder without the text tower",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="where to write; by default MODEL/onnx or MODEL-classifier"
+        "--out", type=Path, metavar="FOLDER", help="output folder; by default MODEL/onnx or MODEL-classifier"
     )
-    parser.add_argument("--int8", action="store_true", help="with onnx: the classifier in 8 bits too")
+    parser.add_argument("--int8", action="store_true", help="with onnx: write the classifier in 8 bits, too")
     parser.add_argument(
         "--calibration",
         type=Path,
         metavar="FOLDER",
-        help="with onnx: pictures to compare on, and to take the ranges of --int8 from",
+        help="with onnx: folder of images to compare on and to calibrate --int8 with",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier export wrote")
     parser.set_defaults(run=_export)
@@ -38,7 +38,7 @@ def _export(options: argparse.Namespace) -> None:
     if options.to == "classifier" and (options.int8 or options.calibration):
         raise ValueError("--int8 and --calibration go with --to onnx.")
     if options.out is None and not Path(options.model).is_dir():
-        raise ValueError(f"There is no folder {options.model}: for a Hub id, say with --out where to write.")
+        raise ValueError(f"There is no folder {options.model}: for a Hub id, give --out.")
 
     from transformers.utils import logging
 
@@ -53,15 +53,15 @@ def _export_onnx(options: argparse.Namespace) -> None:
     files = export_onnx(
         options.model, folder, int8=options.int8, calibration=options.calibration, overwrite=options.overwrite
     )
-    print(f"{folder}\n{'file':22}{'MB':>8}  largest difference to the model, of its largest answer")
+    print(f"{folder}\n{'file':22}{'MB':>8}  largest difference to the model, relative to its largest output")
     for file in files:
         difference = "" if file.difference is None else f"{file.difference:.1e}"
         agreement = ""
         if file.agreement is not None and file.judged_on is not None:
             num_images, num_classes = file.judged_on
             agreement = (
-                f"; the best class is the same for {file.agreement:.1%} of {num_images} images that did not calibrate "
-                f"({num_classes} classes)"
+                f"; the best class is the same for {file.agreement:.1%} of {num_images} images outside of the "
+                f"calibration ({num_classes} classes)"
             )
         print(f"{file.name:22}{file.num_bytes / 1e6:8.1f}  {difference}{agreement}")
 

@@ -1,4 +1,4 @@
-"""The `mg-vtc` command: training, and what comes before and after it. A verb is a file beside this one."""
+"""The `mg-vtc` command, whose verbs are the other files of this folder."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ EXTRA_OF = (
     dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "onnx")
     | dict.fromkeys(("matplotlib", "sklearn"), "report")
     | {"gradio": "space", "av": "video"}
-)  # module: extra that brings it
+)  # module: the extra that installs it
 SWITCH_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command.
 
     Raises:
-        SystemExit: It is done, or the user's input is at fault, which is then told in one line.
+        SystemExit: The user's input is at fault, which is printed in one line.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["train"]:  # whose flags are those of recipes
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if error.name not in EXTRA_OF:
             raise
         _stop(f'{error.name} is not installed: pip install "mg-vtc[{EXTRA_OF[error.name]}]"')
-    except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has stopped
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left in the buffer
         sys.exit(1)
     except (ValueError, OSError) as error:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _read_switches(arguments: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
-    """Take `--flag true` and `--flag=false` for `--flag` and for nothing, as `train.py` does, and leave the rest."""
+    """Read `--flag true` as `--flag` and drop `--flag=false`, as in `mg-vtc train`."""
     verbs = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     switches = {
         flag
@@ -77,7 +77,7 @@ def _stop(message: str) -> None:
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mg-vtc",
-        description="Train models of micro-gestures by recipes, and use them.",
+        description="Train micro-gesture models by recipes, and use them.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"mg-vtc {__version__}")

@@ -1,4 +1,4 @@
-"""`mg-vtc predict`: answers about pictures without labels."""
+"""`mg-vtc predict`: predict images without labels."""
 
 import argparse
 import shutil
@@ -10,17 +10,15 @@ from typing import Any
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "predict",
-        help="answer pictures without labels",
-        description="Answer pictures and videos, in a table here or with --out in a file. Those that can not be read "
-        "are told at the end: the rest is answered, and the command returns 1.",
+        help="predict images without labels",
+        description="Predict images and videos, in a table or, with --out, in a file. Unreadable files are listed at "
+        "the end (exit code 1).",
         allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
-    parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", help="picture, video, folder of them, nested or not, glob, or webcam:0"
-    )
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="image, video, folder, glob, or webcam:0")
     _add_video_flags(parser)
-    parser.add_argument("--top_k", type=int, default=5, help="how many classes to name")
+    parser.add_argument("--top_k", type=int, default=5, help="number of classes to name")
     parser.add_argument(
         "--vote",
         choices=("mean", "max", "majority"),
@@ -34,7 +32,7 @@ def add_parser(verbs: Any) -> None:
         "'head up,\"buckle button, adjusting tie\"'; by default the model's classes",
     )
     parser.add_argument("--prompt_template", help="with --candidate_labels: text of a name, with {} for it")
-    parser.add_argument("--batch_size", type=int, default=32, help="pictures at a time, in each process")
+    parser.add_argument("--batch_size", type=int, default=32, help="number of images at a time, in each process")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write FILE.csv, FILE.jsonl or FILE.parquet")
     parser.add_argument(
         "--submission",
@@ -71,14 +69,14 @@ def _add_video_flags(parser: argparse.ArgumentParser) -> None:
         "--frames_per_clip",
         type=int,
         metavar="K",
-        help="evenly spaced frames of each video or segment; by default all",
+        help="number of evenly spaced frames of each video or segment; by default all",
     )
     parser.add_argument("--crop", type=Path, metavar="CSV", help="video,x,y,w,h: what to cut out, in pixels")
 
 
 def _predict(options: argparse.Namespace) -> None:
     if options.submission and not options.out:
-        raise ValueError("--submission needs --out, which says where to write.")
+        raise ValueError("--submission needs --out.")
     if options.missing_class and not options.out:
         raise ValueError("--missing_class needs --submission and --out.")
 
@@ -106,13 +104,13 @@ def _predict(options: argparse.Namespace) -> None:
     try:
         faults = _write(options, settings) if options.out else _show(options, settings, quiet=quiet)
     except ToldByFirstError:
-        faults = []  # and must not be stopped for the end of another
+        faults = []  # which must not end because another process does
     processes.destroy_process_group()
     if faults:
         from ..inference.prediction_table import escape
 
         for fault in faults:
-            print(escape(f"{fault.file} can not be read: {fault.error}"), file=sys.stderr)
+            print(escape(f"{fault.file} cannot be read: {fault.error}"), file=sys.stderr)
         sys.exit(1)
 
 
@@ -130,10 +128,10 @@ def _write(options: argparse.Namespace, settings: dict[str, Any]) -> list[Any]:
     )
     if written is None:  # not the first process
         return []
-    resumed = f", going on after the {written.num_resumed:,} done before" if written.num_resumed else ""
+    resumed = f", resumed after {written.num_resumed:,}" if written.num_resumed else ""
     filled = ""
     if written.num_filled:
-        filled = f", {written.num_filled:,} of them {options.missing_class!r} without being read"
+        filled = f", {written.num_filled:,} of them unreadable and set to {options.missing_class!r}"
     print(f"{options.out}: {written.num_rows:,} rows{filled}{resumed}")
     return written.faults
 
@@ -145,7 +143,7 @@ def _show(options: argparse.Namespace, settings: dict[str, Any], *, quiet: bool)
     width = shutil.get_terminal_size().columns
     header, faults = format_header(width, voted=options.vote is not None), []
     for prediction in predict(options.model, options.inputs, **settings):
-        if quiet:  # not the first process, which tells the same
+        if quiet:  # the first process prints it
             continue
         if prediction.error is not None:
             faults.append(prediction)

@@ -1,4 +1,4 @@
-"""`mg-vtc prepare`: a release of iMiGUE or SMG as a data set to train on."""
+"""`mg-vtc prepare`: make a data set of a release of iMiGUE or SMG."""
 
 import argparse
 import shlex
@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..data.preparation import Preparation
 
-NUM_LISTED = 20  # lines of what is at fault, before they are only counted
+NUM_LISTED = 20  # faults that are listed; others are counted
 
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "prepare",
-        help="make a release of iMiGUE or SMG ready to train on",
-        description="Read the frames of labelled segments from the videos of a release, or copy the pictures of the "
-        "image-level set of iMiGUE, into a data set that train.py and load_dataset read. It may be stopped at any "
-        "time: the same command goes on, and ends with the same bytes.",
+        help="make a data set of a release of iMiGUE or SMG",
+        description="Read the frames of labelled segments from the videos of a release, or copy the images of the "
+        "image-level set of iMiGUE, into a data set for mg-vtc train and load_dataset. Repeat an interrupted command "
+        "to resume it.",
         allow_abbrev=False,
     )
     parser.add_argument("data", metavar="DATA", choices=("imigue", "smg"), help="imigue or smg")
-    parser.add_argument("src", metavar="SRC", type=Path, help="folder of the release; its layout is found out")
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder to write, or to go on with")
+    parser.add_argument("src", metavar="SRC", type=Path, help="folder of the release, whose layout is detected")
+    parser.add_argument("out", metavar="OUT", type=Path, help="output folder, or one to resume")
     parser.add_argument(
         "--to",
         default="imagefolder",
@@ -53,7 +53,9 @@ def add_parser(verbs: Any) -> None:
         default=1,
         help="what the files of labels call the first frame of a video; by default 1",
     )
-    parser.add_argument("--num_workers", type=int, default=1, metavar="N", help="videos that are read at a time")
+    parser.add_argument(
+        "--num_workers", type=int, default=1, metavar="N", help="number of videos that are read at a time"
+    )
     parser.set_defaults(run=_prepare)
 
 
@@ -92,7 +94,7 @@ def _print_summary(preparation: "Preparation") -> None:
         if len(lines) > NUM_LISTED:
             print(f"  and {len(lines) - NUM_LISTED} more")
     if preparation.faults:
-        print("Mend these and give the same command again: what is done is not done again.")
+        print("Repair these and repeat the command: finished parts are kept.")
     if preparation.choices.to == "webdataset" and "validation" not in [count.split for count in preparation.splits]:
         print("This release names no validation split, which a stream needs: prepare it --to imagefolder or parquet.")
     else:

@@ -1,4 +1,4 @@
-"""`mg-vtc publish`: a trained model on the Hub."""
+"""`mg-vtc publish`: push a trained model to the Hub."""
 
 import argparse
 from pathlib import Path
@@ -8,10 +8,10 @@ from typing import Any
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "publish",
-        help="put the model of a run on the Hub: its page, and what an endpoint needs",
-        description="Upload the model of a finished run to the Hub, in one commit: weights, configuration, processor, "
-        "code, card and what an endpoint needs. No checkpoint goes with it, and no picture of the data. An endpoint "
-        "is then made on the model's page (Deploy), and a Space by mg-vtc publish-space.",
+        help="push the model of a run to the Hub, with its card and the code of an endpoint",
+        description="Push the model of a finished run to the Hub in one commit: weights, configuration, processor, code, "
+        "card and the handler of an endpoint, but no checkpoint and no image of the data. Then create an endpoint on "
+        "the page of the model (Deploy), or a Space with mg-vtc publish-space.",
         allow_abbrev=False,
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="folder of a run")
@@ -19,18 +19,18 @@ def add_parser(verbs: Any) -> None:
         "repo_id",
         metavar="REPO",
         nargs="?",
-        help="repository, such as org/mg-vtc; made where there is none; with --dry_run it may be left out",
+        help="repository, such as org/mg-vtc, created if missing; optional with --dry_run",
     )
     parser.add_argument(
-        "--private", action="store_true", help="make a private repository; one that is there and public is refused"
+        "--private", action="store_true", help="create a private repository; an existing public one is refused"
     )
-    parser.add_argument("--revision", metavar="BRANCH", help="branch, made where there is none; by default main")
-    parser.add_argument("--commit_message", help="message of the commit")
+    parser.add_argument("--revision", metavar="BRANCH", help="branch, created if missing; by default main")
+    parser.add_argument("--commit_message", help="commit message")
     parser.add_argument(
         "--dry_run",
         type=Path,
         metavar="FOLDER",
-        help="write what would be uploaded into this folder, new or empty, and upload nothing",
+        help="write the files into this new or empty folder instead of uploading them",
     )
     parser.set_defaults(run=_publish)
 
@@ -41,7 +41,7 @@ def _publish(options: argparse.Namespace) -> None:
     if options.dry_run is not None:
         return _write(options)
     if options.repo_id is None:
-        raise ValueError("Name the repository to publish to, such as org/mg-vtc, or a folder with --dry_run.")
+        raise ValueError("Give a repository, such as org/mg-vtc, or a folder with --dry_run.")
     page = push_to_hub(
         options.model,
         options.repo_id,
@@ -60,6 +60,6 @@ def _write(options: argparse.Namespace) -> None:
 
     pushed = [name for name in ("private", "revision", "commit_message") if getattr(options, name)]
     if pushed:
-        raise ValueError(f"--{' and --'.join(pushed)} would do nothing with --dry_run, which uploads nothing.")
+        raise ValueError(f"--{' and --'.join(pushed)} cannot be combined with --dry_run, which uploads nothing.")
     names = write_upload(options.model, options.dry_run, options.repo_id)
     print(f"{options.dry_run}: {len(names)} files, as they would be uploaded. Nothing was sent.")

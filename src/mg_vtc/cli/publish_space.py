@@ -1,4 +1,4 @@
-"""`mg-vtc publish-space`: a Space of the Hub on which a model of the Hub is tried."""
+"""`mg-vtc publish-space`: create a Space for a model of the Hub."""
 
 import argparse
 from typing import Any
@@ -7,18 +7,20 @@ from typing import Any
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "publish-space",
-        help="make a Space of the Hub, on which a model is tried that publish has put there",
-        description="Publish the page of demo-app as a Space of the Hub. The Space reads its model from the Hub, so "
-        "mg-vtc publish comes first; a private model is read with a token in the Space's secret HF_TOKEN.",
+        help="create a Space to try a model of the Hub",
+        description="Create a Space with the page of demo-app. It reads its model from the Hub, so run mg-vtc publish "
+        "first. For a private model, set a token in the Space's secret HF_TOKEN.",
         allow_abbrev=False,
     )
-    parser.add_argument("model", metavar="MODEL_ID", help="the model's repository, such as org/mg-vtc")
-    parser.add_argument("space", metavar="SPACE_ID", help="the Space's, such as org/mg-vtc-space; made if need be")
+    parser.add_argument("model", metavar="MODEL_ID", help="repository of the model, such as org/mg-vtc")
+    parser.add_argument(
+        "space", metavar="SPACE_ID", help="repository of the Space, such as org/mg-vtc-space, created if missing"
+    )
     parser.add_argument(
         "--private",
         action="store_true",
         default=None,
-        help="make a private Space; one that is there and public is refused",
+        help="create a private Space; an existing public one is refused",
     )
     parser.set_defaults(run=_publish)
 

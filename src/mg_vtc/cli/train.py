@@ -1,4 +1,4 @@
-"""`mg-vtc train`: train a model by a recipe, in this process or through accelerate's launcher."""
+"""`mg-vtc train`: train a model by a recipe, in this process or with accelerate's launcher."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 TRAINING = "mg_vtc.training.run"  # the module that the launcher starts
-# What the launcher would print a notice of where it is not given.
+# Flags without which the launcher prints a notice.
 LAUNCHER_DEFAULTS = {"--num_machines": "1", "--mixed_precision": "no", "--dynamo_backend": "no"}
 
 
@@ -17,9 +17,9 @@ def add_parser(verbs: Any) -> None:
 
 
 def train(arguments: Sequence[str]) -> None:
-    """Train by a recipe and flags; without any, list the recipes.
+    """Train a recipe, overridden by flags; without arguments, list the recipes.
 
-    Flags that only `accelerate launch` knows, such as `--num_processes 2`, are handed to it.
+    Flags of `accelerate launch`, such as `--num_processes 2`, are passed to it.
 
     Raises:
         SystemExit: The user's input is at fault, or a process of the launcher failed.
@@ -50,7 +50,7 @@ def _print_recipes() -> None:
 
 
 def _split_launcher_flags(arguments: Sequence[str], own: set[str]) -> tuple[list[str], list[str]]:
-    """Return the flags of the launcher, with their values, and the other arguments."""
+    """Return the flags of the launcher with their values, and the other arguments."""
     if not [word for word in arguments if word.startswith("--") and word.partition("=")[0] not in own]:
         return [], list(arguments)
     from accelerate.commands.launch import launch_command_parser
@@ -65,7 +65,7 @@ def _split_launcher_flags(arguments: Sequence[str], own: set[str]) -> tuple[list
             rest.append(word)
             continue
         if flag == "--mixed_precision":
-            sys.exit("mg-vtc train: --mixed_precision is the launcher's and not the run's: give --bf16 or --fp16.")
+            sys.exit("mg-vtc train: --mixed_precision is a flag of the launcher: give --bf16 or --fp16 instead.")
         launcher.append(word)
         if actions[flag].nargs != 0 and not sign:
             launcher += [value for value in (next(words, None),) if value is not None]
@@ -73,7 +73,7 @@ def _split_launcher_flags(arguments: Sequence[str], own: set[str]) -> tuple[list
 
 
 def _launch(launcher: list[str], arguments: list[str]) -> None:
-    """Start the processes of a run and wait for them; what they print is all that is seen."""
+    """Start the processes of a run and wait for them, without messages of the launcher."""
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
@@ -81,10 +81,10 @@ def _launch(launcher: list[str], arguments: list[str]) -> None:
     if not given & {"--config_file"}:
         launcher = [*launcher, *(word for flag in LAUNCHER_DEFAULTS.items() if flag[0] not in given for word in flag)]
     options = launch_command_parser().parse_args([*launcher, "--module", TRAINING, *arguments])
-    options.multi_gpu = options.multi_gpu or (options.num_processes or 1) > 1  # without GPUs these talk by gloo
+    options.multi_gpu = options.multi_gpu or (options.num_processes or 1) > 1  # also without GPUs, over gloo
     options.cpu = options.cpu and not options.multi_gpu
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes say what was wrong
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes print their errors
     try:
         launch_command(options)
     except (subprocess.CalledProcessError, ChildFailedError):

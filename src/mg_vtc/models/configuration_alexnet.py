@@ -6,11 +6,11 @@ from transformers import PretrainedConfig
 
 @strict
 class AlexNetConfig(PretrainedConfig):
-    r"""Settings of `AlexNetModel`; the defaults are the single-column layer sizes in common use
+    r"""Configuration of `AlexNetModel`; the defaults are the single-column layer sizes in common use
     (Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014, arXiv 1404.5997).
 
     Args:
-        num_channels: Channels of the input picture.
+        num_channels: Channels of the input image.
         hidden_sizes: Channels of the five convolutions.
         hidden_size: Width of the two fully connected layers, and so of the pooled state.
         dropout: Probability of dropping an input of a fully connected layer, in [0, 1).
@@ -26,7 +26,7 @@ class AlexNetConfig(PretrainedConfig):
     def validate_hidden_sizes(self) -> None:
         """Check that there is a width for each of the five convolutions."""
         if len(self.hidden_sizes) != 5:
-            raise ValueError(f"AlexNet has five convolutions; hidden_sizes={self.hidden_sizes} names another number.")
+            raise ValueError(f"AlexNet has five convolutions; hidden_sizes={self.hidden_sizes} has another number.")
 
 
 __all__ = ["AlexNetConfig"]

@@ -8,7 +8,7 @@ from transformers.configuration_utils import SubConfigSpec
 
 from .configuration_alexnet import AlexNetConfig
 
-# A saved folder opens through these classes, with or without the package (`trust_remote_code=True`).
+# Classes that open a saved folder, with the package or with `trust_remote_code=True`.
 AUTO_MAP = {
     "AutoConfig": "configuration_mg_vtc.MgVtcConfig",
     "AutoModel": "modeling_mg_vtc.MgVtcModel",
@@ -18,13 +18,13 @@ AUTO_MAP = {
 
 
 def pooled_dim(tower_config: PretrainedConfig) -> int:
-    """Width of the one vector a tower gives for a picture or a text.
+    """Return the width of the pooled state of a tower.
 
     Args:
         tower_config: Configuration of any `AutoModel` vision or text encoder.
 
     Raises:
-        ValueError: The configuration states no width, as that of a whole dual encoder does not.
+        ValueError: The configuration states no width, like that of a dual encoder.
     """
     # MobileViT; BERT, ViT and most others; convolutional encoders, a width a stage; EfficientNet
     for name in ("neck_hidden_sizes", "hidden_size", "hidden_sizes", "hidden_dim"):
@@ -32,17 +32,17 @@ def pooled_dim(tower_config: PretrainedConfig) -> int:
         if width is not None:
             return int(width[-1] if isinstance(width, list | tuple) else width)
     raise ValueError(
-        f"A {tower_config.model_type!r} model can not be a tower: its configuration does not state the width of its "
-        "pooled state. Choose an encoder with one, such as resnet, vit or convnext for pictures, distilbert or bert "
+        f"A {tower_config.model_type!r} model cannot be a tower: its configuration does not state the width of its "
+        "pooled state. Choose an encoder with one, such as resnet, vit or convnext for images, distilbert or bert "
         "for texts."
     )
 
 
 def check_prompt_template(template: str) -> None:
-    """Check that a template has one place for the class name and no other braces, which the pipelines would fill.
+    """Check that a template has one `{}` for the class name and no other braces, which the pipelines would fill.
 
     Raises:
-        ValueError: It does not.
+        ValueError: It has not.
     """
     if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
         raise ValueError(f"prompt_template needs one '{{}}' for the class name and no other braces, got {template!r}.")
@@ -50,21 +50,21 @@ def check_prompt_template(template: str) -> None:
 
 @strict
 class MgVtcConfig(PretrainedConfig):
-    r"""Settings of `MgVtcModel` and `MgVtcForImageClassification`.
+    r"""Configuration of `MgVtcModel` and `MgVtcForImageClassification`.
 
     Args:
         vision_config: Vision tower: any `AutoModel` encoder with a pooled state, or `alexnet`; default ResNet50.
         text_config: Text tower, any `AutoModel` text encoder; default DistilBERT.
-        vision_only: No text tower; the class embeddings are a table that is learned (a vision-only baseline).
-        projection_dim: Width of the joint space, D.
+        vision_only: No text tower: class embeddings are a learned table (a vision-only baseline).
+        projection_dim: Width of the shared embedding space, D.
         projection_dropout: Dropout of the projection heads, in [0, 1).
         normalize: Divide embeddings by their L2 norm. `False`, with `logit_scale_init_value=0` and
-            `learn_logit_scale=False`, is the method's setting as published (tau = 1); from random weights the
-            Jensen-Shannon objective does not train in it, because its gradient vanishes at large logits.
+            `learn_logit_scale=False`, is the published setting of the method (tau = 1). From random weights the
+            Jensen-Shannon loss does not train with it, because its gradient vanishes at large logits.
         logit_scale_init_value: Natural logarithm of the initial scale of the logits; the default is ln(1 / 0.07).
-        learn_logit_scale: Whether the scale is a parameter; otherwise it stays as it is set.
+        learn_logit_scale: Whether the scale is a parameter or constant.
         max_logit_scale: Upper bound of the scale itself (not of its logarithm), 100 as in CLIP.
-        prompt_template: Text of a class, with `{}` where its name goes.
+        prompt_template: Text of a class, with `{}` for its name.
 
     The class names are `id2label`, in the order of their ids.
     """
@@ -91,7 +91,7 @@ class MgVtcConfig(PretrainedConfig):
             self.vision_config = AlexNetConfig.from_dict(self.vision_config)
         for class_id, name in (self.id2label or {}).items():
             if not isinstance(name, str) or not name.strip():
-                raise ValueError(f"id2label must give each class a name that is text, but {class_id!r} has {name!r}.")
+                raise ValueError(f"id2label must map each class to a name, but {class_id!r} has {name!r}.")
         if self.id2label is not None and self.label2id is None:
             self.label2id: dict[str, int] | None = {name: int(i) for i, name in self.id2label.items()}
         if self.text_config is None and not self.vision_only:
@@ -100,12 +100,12 @@ class MgVtcConfig(PretrainedConfig):
         super().__post_init__(**kwargs)
 
     def validate_towers(self) -> None:
-        """Check that a text tower is named exactly when there is one."""
+        """Check that `text_config` is set unless the model is vision-only."""
         if self.vision_only and self.text_config is not None:
-            raise ValueError("vision_only=True has no text tower, but text_config is set; leave one of the two out.")
+            raise ValueError("vision_only=True has no text tower, but text_config is set: leave one of them out.")
 
     def validate_ranges(self) -> None:
-        """Check numbers against the ranges of the class documentation."""
+        """Check the ranges of numbers."""
         if self.projection_dim < 1:
             raise ValueError(f"projection_dim must be at least 1, got {self.projection_dim}.")
         if not 0 <= self.projection_dropout < 1:
@@ -114,7 +114,7 @@ class MgVtcConfig(PretrainedConfig):
             raise ValueError(f"max_logit_scale must be positive, got {self.max_logit_scale}.")
 
     def validate_labels(self) -> None:
-        """Check that the ids of the classes are 0, 1, 2 and so on, and that their names are different texts."""
+        """Check that class ids are 0, 1, 2 and so on, and that class names differ."""
         if sorted(self.id2label) != list(range(len(self.id2label))):
             raise ValueError(f"id2label must number the classes 0, 1, 2, ..., got the ids {sorted(self.id2label)}.")
         names = list(self.id2label.values())
@@ -122,7 +122,7 @@ class MgVtcConfig(PretrainedConfig):
             raise ValueError(f"id2label has the name {equal[0]!r} twice: classes must have different names.")
 
     def validate_prompt_template(self) -> None:
-        """Check that the class name has a place in the prompt."""
+        """Check the prompt template."""
         check_prompt_template(self.prompt_template)
 
     @property
@@ -134,7 +134,7 @@ class MgVtcConfig(PretrainedConfig):
     def from_vision_text_configs(
         cls, vision_config: PretrainedConfig, text_config: PretrainedConfig | None, **kwargs: Any
     ) -> "MgVtcConfig":
-        """Join the configurations of two towers; `text_config=None` goes with `vision_only=True`."""
+        """Build a configuration from those of two towers; `text_config=None` goes with `vision_only=True`."""
         return cls(vision_config=vision_config, text_config=text_config, **kwargs)
 
 

@@ -1,4 +1,4 @@
-"""AlexNet as a vision tower: convolutions, then two fully connected layers whose output is the pooled state."""
+"""AlexNet as a vision tower: five convolutions and two fully connected layers."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from .configuration_alexnet import AlexNetConfig
 
 
 class AlexNetModel(PreTrainedModel):
-    """The AlexNet of Krizhevsky (2014, arXiv 1404.5997) without its classifier: (B, 3, H, W) -> (B, hidden_size).
+    """AlexNet of Krizhevsky (2014, arXiv 1404.5997) without its classifier: (B, 3, H, W) -> (B, hidden_size).
 
-    Any input of 63 x 63 pixels or more works; the last feature map is pooled to 6 x 6 as 224 x 224 pixels give it.
+    Inputs have 63 x 63 pixels or more; the last feature map is pooled to 6 x 6, its size for 224 x 224 pixels.
     """
 
     config: AlexNetConfig
@@ -61,22 +61,20 @@ class AlexNetModel(PreTrainedModel):
 
     @can_return_tuple
     def forward(self, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
-        """Encode pictures.
+        """Encode images.
 
         Args:
-            pixel_values: Normalised pictures of shape `(batch_size, num_channels, height, width)`.
+            pixel_values: Normalized images of shape `(batch_size, num_channels, height, width)`.
             kwargs: `output_hidden_states=True` adds the feature maps after each of the five convolutions.
 
         Returns:
             `last_hidden_state` `(batch_size, hidden_sizes[-1], h, w)` and `pooler_output` `(batch_size, hidden_size)`.
 
         Raises:
-            ValueError: The pictures are smaller than 63 x 63 pixels.
+            ValueError: The images are smaller than 63 x 63 pixels.
         """
         if min(pixel_values.shape[-2:]) < 63:
-            raise ValueError(
-                f"AlexNet needs pictures of 63 x 63 pixels or more, got {tuple(pixel_values.shape[-2:])}."
-            )
+            raise ValueError(f"AlexNet needs images of 63 x 63 pixels or more, got {tuple(pixel_values.shape[-2:])}.")
         keep_all = kwargs.get("output_hidden_states") or self.config.output_hidden_states
         hidden_state, hidden_states = pixel_values, []
         for layer in self.features:

@@ -1,9 +1,9 @@
 """The micro-gesture vision-text contrastive model: two towers, two projection heads, one matrix of similarities.
 
 * Towers are any `AutoModel` encoders (default ResNet50 and DistilBERT), each followed by a projection head to D.
-* `MgVtcModel` compares pictures with texts (zero-shot), `MgVtcForImageClassification` with `class_embeds`, the
-  embeddings of the class prompts that are saved with the weights. Both have the same parameters: one checkpoint.
-* The model has no contrastive objective; a trainer computes it from the outputs.
+* `MgVtcModel` compares images with texts (zero-shot), `MgVtcForImageClassification` with `class_embeds`, the saved
+  embeddings of the class prompts. Both have the same parameters, so they share one checkpoint.
+* The model computes no contrastive loss; `MgVtcTrainer` computes it from the outputs.
 """
 
 import math
@@ -37,8 +37,8 @@ class MgVtcPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Initialise what is ours; each tower initialises itself."""
-        if isinstance(module, nn.Linear):  # as torch does by default, and so the method
+        """Initialize the projection heads, the scale and `class_embeds`; towers initialize themselves."""
+        if isinstance(module, nn.Linear):  # torch's default, which the method uses
             init.kaiming_uniform_(module.weight, a=math.sqrt(5))
             bound = 1 / math.sqrt(module.in_features)
             init.uniform_(module.bias, -bound, bound)
@@ -51,13 +51,13 @@ class MgVtcPreTrainedModel(PreTrainedModel):
 
 
 class MgVtcModel(MgVtcPreTrainedModel):
-    """Compares pictures with texts, in a joint space of width `projection_dim`.
+    """Dual encoder of images and texts with a shared embedding space of width `projection_dim`.
 
     Attributes:
         class_embeds: Embeddings of the class prompts, `(num_labels, projection_dim)`: random until
-            `MgVtcModel.set_class_embeds` fills them; a learned table if `config.vision_only`.
+            `set_class_embeds` fills them; a learned table if `config.vision_only`.
         logit_scale: Natural logarithm of the scale of the logits, 0-d.
-        text_chunk_size: How many texts are encoded at a time, `None` for all; see `encode_texts`.
+        text_chunk_size: Number of texts that are encoded at a time, `None` for all; see `encode_texts`.
     """
 
     class_embeds: torch.Tensor
@@ -96,10 +96,10 @@ class MgVtcModel(MgVtcPreTrainedModel):
     def get_image_features(
         self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
     ) -> BaseModelOutputWithPooling:
-        """Encode pictures.
+        """Encode images.
 
         Args:
-            pixel_values: Normalised pictures, `(batch_size, num_channels, height, width)`.
+            pixel_values: Normalized images, `(batch_size, num_channels, height, width)`.
             kwargs: Passed to the vision tower, such as `output_hidden_states=True`.
 
         Returns:
@@ -111,7 +111,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
         outputs = self.vision_model(pixel_values=pixel_values, return_dict=True, **kwargs)
         if outputs.get("pooler_output") is None:
             raise ValueError(
-                f"{type(self.vision_model).__name__} gives no pooled state of a picture, so it can not be the vision "
+                f"{type(self.vision_model).__name__} gives no pooled state, so it cannot be the vision "
                 "tower. Choose an encoder with one, such as resnet, vit or convnext."
             )
         return project(outputs, self.vision_projection)
@@ -129,7 +129,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
 
         Returns:
             The tower's output, with `pooler_output` projected: `(batch_size, projection_dim)`, not yet of norm 1.
-            What is projected is the tower's pooled state or, where it has none (DistilBERT), that of its first token.
+            A tower without a pooled state (DistilBERT) is represented by its first token.
 
         Raises:
             ValueError: The model is vision-only.
@@ -138,28 +138,28 @@ class MgVtcModel(MgVtcPreTrainedModel):
 
     @torch.no_grad()
     def get_text_states(self, input_ids: torch.Tensor, **text_inputs: torch.Tensor) -> torch.Tensor:
-        """Pooled states of the text tower before projection, computed without dropout: what a frozen tower gives.
+        """Return the pooled states of the text tower before projection, without dropout.
 
         Args:
             input_ids: As for `MgVtcModel.get_text_features`.
-            text_inputs: What else the tokenizer gives, such as `attention_mask`.
+            text_inputs: Other outputs of the tokenizer, such as `attention_mask`.
 
         Returns:
-            `(batch_size, width of the tower)`, to be given to `MgVtcModel.forward` instead of texts.
+            `(batch_size, width of the tower)`, which `forward` takes instead of texts.
         """
         with evaluating(self):
             return self._encode_texts(input_ids, **text_inputs).pooler_output
 
     def _encode_texts(self, input_ids: torch.Tensor, **inputs: Any) -> BaseModelOutputWithPooling:
         if self.config.vision_only:
-            raise ValueError("This model is vision-only: it has no text tower and knows its own classes alone.")
+            raise ValueError("This model is vision-only: it has no text tower, so it only scores its own classes.")
         return encode_texts(self.text_model, self.text_chunk_size, input_ids=input_ids, **inputs)
 
     def _embed(self, features: torch.Tensor) -> torch.Tensor:
         return F.normalize(features, dim=-1) if self.config.normalize else features
 
     def compare(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
-        """Scaled similarities `(B, T)` of embeddings `(B, projection_dim)` and `(T, projection_dim)`."""
+        """Return scaled similarities `(B, T)` of embeddings `(B, projection_dim)` and `(T, projection_dim)`."""
         scale = self.logit_scale.clamp(max=math.log(self.config.max_logit_scale)).exp()
         return scale * image_embeds @ text_embeds.T
 
@@ -174,7 +174,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
         text_states: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> MgVtcOutput:
-        """Compare every picture with every text or, where no text is given, with every class.
+        """Compare each image with each text or, without texts, with each class.
 
         Args:
             pixel_values: As for `MgVtcModel.get_image_features`.
@@ -182,7 +182,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
             attention_mask: As for `MgVtcModel.get_text_features`.
             position_ids: Positions, `(text_batch_size, sequence_length)`.
             token_type_ids: Segments, `(text_batch_size, sequence_length)`, for towers that have any.
-            text_states: What `MgVtcModel.get_text_states` gave for the texts, instead of them.
+            text_states: Output of `get_text_states` for the texts, instead of the texts.
             kwargs: Passed to both towers, such as `output_hidden_states=True`.
 
         Returns:
@@ -211,35 +211,37 @@ class MgVtcModel(MgVtcPreTrainedModel):
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:
-        """Bring the parameter back into its range; to be called before or after each step, as CLIP does.
+        """Clamp the parameter to its range; call it before or after each step, as CLIP does.
 
-        `forward` never exceeds the range, but a parameter outside gets no gradient.
+        `forward` clamps the scale, too, but a parameter outside of the range gets no gradient.
         """
         self.logit_scale.clamp_(max=math.log(self.config.max_logit_scale))
 
     @torch.no_grad()
     def set_class_embeds(self, text_states: torch.Tensor | None = None, **text_inputs: torch.Tensor) -> None:
-        """Store the embeddings of the class prompts, computed without dropout, in `class_embeds`.
+        """Compute the embeddings of the class prompts without dropout and store them in `class_embeds`.
 
         Args:
-            text_states: What `MgVtcModel.get_text_states` gave for `config.class_prompts`, `(num_labels, width)`.
-            text_inputs: Or what the tokenizer gives for them, each `(num_labels, sequence_length)`.
+            text_states: Output of `get_text_states` for `config.class_prompts`, `(num_labels, width)`.
+            text_inputs: Or outputs of the tokenizer for them, each `(num_labels, sequence_length)`.
 
         Raises:
-            ValueError: There are more or fewer texts than classes, or the model is vision-only.
+            ValueError: The number of texts is not the number of classes, or the model is vision-only.
         """
         if text_states is None:
             text_states = self.get_text_states(**text_inputs)
         if len(text_states) != self.config.num_labels:
-            raise ValueError(f"got {len(text_states)} texts for {self.config.num_labels} classes; give one a class.")
+            raise ValueError(
+                f"got {len(text_states)} texts for {self.config.num_labels} classes: give one for each class."
+            )
         with evaluating(self):
             self.class_embeds.copy_(self._embed(self.text_projection(text_states)))
 
     def check_weights(self, loading_info: dict[str, Any]) -> None:
-        """Refuse weights that do not make the model, which transformers fills up with random ones.
+        """Refuse incomplete or damaged weights, which transformers would complete with random ones.
 
         Args:
-            loading_info: What `from_pretrained(..., output_loading_info=True)` gives beside the model.
+            loading_info: Second output of `from_pretrained(..., output_loading_info=True)`.
 
         Raises:
             ValueError: Tensors are missing, too many, of another shape or not finite, or a class has no embedding.
@@ -254,7 +256,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
         if faults:
             raise ValueError(
                 f"The weights of {self.config.name_or_path or 'the model'} are damaged or of another model. Tensors "
-                f"{'; '.join(faults)}. Copy them anew, or go back to a checkpoint."
+                f"{'; '.join(faults)}. Copy them again, or use a checkpoint."
             )
         empty = [self.config.id2label[i] for i in (self.class_embeds == 0).all(dim=-1).nonzero()[:, 0].tolist()]
         if empty:
@@ -267,7 +269,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
     def from_vision_text_pretrained(
         cls, vision: str | PreTrainedModel, text: str | PreTrainedModel | None = None, **config: Any
     ) -> "MgVtcModel":
-        """Join two towers; projection heads, scale and class embeddings are new, so the whole needs training.
+        """Build a model from two towers; its projection heads, scale and class embeddings are untrained.
 
         Args:
             vision: Vision encoder, or the Hub id or folder of one.
@@ -276,7 +278,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
 
         Raises:
             ValueError: A tower has no pooled state, or reads the wrong kind of input.
-            OSError: A tower can not be found.
+            OSError: A tower cannot be found.
         """
         vision_model: Any = AutoModel.from_pretrained(vision) if isinstance(vision, str) else vision
         text_model: Any = AutoModel.from_pretrained(text) if isinstance(text, str) else text
@@ -285,11 +287,11 @@ class MgVtcModel(MgVtcPreTrainedModel):
         model.vision_model = vision_model
         if text_model:
             model.text_model = text_model
-        return model.float()  # whatever the towers' type was, for an optimiser to update
+        return model.float()  # float32 parameters for the optimizer
 
 
 class MgVtcForImageClassification(MgVtcModel):
-    """Classifies pictures by `class_embeds`, without running the text tower; has the parameters of `MgVtcModel`."""
+    """Image classifier by `class_embeds`, which does not run the text tower. It has the parameters of `MgVtcModel`."""
 
     input_modalities: tuple[str, ...] = ("image",)
 
@@ -297,10 +299,10 @@ class MgVtcForImageClassification(MgVtcModel):
     def forward(
         self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
     ) -> ImageClassifierOutput:
-        """Score every picture against every class.
+        """Score each image against each class.
 
         Args:
-            pixel_values: Normalised pictures, `(batch_size, num_channels, height, width)`.
+            pixel_values: Normalized images, `(batch_size, num_channels, height, width)`.
             labels: Class ids, `(batch_size,)`; with them `loss` is the cross-entropy.
             kwargs: Passed to the vision tower, such as `output_hidden_states=True`.
 

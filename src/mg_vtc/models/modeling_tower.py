@@ -1,4 +1,4 @@
-"""What the model is made of: encoders of pictures and texts, the heads that project their states, its output."""
+"""Parts of the model: encoders of images and texts, projection heads and the output class."""
 
 import functools
 from collections.abc import Iterator
@@ -19,15 +19,15 @@ from .modeling_alexnet import AlexNetModel
 
 @dataclass
 class MgVtcOutput(ModelOutput):
-    """Output of `MgVtcModel` for B pictures and T texts, or the T classes where no text was given.
+    """Output of `MgVtcModel` for B images and T texts or, without texts, the T classes.
 
     Args:
-        logits_per_image: Scaled similarities of pictures and texts, `(B, T)`.
+        logits_per_image: Scaled similarities of images and texts, `(B, T)`.
         logits_per_text: Their transpose, `(T, B)`.
         text_embeds: Embeddings of the texts, `(T, projection_dim)`, of L2 norm 1 if `config.normalize`.
-        image_embeds: Embeddings of the pictures, `(B, projection_dim)`, likewise.
-        text_model_output: What `MgVtcModel.get_text_features` returns, if there was a text.
-        vision_model_output: What `MgVtcModel.get_image_features` returns.
+        image_embeds: Embeddings of the images, `(B, projection_dim)`, likewise.
+        text_model_output: Output of `MgVtcModel.get_text_features`, if texts were given.
+        vision_model_output: Output of `MgVtcModel.get_image_features`.
     """
 
     logits_per_image: torch.Tensor | None = None
@@ -42,27 +42,27 @@ class MgVtcOutput(ModelOutput):
 
 
 def build_tower(config: PretrainedConfig, input_name: str) -> PreTrainedModel:
-    """Make the encoder of a configuration, with random weights.
+    """Build the encoder of a configuration with random weights.
 
     Args:
         config: Configuration of any `AutoModel` encoder, or of AlexNet.
-        input_name: What it has to read, "pixel_values" or "input_ids".
+        input_name: Its required input, "pixel_values" or "input_ids".
 
     Raises:
-        ValueError: It reads something else.
+        ValueError: It takes another input.
     """
-    # AlexNet is ours, so `AutoModel` does not know it where the package is not installed
+    # `AutoModel` does not know our AlexNet without the package
     tower = AlexNetModel._from_config(config) if config.model_type == "alexnet" else AutoModel.from_config(config)
     if tower.main_input_name != input_name:
         raise ValueError(
-            f"{type(tower).__name__} reads {tower.main_input_name!r}, this tower must read {input_name!r}: "
-            "the first tower is for pictures, the second for texts."
+            f"{type(tower).__name__} takes {tower.main_input_name!r}, but this tower must take {input_name!r}: "
+            "the first tower is for images, the second for texts."
         )
     return tower
 
 
 class MgVtcProjectionHead(nn.Module):
-    """Linear -> GELU -> Linear -> Dropout, plus the first Linear's output, then LayerNorm: the method's head."""
+    """Projection head of the method: Linear -> GELU -> Linear -> Dropout, plus the first Linear, LayerNorm."""
 
     def __init__(self, input_dim: int, config: MgVtcConfig):
         super().__init__()
@@ -80,7 +80,7 @@ class MgVtcProjectionHead(nn.Module):
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Without dropout and the like; afterwards each module is in the mode it was in."""
+    """Put all modules into evaluation mode for a block, then restore the mode of each."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -91,16 +91,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def encode_texts(tower: PreTrainedModel, chunk_size: int | None, **inputs: Any) -> BaseModelOutputWithPooling:
-    """A text tower's output; its pooled state is that of the first token where it has none (DistilBERT).
+    """Return the output of a text tower; a tower without a pooled state (DistilBERT) is pooled by its first token.
 
     Args:
         tower: Text encoder.
-        chunk_size: More texts than this are encoded so many at a time, in the memory of one chunk: activations are not
-            kept but computed again in the backward pass, and only the pooled states are returned. `None`: all at once.
-        inputs: `input_ids` and `attention_mask`, both `(batch_size, sequence_length)`, and what else it takes.
+        chunk_size: Number of texts that are encoded at a time. Activations are recomputed in the backward pass, and
+            only pooled states are returned. `None` encodes all texts at once.
+        inputs: `input_ids` and `attention_mask`, both `(batch_size, sequence_length)`, and others that it takes.
 
     Returns:
-        With `pooler_output` `(batch_size, width)`.
+        Output with `pooler_output` `(batch_size, width)`.
     """
     if chunk_size is None or len(inputs["input_ids"]) <= chunk_size:
         return _encode_texts(tower, **inputs)
@@ -127,7 +127,7 @@ def _encode_texts(tower: PreTrainedModel, **inputs: Any) -> BaseModelOutputWithP
 
 
 def project(outputs: ModelOutput, head: MgVtcProjectionHead) -> BaseModelOutputWithPooling:
-    """A tower's output with its pooled state projected; fields that a tower does not have are `None`.
+    """Return the output of a tower with its pooled state projected.
 
     Args:
         outputs: Output of a tower, with `pooler_output` `(batch_size, width)` or, as ResNet's,
@@ -135,7 +135,7 @@ def project(outputs: ModelOutput, head: MgVtcProjectionHead) -> BaseModelOutputW
         head: Its projection head.
 
     Returns:
-        `last_hidden_state` as it was, and `pooler_output` `(batch_size, projection_dim)`.
+        Output with `pooler_output` `(batch_size, projection_dim)`; fields that the tower lacks are `None`.
     """
     return BaseModelOutputWithPooling(
         last_hidden_state=outputs.last_hidden_state,

@@ -1,4 +1,4 @@
-"""The processor of the model, of transformers' own classes: a saved folder needs no code to prepare its inputs."""
+"""Processor and tokenizer of the model, from transformers' own classes: saved folders need no code for them."""
 
 import string
 import warnings
@@ -18,21 +18,21 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 
 def read_normalization(tower: str) -> tuple[Sequence[float], Sequence[float]]:
-    """Read the mean and standard deviation of a pretrained vision tower, ImageNet's where it has no image processor.
+    """Read the mean and standard deviation of a pretrained vision tower; without an image processor, ImageNet's.
 
-    A warning names what else its image processor does and this package does not: another filter, a crop, a size of its
-    own. Images here are resized to a square by a bilinear filter.
+    Images are resized to a square by a bilinear filter. A warning names steps of the tower's image processor that are
+    not followed, such as a crop.
 
     Args:
         tower: Hub id or folder of the tower.
     """
     try:
         processor: Any = AutoImageProcessor.from_pretrained(tower, backend="pil")
-    except OSError:  # a tower without an image processor, as `save_pretrained` of a model alone leaves it
+    except OSError:  # a tower without an image processor
         return IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
     except ValueError as error:
         warnings.warn(
-            f"The image processor of {tower} cannot be read ({str(error).splitlines()[0]}): images are normalised "
+            f"The image processor of {tower} cannot be read ({str(error).splitlines()[0]}): images are normalized "
             "with ImageNet's mean and standard deviation.",
             stacklevel=3,
         )
@@ -45,8 +45,8 @@ def read_normalization(tower: str) -> tuple[Sequence[float], Sequence[float]]:
     }
     if named := [f"{name} {getattr(processor, name)}" for name, is_other in others.items() if is_other]:
         warnings.warn(
-            f"The image processor of {tower} has {', '.join(named)}, and images are resized to a square by a bilinear "
-            "filter here: its mean and standard deviation are kept, the rest is not.",
+            f"The image processor of {tower} has {', '.join(named)}, but images are resized to a square by a "
+            "bilinear filter here: only its mean and standard deviation are used.",
             stacklevel=3,
         )
     if not getattr(processor, "do_normalize", True):
@@ -61,12 +61,12 @@ def build_processor(
     image_mean: Sequence[float] = IMAGENET_DEFAULT_MEAN,
     image_std: Sequence[float] = IMAGENET_DEFAULT_STD,
 ) -> CLIPProcessor | ViTImageProcessorPil:
-    """Make what prepares the inputs of a model: pictures and, where it has a text tower, texts.
+    """Build the processor of a model, for images and, with a text tower, texts.
 
-    Pictures are turned to RGB, resized without keeping the aspect ratio (as the method does), and normalised.
+    Images are converted to RGB, resized to a square without keeping the aspect ratio, and normalized.
 
     Args:
-        image_size: Side of the square picture, in pixels.
+        image_size: Side of the square image, in pixels.
         tokenizer: Tokenizer of the text tower; `None` for a vision-only model.
         image_mean: Mean of each channel, of pixels in 0..1; by default that of ImageNet.
         image_std: Standard deviation of the same.
@@ -82,11 +82,10 @@ def build_processor(
 
 
 def build_tokenizer(texts: Sequence[str]) -> DistilBertTokenizer:
-    """Make a lower-case WordPiece tokenizer of the class prompts, for a text tower from random weights.
+    """Build a lower-case WordPiece tokenizer for a text tower with random weights.
 
-    Its tokens are the words of the texts and, so that other names can be written too, single characters. It is a
-    function of the texts alone: the trainer of the `tokenizers` library gives equally frequent pieces other ids in
-    each process, and a run could not be repeated or resumed.
+    Its tokens are the words of the texts and single characters, for other names. It depends on the texts alone; the
+    trainer of the `tokenizers` library numbers equally frequent pieces differently in each process.
 
     Args:
         texts: Texts whose words become tokens.
@@ -94,7 +93,7 @@ def build_tokenizer(texts: Sequence[str]) -> DistilBertTokenizer:
     normalizer, pre_tokenizer = BertNormalizer(lowercase=True), BertPreTokenizer()
     words = {word for text in texts for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))}
     characters = sorted({*string.ascii_lowercase, *string.digits, *"".join(words)})
-    # in this order the special tokens have the ids that BERT's and DistilBERT's configurations expect, [PAD] = 0 first
+    # in the order that the configurations of BERT and DistilBERT expect: [PAD] is 0
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{letter}" for letter in characters)]
     tokens += sorted(words - set(characters))
     return DistilBertTokenizer(vocab={token: index for index, token in enumerate(tokens)})

@@ -1,8 +1,8 @@
-"""Registration of the classes with transformers' Auto classes, at the moment those are imported.
+"""Register the classes with the Auto classes of transformers when those are imported.
 
-`AutoConfig.register` needs the Auto classes and ours, whose import takes seconds because it brings torch and the
-modelling code; `import transformers` itself brings neither. So `import mg_vtc` only asks to be told when transformers'
-Auto modules are imported: they are followed by our modules, and our modules by their registration.
+`AutoConfig.register` imports torch and the modeling code, which takes seconds; `import transformers` does not. So
+`import mg_vtc` installs a meta path finder: once transformers' Auto modules are imported, our modules are imported and
+registered.
 """
 
 import importlib
@@ -35,7 +35,7 @@ def _register_models() -> None:
     AutoModel.register(MgVtcConfig, MgVtcModel)
     AutoModelForZeroShotImageClassification.register(MgVtcConfig, MgVtcModel)
     AutoModelForImageClassification.register(MgVtcConfig, MgVtcForImageClassification)
-    # saved folders carry the code of classes that are registered so
+    # so that saved folders carry the code of these classes
     MgVtcModel.register_for_auto_class("AutoModel")
     MgVtcForImageClassification.register_for_auto_class("AutoModelForImageClassification")
 
@@ -51,7 +51,7 @@ _AFTER_IMPORT: dict[str, Callable[[], object]] = {
 
 
 class _AfterImport:
-    """Meta path finder that finds the awaited modules as Python would, and acts once each has been executed."""
+    """Meta path finder that runs an action after an awaited module was executed."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -70,7 +70,7 @@ class _AfterImport:
 
 
 def register_when_imported() -> None:
-    """Register now what transformers has imported already, and the rest when it is imported."""
+    """Register classes whose Auto modules are imported already, and the others on import."""
     sys.meta_path.insert(0, _AfterImport)
     for name in [name for name in _AFTER_IMPORT if name in sys.modules]:
         _AFTER_IMPORT.pop(name)()

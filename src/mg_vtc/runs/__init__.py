@@ -1,1 +1,1 @@
-"""The folder of a run: which files it holds, and where they come from."""
+"""Folders of runs: file names, checkpoints, records and provenance."""

@@ -1,4 +1,4 @@
-"""The folder of a run: what it may not overwrite, where it goes on, and the files beside the model."""
+"""Folder of a run: its files and checkpoints, and checks that nothing is lost."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_N
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 RECIPE, SPLIT, RESULTS = "recipe.yaml", "split.json", "all_results.json"
-# Settings with which a run may go on that began with others.
+# Settings that may change when a run is resumed.
 MAY_CHANGE = (
     *("num_train_epochs", "max_steps", "early_stopping_patience", "output_dir", "report_to", "save_total_limit"),
     *(
@@ -28,45 +28,42 @@ MAY_CHANGE = (
         "per_device_eval_batch_size",
     ),
 )
-REPORT_FILES = ("report/results.json", "report/report.html")  # where `mg-vtc evaluate` writes unless told otherwise
+REPORT_FILES = ("report/results.json", "report/report.html")  # default of `mg-vtc evaluate`
 CARD, PROVENANCE, CONFUSION, SAMPLES = "README.md", "provenance.json", "figures/confusion.png", "samples"
-PART_RESULTS = ("results/test.json", "results/validation.json")  # test pictures chose nothing, so they come first
-PAGE_FILES = (CARD, PROVENANCE, CONFUSION, *PART_RESULTS, f"{SAMPLES}/drawn-*.png")  # what the model's page is made of
-UNFINISHED = ".part"  # ends the name of a file that is being written
+PART_RESULTS = ("results/test.json", "results/validation.json")  # test images first: they did not select a checkpoint
+PAGE_FILES = (CARD, PROVENANCE, CONFUSION, *PART_RESULTS, f"{SAMPLES}/drawn-*.png")  # files of the model's page
+UNFINISHED = ".part"  # suffix of a file that is being written
 CHECKPOINT_NAME = re.compile("checkpoint-([0-9]+)")
 MODEL_FILES = ("*config.json", "tokenizer.json", "trainer_state.json", "model*.safetensors*", "training_args.bin")
 
 
 def check_run_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
-    """Make sure that a run in this folder would lose nothing; to be called before anything slow.
+    """Refuse to start a run in a folder where something would be lost; call it before anything slow.
 
     Args:
         folder: Folder of the run.
-        overwrite: Whether to start anew in a folder that holds something.
-        resume: Whether to go on with the run in the folder.
+        overwrite: Whether to replace the run in the folder.
+        resume: Whether to resume the run in the folder.
 
     Raises:
-        ValueError: The folder is not empty, and neither `overwrite` nor `resume` was asked for, or both were.
+        ValueError: The folder is not empty without `overwrite` or `resume`, or both are set.
     """
     if overwrite and resume:
-        raise ValueError("overwrite_output_dir and resume_from_checkpoint exclude each other; give one.")
+        raise ValueError("overwrite_output_dir and resume_from_checkpoint exclude each other: give one.")
     if not folder.is_dir() or {path.name for path in folder.iterdir()} <= {RECIPE + UNFINISHED, SPLIT}:
-        return  # nothing, or what is left of a start that was broken off
+        return  # empty, or an interrupted start
     if not (folder / RECIPE).exists():
-        raise ValueError(f"output_dir {folder} is not empty, and not the folder of a run: choose another folder.")
+        raise ValueError(f"output_dir {folder} is not empty and not the folder of a run: choose another folder.")
     if not (overwrite or resume):
-        state = "a finished run" if (folder / RESULTS).exists() else "a run that was not finished"
+        state = "a finished run" if (folder / RESULTS).exists() else "an unfinished run"
         raise ValueError(
-            f"output_dir {folder} holds {state}: choose another folder, go on with its run "
+            f"output_dir {folder} holds {state}: choose another folder, resume its run "
             "(--resume_from_checkpoint true) or replace it (--overwrite_output_dir)."
         )
 
 
 def clear_run_folder(folder: Path) -> None:
-    """Delete what an earlier run left in its folder: some of it would be taken for the new run's.
-
-    The recipe stays, so that a folder in which the next start is broken off is still known as that of a run.
-    """
+    """Delete the files of an earlier run but its recipe, which marks the folder if the next start is interrupted."""
     for checkpoint in list_checkpoints(folder):
         shutil.rmtree(checkpoint)
     for pattern in (RESULTS, SPLIT, *REPORT_FILES, *PAGE_FILES, *MODEL_FILES):
@@ -75,7 +72,7 @@ def clear_run_folder(folder: Path) -> None:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """List the checkpoints of a run, by step: folders `checkpoint-<step>`; links and other names are the user's."""
+    """List the checkpoints of a run by step: folders `checkpoint-<step>`, no links."""
     found = {
         int(match[1]): path
         for path in folder.glob("checkpoint-*")
@@ -85,9 +82,9 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def find_checkpoint(folder: Path, resume_from: str) -> str:
-    """The checkpoint to go on from: the one that is named or, for "true", the last complete one of the run.
+    """Return the checkpoint to resume from: a named one or, for "true", the last complete one.
 
-    A checkpoint that was being written when the process died lacks `trainer_state.json`, which is written last.
+    A checkpoint that was not completed lacks `trainer_state.json`, which is written last.
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
@@ -95,7 +92,7 @@ def find_checkpoint(folder: Path, resume_from: str) -> str:
     if resume_from.lower() != "true":
         if not _is_complete(Path(resume_from)) or Path(resume_from).resolve().parent != folder.resolve():
             raise FileNotFoundError(
-                f"resume_from_checkpoint {resume_from} is no complete checkpoint of the run in output_dir {folder}."
+                f"resume_from_checkpoint {resume_from} is not a complete checkpoint of the run in output_dir {folder}."
             )
         return resume_from
     checkpoints = list_checkpoints(folder)
@@ -104,29 +101,29 @@ def find_checkpoint(folder: Path, resume_from: str) -> str:
         damaged = [str(path / TRAINER_STATE_NAME) for path in checkpoints if (path / TRAINER_STATE_NAME).exists()]
         why = f" ({', '.join(damaged)}: damaged)" if damaged else ""
         raise FileNotFoundError(
-            f"There is no complete checkpoint in {folder} to go on from{why}: start anew (--overwrite_output_dir)."
+            f"There is no complete checkpoint in {folder} to resume from{why}: start again (--overwrite_output_dir)."
         )
     return str(complete[-1])
 
 
 def check_checkpoint(checkpoint: Path, world_size: int, *, needs_best: bool) -> None:
-    """Make sure that a checkpoint holds all that a run goes on with, so that it ends as if it had not stopped.
+    """Refuse a checkpoint from which a run would not end with the weights of the uninterrupted run.
 
     Args:
-        checkpoint: Its folder.
-        world_size: How many processes go on.
-        needs_best: Whether the run is to end with its best checkpoint.
+        checkpoint: Folder of the checkpoint.
+        world_size: Number of processes.
+        needs_best: Whether the run ends with its best checkpoint.
 
     Raises:
-        FileNotFoundError: A file is missing, or the best checkpoint so far.
-        ValueError: More or fewer processes go on than began, or the state is damaged.
+        FileNotFoundError: A file or the best checkpoint is missing.
+        ValueError: The number of processes changed, or the state is damaged.
     """
     state = read_record(checkpoint / TRAINER_STATE_NAME)
     begun = len(list(checkpoint.glob("rng_state_*.pth"))) or 1
     if begun != world_size:
         raise ValueError(
-            f"The run began with {begun} process{'es' if begun > 1 else ''}, now there are {world_size}: a run goes "
-            "on with as many, as its batches would be others."
+            f"The run began with {begun} process{'es' if begun > 1 else ''}, now there are {world_size}: resume "
+            "with as many, because the batches depend on it."
         )
     random_states = ["rng_state.pth"] if world_size == 1 else [f"rng_state_{rank}.pth" for rank in range(world_size)]
     missing = [name for name in (OPTIMIZER_NAME, SCHEDULER_NAME, *random_states) if not (checkpoint / name).is_file()]
@@ -134,21 +131,21 @@ def check_checkpoint(checkpoint: Path, world_size: int, *, needs_best: bool) -> 
         missing.append(SAFE_WEIGHTS_NAME)
     if missing:
         raise FileNotFoundError(
-            f"{checkpoint} lacks {', '.join(missing)}, so the run would go on to other weights (save_only_model saves "
-            "no more than weights). Resume from another checkpoint, or start anew (--overwrite_output_dir)."
+            f"{checkpoint} lacks {', '.join(missing)}, so the run would end with other weights (save_only_model saves "
+            "nothing else). Resume from another checkpoint, or start again (--overwrite_output_dir)."
         )
     if needs_best and state.get("best_global_step") and find_best_checkpoint(checkpoint, state) is None:
         raise FileNotFoundError(
             f"The best checkpoint so far, checkpoint-{state['best_global_step']}, is not beside {checkpoint}, so the "
-            "run could not end with it: copy it back, or start anew (--overwrite_output_dir)."
+            "run cannot end with it: copy it back, or start again (--overwrite_output_dir)."
         )
 
 
 def find_best_checkpoint(checkpoint: Path, state: Mapping[str, Any]) -> str | None:
-    """The best checkpoint up to another one, beside which it is wherever the run was moved; None if it is gone.
+    """Return the best checkpoint so far, which is beside the given one; None if it is missing.
 
     Args:
-        checkpoint: Folder of the other one.
+        checkpoint: Folder of a checkpoint.
         state: Its `trainer_state.json`.
     """
     best = checkpoint.parent / f"checkpoint-{state['best_global_step']}"
@@ -156,17 +153,14 @@ def find_best_checkpoint(checkpoint: Path, state: Mapping[str, Any]) -> str | No
 
 
 def remove_old_checkpoints(folder: Path, keep: int | None, best_step: int | None) -> None:
-    """Delete all checkpoints but the last `keep` and the best one; none if `keep` is None or 0.
-
-    The last one stays after the training, too: a longer run goes on from it.
-    """
+    """Delete all checkpoints but the last `keep` and the best one; none if `keep` is None or 0."""
     for checkpoint in list_checkpoints(folder)[: -keep or None] if keep else ():
         if checkpoint.name != f"checkpoint-{best_step}":
             shutil.rmtree(checkpoint)
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read one of the JSON files of a run.
+    """Read a JSON file of a run.
 
     Raises:
         FileNotFoundError: It is missing.
@@ -184,43 +178,41 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether the run in the folder, which may not exist, can go on."""
+    """Return whether the run in the folder, which may not exist, has a complete checkpoint."""
     return any(_is_complete(checkpoint) for checkpoint in list_checkpoints(folder))
 
 
 def begin_run(folder: Path, settings: dict[str, Any], split: dict[str, Any], *, overwrite: bool, resume: bool) -> None:
-    """Make the folder of a run, with its `recipe.yaml` and `split.json`; an earlier run goes when all else is checked.
+    """Create the folder of a run with `recipe.yaml` and `split.json`; an earlier run is deleted after all checks.
 
-    The recipe repeats the run: it is what recipe and flags set, merged. How a run was started (anew, resumed) is no
-    part of it, and a token never reaches it.
+    `recipe.yaml` repeats the run. It holds neither tokens nor flags such as `resume_from_checkpoint`.
 
     Args:
         folder: Folder of the run.
         settings: Settings by name.
-        split: As in `RunData`: how the rows were split, and the ids of the parts in the order of their row numbers.
-        overwrite: Whether to delete the run that is there.
-        resume: Whether the run goes on: what decides its outcome must then be as it began, but for its length.
+        split: Content of `split.json`, as in `RunData`.
+        overwrite: Whether to delete an earlier run.
+        resume: Whether to resume the run; settings other than `MAY_CHANGE` must then be equal.
 
     Raises:
-        ValueError: A resumed run has other settings or other rows, its records are damaged, or a setting cannot be
-            written down.
+        ValueError: A resumed run has other settings or rows, its records are damaged, or a setting cannot be saved.
     """
     notes: list[str] = []
     if resume and (note := check_settings(folder, settings)):
         notes = [note]
     if resume and (folder / SPLIT).exists() and read_record(folder / SPLIT) != split:
         raise ValueError(
-            f"The rows differ from those in {folder / SPLIT} with which the run began, so going on would mix "
+            f"The rows differ from those in {folder / SPLIT} with which the run began, so resuming would mix "
             "validation and training rows: use the same data, split and seed, or start another run."
         )
     try:
         recipe = yaml.safe_dump(_kept(settings), sort_keys=True, allow_unicode=True)
     except yaml.YAMLError as error:
-        raise ValueError(f"A setting cannot be written into {RECIPE}: {' '.join(str(error).split())}.") from error
+        raise ValueError(f"A setting cannot be saved in {RECIPE}: {' '.join(str(error).split())}.") from error
     if notes:
         warnings.warn(
-            f"{notes[0]} Its learning rate follows the longer schedule from here on, so its weights will differ from "
-            "those of a run that began with it.",
+            f"{notes[0]} Its learning rate follows the longer schedule from here on, so its weights differ from "
+            "those of a run of that length.",
             stacklevel=3,
         )
     if resume:
@@ -238,24 +230,24 @@ def write_start(folder: Path, recipe: str, split: dict[str, Any], notes: Sequenc
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file that is there as a whole or not at all."""
+    """Write a file atomically."""
     part = path.with_name(path.name + UNFINISHED)
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
 
 
 def check_settings(folder: Path, settings: dict[str, Any]) -> str | None:
-    """Make sure that a run goes on as it began, but for what `MAY_CHANGE`, and becomes no shorter.
+    """Refuse to resume a run with other settings than it began with, apart from `MAY_CHANGE`, or as a shorter one.
 
     Args:
         folder: Folder of the run.
-        settings: Settings by name, with which it is to go on.
+        settings: Settings by name.
 
     Returns:
-        A note for the head of its recipe where the run becomes longer, as the recipe no longer repeats it; else None.
+        A note for the recipe if the run becomes longer, since the recipe then does not repeat it; else None.
 
     Raises:
-        ValueError: A setting that decides the outcome is another one, or the recipe is damaged.
+        ValueError: A setting changed, or the recipe is damaged.
     """
     path, kept = folder / RECIPE, _kept(settings)
     begun, _ = read_recipe(path)
@@ -263,14 +255,14 @@ def check_settings(folder: Path, settings: dict[str, Any]) -> str | None:
     for key in sorted((begun.keys() | kept.keys()) - may_change):
         if begun.get(key) != kept.get(key):
             raise ValueError(
-                f"The run began with {key} {begun.get(key)!r}, now it is {kept.get(key)!r}: a run goes on with "
-                f"the settings in {path}; start another one for others."
+                f"The run began with {key} {begun.get(key)!r}, now it is {kept.get(key)!r}: resume with "
+                f"the settings in {path}, or start another run."
             )
     (unit, before), (unit_now, now) = _length(begun), _length(kept)
     if unit != unit_now or now < before:
         raise ValueError(
             f"The run began with {unit} {before:g}, now {unit_now} is {now:g}: its learning rate followed that "
-            "length. It may become longer; start another run for a shorter one."
+            "length. A run can be extended; start another run for a shorter one."
         )
     if now == before:
         return None
@@ -294,19 +286,19 @@ def read_recipe(path: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _length(settings: Mapping[str, Any]) -> tuple[str, float]:
-    """Name and value of the setting that says how long a run is; recipes name the epochs even if steps count."""
+    """Return name and value of the setting that decides the length of a run."""
     unit = "max_steps" if settings.get("max_steps", -1) > 0 else "num_train_epochs"
     return unit, float(settings.get(unit, 3))  # as in transformers' TrainingArguments
 
 
 def _kept(settings: dict[str, Any]) -> dict[str, Any]:
-    """What of the settings stands in `recipe.yaml`."""
+    """Return the settings that `recipe.yaml` holds."""
     left_out = ("overwrite_output_dir", "resume_from_checkpoint", "hub_token")
     return {key: value for key, value in settings.items() if key not in left_out and value is not None}
 
 
 def _is_complete(checkpoint: Path) -> bool:
-    """Whether the file that is written last is there, and whole."""
+    """Return whether a checkpoint has its last file, and whole."""
     try:
         json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

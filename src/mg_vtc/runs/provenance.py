@@ -1,4 +1,4 @@
-"""Where a model comes from, as far as it may be told to anybody: data, machine, code; never a path or a person."""
+"""Provenance of a run (data, hardware, versions), without paths or personal data."""
 
 import json
 import platform
@@ -17,12 +17,12 @@ from .directory import PROVENANCE, RECIPE
 INPUTS = (
     *("train_dir", "validation_dir", "dataset_name", "labels_file"),
     *("vision_model_name_or_path", "text_model_name_or_path"),
-)  # settings of what a run reads
-ELSEWHERE = "on the machine that trained"  # stands for a place of it in what is published
+)  # settings that name inputs of a run
+ELSEWHERE = "on the machine that trained"  # replaces a place in published recipes
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of what computes a score."""
+    """Return the versions of the libraries that compute scores."""
     return {
         "mg_vtc": __version__,
         "transformers": transformers.__version__,
@@ -32,25 +32,22 @@ def library_versions() -> dict[str, str]:
 
 
 def find_hub_dataset(recipe: dict[str, Any]) -> str | None:
-    """Return the Hub id of the data of a recipe, None for the demo and for what is on this machine."""
+    """Return the Hub id of the data of a recipe, None for the demo and for local folders."""
     name = recipe.get("dataset_name")
     return None if name in (None, "demo") or Path(name).exists() else name
 
 
 def name_data(recipe: dict[str, Any]) -> str:
-    """Name the data of a recipe; a folder of this machine has no name that strangers need to know."""
+    """Return a name for the data of a recipe, without paths."""
     if recipe.get("dataset_name") == "demo":
         return "the drawn demo of mg_vtc"
     if not (recipe.get("train_dir") or recipe.get("dataset_name")):
         return "images given in Python"
-    return find_hub_dataset(recipe) or "a local folder of pictures"
+    return find_hub_dataset(recipe) or "a local folder of images"
 
 
 def find_places(recipe: dict[str, Any]) -> list[str]:
-    """Name the settings of a recipe that say where something is on this machine.
-
-    Whether "weights/resnet" is a folder or an id of the Hub is known only where and when the run reads it.
-    """
+    """Return the settings of a recipe that name a place of this machine; only the run itself can know them."""
     return sorted(name for name, value in recipe.items() if isinstance(value, str) and _is_place(name, value))
 
 
@@ -62,13 +59,13 @@ def _is_place(name: str, value: str) -> bool:
 
 
 def without_places(recipe: dict[str, Any], places: Sequence[str]) -> dict[str, Any]:
-    """Leave out of a recipe where its run wrote and was published, and name no place that it read.
+    """Return a recipe without places of the machine that trained.
 
-    What it read is not left out but told to be elsewhere, so that no run goes on silently from a default.
+    Inputs are replaced by a note, so that a run of this recipe fails instead of using a default.
 
     Args:
         recipe: Settings of a run.
-        places: Those that name a place of the machine of the run, as `find_places` found there.
+        places: Settings that name a place, from `find_places`.
     """
     told = {name: ELSEWHERE if name in INPUTS and name in places else value for name, value in recipe.items()}
     return {
@@ -81,15 +78,15 @@ def without_places(recipe: dict[str, Any], places: Sequence[str]) -> dict[str, A
 def write_provenance(
     folder: Path, arguments: transformers.TrainingArguments, *, project: Path, seconds: float | None
 ) -> None:
-    """Write `provenance.json`: versions, commit, processor, processes and duration; what is not known is absent.
+    """Write `provenance.json`: versions, commit, processor, processes, duration and the settings that name places.
 
-    It also has the names of the settings that name a place of this machine, as this can be told here alone.
+    Unknown values are absent.
 
     Args:
         folder: Folder of the run, with its recipe.
-        arguments: Of the run.
-        project: Folder of `train.py`, whose commit is told where it is a checkout of git.
-        seconds: How long the training took; None where it was not measured as a whole, as in a resumed run.
+        arguments: Arguments of the run.
+        project: Folder whose commit is recorded if it is a checkout of git.
+        seconds: Duration of the training; None for a resumed run.
     """
     recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
     found = {
@@ -106,22 +103,19 @@ def write_provenance(
 
 
 def find_commit(project: Path) -> str | None:
-    """Describe the commit of a checkout, with "-dirty" where files were changed; None for what is no checkout.
-
-    A checkout that the project is merely a part of, as of somebody's own work, does not count.
-    """
+    """Return the commit of a checkout, with "-dirty" if files changed; None for other folders."""
     if not (project / ".git").exists():
         return None
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         described = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
-    except (FileNotFoundError, subprocess.CalledProcessError):  # no git, or a checkout that git does not read
+    except (FileNotFoundError, subprocess.CalledProcessError):  # no git, or a checkout that git refuses
         return None
     return described.stdout.strip()
 
 
 def _name_processor(device: torch.device) -> str | None:
-    """Return the model of the GPU or else of the CPU, None where the system does not tell."""
+    """Return the model of the GPU or CPU, if the system names it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type != "cpu":

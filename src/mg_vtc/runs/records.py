@@ -1,4 +1,4 @@
-"""The records of a run beside its model, on this disk or on the Hub."""
+"""Records of a run, beside its model on disk or on the Hub."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,12 +10,12 @@ from .directory import RECIPE, SPLIT, read_recipe, read_record
 
 
 class RunRecords(NamedTuple):
-    """What the folder of a run tells of it.
+    """Records of a run.
 
     Attributes:
-        split: Content of `split.json`; empty where there is none.
-        state: Content of `trainer_state.json`; None where there is none, as in an exported classifier.
-        recipe: Content of `recipe.yaml`; empty where there is none.
+        split: Content of `split.json`; empty if it is missing.
+        state: Content of `trainer_state.json`; None if it is missing, as in an exported classifier.
+        recipe: Content of `recipe.yaml`; empty if it is missing.
     """
 
     split: dict[str, Any]
@@ -24,10 +24,10 @@ class RunRecords(NamedTuple):
 
 
 def read_records(model_id: str) -> RunRecords:
-    """Read what is beside a model, here or on the Hub, or for a checkpoint beside the model of its run.
+    """Read the records beside a model or, for a checkpoint, beside the model of its run.
 
     Args:
-        model_id: Folder or Hub id; "" for a model that came from neither, of which nothing is known.
+        model_id: Folder or Hub id; "" for a model that came from neither, which has no records.
 
     Raises:
         ValueError: A file is damaged.
