@@ -31,10 +31,8 @@ TINY_SWIN = {
     "num_heads": [1, 2],
     "window_size": 4,
 }
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-STANDALONE = next(
-    code for code in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "onnxruntime" in code
-)
+GUIDE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+STANDALONE = next(code for code in re.findall(r"```python\n(.*?)```", GUIDE, flags=re.DOTALL) if "onnxruntime" in code)
 
 
 @pytest.fixture(scope="module")

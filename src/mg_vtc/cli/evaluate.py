@@ -10,8 +10,8 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "evaluate",
         help="score a model on labelled images and write a report",
-        description="Score a model on labelled images, with intervals and baselines. Images that the run was trained on "
-        "are recognized by their content and scored only on request.",
+        description="Score a model on labelled images, with intervals and baselines. Images that the run was trained "
+        "on are recognized by their content and scored only on request.",
         allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")

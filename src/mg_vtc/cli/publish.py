@@ -9,9 +9,9 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "publish",
         help="push the model of a run to the Hub, with its card and the code of an endpoint",
-        description="Push the model of a finished run to the Hub in one commit: weights, configuration, processor, code, "
-        "card and the handler of an endpoint, but no checkpoint and no image of the data. Then create an endpoint on "
-        "the page of the model (Deploy), or a Space with mg-vtc publish-space.",
+        description="Push the model of a finished run to the Hub in one commit: weights, configuration, processor, "
+        "code, card and the handler of an endpoint, but no checkpoint and no image of the data. Then create an "
+        "endpoint on the page of the model (Deploy), or a Space with mg-vtc publish-space.",
         allow_abbrev=False,
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="folder of a run")
