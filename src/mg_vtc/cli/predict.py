@@ -28,7 +28,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--candidate_labels",
         metavar="NAMES",
-        help="names to choose from, separated by commas; a name that holds a comma stands in double quotes, as in "
+        help="names to choose from, separated by commas; put a name with a comma in double quotes, as in "
         "'head up,\"buckle button, adjusting tie\"'; by default the model's classes",
     )
     parser.add_argument("--prompt_template", help="with --candidate_labels: text of a name, with {} for it")
@@ -42,11 +42,10 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--missing_class",
         metavar="NAME",
-        help="with --submission: class of the model for samples that can not be read; without it they "
-        "forbid the submission",
+        help="with --submission: class for unreadable samples; without it they prevent a submission",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace FILE, or an interrupted run that began otherwise"
+        "--overwrite", action="store_true", help="replace FILE, or an interrupted run with other settings"
     )
     parser.set_defaults(run=_predict)
 

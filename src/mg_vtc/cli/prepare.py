@@ -42,7 +42,7 @@ def add_parser(verbs: Any) -> None:
         "--keep_non_mg",
         action="store_true",
         default=True,
-        help="keep the class of gestures that are no micro-gestures (32 or 99 of iMiGUE, 16 of SMG); so by default",
+        help="keep the class of other gestures (32 or 99 of iMiGUE, 16 of SMG); the default",
     )
     non_mg.add_argument("--drop_non_mg", action="store_false", dest="keep_non_mg", help="leave this class out")
     parser.add_argument("--crop", type=Path, metavar="CSV", help="video,x,y,w,h: what to cut out, in pixels")

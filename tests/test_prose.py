@@ -1,0 +1,48 @@
+"""Plain English: words that documents, docstrings and messages do not use, and how docstrings begin."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "src" / "mg_vtc").rglob("*.py"))
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "EXPERIMENTS.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "src" / "mg_vtc").rglob("*.md")),
+    *sorted((ROOT / "src" / "mg_vtc").rglob("*.jinja")),
+]
+AVOIDED = re.compile(  # word: what to write instead is in CONTRIBUTING.md
+    r"\bcan not\b|\b(?:is|are|was|were) told\b|(?<!there )\b(?:is|are) no \b|\bcommonest\b|\bto be had\b|\bgo(?:es)? on where\b|"
+    r"\bstands? in\b|\bleaky by design\b|\bjoint space\b|\bconstant answers?\b|\bis none of\b",
+    re.IGNORECASE,
+)
+QUESTIONS = ("What", "Which", "How", "Where", "Whether", "When", "Who")
+
+
+def prose_of(path):
+    """The words of a page outside of code, or the docstrings and texts of more than two words of a source."""
+    if path.suffix != ".py":
+        return re.sub(r"```.*?```|`[^`\n]+`|<!--.*?-->|^\|.*\|$", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+    return "\n".join(text for text in texts if isinstance(text, str) and len(text.split()) > 2)
+
+
+def docstrings_of(path):
+    """Name and first line of each docstring of a file."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and (text := ast.get_docstring(node)):
+            yield getattr(node, "name", path.stem), text.splitlines()[0]
+
+
+@pytest.mark.parametrize("path", [*PAGES, *SOURCES], ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_avoided_words_are_in_no_prose(path):
+    assert [found.group() for found in AVOIDED.finditer(prose_of(path))] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_docstrings_begin_with_a_verb_or_a_noun(path):
+    assert [(name, line) for name, line in docstrings_of(path) if line.split()[0] in QUESTIONS] == []
