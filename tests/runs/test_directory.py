@@ -1,6 +1,7 @@
 """The folder of a run: nothing is lost, nothing is taken for what it is not."""
 
 import json
+import zipfile
 
 import pytest
 import yaml
@@ -22,7 +23,8 @@ def make_checkpoint(folder, step, complete=True, state="{}"):
     checkpoint = folder / f"checkpoint-{step}"
     checkpoint.mkdir(parents=True)
     for name in STATE_FILES:
-        (checkpoint / name).write_bytes(b"bytes")
+        with zipfile.ZipFile(checkpoint / name, "w") as archive:  # as torch saves them
+            archive.writestr("data", "")
     if complete:
         (checkpoint / "trainer_state.json").write_text(state)
     return checkpoint
@@ -273,3 +275,28 @@ def test_stream_goes_on_with_as_many_workers_as_it_had(tmp_path):
         begin(tmp_path, begun | {"dataloader_num_workers": 1}, resume=True)
     begin(tmp_path, {"dataloader_num_workers": 2})
     begin(tmp_path, {"dataloader_num_workers": 1}, resume=True)
+
+
+def test_truncated_state_is_refused_before_anything_is_written(tmp_path):
+    checkpoint = make_checkpoint(tmp_path, 3)
+    whole = (checkpoint / "optimizer.pt").read_bytes()
+    (checkpoint / "optimizer.pt").write_bytes(whole[:20])
+    with pytest.raises(ValueError, match=r"cannot be resumed from: optimizer\.pt is damaged"):
+        check_checkpoint(checkpoint, 1, needs_best=False)
+
+
+def test_report_and_export_of_an_overwritten_run_are_deleted(tmp_path):
+    begin(tmp_path, {"seed": 0})
+    derived = ("report/results.json", "report/predictions.parquet", "onnx/classifier.onnx")
+    for name in (*derived, "onnx/mine.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    begin(tmp_path, {"seed": 1}, overwrite=True)
+    assert not [name for name in derived if (tmp_path / name).exists()]
+    assert (tmp_path / "onnx" / "mine.txt").exists()
+
+
+def test_file_in_place_of_a_folder_is_refused(tmp_path):
+    (tmp_path / "image.jpg").touch()
+    with pytest.raises(ValueError, match=r"image\.jpg is a file: choose a folder"):
+        check_run_folder(tmp_path / "image.jpg", overwrite=False, resume=False)

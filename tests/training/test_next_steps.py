@@ -17,15 +17,30 @@ def folder(tmp_path):
 
 def test_image_is_a_drawn_sample_or_one_that_was_held_out(folder, tmp_path):
     recipe = {"train_dir": str(tmp_path / "my images")}
-    assert find_image(folder, recipe) == "IMAGE"
+    split = json.loads((folder / "split.json").read_text())
+    assert find_image(folder, recipe, split) == "IMAGE"
     (tmp_path / "my images" / "head up").mkdir(parents=True)
     (tmp_path / "my images" / "head up" / "1.png").touch()
-    assert find_image(folder, recipe) == str(tmp_path / "my images" / "head up" / "1.png")
+    assert find_image(folder, recipe, split) == str(tmp_path / "my images" / "head up" / "1.png")
     (folder / "samples").mkdir()
     (folder / "samples" / "drawn-head-up.png").touch()
-    assert find_image(folder, recipe) == str(folder / "samples" / "drawn-head-up.png")
+    assert find_image(folder, recipe, split) == str(folder / "samples" / "drawn-head-up.png")
 
 
 def test_names_with_spaces_are_quoted(folder, tmp_path):
     lines = describe_next(folder)
     assert f"mg-vtc evaluate {folder} '{tmp_path / 'my images'}'" in lines[2]
+
+
+def test_own_validation_folder_is_what_is_evaluated(folder, tmp_path):
+    (folder / "recipe.yaml").write_text("train_dir: one\nvalidation_dir: other\n")
+    assert describe_next(folder)[2].endswith(f"mg-vtc evaluate {folder} other")
+
+
+def test_run_on_all_images_is_not_evaluated_and_predicts_one_of_them(folder, tmp_path):
+    (folder / "split.json").write_text(json.dumps({"split_by": "none", "train": ["head up/1.png"]}))
+    (tmp_path / "my images" / "head up").mkdir(parents=True)
+    (tmp_path / "my images" / "head up" / "1.png").touch()
+    lines = describe_next(folder)
+    assert "evaluate" not in "".join(lines)
+    assert lines[2].endswith("head up/1.png'")

@@ -7,6 +7,7 @@ import pytest
 from mg_vtc.runs.directory import begin_run
 from mg_vtc.training.recipe import parse_recipe
 from mg_vtc.training.repeated_runs import plan_seed, seed_folder, summarize_seeds
+from mg_vtc.training.run import Refusal, train_seeds
 
 
 @pytest.fixture
@@ -61,3 +62,20 @@ def test_summary_is_mean_and_sample_deviation(command):
 def test_seeds_and_folds_exclude_each_other(command):
     with pytest.raises(ValueError, match="num_seeds and num_folds both train several times"):
         command("--num_folds", "3")
+
+
+def test_folders_of_all_seeds_are_checked_before_the_first_is_trained(command, tmp_path):
+    (tmp_path / "seeds" / "seed-2").mkdir(parents=True)
+    (tmp_path / "seeds" / "seed-2" / "notes.txt").touch()
+    arguments, recipe = command("--seed", "0", "--use_cpu")
+    with pytest.raises(Refusal, match=r"seed-2 is not empty and not the folder of a run"):
+        train_seeds(arguments, recipe)
+    assert not (tmp_path / "seeds" / "seed-0").exists()
+
+
+def test_seeds_and_folds_are_not_mixed_in_a_folder(command, tmp_path):
+    (tmp_path / "seeds" / "fold-0").mkdir(parents=True)
+    (tmp_path / "seeds" / "fold-0" / "recipe.yaml").touch()
+    arguments, recipe = command("--seed", "0")
+    with pytest.raises(ValueError, match="holds a cross-validation: choose another folder"):
+        plan_seed(arguments, recipe, 0)

@@ -36,7 +36,11 @@ def add_parser(verbs: Any) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
+    from transformers.utils import logging
+
     from ..hub.publish import push_to_hub
+
+    logging.disable_progress_bar()  # of loading weights
 
     if options.dry_run is not None:
         return _write(options)

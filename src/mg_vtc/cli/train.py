@@ -80,7 +80,9 @@ def _launch(launcher: list[str], arguments: list[str]) -> None:
     given = {word.partition("=")[0] for word in launcher}
     if not given & {"--config_file"}:
         launcher = [*launcher, *(word for flag in LAUNCHER_DEFAULTS.items() if flag[0] not in given for word in flag)]
-    options = launch_command_parser().parse_args([*launcher, "--module", TRAINING, *arguments])
+    parser = launch_command_parser()
+    parser.error = lambda message: sys.exit(f"mg-vtc train: {message}")  # without pages of usage
+    options = parser.parse_args([*launcher, "--module", TRAINING, *arguments])
     options.multi_gpu = options.multi_gpu or (options.num_processes or 1) > 1  # also without GPUs, over gloo
     options.cpu = options.cpu and not options.multi_gpu
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ MAY_CHANGE = (
         "per_device_eval_batch_size",
     ),
 )
-REPORT_FILES = ("report/results.json", "report/report.html")  # default of `mg-vtc evaluate`
+REPORT_FILES = tuple(f"report/{name}" for name in ("results.json", "report.html", "predictions.parquet"))
+EXPORTED = ("onnx/*.onnx", "onnx/*.onnx.data", "onnx/tokenizer.json")  # default of `mg-vtc export`
 CARD, PROVENANCE, CONFUSION, SAMPLES = "README.md", "provenance.json", "figures/confusion.png", "samples"
 PART_RESULTS = ("results/test.json", "results/validation.json")  # test images first: they did not select a checkpoint
 PAGE_FILES = (CARD, PROVENANCE, CONFUSION, *PART_RESULTS, f"{SAMPLES}/drawn-*.png")  # files of the model's page
@@ -50,6 +52,8 @@ def check_run_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
     """
     if overwrite and resume:
         raise ValueError("overwrite_output_dir and resume_from_checkpoint exclude each other: give one.")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"output_dir {folder} is a file: choose a folder.")
     if not folder.is_dir() or {path.name for path in folder.iterdir()} <= {RECIPE + UNFINISHED, SPLIT}:
         return  # empty, or an interrupted start
     if not (folder / RECIPE).exists():
@@ -66,7 +70,7 @@ def clear_run_folder(folder: Path) -> None:
     """Delete the files of an earlier run but its recipe, which marks the folder if the next start is interrupted."""
     for checkpoint in list_checkpoints(folder):
         shutil.rmtree(checkpoint)
-    for pattern in (RESULTS, SPLIT, *REPORT_FILES, *PAGE_FILES, *MODEL_FILES):
+    for pattern in (RESULTS, SPLIT, *REPORT_FILES, *EXPORTED, *PAGE_FILES, *MODEL_FILES):
         for path in folder.glob(pattern):
             path.unlink()
 
@@ -129,6 +133,12 @@ def check_checkpoint(checkpoint: Path, world_size: int, *, needs_best: bool) -> 
     missing = [name for name in (OPTIMIZER_NAME, SCHEDULER_NAME, *random_states) if not (checkpoint / name).is_file()]
     if not any((checkpoint / name).is_file() for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)):
         missing.append(SAFE_WEIGHTS_NAME)
+    states = [checkpoint / name for name in (OPTIMIZER_NAME, *random_states) if (checkpoint / name).is_file()]
+    if damaged := [path.name for path in states if not zipfile.is_zipfile(path)]:  # as torch saves them
+        raise ValueError(
+            f"{checkpoint} cannot be resumed from: {', '.join(damaged)} is damaged. Resume from another checkpoint, "
+            "or start again (--overwrite_output_dir)."
+        )
     if missing:
         raise FileNotFoundError(
             f"{checkpoint} lacks {', '.join(missing)}, so the run would end with other weights (save_only_model saves "

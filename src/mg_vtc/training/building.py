@@ -26,6 +26,7 @@ from ..evaluation.metrics import score_top_k
 from ..models.modeling_mg_vtc import MgVtcModel
 from ..models.processing_mg_vtc import build_processor, build_tokenizer, read_normalization
 from ..runs.directory import RECIPE, begin_run, check_checkpoint, check_run_folder, find_checkpoint
+from .arguments import MgVtcTrainingArguments
 from .callbacks import EpochLineCallback, StopEarlyCallback
 from .recipe import ModelArguments, Recipe
 from .run_data import load_run_data
@@ -97,18 +98,21 @@ def check_image_size(model: MgVtcModel, image_size: int) -> None:
         ) from error
 
 
+def check_folder(arguments: MgVtcTrainingArguments) -> None:
+    """Refuse a folder in which a run would lose something or cannot be resumed; find the checkpoint to resume from."""
+    folder, resume_from = Path(arguments.output_dir), arguments.resume_from_checkpoint
+    check_run_folder(folder, overwrite=arguments.overwrite_output_dir, resume=resume_from is not None)
+    if resume_from is not None:
+        arguments.resume_from_checkpoint = find_checkpoint(folder, resume_from)
+        needs_best = bool(arguments.load_best_model_at_end)
+        check_checkpoint(Path(arguments.resume_from_checkpoint), arguments.world_size, needs_best=needs_best)
+
+
 def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, PictureDataset | PictureStream]]:
     """Check the folder, load data and towers, and write the recipe; return the trainer and the splits."""
     arguments, folder = recipe.training, Path(recipe.training.output_dir)
     resume = arguments.resume_from_checkpoint is not None
-    check_run_folder(folder, overwrite=arguments.overwrite_output_dir, resume=resume)
-    if arguments.resume_from_checkpoint is not None:
-        arguments.resume_from_checkpoint = find_checkpoint(folder, arguments.resume_from_checkpoint)
-        check_checkpoint(
-            Path(arguments.resume_from_checkpoint),
-            arguments.world_size,
-            needs_best=bool(arguments.load_best_model_at_end),
-        )
+    check_folder(arguments)
     set_seed(arguments.seed)
     data = load_run_data(recipe.data, arguments, say=print if arguments.process_index == 0 else lambda line: None)
     frozen = [tower for tower in ("vision", "text") if getattr(arguments, f"freeze_{tower}_model")]

@@ -33,6 +33,8 @@ def plan_fold(arguments: list[str], recipe: Recipe, fold: int) -> list[str] | No
         raise ValueError("push_to_hub pushes one model, but num_folds trains several: leave one of them out.")
     if (Path(recipe.training.output_dir) / RECIPE).exists():
         raise ValueError(f"output_dir {recipe.training.output_dir} holds a single run: choose another folder.")
+    if any(Path(recipe.training.output_dir).glob("seed-*/recipe.yaml")):
+        raise ValueError(f"output_dir {recipe.training.output_dir} holds several seeds: choose another folder.")
     folder, resume = fold_folder(recipe, fold), recipe.training.resume_from_checkpoint
     plan = [*arguments, "--fold", str(fold), "--output_dir", str(folder)]
     if resume is None:

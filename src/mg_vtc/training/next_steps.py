@@ -12,15 +12,17 @@ from ..runs.directory import RECIPE, SAMPLES, SPLIT, read_recipe, read_record
 def describe_next(folder: Path) -> list[str]:
     """Return the commands that evaluate, predict with and show the model of a run."""
     recipe, _ = read_recipe(folder / RECIPE)
-    data = recipe.get("train_dir") or recipe.get("dataset_name")
-    image = find_image(folder, recipe)
+    data = recipe.get("validation_dir") or recipe.get("train_dir") or recipe.get("dataset_name")
+    split = read_record(folder / SPLIT)
+    image = find_image(folder, recipe, split)
     python = Path(sys.executable)
     python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     command = python.with_name("mg-vtc")
+    evaluation = f"  {shlex.join([str(command), 'evaluate', str(folder), str(data)])}"
     return [
         "",
         f"The model is in {folder}. Next:",
-        f"  {shlex.join([str(command), 'evaluate', str(folder), str(data)])}",
+        *([evaluation] if split.get("split_by") != "none" else []),  # else no image is held out
         f"  {shlex.join([str(command), 'predict', str(folder), str(image)])}",
         f"  {shlex.join([str(command), 'demo-app', str(folder)])}   # a page on this machine",
         "or in Python:",
@@ -29,9 +31,9 @@ def describe_next(folder: Path) -> list[str]:
     ]
 
 
-def find_image(folder: Path, recipe: dict[str, Any]) -> str:
-    """Return an image to try the model on: a drawn sample, or a held-out image."""
-    held_out = read_record(folder / SPLIT).get("validation", [])[:1]
+def find_image(folder: Path, recipe: dict[str, Any], split: dict[str, Any]) -> str:
+    """Return an image to try the model on: a drawn sample, or a held-out image or, without any, a training image."""
+    held_out = [*split.get("validation", [])[:1], *split.get("train", [])[:1]]
     roots = [Path(recipe[name]) for name in ("validation_dir", "train_dir") if recipe.get(name)]
     names = [(root, name) for root in roots for name in held_out]
     places = [place for root, name in names for place in (root / name, *root.glob(f"*/{glob.escape(name)}"))]

@@ -33,6 +33,8 @@ def plan_seed(arguments: list[str], recipe: Recipe, number: int) -> list[str] | 
         raise ValueError("push_to_hub pushes one model, but num_seeds trains several: leave one of them out.")
     if (Path(recipe.training.output_dir) / RECIPE).exists():
         raise ValueError(f"output_dir {recipe.training.output_dir} holds a single run: choose another folder.")
+    if any(Path(recipe.training.output_dir).glob("fold-*/recipe.yaml")):
+        raise ValueError(f"output_dir {recipe.training.output_dir} holds a cross-validation: choose another folder.")
     folder, resume = seed_folder(recipe, number), recipe.training.resume_from_checkpoint
     seed = str(recipe.training.seed + number)
     plan = [*arguments, "--num_seeds", "1", "--seed", seed, "--output_dir", str(folder)]

@@ -19,7 +19,7 @@ from ..data.pictures import PictureDataset
 from ..data.splits import describe_split
 from ..data.stream import PictureStream
 from ..evaluation.metrics import constant_answer_baselines
-from .building import build_trainer
+from .building import build_trainer, check_folder
 from .cross_validation import SCORES, fold_folder, plan_fold, summarize_folds
 from .recipe import Recipe, as_flags, parse_recipe
 from .records import write_records
@@ -93,19 +93,30 @@ def train_once(recipe: Recipe) -> None:
             print(f"\nThe model was pushed: {page}")
 
 
+def train_several(plans: Mapping[str, list[str] | None]) -> None:
+    """Train several runs, each below its title, after the folders of all have been checked; None is a finished run."""
+    with _refusing():
+        recipes = {title: parse_recipe(plan) for title, plan in plans.items() if plan is not None}
+        for recipe in recipes.values():
+            check_folder(recipe.training)
+    for title, recipe in recipes.items():
+        if recipe.training.process_index == 0:
+            print(title)
+        train_once(recipe)
+
+
 def cross_validate(arguments: list[str], recipe: Recipe) -> None:
     """Train a run for each fold and print their mean."""
     assert recipe.data.num_folds is not None
     with _refusing():
-        plan_fold(arguments, recipe, 0)
         check_folds(recipe.data, recipe.training, vision_only=recipe.model.vision_only)
-    for fold in range(recipe.data.num_folds):
-        with _refusing():
-            plan = plan_fold(arguments, recipe, fold)
-        if plan is not None:
-            if recipe.training.process_index == 0:
-                print(f"fold {fold} ({fold + 1} of {recipe.data.num_folds}), in {fold_folder(recipe, fold)}")
-            train_once(parse_recipe(plan))
+        plans = {
+            f"fold {fold} ({fold + 1} of {recipe.data.num_folds}), in {fold_folder(recipe, fold)}": plan_fold(
+                arguments, recipe, fold
+            )
+            for fold in range(recipe.data.num_folds)
+        }
+    train_several(plans)
     if recipe.training.process_index == 0:
         with _refusing():
             scores = summarize_folds(recipe)
@@ -120,16 +131,15 @@ def cross_validate(arguments: list[str], recipe: Recipe) -> None:
 
 def train_seeds(arguments: list[str], recipe: Recipe) -> None:
     """Train a run for each seed and print their mean."""
-    for number in range(recipe.data.num_seeds):
-        with _refusing():
-            plan = plan_seed(arguments, recipe, number)
-        if plan is not None:
-            if recipe.training.process_index == 0:
-                folder = seed_folder(recipe, number)
-                print(
-                    f"seed {recipe.training.seed + number}, run {number + 1} of {recipe.data.num_seeds}, in {folder}"
-                )
-            train_once(parse_recipe(plan))
+    first, count = recipe.training.seed, recipe.data.num_seeds
+    with _refusing():
+        plans = {
+            f"seed {first + number} ({number + 1} of {count}), in {seed_folder(recipe, number)}": plan_seed(
+                arguments, recipe, number
+            )
+            for number in range(count)
+        }
+    train_several(plans)
     if recipe.training.process_index == 0:
         with _refusing():
             scores = summarize_seeds(recipe)
