@@ -91,9 +91,9 @@ def test_predictions_for_images_in_memory_are_those_for_their_files(trained, spl
 
 
 def test_images_and_paths_cannot_be_mixed(trained, split):
-    with pytest.raises(ValueError, match="cannot be mixed; got str"):
+    with pytest.raises(ValueError, match="cannot be mixed, got str"):
         next(mg_vtc.predict(trained.args.output_dir, [split["train"][0]["image"], "a.png"]))
-    with pytest.raises(ValueError, match="vote, segments and crop go with files"):
+    with pytest.raises(ValueError, match="vote, segments and crop require files"):
         mg_vtc.predict(trained.args.output_dir, [split["train"][0]["image"]], vote="mean")
 
 
@@ -121,7 +121,7 @@ def test_exports_that_cannot_be_are_refused(trained, settings, words):
 def test_model_without_a_processor_is_refused_with_the_way_out(split):
     model = join_towers(split["train"].features["label"].names)
     model.class_embeds.fill_(1)
-    with pytest.raises(ValueError, match=r"give processor, such as trainer\.processing_class"):
+    with pytest.raises(ValueError, match=r"pass processor, such as trainer\.processing_class"):
         mg_vtc.evaluate(model, split["validation"])
 
 

@@ -537,7 +537,7 @@ def test_all_images_are_trained_on_if_none_shall_be_held_out(train, refusal, pic
     assert (split["split_by"], len(split["train"]), "validation" in split) == ("none", 32, False)
     assert "no images were held out" in (folder / "README.md").read_text()
     mg_vtc_command("predict", folder, picture_folder, "--top_k", 1)
-    with pytest.raises(SystemExit, match="was trained on 32 of these 32 pictures"):
+    with pytest.raises(SystemExit, match="was trained on 32 of these 32 images"):
         mg_vtc_command("evaluate", folder, picture_folder)
     assert "holds out no images, which early_stopping_patience needs" in refusal(
         *flags, "--early_stopping_patience", 2, "--overwrite_output_dir"

@@ -50,13 +50,13 @@ def test_flags_of_an_evaluation_reach_it(refusal, two_class_run, two_classes, pi
     def refuse(*flags, data=two_classes):
         return refusal("evaluate", two_class_run, data, "--out", tmp_path / "report", *flags)
 
-    assert "no part 'test'" in refuse("--part", "test")
+    assert "no split 'test'" in refuse("--part", "test")
     assert "There is no labels file absent.csv" in refuse("--labels_file", "absent.csv")
-    assert "--prompt_template goes with --zero_shot" in refuse("--prompt_template", "a {}")
+    assert "--prompt_template requires --zero_shot" in refuse("--prompt_template", "a {}")
     assert "needs one '{}'" in refuse("--zero_shot", "--prompt_template", "a")
     assert "batch_size should be a positive integer" in refuse("--batch_size", "0")
     assert "no folder 'absent'" in refuse(data="absent")
-    assert "The model's 2: 'Covering face', 'Folding arms'." in refuse(data=picture_folder)
+    assert "Classes of the model (2): 'Covering face', 'Folding arms'." in refuse(data=picture_folder)
     assert not (tmp_path / "report").exists()
 
 
@@ -88,7 +88,7 @@ def test_folder_of_several_runs_names_them(refusal, two_class_run, two_classes, 
     for fold in (0, 1):
         shutil.copytree(two_class_run, tmp_path / f"fold-{fold}")
     message = refusal("evaluate", tmp_path, two_classes)
-    assert f"{tmp_path} holds several runs and is not a model: give one of fold-0, fold-1 in it." in message
+    assert f"{tmp_path} holds several runs and is not a model: pass one of fold-0, fold-1 in it." in message
 
 
 @pytest.mark.parametrize("words", [("--skip_bad_images",), ("--skip_bad_images", "true"), ("--skip_bad_images=yes",)])

@@ -108,7 +108,7 @@ def test_picture_that_can_not_be_read_is_told_and_then_given_a_class(
         model, TINY_RESNET, tokenizer=build_tokenizer(IMIGUE_CLASS_NAMES), id2label=dict(enumerate(IMIGUE_CLASS_NAMES))
     )
     flags = ("predict", model, bad_picture, "--submission", "lut", "--out", tmp_path / "s.csv")
-    assert "1 of 23 samples have no answer, so no submission is written: '2.1.png: not an image'" in refusal(*flags)
+    assert "1 of 23 samples have no prediction, so no submission was written: '2.1.png" in refusal(*flags)
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         mg_vtc_command(*flags, "--missing_class", "Head up")
@@ -163,18 +163,18 @@ def test_faults_are_told_in_one_line(refusal, two_class_run, picture_folder, tmp
 
     assert "--submission needs --out" in refuse("--submission", "lut")
     assert "--missing_class needs --submission and --out" in refuse("--missing_class", "Head up")
-    assert "goes with --submission" in refuse("--missing_class", "Head up", "--out", tmp_path / "a.csv")
-    assert "this one has 2" in refuse("--submission", "lut", "--out", tmp_path / "s.csv")
+    assert "requires --submission" in refuse("--missing_class", "Head up", "--out", tmp_path / "a.csv")
+    assert "this model has 2" in refuse("--submission", "lut", "--out", tmp_path / "s.csv")
     assert "must end in .csv or .jsonl or .parquet" in refuse("--out", tmp_path / "a.xlsx")
     assert "top_k must be 1 or more" in refuse("--top_k", "0")
-    assert "no webcam 'webcam:99'" in refuse(data="webcam:99")
-    assert "no file or folder 'absent'" in refuse(data="absent")
-    assert "no file of segments" in refuse("--segments", tmp_path / "absent.csv")
-    assert "there is none among the inputs" in refuse("--frames_per_clip", "3")
+    assert "No webcam 'webcam:99'" in refuse(data="webcam:99")
+    assert "No file or folder 'absent'" in refuse(data="absent")
+    assert "No file of segments" in refuse("--segments", tmp_path / "absent.csv")
+    assert "the inputs contain none" in refuse("--frames_per_clip", "3")
     assert "no file of boxes" in refuse("--crop", tmp_path / "absent.csv")
     assert not list(tmp_path.iterdir())
     (tmp_path / "boxes.csv").write_text("video,x,y,w,h\n1,0,0,8,8\n")
-    assert "there is none among the inputs" in refuse("--crop", tmp_path / "boxes.csv")
+    assert "the inputs contain none" in refuse("--crop", tmp_path / "boxes.csv")
 
 
 def test_box_that_reaches_out_is_told_with_its_video(mg_vtc_command, two_class_run, tmp_path, capsys):

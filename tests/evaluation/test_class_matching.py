@@ -16,7 +16,7 @@ def test_order_of_the_data_stays_and_case_and_white_space_do_not_matter():
 
 def test_classes_that_the_data_lack_come_last_and_are_told():
     with pytest.warns(
-        UserWarning, match=r"2 of the model's 3 classes .* possible answers: 'Head up', 'Covering face'"
+        UserWarning, match=r"2 of the model's 3 classes .* can be predicted: 'Head up', 'Covering face'"
     ):
         names, ids = match_classes(["folding arms"], ["Head up", "Folding arms", "Covering face"])
     assert names == ["folding arms", "Head up", "Covering face"]
@@ -26,17 +26,17 @@ def test_classes_that_the_data_lack_come_last_and_are_told():
 @pytest.mark.parametrize(
     ("data_names", "fault"),
     [
-        (["Folding arms", "Waving"], "does not know all of the data's classes, not 'Waving'"),
-        (["Waving", "Nodding"], "knows none of the data's classes"),
-        (["Folding arms", "Head up", "Waving"], "not 'Waving'"),
+        (["Folding arms", "Waving"], "Some of the data's classes are not in the model: 'Waving'"),
+        (["Waving", "Nodding"], "None of the data's classes are in the model"),
+        (["Folding arms", "Head up", "Waving"], "not in the model: 'Waving'"),
     ],
 )
 def test_class_that_the_model_does_not_know_is_refused_with_both_lists_and_the_way_out(data_names, fault):
     with pytest.raises(ValueError, match=re.escape(fault)) as refusal:
         match_classes(data_names, ["Folding arms", "Head up"])
     listed = ", ".join(map(repr, data_names))
-    assert f"The data's {len(data_names)}: {listed}." in str(refusal.value)
-    assert "The model's 2: 'Folding arms', 'Head up'." in str(refusal.value)
+    assert f"Classes of the data ({len(data_names)}): {listed}." in str(refusal.value)
+    assert "Classes of the model (2): 'Folding arms', 'Head up'." in str(refusal.value)
     assert "--zero_shot" in str(refusal.value)
 
 
@@ -59,7 +59,7 @@ def test_numbers_are_the_same_classes_only_where_all_are():
 def test_two_classes_with_one_name_are_refused(twice):
     names = {"data": ["Head up", "Folding arms"], "model": ["Head up", "Folding arms"]}
     names[twice].append("head UP")
-    with pytest.raises(ValueError, match=f"Two classes of the {twice} have one name, 'Head up' and 'head UP'"):
+    with pytest.raises(ValueError, match=f"Two classes of the {twice} have the same name, 'Head up' and 'head UP'"):
         match_classes(names["data"], names["model"])
 
 

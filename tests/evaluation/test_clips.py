@@ -25,7 +25,7 @@ def test_single_frames_vote_as_images_score():
 
 
 def test_clips_that_cannot_vote_are_refused():
-    with pytest.raises(ValueError, match="clips of these images are not known"):
+    with pytest.raises(ValueError, match="clips of these images are unknown"):
         score_clips(make(None), "mean")
     with pytest.raises(ValueError, match="'s' has frames of several classes"):
         score_clips(make(["s"] * 6), "mean")

@@ -67,11 +67,11 @@ def test_clips_are_resampled_as_a_whole(tmp_path, labels):
 def test_other_images_labels_and_classes_are_refused(tmp_path, labels):
     logits = one_hot(labels)
     first = write(tmp_path / "a", logits, labels)
-    with pytest.raises(ValueError, match=r"on 60 images and .* on 59, 59 of them the same"):
+    with pytest.raises(ValueError, match=r"on 60 images and .* on 59, with 59 in common"):
         compare(first, write(tmp_path / "fewer", logits[1:], labels[1:], digests=[f"{n:>016}" for n in range(1, 60)]))
-    with pytest.raises(ValueError, match="other labels"):
+    with pytest.raises(ValueError, match="different labels"):
         compare(first, write(tmp_path / "labels", logits, (labels + 1) % 3))
-    with pytest.raises(ValueError, match="other classes: c, d"):
+    with pytest.raises(ValueError, match="different classes: only one of them has c, d"):
         compare(first, write(tmp_path / "classes", logits, labels, names=("a", "b", "d")))
     with pytest.raises(FileNotFoundError, match="mg-vtc evaluate"):
         compare(first, tmp_path)

@@ -90,7 +90,7 @@ def test_figure_has_a_dark_cell_where_answers_are(tmp_path):
 def test_without_the_extra_the_figure_is_absent_and_a_warning_tells_the_way(tmp_path, monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(run_results, "find_spec", lambda name: None if name == "matplotlib" else find_spec(name))
-    with pytest.warns(UserWarning, match=r"matplotlib is not installed: pip install \"mg-vtc\[report\]\""):
+    with pytest.warns(UserWarning, match=r"matplotlib is not installed: run pip install \"mg-vtc\[report\]\""):
         write_run(tmp_path, CLASS_NAMES)
     assert read(tmp_path)["scores"]
     assert not (tmp_path / "figures").exists()

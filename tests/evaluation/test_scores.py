@@ -74,7 +74,7 @@ def test_answers_of_nan_score_zero():
 
 
 def test_nothing_to_score_is_refused():
-    with pytest.raises(ValueError, match="no answers"):
+    with pytest.raises(ValueError, match="no predictions"):
         score_answers(np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
 
 

@@ -53,7 +53,7 @@ def test_pictures_that_are_gone_since_are_no_doubt():
 def test_pictures_of_which_some_are_the_runs_are_refused_and_can_be_chosen():
     splits = make_splits(train=["a/0", "a/2", "b/7"])
     with pytest.raises(
-        ValueError, match=r"2 of these 3 pictures are the run's, .* 1 are not.*--part all .* 1 of them"
+        ValueError, match=r"2 of these 3 images belong to the run .* 1 do not.*--part all .* including 1 training"
     ):
         choose_rows(splits, FRAME)
     assert names_of(choose_rows(splits, FRAME, "validation")) == ["a/2"]
@@ -61,7 +61,7 @@ def test_pictures_of_which_some_are_the_runs_are_refused_and_can_be_chosen():
 
 
 def test_nothing_but_rows_of_the_training_is_refused():
-    with pytest.raises(ValueError, match=r"trained on 2 of these 2 pictures.*--part all"):
+    with pytest.raises(ValueError, match=r"trained on 2 of these 2 images.*--part all"):
         choose_rows(make_splits(train=["a/0", "b/0"]), FRAME)
 
 
@@ -107,7 +107,7 @@ def test_test_rows_of_a_run_that_split_the_rest_itself_are_given():
 
 
 def test_part_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match=r"no part 'test', only train, validation; --part all"):
+    with pytest.raises(ValueError, match=r"no split 'test', only train, validation; --part all"):
         choose_rows(make_splits(train=["a/10"], validation=["a/11"]), {}, "test")
     with pytest.raises(ValueError, match=r"part must be train, validation, test or all, got 'dev'"):
         choose_rows(make_splits(train=["a/10"]), {}, "dev")
@@ -164,7 +164,7 @@ def test_pictures_of_the_same_names_and_other_bytes_are_not_those_of_the_run():
 def test_training_pictures_under_other_names_are_training_pictures():
     run = record(**RUN)
     renamed = make_pictures(train=[("train/0", b"z"), ("train/1", b"x")])
-    with pytest.raises(ValueError, match="trained on 2 of these 2 pictures, by their bytes or names"):
+    with pytest.raises(ValueError, match="trained on 2 of these 2 images \\(same bytes or names"):
         choose_rows(renamed, run)
     assert choose_rows(renamed, run, "all").scored.num_training_rows == 2
     given = choose_rows(make_pictures(train=[("a", b"new")], test=[("b", b"x"), ("c", b"other")]), run)

@@ -45,11 +45,11 @@ def test_every_score_has_its_interval_and_a_constant_answer_where_there_is_one(r
 def test_conditions_stand_above_the_scores(results):
     lines = summarize(results).splitlines()
     assert lines[0] == (
-        "runs/mine on pictures: 20 pictures of 5 clips, part validation, seed 7; 4 classes, image-classification"
+        "runs/mine on pictures: 20 images of 5 clips, split validation, seed 7; 4 classes, image-classification"
     )
     assert "leaky by design" in lines[1]
     assert lines[2] == "of these, 20 are of clips that training pictures are of too"
-    assert "chosen on these pictures" in lines[3]
+    assert "chosen on these images" in lines[3]
     assert "2000 resamples by clip" in lines[-1]
     assert "of the training rows" in lines[-1]
 
@@ -58,14 +58,14 @@ def test_nothing_is_said_of_what_is_not_known(results):
     results["conditions"] |= {"split_by": None, "seed": None, "leaky_by_design": False, "chosen_on_these": False}
     results["conditions"] |= {"num_clips": None, "part": "all", "leaks": None}
     lines = summarize(results).splitlines()
-    assert lines[0] == "runs/mine on pictures: 20 pictures, part all; 4 classes, image-classification"
+    assert lines[0] == "runs/mine on pictures: 20 images, split all; 4 classes, image-classification"
     assert lines[1] == ""
 
 
 def test_training_pictures_are_called_so(results):
     results["conditions"] |= {"part": "train", "split_by": None, "num_training_rows": 20, "leaks": None}
     lines = summarize(results).splitlines()
-    assert "trained on 20 of these pictures" in lines[1]
+    assert "trained on 20 of these images" in lines[1]
     assert not [line for line in lines if "held out" in line]
 
 

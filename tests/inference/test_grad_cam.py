@@ -65,7 +65,7 @@ def test_coarser_map_is_better_than_none_and_one_position_is_none():
     maps = torch.ones(1, 2, 2, 2, requires_grad=True)
     assert heat_map([maps], maps.sum()).shape == (2, 2)
     pooled = nn.functional.avg_pool2d(maps, 2)  # (1, 2, 1, 1)
-    with pytest.raises(ValueError, match="keeps no positions"):
+    with pytest.raises(ValueError, match="no layer with spatial positions"):
         heat_map([pooled], pooled.sum())
 
 

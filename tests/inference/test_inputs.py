@@ -67,13 +67,13 @@ def test_linked_folders_are_followed_but_not_in_a_circle(tmp_path):
     (tmp_path / "in" / "linked").symlink_to(tmp_path / "store")
     (tmp_path / "in" / "around").symlink_to(tmp_path / "in")
     assert names(tmp_path / "in") == ["around", "b.png", "linked/a.png"]
-    with pytest.warns(UserWarning, match="neither pictures nor videos .*'around'"):
+    with pytest.warns(UserWarning, match="not those of images or videos: .*'around'"):
         survey(make_inputs(tmp_path / "in"), contiguous_clips=False)
 
 
 def test_what_is_no_picture_by_its_name_is_passed_over_and_told(tmp_path):
     touch(tmp_path, "x.png", "notes.txt", "Makefile")
-    with pytest.warns(UserWarning, match=r"2 files are neither.*'Makefile', 'notes.txt'"):
+    with pytest.warns(UserWarning, match=r"Skipped 2 files .*'Makefile', 'notes.txt'"):
         assert survey(make_inputs(tmp_path), contiguous_clips=False).num_samples == 1
 
 
@@ -90,20 +90,20 @@ def test_several_inputs_keep_their_order_and_paths(tmp_path, monkeypatch):
 
 
 def test_what_is_not_there_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no file or folder '.*absent\*'"):
+    with pytest.raises(FileNotFoundError, match=r"No file or folder '.*absent\*'"):
         listed(tmp_path / "absent*")
-    with pytest.raises(ValueError, match="no pictures and no videos"):
+    with pytest.raises(ValueError, match="No images or videos"):
         survey(make_inputs(tmp_path), contiguous_clips=False)
 
 
 def test_a_webcam_that_is_not_there_is_refused():
-    with pytest.raises(FileNotFoundError, match=r"no webcam 'webcam:9999', as there is no /dev/video9999"):
+    with pytest.raises(FileNotFoundError, match=r"No webcam 'webcam:9999': /dev/video9999 does not exist"):
         listed("webcam:9999")
 
 
 def test_a_vote_needs_clips(tmp_path):
     touch(tmp_path, "0000.0.png", "portrait.png")
-    with pytest.raises(ValueError, match=r"'portrait.png' is not known.*<clip>\.<frame>"):
+    with pytest.raises(ValueError, match=r"'portrait.png' is unknown.*<clip>\.<frame>"):
         survey(make_inputs(tmp_path), contiguous_clips=True)
 
 
@@ -115,7 +115,7 @@ def test_images_of_unknown_clips_never_vote_together(names, tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     for inputs in (tmp_path, tmp_path / "**/*.png", [tmp_path / name for name in names]):
-        with pytest.raises(ValueError, match=r"The clip of .*IMG_1\.png' is not known"):
+        with pytest.raises(ValueError, match=r"The clip of .*IMG_1\.png' is unknown"):
             survey(make_inputs(inputs), contiguous_clips=True)
 
 
@@ -124,7 +124,7 @@ def test_a_vote_needs_the_frames_of_a_clip_together(tmp_path, monkeypatch):
     touch(tmp_path, "a.0.png", "b.0.png", "a.1.png", "v.mp4", "v.avi")
     assert survey(make_inputs(["a.0.png", "a.1.png", "b.0.png", "v.mp4"]), contiguous_clips=True).num_samples is None
     for paths in (["a.0.png", "b.0.png", "a.1.png"], ["v.avi", "v.mp4"]):
-        with pytest.raises(ValueError, match=r"'(a.1.png|v.mp4)' belongs to the clip '[av]', which has ended"):
+        with pytest.raises(ValueError, match=r"'(a.1.png|v.mp4)' .* clip '[av]', but other files come between"):
             survey(make_inputs(paths), contiguous_clips=True)
 
 
@@ -170,10 +170,10 @@ def test_segments_and_videos_must_belong_together(tmp_path):
 
     header = "video,start_frame,end_frame\n"
     refuse(f"{header}7,1,1\n", tmp_path / "vids", match="not among the inputs: '7'")
-    refuse(f"{header}1,1,1\n", tmp_path / "vids", match=r"1.mp4 and 1/x.mp4 are both the video '1'")
-    refuse("start_frame,end_frame\n1,1\n", tmp_path / "vids", match="which of the 3 videos")
-    refuse("start_frame,end_frame\n1,1\n", tmp_path / "pics", match="there is none among the inputs")
-    with pytest.raises(ValueError, match="there is none among the inputs"):
+    refuse(f"{header}1,1,1\n", tmp_path / "vids", match=r"1.mp4 and 1/x.mp4 both match the video '1'")
+    refuse("start_frame,end_frame\n1,1\n", tmp_path / "vids", match="there are 3 videos")
+    refuse("start_frame,end_frame\n1,1\n", tmp_path / "pics", match="the inputs contain none")
+    with pytest.raises(ValueError, match="the inputs contain none"):
         survey(make_inputs(tmp_path / "pics", frames_per_clip=2), contiguous_clips=False)
     with pytest.raises(ValueError, match="frames_per_clip must be 1 or more, got 0"):
         make_inputs(tmp_path, frames_per_clip=0)
@@ -202,9 +202,9 @@ def test_boxes_and_videos_must_belong_together(tmp_path):
         with pytest.raises(ValueError, match=match):
             survey(make_inputs(tmp_path / folder, crop=boxes(tmp_path, row)), contiguous_clips=False)
 
-    refuse("vids", "7,0,0,1,1", match=r"not among the inputs: '7'\. These are the videos: '1.mp4', '2.mp4', '1/x.mp4'")
-    refuse("vids", "1,0,0,1,1", match=r"1.mp4 and 1/x.mp4 are both the video '1' of the boxes")
-    refuse("pics", "a,0,0,1,1", match="there is none among the inputs")
+    refuse("vids", "7,0,0,1,1", match=r"not among the inputs: '7'\. The videos are: '1.mp4', '2.mp4', '1/x.mp4'")
+    refuse("vids", "1,0,0,1,1", match=r"1.mp4 and 1/x.mp4 both match the video '1' of the boxes")
+    refuse("pics", "a,0,0,1,1", match="the inputs contain none")
 
 
 def test_box_may_be_of_a_video_without_segments(tmp_path):

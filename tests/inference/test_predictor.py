@@ -142,7 +142,7 @@ def test_answers_about_boxes_are_those_about_the_prepared_pictures(folder, tmp_p
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("video,x,y,w,h\n1,8,0,40,36\n0002,0,12,32,32\n3,0,0,64,24\n4,16,0,48,48\n")
     prepare_imigue(release, tmp_path / "out", frames_per_clip=2, crop=boxes)
-    with pytest.warns(UserWarning, match="neither pictures nor videos"):
+    with pytest.warns(UserWarning, match="not those of images or videos"):
         prepared = {
             PurePosixPath(prediction.file).stem: scores_of(prediction)
             for prediction in predict(folder, tmp_path / "out", top_k=6)
@@ -208,7 +208,7 @@ def test_memory_is_flat_in_the_number_of_pictures(folder, tmp_path):
         ({"top_k": 0}, "top_k must be 1 or more, got 0"),
         ({"batch_size": 0}, "batch_size must be 1 or more, got 0"),
         ({"vote": "median"}, "vote must be one of mean, max, majority, got 'median'"),
-        ({"prompt_template": "a {}"}, "--prompt_template goes with --candidate_labels"),
+        ({"prompt_template": "a {}"}, "--prompt_template requires --candidate_labels"),
         ({"candidate_labels": ["waving", "nodding"], "prompt_template": "a"}, "needs one '{}'"),
     ],
 )
@@ -220,5 +220,5 @@ def test_settings_out_of_range_are_refused_at_once(folder, picture_folder, setti
 def test_missing_model_and_input_are_refused_at_once(folder, tmp_path):
     with pytest.raises(OSError, match="There is no folder"):
         predict(str(tmp_path / "absent"), tmp_path)
-    with pytest.raises(FileNotFoundError, match="no file or folder"):
+    with pytest.raises(FileNotFoundError, match="No file or folder"):
         predict(folder, tmp_path / "absent.png")

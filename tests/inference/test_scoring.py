@@ -75,5 +75,5 @@ def test_pictures_must_be_squares():
     processor = build_processor(48)
     assert find_image_size(processor) == 48
     processor.size["width"] = 32
-    with pytest.raises(ValueError, match=r"squares of a fixed size.*'width': 32"):
+    with pytest.raises(ValueError, match=r"fixed square.*'width': 32"):
         find_image_size(processor)

@@ -75,11 +75,11 @@ def test_short_lines_and_other_headers_are_refused(read):
         read("start,end,video\n1,2\n")
     with pytest.raises(ValueError, match=r"header 'video,from,to', without a column for 'start', 'end'"):
         read("video,from,to\n1,2,3\n")
-    with pytest.raises(ValueError, match="no segments"):
+    with pytest.raises(ValueError, match="No segments"):
         read("start,end\n")
 
 
 def test_missing_file_is_refused(tmp_path):
     for path in (tmp_path / "absent.csv", tmp_path):
-        with pytest.raises(FileNotFoundError, match="no file of segments"):
+        with pytest.raises(FileNotFoundError, match="No file of segments"):
             read_segments(path)

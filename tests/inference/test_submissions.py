@@ -45,7 +45,7 @@ def test_miga_takes_models_of_smg_with_its_own_ids():
     ids = number_classes("miga", SMG_CLASS_NAMES[::-1])
     assert (ids["Turtling neck and shoulder"], ids["Illustrative hand gestures"]) == (0, 16)
     assert sorted(ids.values()) == list(range(17))
-    with pytest.raises(ValueError, match=r"form lut needs a model of the 32 classes of iMiGUE, by their names"):
+    with pytest.raises(ValueError, match=r"lut submission requires .* 32 classes of iMiGUE, matched by name"):
         number_classes("lut", SMG_CLASS_NAMES)
 
 
@@ -57,10 +57,10 @@ def test_names_are_compared_without_case_and_white_space():
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (SHUFFLED[1:], "this one has 31. Beside iMiGUE's, it lacks: "),
-        ([*SHUFFLED, "Waving"], "this one has 33. Beside iMiGUE's, others are: 'Waving'"),
-        ([str(number) for number in range(1, 33)], "others are: '1', '2'"),
-        ([*SHUFFLED, SHUFFLED[0].upper()], "a name comes twice"),
+        (SHUFFLED[1:], "this model has 31. Compared with iMiGUE: missing: "),
+        ([*SHUFFLED, "Waving"], "this model has 33. Compared with iMiGUE: unexpected: 'Waving'"),
+        ([str(number) for number in range(1, 33)], "unexpected: '1', '2'"),
+        ([*SHUFFLED, SHUFFLED[0].upper()], "a name occurs twice"),
     ],
 )
 def test_other_classes_are_refused(names, words):
@@ -115,7 +115,7 @@ def test_sample_without_answer_writes_nothing(tmp_path):
     named = name_samples("lut", sources(tmp_path, "a.jpg", "b.jpg", "c.jpg"))
     answers = [answer("Head up", file="a.jpg"), answer(None, file="b.jpg", error="not an image")]
     with pytest.raises(
-        ValueError, match=r"2 of 3 samples have no answer.*'b.jpg: not an image', 'c.jpg'.*--missing_class"
+        ValueError, match=r"2 of 3 samples have no prediction.*'b.jpg: not an image', 'c.jpg'.*--missing_class"
     ):
         write_submission("lut", tmp_path / "s.csv", answers, named, number_classes("lut", SHUFFLED))
     assert not (tmp_path / "s.csv").exists()
@@ -151,8 +151,8 @@ def test_two_samples_of_one_name_are_refused(tmp_path):
 
 
 def test_samples_of_another_form_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"<video>_<index>; that of 'a.0.jpg' is 'a'"):
+    with pytest.raises(ValueError, match=r"<video>_<index>, but the clip of 'a.0.jpg' is 'a'"):
         name_samples("miga", sources(tmp_path, "a.0.jpg"))
     (tmp_path / "in" / "v.mp4").touch()
-    with pytest.raises(ValueError, match=r"a row a picture, and v.mp4 is none"):
+    with pytest.raises(ValueError, match=r"one row per image, but v.mp4 is not an image file"):
         name_samples("lut", sources(tmp_path))

@@ -1,4 +1,4 @@
-"""Whether the confidence of a model is the share of its answers that are right."""
+"""Calibration of a classifier: confidence compared with accuracy."""
 
 from typing import NamedTuple
 
@@ -8,12 +8,12 @@ NUM_BINS = 15  # as in Guo et al., 2017
 
 
 class CalibrationBins(NamedTuple):
-    """The bins of a reliability diagram; bin m of M holds the confidences in ((m - 1) / M, m / M].
+    """Bins of a reliability diagram; bin m of M holds the confidences in ((m - 1) / M, m / M].
 
     Attributes:
-        confidence: Mean confidence of the rows in the bin (num_bins,); NaN where there is none.
-        accuracy: Share of the rows in the bin that are right (num_bins,); NaN where there is none.
-        counts: Rows, or the sum of their weights (num_bins,).
+        confidence: Mean confidence of the rows in each bin (num_bins,); NaN in an empty bin.
+        accuracy: Fraction of correct rows in each bin (num_bins,); NaN in an empty bin.
+        counts: Number of rows in each bin, or the sum of their weights (num_bins,).
     """
 
     confidence: np.ndarray
@@ -22,7 +22,7 @@ class CalibrationBins(NamedTuple):
 
     @property
     def expected_error(self) -> float:
-        """Expected calibration error, in [0, 1]: the mean gap of accuracy and confidence over the rows.
+        """Expected calibration error in [0, 1]: mean gap between accuracy and confidence over the rows.
 
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 3.
         """
@@ -32,9 +32,9 @@ class CalibrationBins(NamedTuple):
 
 
 def max_softmax(scores_BC: np.ndarray) -> np.ndarray:
-    """Confidence of each row in [0, 1]: the largest entry of the softmax of its scores (rows,).
+    """Return the confidence of each row in [0, 1]: the maximum of the softmax of its scores (rows,).
 
-    NaN scores have no share in it; a row of nothing else has confidence 0.
+    NaN scores are ignored; a row of NaN only has confidence 0.
     """
     scores_BC = np.where(np.isnan(scores_BC), -np.inf, scores_BC).astype(np.float64)
     highest_B1 = scores_BC.max(axis=1, keepdims=True)
@@ -47,12 +47,12 @@ def max_softmax(scores_BC: np.ndarray) -> np.ndarray:
 def calibrate(
     confidence_B: np.ndarray, correct_B: np.ndarray, weights_B: np.ndarray | None = None, num_bins: int = NUM_BINS
 ) -> CalibrationBins:
-    """Sort answers into bins of equal width by their confidence.
+    """Sort predictions into bins of equal width by confidence.
 
     Args:
-        confidence_B: In [0, 1] (rows,).
-        correct_B: Whether each answer is right (rows,).
-        weights_B: How often each row counts (rows,); once by default.
+        confidence_B: Confidences in [0, 1] (rows,).
+        correct_B: Whether each prediction is correct (rows,).
+        weights_B: Weight of each row (rows,); 1 by default.
         num_bins: Number of bins.
     """
     weights_B = np.ones(len(confidence_B)) if weights_B is None else weights_B

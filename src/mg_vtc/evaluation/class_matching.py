@@ -1,4 +1,4 @@
-"""The classes of a data set found among those of a model: by name, whatever their order, and never by guess."""
+"""Matching of the classes of a data set to those of a model, by name."""
 
 import warnings
 from collections.abc import Sequence
@@ -9,22 +9,21 @@ from ..data.labels import canonical_id, fold_name, shorten
 
 
 def match_classes(data_names: Sequence[str], model_names: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """Find each class of the data among those of the model, without regard to case and runs of white space.
+    """Match each class of the data to a class of the model, ignoring case and repeated white space.
 
-    Pictures are scored against all classes that the model knows, as its users get them, so those that the data lack
-    are answers too, with no picture to be right about. Names that are bare numbers say nothing of what the class is:
-    they are taken for the same only where the two lists hold the same numbers.
+    Images are scored against all classes of the model, including those without images in the data. Names that are
+    bare numbers do not identify a class, so they match only if both lists hold the same numbers.
 
     Args:
-        data_names: In the order of the data's class ids, which stay.
-        model_names: In the order of the model's class ids.
+        data_names: Names in the order of the data's class ids, which are kept.
+        model_names: Names in the order of the model's class ids.
 
     Returns:
-        The names of the classes, those of the data and then those that only the model knows, and the model's id of
-        each (num_classes,).
+        Class names, first those of the data and then those that only the model has, and the model's id of each class
+        (num_classes,).
 
     Raises:
-        ValueError: The model does not know all of the data's classes, numbers differ, or two names of a list are one.
+        ValueError: A class of the data is not in the model, numbers differ, or a list has the same name twice.
     """
     data_keys, model_keys = _fold(data_names, "data"), _fold(model_names, "model")
     unknown = [name for key, name in data_keys.items() if key not in model_keys]
@@ -35,8 +34,8 @@ def match_classes(data_names: Sequence[str], model_names: Sequence[str]) -> tupl
     lacking = [key for key in model_keys if key not in data_keys]
     if lacking:
         warnings.warn(
-            f"{len(lacking)} of the model's {len(model_keys)} classes are none of the data's, and stay possible "
-            f"answers: {shorten(model_keys[key] for key in lacking)}.",
+            f"{len(lacking)} of the model's {len(model_keys)} classes are not in the data, but can be predicted: "
+            f"{shorten(model_keys[key] for key in lacking)}.",
             stacklevel=3,
         )
     names = [*data_names, *(model_keys[key] for key in lacking)]
@@ -44,28 +43,30 @@ def match_classes(data_names: Sequence[str], model_names: Sequence[str]) -> tupl
 
 
 def _fold(names: Sequence[str], whose: str) -> dict[str, str]:
-    """Return what is compared of each name to the name, in their order."""
+    """Map the folded form of each name to the name, in order."""
     folded: dict[str, str] = {}
     for name in names:
         key = fold_name(name)
         if key in folded:
-            raise ValueError(f"Two classes of the {whose} have one name, {folded[key]!r} and {name!r}: rename one.")
+            raise ValueError(
+                f"Two classes of the {whose} have the same name, {folded[key]!r} and {name!r}: rename one."
+            )
         folded[key] = name
     return folded
 
 
 def _refuse(data_names: Sequence[str], model_names: Sequence[str], unknown: list[str], *, only_numbers: bool) -> str:
-    way_out = "Rename the data's to the model's, or compare with the data's own names by --zero_shot."
+    way_out = "Rename the data's classes to the model's, or score the data's own names with --zero_shot."
     if only_numbers:
-        fault = "The data's classes are bare numbers, and not those of the model."
-        way_out = "Give their names with --labels_file, as in training."
+        fault = "The data's classes are bare numbers that differ from the model's classes."
+        way_out = "Pass their names with --labels_file, as in training."
     elif not unknown:
-        fault = "Some of the data's classes are bare numbers, which say nothing of what they are."
+        fault = "Some of the data's classes are bare numbers, which do not identify a class."
     elif len(unknown) == len(data_names):
-        fault = "The model knows none of the data's classes."
+        fault = "None of the data's classes are in the model."
     else:
-        fault = f"The model does not know all of the data's classes, not {shorten(unknown)}."
+        fault = f"Some of the data's classes are not in the model: {shorten(unknown)}."
     return (
-        f"{fault} {way_out} The data's {len(data_names)}: {', '.join(map(repr, data_names))}. The model's "
-        f"{len(model_names)}: {', '.join(map(repr, model_names))}."
+        f"{fault} {way_out} Classes of the data ({len(data_names)}): {', '.join(map(repr, data_names))}. Classes of "
+        f"the model ({len(model_names)}): {', '.join(map(repr, model_names))}."
     )

@@ -1,4 +1,4 @@
-"""Scores of one prediction a clip, as challenges score segments of videos."""
+"""Scores of one prediction per clip, as challenges score segments of videos."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from .scores import SCORE_NAMES, score_answers
 
 
 def score_clips(answers: Answers, vote: str) -> dict[str, Any]:
-    """Score a prediction a clip.
+    """Score one prediction per clip.
 
     Args:
-        answers: What the model answered about frames of known clips.
+        answers: Predictions of frames with known clips.
         vote: One of `VOTES` (see `ClipVote`).
 
     Returns:
@@ -22,14 +22,14 @@ def score_clips(answers: Answers, vote: str) -> dict[str, Any]:
         clips.
 
     Raises:
-        ValueError: Clips are not known, one has frames of several classes, or there is no such vote.
+        ValueError: Clips are unknown, a clip has frames of several classes, or `vote` is not one of `VOTES`.
     """
     if vote not in VOTES:
         raise ValueError(f"vote must be one of {', '.join(VOTES)}, got {vote!r}.")
     if answers.clips is None:
         raise ValueError(
-            "The clips of these images are not known, so their frames cannot vote: name images "
-            "<clip>.<frame>.<extension>, or give the clips in a metadata.csv."
+            "The clips of these images are unknown, so their frames cannot be aggregated: name images "
+            "<clip>.<frame>.<extension>, or list the clips in a metadata.csv."
         )
     clips = np.asarray(answers.clips)
     probabilities_BC = torch.from_numpy(answers.logits).softmax(dim=-1).numpy()  # (rows, classes)
@@ -39,7 +39,7 @@ def score_clips(answers: Answers, vote: str) -> dict[str, Any]:
         rows = np.flatnonzero(clips == name)
         if len(set(answers.labels[rows].tolist())) > 1:
             raise ValueError(
-                f"The clip {str(name)!r} has frames of several classes, so it has no label to be scored by."
+                f"The clip {str(name)!r} has frames of several classes, so it cannot be scored: relabel or split it."
             )
         ballot = ClipVote(vote, probabilities_BC.shape[1])
         for row in rows:
@@ -51,5 +51,5 @@ def score_clips(answers: Answers, vote: str) -> dict[str, Any]:
     return {
         "vote": vote,
         "num_clips": len(names),
-        "scores": {name: describe_interval(scores[name]) for name in SCORE_NAMES[:4]},  # ranks have no calibration
+        "scores": {name: describe_interval(scores[name]) for name in SCORE_NAMES[:4]},  # ranks are not calibrated
     }

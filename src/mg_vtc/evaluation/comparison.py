@@ -1,4 +1,4 @@
-"""Two models on the same images: is one better, or may the difference be chance?"""
+"""Paired comparison of two models on the same images."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ NAMES = ("top1_accuracy", "top5_accuracy", "mean_class_accuracy")
 
 
 class _Predictions(NamedTuple):
-    """The table of an evaluation, its rows in the order of digest and file name."""
+    """Predictions of an evaluation, sorted by digest and file name."""
 
     images: list[tuple[str, str]]
     clips: list[str] | None
@@ -25,20 +25,21 @@ class _Predictions(NamedTuple):
 
 
 def compare(run_a: str | Path, run_b: str | Path) -> dict[str, Any]:
-    """Compare two evaluated runs by the paired bootstrap: both are scored on the same resamples of clips.
+    """Compare two evaluated runs with the paired bootstrap: both are scored on the same resamples of clips.
 
     Args:
-        run_a: Folder of a run that `mg-vtc evaluate` scored, of its report, or its `predictions.parquet`.
-        run_b: Another one, evaluated on the same images.
+        run_a: Folder of a run scored by `mg-vtc evaluate`, folder of its report, or its `predictions.parquet`.
+        run_b: Another run, evaluated on the same images.
 
     Returns:
-        `num_images`, `resampled_by` (clip or image), `num_resamples`, `level` and, for top-1, top-5 and mean class
-        accuracy in `scores`: the values `a` and `b`, their `difference` (b - a) with the bounds `low` and `high`
-        (null for a single clip), and how often one of them alone is right (`only_a`, `only_b`; null for the last).
+        `num_images`, `resampled_by` (clip or image), `num_groups`, `num_resamples`, `level` and `scores`. `scores` has
+        an entry for top-1, top-5 and mean class accuracy: the values `a` and `b`, their `difference` (b - a) with the
+        bounds `low` and `high` (null for a single clip), and the number of images that only one run has right
+        (`only_a`, `only_b`; null for mean class accuracy).
 
     Raises:
         FileNotFoundError: A run was not evaluated.
-        ValueError: The runs were evaluated on other images, labels or classes.
+        ValueError: The runs were evaluated on different images, labels or classes.
     """
     first, second = (_read(Path(run)) for run in (run_a, run_b))
     _check_alike(first, second, run_a, run_b)
@@ -71,7 +72,7 @@ def compare(run_a: str | Path, run_b: str | Path) -> dict[str, Any]:
 
 
 def _score(labels: np.ndarray, hits: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
-    """Top-1, top-5 and mean class accuracy of weighted rows (3,)."""
+    """Return top-1, top-5 and mean class accuracy of weighted rows (3,)."""
     support = np.bincount(labels, weights)  # (num_classes,)
     recall = np.bincount(labels, weights * hits[0])[support > 0] / support[support > 0]
     return np.array([*(of_k @ weights / weights.sum() for of_k in hits), recall.mean()])
@@ -87,7 +88,7 @@ def _read(run: Path) -> _Predictions:
     table = pyarrow.parquet.read_table(path)
     names = (table.schema.metadata or {}).get(b"class_names")
     if names is None or not {"file_name", "digest", "clip", "label", "probabilities"} <= set(table.column_names):
-        raise ValueError(f"{path} is not a table of predictions that `mg-vtc evaluate` wrote.")
+        raise ValueError(f"{path} is not a table of predictions written by `mg-vtc evaluate`.")
     table = table.sort_by([("digest", "ascending"), ("file_name", "ascending")])
     clips = None if table["clip"].null_count else table["clip"].to_pylist()
     probabilities = np.stack(table["probabilities"].to_numpy())
@@ -100,11 +101,13 @@ def _check_alike(first: _Predictions, second: _Predictions, run_a: str | Path, r
     if digests[0] != digests[1]:
         shared = len(set(digests[0]) & set(digests[1]))
         raise ValueError(
-            f"{run_a} was evaluated on {len(digests[0])} images and {run_b} on {len(digests[1])}, {shared} of them "
-            "the same: evaluate both on the same images, such as a test split or those of `mg-vtc evaluate --part`."
+            f"{run_a} was evaluated on {len(digests[0])} images and {run_b} on {len(digests[1])}, with {shared} in "
+            "common: evaluate both on the same images, such as one split (`mg-vtc evaluate --part`)."
         )
     if set(first.class_names) != set(second.class_names):
         other = sorted(set(first.class_names) ^ set(second.class_names))
-        raise ValueError(f"The runs have other classes: {', '.join(other[:5])} are of one of them alone.")
+        raise ValueError(f"The runs have different classes: only one of them has {', '.join(other[:5])}.")
     if first.labels != second.labels:
-        raise ValueError("The same images have other labels in the two evaluations: evaluate both on the same data.")
+        raise ValueError(
+            "The same images have different labels in the two evaluations: evaluate both on the same data."
+        )

@@ -1,4 +1,4 @@
-"""Evaluate any saved model on any pictures: what `mg-vtc evaluate` does."""
+"""Evaluation of a saved model on labelled images, the library side of `mg-vtc evaluate`."""
 
 import functools
 import json
@@ -34,15 +34,14 @@ RESULTS, REPORT, PREDICTIONS = "results.json", "report.html", "predictions.parqu
 
 
 class Evaluation(NamedTuple):
-    """A model that was evaluated.
+    """Outcome of an evaluation.
 
     Attributes:
-        answers: What it answered.
-        results: Conditions, scores with intervals, baselines, scores by class and calibration, as `results.json` has
-            them.
-        read_picture: Gives the picture of a row of `answers`, in RGB.
-        history: What the run logged in training; None where there is no run.
-        digests: Of the bytes of the image of each row, whatever its name.
+        answers: Predictions of the model.
+        results: Content of `results.json`: conditions, scores with intervals, baselines, scores by class, calibration.
+        read_picture: Function that returns the RGB image of a row of `answers`.
+        history: Training log of the run; None if there is no run.
+        digests: Digest of the image bytes of each row.
     """
 
     answers: Answers
@@ -66,27 +65,29 @@ def evaluate(
     processor: Any = None,
     **reading: Any,
 ) -> Evaluation:
-    """Score a saved model on labelled pictures.
+    """Score a saved model on labelled images.
 
     Args:
         model: Folder or Hub id of a model of this package, or a loaded one.
-        data: Folder, Hub data set, "demo", or a loaded data set (`image`, `label`, perhaps `file_name`, `clip`).
-        part: "train", "validation", "test" or "all"; by default as `choose_rows` has it, never rows of the training.
-        zero_shot: Whether the data's own names are encoded; else they must be among those of the training.
-        prompt_template: With `zero_shot`, text of a class, `{}` for its name; by default the model's.
-        batch_size: Pictures at a time.
-        clip_column: Column of the clips in the data; by default that of the run where the data have it.
-        vote: "mean", "max" or "majority" to score a prediction a clip, too (see `ClipVote`).
-        skip_bad_images: Whether unreadable files of a folder are left out; by default as the run had it.
-        processor: Processor of a loaded model; by default that of the folder or repository it came from.
-        reading: How the data are read, as for `load_splits`.
+        data: Folder, Hub data set, "demo", or a loaded data set (columns `image`, `label`, optional `file_name`,
+            `clip`).
+        part: Split to score: "train", "validation", "test" or "all". The default never includes training rows (see
+            `choose_rows`).
+        zero_shot: Whether to encode the data's own class names; else they must be among the model's classes.
+        prompt_template: With `zero_shot`, the prompt of a class, with `{}` for its name; by default the model's.
+        batch_size: Images per batch.
+        clip_column: Column of the clips in the data; by default the column of the run, if the data have it.
+        vote: "mean", "max" or "majority" to also score one prediction per clip (see `ClipVote`).
+        skip_bad_images: Whether to skip corrupt images in a folder; by default the setting of the run.
+        processor: Processor of a loaded model; by default the one in the folder or repository the model came from.
+        reading: Further arguments of `load_splits`.
 
     Raises:
-        OSError: There is no such model, folder or data set within reach.
-        ValueError: The model, an image or a setting cannot be used, or class names, the part or clips are missing.
+        OSError: The model, folder or data set is not found.
+        ValueError: The model, an image or a setting is invalid, or class names, the split or clips are missing.
     """
     if prompt_template is not None and not zero_shot:
-        raise ValueError("--prompt_template goes with --zero_shot: the classes of the training have their texts.")
+        raise ValueError("--prompt_template requires --zero_shot: the model's classes have fixed prompts.")
     network, image_processor = _open_on_device(model, processor)
     records = read_records(network.config.name_or_path)
     load = functools.partial(load_splits, demo_size=find_image_size(image_processor), **reading)
@@ -115,21 +116,22 @@ def load_splits(
     label_column: str = "label",
     clip_column: str = "clip",
 ) -> DatasetDict:
-    """Load pictures from wherever `data` says, by split.
+    """Load images by split from a folder, Parquet files, the Hub or the demo.
 
     Args:
-        data: As for `evaluate`.
-        demo_size: Height and width in which the demo is drawn, in pixels.
-        config_name: Which configuration, for a Hub data set that has several.
-        labels_file: Names of the class folders, as for `load_image_folder`.
-        skip_bad_images: Whether unreadable files of a folder are left out with a warning instead of refused.
-        image_column: Column of the pictures in a Hub data set or in Parquet files.
-        label_column: Column of the classes in it, or in a metadata file of a folder.
-        clip_column: Column of the clips in it, or in a metadata file of a folder.
+        data: Folder, Hub data set or "demo".
+        demo_size: Height and width of the demo images, in pixels.
+        config_name: Configuration of a Hub data set that has several.
+        labels_file: Names of the class folders (see `load_image_folder`).
+        skip_bad_images: Whether to skip corrupt images in a folder with a warning instead of raising.
+        image_column: Column of the images in a Hub data set or in Parquet files.
+        label_column: Column of the classes in a Hub data set, in Parquet files or in a metadata file.
+        clip_column: Column of the clips in a Hub data set, in Parquet files or in a metadata file.
 
     Raises:
-        FileNotFoundError: There is no such folder and no such data set within reach.
-        ValueError: For the reasons of `load_image_folder` and `load_hub_dataset`, or `labels_file` does not apply.
+        FileNotFoundError: The folder or data set is not found.
+        ValueError: `load_image_folder` or `load_hub_dataset` refuses the data, or `labels_file` or `skip_bad_images`
+            does not apply.
     """
     folder = Path(data)
     if folder.exists() and data != "demo" and not _holds_parquet(folder):
@@ -137,7 +139,8 @@ def load_splits(
         return load_image_folder(folder, labels_file, skip_bad_images=skip_bad_images, **columns)
     if labels_file is not None or skip_bad_images:
         raise ValueError(
-            f"--labels_file and --skip_bad_images go with folders of pictures; {data} brings its own class names."
+            f"--labels_file and --skip_bad_images require a folder of images, got {data}, which has its own class "
+            "names."
         )
     if data == "demo":
         return DatasetDict(train=load_demo_dataset(demo_size))
@@ -158,19 +161,19 @@ def _is_image_folder(data: str) -> bool:
 def write_evaluation(
     evaluation: Evaluation, folder: str | Path, *, overwrite: bool = False, with_report: bool = True
 ) -> Path:
-    """Write `results.json`, `predictions.parquet` (a row an image) and `report.html`.
+    """Write `results.json`, `predictions.parquet` (one row per image) and `report.html`.
 
     Args:
-        evaluation: What `evaluate` returned.
-        folder: Where to write; made where it is not there.
-        overwrite: Whether files of these names may be replaced.
+        evaluation: Result of `evaluate`.
+        folder: Folder to write to; created if missing.
+        overwrite: Whether existing files of these names may be replaced.
         with_report: Whether to write `report.html`, which needs the extra `report`.
 
     Returns:
         Path of the report or, without it, of the results.
 
     Raises:
-        ValueError: Files would be lost.
+        ValueError: Files would be overwritten.
     """
     folder = Path(folder)
     check_report_folder(evaluation.results["model"], folder, overwrite=overwrite)
@@ -193,10 +196,10 @@ def write_evaluation(
 
 
 def check_report_folder(model: str, folder: Path, *, overwrite: bool) -> None:
-    """Make sure that no file would be lost; to be called before anything slow.
+    """Check that no file would be lost; call it before slow work.
 
     Raises:
-        ValueError: The folder is that of the model, or holds files of these names, and `overwrite` was not asked for.
+        ValueError: The folder is the model's, or holds files of these names and `overwrite` is False.
     """
     check_destination(model, folder, (RESULTS, REPORT, PREDICTIONS), overwrite=overwrite)
 
@@ -214,7 +217,7 @@ def _load_as_run(
     clip_column: str | None,
     skip_bad_images: bool | None,
 ) -> DatasetDict:
-    """Load the data as the run did, but for what is said otherwise."""
+    """Load the data with the settings of the run unless they are overridden."""
     if isinstance(data, (Dataset, DatasetDict)):
         return _name_rows(data)
     data = str(data)
@@ -227,15 +230,15 @@ def _load_as_run(
     try:
         return load(clip_column=column)
     except GroupColumnError as error:
-        warnings.warn(f"The run's clips are in {column!r}, which these data do not have: {error}", stacklevel=3)
+        warnings.warn(f"The clip column of the run, {column!r}, is missing in these data: {error}", stacklevel=3)
         return load()
 
 
 def _warn_of_training_rows(chosen: ChosenRows) -> None:
     if num_training_rows := chosen.scored.num_training_rows:
         warnings.warn(
-            f"The model was trained on {num_training_rows} of the {len(chosen.rows)} pictures that are scored, "
-            "by their bytes or names: the scores say little about new ones.",
+            f"The model was trained on {num_training_rows} of the {len(chosen.rows)} scored images (same bytes or "
+            "names): the scores say little about new images.",
             stacklevel=3,
         )
 
@@ -243,10 +246,7 @@ def _warn_of_training_rows(chosen: ChosenRows) -> None:
 def _embed_texts(
     network: MgVtcModel, model: Model, names: list[str], template: str | None, processor: Any
 ) -> tuple[list[str], torch.Tensor]:
-    """Return what images are compared with: class names, and their embeddings (num_classes, projection_dim).
-
-    With a template the names of the data are encoded; without, they are matched to the classes of the training.
-    """
+    """Return class names and embeddings (num_classes, projection_dim): encoded by a template, or the model's own."""
     if template is not None:
         return names, embed_names(network, model, names, template, processor=processor)
     class_names, model_ids = match_classes(names, [*network.config.id2label.values()])
@@ -254,15 +254,11 @@ def _embed_texts(
 
 
 def _name_rows(data: Dataset | DatasetDict) -> DatasetDict:
-    """Return loaded rows as splits, with a `file_name` for each: where there is none, its number.
-
-    Raises:
-        ValueError: A column is missing.
-    """
+    """Return loaded rows as splits, with the row number as `file_name` if there is none."""
     splits = DatasetDict(data) if isinstance(data, DatasetDict) else DatasetDict(train=data)
     for split, rows in splits.items():
         if missing := {"image", "label"}.difference(rows.column_names):
-            raise ValueError(f"The split {split} has no column {' and '.join(sorted(missing))}: rename its columns.")
+            raise ValueError(f"The split {split} lacks the columns {', '.join(sorted(missing))}: rename its columns.")
         if "file_name" not in rows.column_names:
             splits[split] = rows.add_column("file_name", [str(number) for number in range(len(rows))])
     return splits
@@ -280,7 +276,7 @@ def _answer(
     batch_size: int,
     recipe: dict[str, Any],
 ) -> Answers:
-    """Compare the images of some rows with texts: class names, and their embeddings (num_classes, projection_dim)."""
+    """Compare the images of rows with class names and their embeddings (num_classes, projection_dim)."""
     class_names, text_embeds = texts
     settings = {"batch_size": batch_size, "jpeg_draft": recipe.get("jpeg_draft", False)}
     logits, image_embeds = answer_pictures(network, image_processor, rows, text_embeds, **settings)

@@ -1,4 +1,4 @@
-"""How sure a score is: bootstrap intervals, resampled by clip where the rows are frames of clips."""
+"""Confidence intervals of scores: bootstrap over clips or images, and exact binomial intervals."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,26 +18,25 @@ def bootstrap_interval(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bias-corrected percentile interval of statistics of rows, by the (cluster) bootstrap.
+    """Compute bias-corrected percentile intervals of statistics of rows with the cluster bootstrap.
 
     Whole groups are drawn with replacement, as many as there are (Efron and Tibshirani, "An Introduction to the
-    Bootstrap", 1993, chapters 8 and 13). Frames of one clip are all but copies of each other: drawn one by one they
-    would count as that much evidence, and the interval be too narrow. Resamples of a statistic that drops what a
-    resample lacks, as a mean over classes does, lie to one side of its value; the percentiles are moved by twice the
-    normal quantile of the share that lies below it (Efron, "Nonparametric standard errors and confidence intervals",
-    1981).
+    Bootstrap", 1993, chapters 8 and 13). Frames of one clip are near duplicates: resampled one by one, they would make
+    the interval too narrow. Resamples of a mean over the classes that are present lie to one side of its value.
+    The percentiles are therefore shifted by twice the normal quantile of the fraction of resamples below the value
+    (Efron, "Nonparametric standard errors and confidence intervals", 1981).
 
     Args:
-        statistic: Takes how often each row was drawn, float64 (num_rows,), and gives statistics (num_statistics,);
-            NaN where a resample has no rows to compute one from, which is then left out of that one's interval.
-        groups: Number of the group of each row, from 0 without gaps, int64 (num_rows,).
-        level: Share of the resamples that the interval holds, in (0, 1).
-        num_resamples: How many resamples are drawn.
-        seed: The interval is a function of the rows and of this number.
+        statistic: Function of the number of times each row was drawn, float64 (num_rows,), that returns statistics
+            (num_statistics,). NaN excludes a resample from the interval of that statistic.
+        groups: Group number of each row, from 0 without gaps, int64 (num_rows,).
+        level: Confidence level in (0, 1).
+        num_resamples: Number of resamples.
+        seed: Seed of the resamples.
 
     Returns:
-        Lower and upper bounds, each float64 (num_statistics,); NaN where no resample gave a value, and for a single
-        group, which tells nothing about others.
+        Lower and upper bounds, each float64 (num_statistics,); NaN if no resample has a value, or if there is only one
+        group.
     """
     rng = np.random.default_rng(seed)
     num_groups = int(groups.max()) + 1
@@ -55,7 +54,7 @@ def bootstrap_interval(
 
 
 def _percents(samples: np.ndarray, value: float, level: float) -> list[float]:
-    """Which percentiles of the resamples are the bounds; a resample that is equal counts half as below."""
+    """Return the percentiles of the bounds; a resample equal to the value counts half as below it."""
     normal = NormalDist()
     below = (np.mean(samples < value) + np.mean(samples <= value)) / 2
     half = 0.5 / len(samples)
@@ -64,26 +63,26 @@ def _percents(samples: np.ndarray, value: float, level: float) -> list[float]:
 
 
 def number_groups(num_rows: int, clips: Sequence[str] | None) -> np.ndarray:
-    """Return what is resampled as a whole: the clip of each row or, where clips are not known, the row (num_rows,)."""
+    """Number the groups to resample: the clip of each row or, if clips are unknown, the row itself (num_rows,)."""
     if clips is None:
         return np.arange(num_rows)
     if len(clips) != num_rows:
-        raise ValueError(f"There are {len(clips)} clips for {num_rows} rows: give the clip of every row.")
+        raise ValueError(f"Got {len(clips)} clips for {num_rows} rows: pass the clip of every row.")
     return np.unique(np.asarray(clips), return_inverse=True)[1]
 
 
 def exact_interval(share: float, num_groups: int, *, level: float = LEVEL) -> tuple[float, float]:
-    """Clopper-Pearson interval of a share of groups, for where resamples cannot differ and a bootstrap is no evidence.
+    """Compute the Clopper-Pearson interval of a fraction of groups, for use if all bootstrap resamples are equal.
 
-    The bounds are the probabilities at which so many successes or more, or so many or fewer, come up in
-    (1 - level) / 2 of all cases (Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the
-    case of the binomial", 1934). Of n groups that are all right the lower one is ((1 - level) / 2) ** (1 / n). A share
-    that is not one of whole groups, as where half of the frames of every clip are right, is rounded outwards.
+    At the lower bound, this many successes or more have a probability of (1 - level) / 2; at the upper bound, this
+    many or fewer (Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the
+    binomial", 1934). If all of n groups are correct, the lower bound is ((1 - level) / 2) ** (1 / n). A number of
+    successes that is not whole, as with half of the frames of each clip correct, is rounded outwards.
 
     Args:
-        share: In [0, 1].
-        num_groups: How many clips there are or, where clips are not known, images; 1 or more.
-        level: Probability that the interval holds the true share, at least.
+        share: Fraction in [0, 1].
+        num_groups: Number of clips or, if clips are unknown, of images; 1 or more.
+        level: Minimum coverage of the interval.
 
     Returns:
         Lower and upper bound, in [0, 1].
@@ -97,14 +96,14 @@ def exact_interval(share: float, num_groups: int, *, level: float = LEVEL) -> tu
 
 
 def _at_most(successes: int, num_groups: int, p: float) -> float:
-    """Probability of so many successes or fewer of `num_groups`, each with the probability `p` in (0, 1)."""
+    """Return the binomial probability of at most `successes` in `num_groups` trials with probability `p` in (0, 1)."""
     k = np.arange(successes + 1)
     choices = [math.lgamma(num_groups + 1) - math.lgamma(i + 1) - math.lgamma(num_groups - i + 1) for i in k]
     return float(np.exp(np.array(choices) + k * math.log(p) + (num_groups - k) * math.log1p(-p)).sum())
 
 
 def _solve(rising: Callable[[float], float], target: float) -> float:
-    """Return where in (0, 1) a rising function has a value, by bisection."""
+    """Find where in (0, 1) a rising function reaches a value, by bisection."""
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2

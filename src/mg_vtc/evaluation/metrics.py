@@ -1,4 +1,4 @@
-"""Scores of a classifier, in the interface of the `evaluate` library and without its downloads."""
+"""Classification metrics with the interface of the `evaluate` library, without its downloads."""
 
 from typing import Any, NamedTuple
 
@@ -9,17 +9,17 @@ from transformers import EvalPrediction
 
 
 class TopKAccuracy(evaluate.Metric):
-    """Share of rows whose class is among the k highest scores, a fraction in [0, 1].
+    """Fraction of rows whose class is among the k highest scores, in [0, 1].
 
-    A tie counts against the row: its class must score higher than all but k - 1 others, so that a model which scores
-    all classes alike gets 0, not a lucky 1.
+    Ties count against the row: its class must score higher than all but k - 1 others. A model with equal scores for
+    all classes gets 0.
     """
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
-            description="Share of rows whose class is among the k highest scores.",
+            description="Fraction of rows whose class is among the k highest scores.",
             citation="",
-            inputs_description="predictions: scores of all classes, a row each. references: class ids.",
+            inputs_description="predictions: scores of all classes for each row. references: class ids.",
             features=datasets.Features(
                 {"predictions": datasets.Sequence(datasets.Value("float32")), "references": datasets.Value("int64")}
             ),
@@ -30,25 +30,24 @@ class TopKAccuracy(evaluate.Metric):
 
 
 def top_k_accuracy(scores_BC: np.ndarray, labels_B: np.ndarray, k: int) -> float:
-    """`TopKAccuracy` of scores `(rows, classes)` and class ids `(rows,)`, without the detour through Arrow."""
+    """Compute `TopKAccuracy` of scores `(rows, classes)` and class ids `(rows,)` directly, without Arrow."""
     return float(find_top_k_hits(scores_BC, labels_B, k).mean())
 
 
 def find_top_k_hits(scores_BC: np.ndarray, labels_B: np.ndarray, k: int) -> np.ndarray:
-    """Whether the class of each row is among the k highest scores, as `TopKAccuracy` has it, bool `(rows,)`."""
+    """Return whether the class of each row is among the k highest scores (see `TopKAccuracy`), bool `(rows,)`."""
     own_B1 = np.take_along_axis(scores_BC, labels_B[:, None], axis=1)
     rank_B = (scores_BC >= own_B1).sum(axis=1)  # 1 = highest; NaN scores compare as False, so rank 0
     return (rank_B >= 1) & (rank_B <= k)
 
 
 def predict_classes(scores_BC: np.ndarray) -> np.ndarray:
-    """Class with the highest score of each row `(rows,)`; -1 where there is none, as others score as high.
+    """Return the class with the highest score of each row `(rows,)`; -1 if the highest score is tied.
 
-    So a row has its own class here exactly if `top_k_accuracy` with k = 1 counts it as a hit. NaN scores are lower
-    than all others.
+    A prediction is correct exactly if `top_k_accuracy` with k = 1 counts it as a hit. NaN scores rank lowest.
     """
     highest_B1 = np.fmax.reduce(scores_BC, axis=1)[:, None]
-    is_highest_BC = scores_BC >= highest_B1  # False where the score or all of the row is NaN
+    is_highest_BC = scores_BC >= highest_B1  # False if the score or the whole row is NaN
     return np.where(is_highest_BC.sum(axis=1) == 1, is_highest_BC.argmax(axis=1), -1)
 
 
@@ -56,10 +55,10 @@ class ClassScores(NamedTuple):
     """Scores of every class, each float64 `(classes,)`.
 
     Attributes:
-        precision: Share of the rows answered with the class that are of it; 0 where no row is.
-        recall: Share of the rows of the class that are answered with it; 0 where there is no such row.
-        f1: Harmonic mean of the two; 0 where one is 0.
-        support: Rows of the class, or the sum of their weights.
+        precision: Fraction of the rows predicted as the class that belong to it; 0 if none are predicted.
+        recall: Fraction of the rows of the class that are predicted as it; 0 if it has no rows.
+        f1: Harmonic mean of the two; 0 if one is 0.
+        support: Number of rows of the class, or the sum of their weights.
     """
 
     precision: np.ndarray
@@ -69,15 +68,14 @@ class ClassScores(NamedTuple):
 
     @property
     def mean_class_accuracy(self) -> float:
-        """Mean recall over the classes that have a row (balanced accuracy), in [0, 1]."""
+        """Mean recall over the classes with rows (balanced accuracy), in [0, 1]."""
         return float(self.recall[self.support > 0].mean())
 
     @property
     def macro_f1(self) -> float:
-        """Mean F1 over the classes that have a row, in [0, 1].
+        """Mean F1 over the classes with rows, in [0, 1].
 
-        A class that is only predicted has no term of its own: its rows are missed ones of the classes that they are
-        of. (scikit-learn, unless told the `labels`, adds a term of 0 for it.)
+        Classes that are only predicted are not averaged. (scikit-learn without `labels` counts them as 0.)
         """
         return float(self.f1[self.support > 0].mean())
 
@@ -85,19 +83,19 @@ class ClassScores(NamedTuple):
 def score_classes(
     labels_B: np.ndarray, predicted_B: np.ndarray, num_classes: int, weights_B: np.ndarray | None = None
 ) -> ClassScores:
-    """Precision, recall and F1 of every class.
+    """Compute precision, recall and F1 of every class.
 
     Args:
         labels_B: Class ids `(rows,)`.
-        predicted_B: Class ids that were answered, -1 for none `(rows,)`.
+        predicted_B: Predicted class ids, -1 for none `(rows,)`.
         num_classes: Number of classes, with or without rows.
-        weights_B: How often each row counts `(rows,)`; once by default.
+        weights_B: Weight of each row `(rows,)`; 1 by default.
     """
     weights_B = np.ones(len(labels_B)) if weights_B is None else weights_B
     support = np.bincount(labels_B, weights_B, num_classes)  # (classes,)
     answered = np.bincount(predicted_B + 1, weights_B, num_classes + 1)[1:]  # (classes,), without the rows of -1
     hits = np.bincount(labels_B, weights_B * (labels_B == predicted_B), num_classes)  # (classes,)
-    tiny = np.finfo(np.float64).tiny  # makes 0 of 0 / 0
+    tiny = np.finfo(np.float64).tiny  # 0 / 0 becomes 0
     return ClassScores(
         precision=hits / np.maximum(answered, tiny),
         recall=hits / np.maximum(support, tiny),
@@ -107,11 +105,11 @@ def score_classes(
 
 
 def confusion_matrix(labels_B: np.ndarray, predicted_B: np.ndarray, num_classes: int) -> np.ndarray:
-    """Count the rows of each class, a row, by what was predicted, a column `(classes, classes)`.
+    """Count the rows of each true class (row) and predicted class (column) `(classes, classes)`.
 
     Args:
         labels_B: Class ids `(rows,)`.
-        predicted_B: Class ids that were predicted `(rows,)`; rows of -1, without a prediction, are in no column.
+        predicted_B: Predicted class ids `(rows,)`; -1 (no prediction) is not counted.
         num_classes: Number of classes.
     """
     cells = (labels_B * num_classes + predicted_B)[predicted_B >= 0]
@@ -119,7 +117,7 @@ def confusion_matrix(labels_B: np.ndarray, predicted_B: np.ndarray, num_classes:
 
 
 def score_top_k(prediction: EvalPrediction) -> dict[str, float]:
-    """Scores of a whole set, for `Trainer(compute_metrics=...)`.
+    """Compute the scores of an evaluation set, for `Trainer(compute_metrics=...)`.
 
     Returns:
         `top1_accuracy`, `top5_accuracy`, `mean_class_accuracy` and `macro_f1`, fractions in [0, 1].
@@ -133,11 +131,11 @@ def score_top_k(prediction: EvalPrediction) -> dict[str, float]:
 
 
 def constant_answer_baselines(train_labels: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Scores of answering the same for every picture: what a model must beat to have learned anything.
+    """Compute the scores of predicting the most frequent training classes for every image.
 
     Args:
-        train_labels: Class ids of the training rows, from which the commonest classes are taken.
-        labels: Class ids of the rows that are scored.
+        train_labels: Class ids of the training rows, whose most frequent classes are predicted.
+        labels: Class ids of the scored rows.
 
     Returns:
         `top1_accuracy`, `mean_class_accuracy` and `macro_f1` after `baseline_majority_class_`, and

@@ -1,4 +1,4 @@
-"""What a model answers wrongly: the surest mistakes, and which classes are taken for which."""
+"""Misclassifications of a model: the most confident ones, and the most frequent confusions."""
 
 from typing import Any
 
@@ -7,26 +7,26 @@ import numpy as np
 from .metrics import confusion_matrix, predict_classes
 from .results import Answers
 
-NUM_MISTAKES = 12  # that are shown with their pictures
-NUM_CONFUSIONS = 10  # pairs of classes that are listed
+NUM_MISTAKES = 12  # shown with their images
+NUM_CONFUSIONS = 10  # pairs of classes
 
 
 def find_mistakes(answers: Answers) -> list[dict[str, Any]]:
-    """Find the most confident wrong answers, the most confident first.
+    """Find the most confident misclassifications, most confident first.
 
-    Frames of a clip that were mistaken for the same class are near duplicates: the most confident one stands for them.
-    A row whose highest scores are equal has no answer (see `predict_classes`), and is none of them.
+    Frames of a clip with the same misclassification are near duplicates; only the most confident one is returned. Rows
+    with tied scores have no prediction (see `predict_classes`) and are excluded.
 
     Returns:
-        `row`, `file_name`, names `right` and `answered`, their probabilities `right_probability` and `probability`,
-        and how many `others` of the clip the row stands for; up to `NUM_MISTAKES` of them.
+        Up to `NUM_MISTAKES` entries: `row`, `file_name`, the names `right` and `answered`, their probabilities
+        `right_probability` and `probability`, and the number of `others` of the clip that the row represents.
     """
     assert answers.file_names is not None
     exp = np.exp(answers.logits - answers.logits.max(axis=1, keepdims=True), dtype=np.float64)
     probabilities = exp / exp.sum(axis=1, keepdims=True)  # (num_rows, num_classes)
-    answered = predict_classes(answers.logits)  # (num_rows,), -1 for a row without an answer
+    answered = predict_classes(answers.logits)  # (num_rows,), -1 without a prediction
     confidence = probabilities.max(axis=1)  # (num_rows,)
-    groups: dict[Any, list[int]] = {}  # rows of each mistake, the most confident first
+    groups: dict[Any, list[int]] = {}  # rows of each misclassification, most confident first
     for row in np.argsort(-confidence, kind="stable").tolist():
         label = answers.labels[row]
         if answered[row] not in (label, -1):
@@ -47,15 +47,15 @@ def find_mistakes(answers: Answers) -> list[dict[str, Any]]:
 
 
 def count_answers(answers: Answers) -> np.ndarray:
-    """Count the pictures of the class of the row that were answered as the column, `(num_classes, num_classes)`.
+    """Count the images of each true class (row) and predicted class (column), `(num_classes, num_classes)`.
 
-    Those without an answer (see `predict_classes`) are in no column.
+    Images without a prediction (see `predict_classes`) are not counted.
     """
     return confusion_matrix(answers.labels, predict_classes(answers.logits), len(answers.class_names))
 
 
 def list_confusions(answers: Answers) -> list[dict[str, Any]]:
-    """List the pairs of classes that were mistaken most often: `right`, `answered`, `count`, `support`."""
+    """List the most frequent confusions of two classes: `right`, `answered`, `count`, `support`."""
     counts, support = count_answers(answers), np.bincount(answers.labels, minlength=len(answers.class_names))
     wrong = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
     commonest = np.argsort(-wrong, axis=None, kind="stable")[:NUM_CONFUSIONS]

@@ -1,4 +1,4 @@
-"""The predictions of an evaluation in a table, which another one is compared with."""
+"""Table of the predictions of an evaluation, the input of `compare`."""
 
 import json
 from pathlib import Path
@@ -13,10 +13,10 @@ from .results import Answers
 
 
 def write_predictions_table(path: Path, answers: Answers, digests: list[str]) -> None:
-    """Write a row an image: `file_name`, `digest` of its bytes, `clip`, `label`, `prediction` and `probabilities`.
+    """Write one row per image: `file_name`, `digest` of its bytes, `clip`, `label`, `prediction`, `probabilities`.
 
-    `label` and `prediction` are names; `prediction` is null where the largest scores are tied. `probabilities` has one
-    number a class, in the order of the JSON list `class_names` in the metadata of the table.
+    `label` and `prediction` are class names; `prediction` is null if the highest scores are tied. `probabilities` are
+    in the order of the JSON list `class_names` in the metadata of the table.
     """
     names: list[str | None] = list(answers.class_names)
     predicted = predict_classes(answers.logits)  # (num_rows,)

@@ -1,4 +1,4 @@
-"""What an evaluation comes to: scores under their conditions and beside constant answers, as `results.json` has it."""
+"""Content of `results.json`: scores of an evaluation, its conditions and majority-class baselines."""
 
 from typing import Any, NamedTuple
 
@@ -14,18 +14,18 @@ from .selection import ScoredPart
 
 
 class Answers(NamedTuple):
-    """Answers about `num_rows` labelled pictures, and the pictures' and classes' embeddings.
+    """Predictions of `num_rows` labelled images, with embeddings of images and classes.
 
-    A training keeps the answers alone: names and embeddings are then None.
+    During training, file names and embeddings are None.
 
     Attributes:
-        logits: float32 (num_rows, num_classes), scaled similarities; their softmax is the model's confidence.
-        labels: int64 (num_rows,), class ids in the order of `class_names`.
-        class_names: Names of the classes, in id order; some may have no picture here.
-        file_names: What identifies each row, (num_rows,).
-        clips: The clip that each row is a frame of, (num_rows,); None where clips are not known.
-        image_embeds: float32 (num_rows, projection_dim).
-        text_embeds: float32 (num_classes, projection_dim), of the class prompts.
+        logits: Scaled similarities, float32 (num_rows, num_classes); their softmax is the model's confidence.
+        labels: Class ids in the order of `class_names`, int64 (num_rows,).
+        class_names: Class names in id order; some may have no images here.
+        file_names: Name of each row, (num_rows,).
+        clips: Clip of each row, (num_rows,); None if clips are unknown.
+        image_embeds: Image embeddings, float32 (num_rows, projection_dim).
+        text_embeds: Embeddings of the class prompts, float32 (num_classes, projection_dim).
     """
 
     logits: np.ndarray
@@ -40,22 +40,27 @@ class Answers(NamedTuple):
 def describe_results(
     model: str, data: str, answers: Answers, scored: ScoredPart, records: RunRecords, **how: str
 ) -> dict[str, Any]:
-    """Score the answers and say under which conditions.
+    """Score predictions and describe the conditions of the evaluation.
 
     Args:
         model: Folder or Hub id of the model.
-        data: What it was scored on.
-        answers: What it answered.
-        scored: Which rows these are.
-        records: What the folder of the model's run tells.
+        data: Name of the data.
+        answers: Predictions of the model.
+        scored: Origin of the scored rows.
+        records: Records of the model's run.
         how: Further conditions: `task` and `prompt_template`.
 
     Returns:
-        `model`, `data`, `conditions`, `scores` (each with `value`, the bounds `low` and `high`, null for a single
-        clip, and their `method`, bootstrap or exact; macro F1 is the mean over classes that have images),
-        `baselines`, `classes` (a row a class; null where undefined) and `calibration` (a row a bin that is not empty,
-        from low to high confidence) and `confusion_matrix` (`counts`: a row a true class, a column a predicted one;
-        images without a prediction, as of tied scores, are in no column). All of it is JSON.
+        JSON values:
+
+        - `model`, `data` and `conditions`.
+        - `scores`: `value`, the bounds `low` and `high` (null for a single clip) and their `method` (bootstrap or
+          exact). Macro F1 is the mean over the classes with images.
+        - `baselines`.
+        - `classes`: one row per class; null if undefined.
+        - `calibration`: one row per non-empty bin, from low to high confidence.
+        - `confusion_matrix`: `counts` with a row per true class and a column per predicted class; images without a
+          prediction (tied scores) are not counted.
     """
     return {
         "model": model,
@@ -67,7 +72,7 @@ def describe_results(
 
 def _describe_conditions(answers: Answers, scored: ScoredPart, records: RunRecords) -> dict[str, Any]:
     is_own_validation = scored.of_run and scored.part == "validation"
-    # without its state, as in an exported classifier, a run is taken to have found one
+    # assume a best checkpoint if the state of the run is missing, as in an exported classifier
     has_best = records.state is None or records.state["best_model_checkpoint"] is not None
     kept_best = has_best and records.recipe.get("load_best_model_at_end", True)
     return {
@@ -131,21 +136,18 @@ def _describe_scores(answers: Answers, train_labels: np.ndarray | None) -> dict[
 
 
 def describe_interval(interval: Interval) -> dict[str, Any]:
-    """The value of a score, the bounds of its interval, null where it has none, and their method."""
+    """Return value, bounds (None without an interval) and method of a score."""
     bounds = {name: _or_null(number) for name, number in zip(interval._fields[:3], interval[:3], strict=True)}
     return bounds | {"method": interval.method}
 
 
 def _or_null(number: float) -> float | None:
-    """JSON has no NaN, which a bound is where there is no interval."""
+    """Return None for NaN, which JSON lacks."""
     return None if np.isnan(number) else number
 
 
 def _describe_bins(scores: Scores) -> list[dict[str, Any]]:
-    """The bins that have a row, from low to high confidence: their bounds, and the accuracy with its interval.
-
-    Where answers are all right or all wrong there is none: resamples can not differ, however few the pictures are.
-    """
+    """Describe the non-empty bins; accuracies of 0 and 1 get no interval, as all resamples are equal."""
     columns = [*(column.tolist() for column in scores.bins), scores.bin_low.tolist(), scores.bin_high.tolist()]
     return [
         {

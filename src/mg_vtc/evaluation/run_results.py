@@ -1,4 +1,4 @@
-"""The scores of a run on the pictures that it held out, with their intervals: what its card tells."""
+"""Scores of a run on its held-out images, with intervals, for the model card."""
 
 import json
 import warnings
@@ -18,7 +18,7 @@ from .misclassifications import count_answers
 from .results import Answers, describe_results
 from .selection import ScoredPart
 
-MOST_CLASSES = 150  # of more the figure would show nothing
+MOST_CLASSES = 150  # more are not legible in the figure
 DOTS_PER_INCH = 144
 
 
@@ -28,17 +28,16 @@ def write_run_results(
     parts: Mapping[str, Dataset],
     class_names: list[str],
 ) -> None:
-    """Write `results/PART.json`, in the form of `mg-vtc evaluate`, for each part, and draw `figures/confusion.png`.
+    """Write `results/PART.json` for each split in the format of `mg-vtc evaluate`, and `figures/confusion.png`.
 
-    Clips are resampled where they are known; of streams they are not, and pictures are. The figure is of the test
-    pictures or, where there are none, of those of the validation. It needs the extra `report`; a warning tells that it
-    was not drawn.
+    Intervals resample clips if they are known, else images (as in streamed data). The figure shows the test split or,
+    if there is none, the validation split. It needs the extra `report`; without it, a warning is issued instead.
 
     Args:
         folder: Folder of a finished run.
-        predicted: What the trainer predicted for "validation" and, where there is one, "test".
-        parts: The rows of "train" and of the same parts.
-        class_names: In id order.
+        predicted: Predictions of the trainer for "validation" and, if there is one, "test".
+        parts: Rows of "train" and of the same splits.
+        class_names: Class names in id order.
     """
     records = read_records(str(folder))
     train_rows = parts["train"]
@@ -69,8 +68,8 @@ def _draw_confusion(path: Path, answers: Answers) -> None:
         return
     if missing := [module for module in ("matplotlib", "sklearn") if find_spec(module) is None]:
         warnings.warn(
-            f"The card has no confusion matrix, as {' and '.join(missing)} is not installed: pip install "
-            '"mg-vtc[report]" before the training.',
+            f"The model card has no confusion matrix, because {' and '.join(missing)} is not installed: run "
+            'pip install "mg-vtc[report]" before training.',
             stacklevel=3,
         )
         return

@@ -1,4 +1,4 @@
-"""All scores of one set of answers, each with its interval."""
+"""Scores of a set of predictions, each with its interval."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -15,9 +15,9 @@ SCORE_NAMES = ("top1_accuracy", "top5_accuracy", "mean_class_accuracy", "macro_f
 
 
 class Interval(NamedTuple):
-    """A score and its 95 % interval, fractions in [0, 1]; the bounds are NaN where there is none.
+    """A score and its 95 % interval, fractions in [0, 1]; the bounds are NaN if there is no interval.
 
-    `method` is "bootstrap" or, where all resamples are equal, "exact" (see `exact_interval`).
+    `method` is "bootstrap" or, if all resamples are equal, "exact" (see `exact_interval`).
     """
 
     value: float
@@ -27,14 +27,14 @@ class Interval(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Scores of a set of answers.
+    """Scores of a set of predictions.
 
     Attributes:
-        intervals: Of each of `SCORE_NAMES`.
+        intervals: Interval of each of `SCORE_NAMES`.
         classes: Precision, recall, F1 and support of every class.
-        bins: The bins of the reliability diagram.
-        bin_low: Lower bound of the accuracy of each bin (num_bins,); NaN where it is empty.
-        bin_high: Upper bound of the same (num_bins,).
+        bins: Bins of the reliability diagram.
+        bin_low: Lower bound of the accuracy of each bin (num_bins,); NaN in an empty bin.
+        bin_high: Upper bound of the accuracy of each bin (num_bins,); NaN in an empty bin.
     """
 
     intervals: dict[str, Interval]
@@ -47,16 +47,15 @@ class Scores(NamedTuple):
 class MicroGestureScores(evaluate.Metric):
     """Top-1, top-5, mean class accuracy, macro-F1 and expected calibration error, with intervals.
 
-    Means over classes are over those with a row among the references, here and in each resample. Ties and NaN count
-    against a row, as in `TopKAccuracy`. With `compute(..., clips=...)`, the clip of every row in their order, whole
-    clips are resampled, else rows.
+    Means over classes include only classes with rows, here and in each resample. Ties and NaN count against a row, as
+    in `TopKAccuracy`. Pass the clip of every row as `compute(..., clips=...)` to resample whole clips instead of rows.
     """
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
-            description="Scores of a classifier of micro-gestures, each with a 95 % interval.",
+            description="Scores of a micro-gesture classifier, each with a 95 % interval.",
             citation="",
-            inputs_description="predictions: logits of all classes, a row each. references: class ids.",
+            inputs_description="predictions: logits of all classes for each row. references: class ids.",
             features=datasets.Features(
                 {"predictions": datasets.Sequence(datasets.Value("float32")), "references": datasets.Value("int64")}
             ),
@@ -77,20 +76,20 @@ def score_answers(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> Scores:
-    """Score a whole set of answers.
+    """Score a set of predictions.
 
     Args:
-        logits_BC: Scaled similarities, whose softmax is the confidence `(rows, classes)`.
+        logits_BC: Scaled similarities `(rows, classes)`; their softmax is the confidence.
         labels_B: Class ids, int64 `(rows,)`.
-        clips: The clip that each row is a frame of; None where clips are not known, and rows are resampled.
-        num_resamples: Resamples of the intervals.
+        clips: Clip of each row, for resampling whole clips; None to resample rows.
+        num_resamples: Number of resamples.
         seed: Seed of the resamples.
 
     Raises:
-        ValueError: There is no row, or there are more or fewer clips than rows.
+        ValueError: There are no rows, or the numbers of clips and rows differ.
     """
     if len(labels_B) == 0:
-        raise ValueError("There are no answers to score.")
+        raise ValueError("There are no predictions to score.")
     num_classes = logits_BC.shape[1]
     predicted_B = predict_classes(logits_BC)
     top1_B, top5_B = (find_top_k_hits(logits_BC, labels_B, k) for k in (1, 5))
@@ -113,6 +112,6 @@ def score_answers(
         for name, value, lowest, highest in zip(SCORE_NAMES, values, low, high, strict=False)
     }
     for name, (value, lowest, highest, _) in intervals.items():
-        if lowest == highest and name != "expected_calibration_error":  # which is a distance, and not a share
+        if lowest == highest and name != "expected_calibration_error":  # not a proportion
             intervals[name] = Interval(value, *exact_interval(value, int(groups.max()) + 1), "exact")
     return Scores(intervals, classes, bins, low[len(SCORE_NAMES) :], high[len(SCORE_NAMES) :])

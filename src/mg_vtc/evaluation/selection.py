@@ -1,4 +1,4 @@
-"""Which rows of a data set are scored: never those that a run was trained on, unless they are asked for."""
+"""Selection of the rows to score; training rows are excluded unless requested."""
 
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -11,14 +11,14 @@ from ..data.image_folder import PARTS
 
 
 class ScoredPart(NamedTuple):
-    """What is known of rows that are scored.
+    """Origin of the scored rows.
 
     Attributes:
-        part: "train", "validation", "test" or "all".
-        of_run: Whether the run had them as this part.
-        split_by: How the part was held out: as the run says, "given" for a split of the data, None where it was not.
-        num_training_rows: How many of them the run was trained on.
-        train_labels: Class ids of all rows that the run was trained on; None where they are not among the data.
+        part: Split: "train", "validation", "test" or "all".
+        of_run: Whether the rows belong to this split of the run.
+        split_by: Way the split was held out: that of the run, "given" for a split of the data, None if not held out.
+        num_training_rows: Number of the rows that the run was trained on.
+        train_labels: Class ids of all training rows of the run in the data; None if there are none.
     """
 
     part: str
@@ -32,8 +32,8 @@ class ChosenRows(NamedTuple):
     """Rows to be scored.
 
     Attributes:
-        rows: Columns `image`, `label`, `file_name` and, where it is known, `clip`.
-        scored: What is known of them.
+        rows: Columns `image`, `label`, `file_name` and, if known, `clip`.
+        scored: Origin of the rows.
     """
 
     rows: Dataset
@@ -41,22 +41,22 @@ class ChosenRows(NamedTuple):
 
 
 def assign_parts(names: Mapping[str, Iterable[Hashable]], run: Mapping[str, Any]) -> dict[str, list[str | None]]:
-    """Find which part of a run each row of a data set was, by its file name, or whatever else names it.
+    """Assign each row of a data set to its split in a run, by file name or another key.
 
     Args:
-        names: Names of the rows of each split; the one split "train" stands for data that are not split.
-        run: Content of `split.json`, with such names of the rows of each part.
+        names: Names or keys of the rows of each split; a single split "train" means that the data are not split.
+        run: Content of `split.json`, with the names or keys of the rows of each split.
 
     Returns:
-        The part of each row, None for a row that the run did not have, by split. A name that was both in training and
-        elsewhere counts as training.
+        The run's split of each row, or None, by split of the data. A name in both training and another split counts as
+        training.
     """
     known = {part: set(run.get(part, ())) for part in PARTS}
     assigned = {}
     for split, in_split in names.items():
         in_split = list(in_split)
         possible: Iterable[str] = (split,)
-        if set(names) == {"train"}:  # a folder that is not split may be that of one part of the run, or of all
+        if set(names) == {"train"}:  # unsplit data may be one split of the run, or all of them
             possible = [part for part in PARTS if known[part] == set(in_split)] or PARTS
         elif split == "train" and run.get("split_by") != "given":
             possible = ("train", "validation")
@@ -67,17 +67,17 @@ def assign_parts(names: Mapping[str, Iterable[Hashable]], run: Mapping[str, Any]
 def choose_rows(splits: DatasetDict, run: Mapping[str, Any], part: str | None = None) -> ChosenRows:
     """Choose the rows to score.
 
-    Without `part` they are the data's test split where there is one, else the run's own validation rows where the run
-    had these data, else the data's validation split, else all rows.
+    Without `part`, these are the first available of: the data's test split, the run's validation rows in the data, the
+    data's validation split, all rows.
 
     Args:
         splits: Rows by split.
-        run: Content of `split.json` of the run that made the model; empty where it is not known.
-        part: "train", "validation", "test" (the run's, where it had these data, else the data's) or "all".
+        run: Content of `split.json` of the model's run; empty if unknown.
+        part: "train", "validation", "test" (the split of the run if it had these data, else of the data) or "all".
 
     Raises:
-        ValueError: There is no such part; or none is asked for, and only rows of the training are there, or some rows
-            are the run's and others are not.
+        ValueError: The split does not exist; or `part` is None and the data are training rows only, or mix rows of the
+            run with others.
     """
     assigned = _assign(splits, run)
     part = part or _default_part(splits, assigned)
@@ -93,7 +93,7 @@ def choose_rows(splits: DatasetDict, run: Mapping[str, Any], part: str | None = 
         split_by = {"train": None, "test": "given"}.get(part, run["split_by"])
     elif part != "all":
         if part not in splits:
-            raise ValueError(f"The data have no part {part!r}, only {', '.join(splits)}; --part all takes all rows.")
+            raise ValueError(f"The data have no split {part!r}, only {', '.join(splits)}; --part all scores all rows.")
         selected = {part: np.arange(len(splits[part]))}
         split_by = "given" if is_split else None
     chosen = concatenate_datasets([splits[split].select(rows) for split, rows in selected.items() if len(rows)])
@@ -104,12 +104,8 @@ def choose_rows(splits: DatasetDict, run: Mapping[str, Any], part: str | None = 
 
 
 def _assign(splits: DatasetDict, run: Mapping[str, Any]) -> dict[str, list[str | None]]:
-    """`assign_parts`, by name and bytes where the run tells its pictures' digests, and then by the bytes alone.
-
-    Names alone are no proof: rows of data sets of the Hub have but numbers for names, "0000.0.jpg" is in many a
-    folder, and a training picture stays one under another name. By bytes alone, one that was both in training and
-    elsewhere counts as training.
-    """
+    """Assign rows by name and bytes, then by bytes alone, if the run has digests; else by name."""
+    # Names alone are ambiguous: Hub rows are numbered, "0000.0.jpg" is common, and training images may be renamed.
     names = {split: rows["file_name"][:] for split, rows in splits.items()}
     if "digests" not in run:
         return assign_parts(names, run)
@@ -134,20 +130,20 @@ def _default_part(splits: DatasetDict, assigned: dict[str, list[str | None]]) ->
     num_training, num_others = of_run.count("train"), of_run.count(None)
     if "validation" not in of_run:
         raise ValueError(
-            f"The run was trained on {num_training} of these {len(of_run)} pictures, by their bytes or names, and "
-            "none is of its validation part: give other pictures, or, if these are, --part all."
+            f"The run was trained on {num_training} of these {len(of_run)} images (same bytes or names), and none are "
+            "in its validation split: pass other images, or --part all if these are other images."
         )
     if num_others:
         raise ValueError(
-            f"{len(of_run) - num_others} of these {len(of_run)} pictures are the run's, by their bytes or names, and "
-            f"{num_others} are not. Say which to score: --part validation takes the run's validation pictures, --part "
-            f"all takes all, {num_training} of them training pictures."
+            f"{len(of_run) - num_others} of these {len(of_run)} images belong to the run (same bytes or names), and "
+            f"{num_others} do not. Choose which to score: --part validation for the run's validation images, --part "
+            f"all for all images, including {num_training} training images."
         )
     return "validation"
 
 
 def _labels_of(splits: DatasetDict, assigned: dict[str, list[str | None]], part: str) -> np.ndarray:
-    """Return the labels of all rows that were this part of the run, int64 (num_rows,)."""
+    """Return the labels of all rows in this split of the run, int64 (num_rows,)."""
     labels = [
         label
         for split, parts in assigned.items()

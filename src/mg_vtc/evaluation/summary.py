@@ -1,4 +1,4 @@
-"""The results of an evaluation in a few lines of text."""
+"""Text summary of the results of an evaluation."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ TITLES = {
 
 
 def summarize(results: dict[str, Any]) -> str:
-    """Put scores, intervals and constant answers in a table, under the conditions that they hold for.
+    """Format the conditions of an evaluation and a table of its scores, intervals and baselines.
 
     Args:
-        results: As `evaluate` gives them.
+        results: Results of `evaluate`.
     """
     baselines = {
         score: value
@@ -35,13 +35,14 @@ def summarize(results: dict[str, Any]) -> str:
     conditions = results["conditions"]
     if any(score["method"] == "exact" for score in results["scores"].values()):
         by = conditions["interval"]["resampled_by"]
-        lines.append(f"* exact (Clopper-Pearson, by {by}), as all resamples are equal")
+        lines.append(f"* exact (Clopper-Pearson, by {by}), because all resamples are equal")
     lines.append(
-        "macro F1: mean over the classes that have images; scikit-learn counts predicted classes without any, too"
+        "macro F1: mean over the classes with images; scikit-learn also counts classes that are only predicted"
     )
     lines.append(
         f"intervals: {conditions['interval']['num_resamples']} resamples by {conditions['interval']['resampled_by']}; "
-        f"constant answers: the commonest class, the five commonest, of the {conditions['baselines_from']}"
+        "constant answer: the most frequent class (top-5: the five most frequent) of the "
+        f"{conditions['baselines_from']}"
     )
     if "clips" in results:
         lines += _summarize_clips(results["clips"])
@@ -49,7 +50,7 @@ def summarize(results: dict[str, Any]) -> str:
 
 
 def _summarize_clips(clips: dict[str, Any]) -> list[str]:
-    """The scores by clip, below those by image."""
+    """Format the scores by clip."""
     lines = ["", f"{clips['num_clips']} clips, the {clips['vote']} of their frames".ljust(28)]
     for name, score in clips["scores"].items():
         interval = "none" if score["low"] is None else f"{score['low']:.1%} to {score['high']:.1%}"
@@ -63,23 +64,23 @@ def _describe(results: dict[str, Any]) -> list[str]:
     clips = "" if conditions["num_clips"] is None else f" of {conditions['num_clips']} clips"
     seed = "" if conditions["seed"] is None else f", seed {conditions['seed']}"
     lines = [
-        f"{results['model']} on {results['data']}: {conditions['num_pictures']} pictures{clips}, "
-        f"part {conditions['part']}{seed}; {conditions['num_classes']} classes, {conditions['task']}"
+        f"{results['model']} on {results['data']}: {conditions['num_pictures']} images{clips}, "
+        f"split {conditions['part']}{seed}; {conditions['num_classes']} classes, {conditions['task']}"
     ]
     if conditions["split_by"] not in (None, "given"):
         lines.append(describe_split(conditions["split_by"], clips_known=conditions["num_clips"] is not None))
     if conditions["num_training_rows"]:
         lines.append(
-            f"the model was trained on {conditions['num_training_rows']} of these pictures: its scores on them say "
-            "what it remembers"
+            f"the model was trained on {conditions['num_training_rows']} of these images: the scores show what it "
+            "memorized"
         )
     if not conditions["training_rows_known"]:
         lines.append(
-            "which images the model was trained on is not known (no split.json): if these are among them, the scores "
-            "say what it remembers"
+            "the training images of the model are unknown (no split.json): if these images are among them, the scores "
+            "show what it memorized"
         )
     if leaks := describe_leaks(conditions["leaks"] or {}):
         lines.append(f"of these, {leaks}")
     if conditions["chosen_on_these"]:
-        lines.append("the best checkpoint was chosen on these pictures, so the scores are too high")
+        lines.append("the best checkpoint was chosen on these images, so the scores are too high")
     return lines

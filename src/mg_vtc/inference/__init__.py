@@ -1,1 +1,1 @@
-"""Answering with a trained model: smaller and faster forms of it."""
+"""Prediction with a trained model."""

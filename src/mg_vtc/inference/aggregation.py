@@ -1,4 +1,4 @@
-"""One answer of a clip from the answers about its frames."""
+"""Aggregation of frame predictions into one prediction per clip."""
 
 import numpy as np
 
@@ -6,23 +6,23 @@ VOTES = ("mean", "max", "majority")
 
 
 def rank_classes(probabilities: np.ndarray) -> np.ndarray:
-    """Return the classes from the likeliest to the least, the lower id first where two are equal (num_classes,)."""
+    """Return class ids by decreasing probability (num_classes,); ties go to the lower id."""
     return np.argsort(-probabilities, kind="stable")
 
 
 class ClipVote:
-    """Frames of one clip, of which only sums are kept.
+    """Running aggregate of the frame predictions of one clip; memory does not grow with the number of frames.
 
-    `mean`: the score of a class is the mean of its probabilities over the frames. `max`: the largest of them, so that
-    scores do not add up to 1. `majority`: the share of the frames whose likeliest class it is. Classes of equal score
-    are ranked by their mean probability, then by their id, the lower one first.
+    The score of a class is its `mean` probability over the frames, its `max` probability (these scores do not sum to
+    1), or with `majority` the fraction of frames that predict it. Ties are broken by mean probability, then by the
+    lower class id.
 
     Args:
         vote: One of `VOTES`.
-        num_classes: How many classes there are.
+        num_classes: Number of classes.
 
     Attributes:
-        num_frames: How many frames have been added.
+        num_frames: Number of frames added so far.
     """
 
     def __init__(self, vote: str, num_classes: int) -> None:
@@ -33,14 +33,14 @@ class ClipVote:
         self._num_firsts = np.zeros(num_classes)
 
     def add(self, probabilities: np.ndarray) -> None:
-        """Add a frame by the probabilities of its classes (num_classes,)."""
+        """Add the class probabilities of a frame (num_classes,)."""
         self.num_frames += 1
         self._sum += probabilities
         np.maximum(self._largest, probabilities, out=self._largest)
         self._num_firsts[rank_classes(probabilities)[0]] += 1
 
     def count(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the classes from first to last, and the score of each class by its id; both (num_classes,)."""
+        """Return class ids by decreasing score, and the score of each class id; both (num_classes,)."""
         mean = self._sum / self.num_frames
         scores = {"mean": mean, "max": self._largest, "majority": self._num_firsts / self.num_frames}[self.vote]
-        return np.lexsort((-mean, -scores)), scores  # the last key counts first, and equal ones stay in order
+        return np.lexsort((-mean, -scores)), scores  # the last key is the primary one; the sort is stable

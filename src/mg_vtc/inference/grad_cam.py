@@ -1,47 +1,47 @@
-"""Where a model looked: Grad-CAM (Selvaraju et al., ICCV 2017), for towers of feature maps and of tokens."""
+"""Grad-CAM (Selvaraju et al., ICCV 2017) for convolutional and transformer vision towers."""
 
 import math
 from collections.abc import Sequence
 
 import torch
 
-COARSEST = 4  # positions a side below which a map says little about where
+COARSEST = 4  # positions per side; coarser maps are not informative
 
 
 def grad_cam(activations: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
-    """Weigh feature maps by their mean gradient and keep what speaks for the score: equations 1 and 2 of the paper.
+    """Weight feature maps by their mean gradient and keep the positive part: equations 1 and 2 of the paper.
 
-    Where the score is linear in the mean of each map, this is the positive part of the class activation map (Zhou et
-    al., CVPR 2016), divided by the number of positions.
+    If the score is linear in the mean of each map, the result is the positive part of the class activation map (Zhou
+    et al., CVPR 2016), divided by the number of positions.
 
     Args:
         activations: Feature maps of a layer, `(B, C, h, w)`.
-        gradients: Derivatives of the B scores by them, `(B, C, h, w)`.
+        gradients: Gradients of the B scores with respect to the maps, `(B, C, h, w)`.
 
     Returns:
-        `(B, h, w)`, 0 or more.
+        Non-negative maps, `(B, h, w)`.
     """
     weights = gradients.mean(dim=(2, 3), keepdim=True)  # (B, C, 1, 1)
     return (weights * activations).sum(dim=1).relu()  # (B, h, w)
 
 
 def heat_map(states: Sequence[torch.Tensor], score: torch.Tensor) -> torch.Tensor:
-    """Grad-CAM of one score in the last layer that tells positions apart.
+    """Compute Grad-CAM of one score in the last layer with spatial positions.
 
-    That is the last stage, unless its map is coarser than 4 x 4, as that of a small picture is: then the last one that
-    is not. Of a transformer whose score is read from a class token, it is the input of the last block: behind it, what
-    patches hold reaches the score no more.
+    Uses the last map of at least 4 x 4 positions that has a gradient, or the last one if all are coarser. In a
+    transformer that pools the class token this is the input of the last block: later patch states do not affect the
+    score.
 
     Args:
-        states: What the layers of a vision tower gave for one square picture, from first to last, each
-            `(1, C, h, w)`, or `(1, positions, C)` with tokens of no position first. They need a gradient.
-        score: What was computed from them, 0-d.
+        states: Outputs of the layers of a vision tower for one square image, first to last. Each is `(1, C, h, w)`,
+            or `(1, positions, C)` with class and register tokens first. They need a gradient.
+        score: Score computed from the states, 0-d.
 
     Returns:
-        `(h, w)`, from 0 to 1, which is the largest value, or all 0 where nothing speaks for the score.
+        Map `(h, w)`, scaled to a maximum of 1; all 0 if no position contributes to the score.
 
     Raises:
-        ValueError: No state has positions.
+        ValueError: No state has spatial positions.
     """
     gradients = torch.autograd.grad(score, states, allow_unused=True, materialize_grads=True)
     maps = [
@@ -51,7 +51,7 @@ def heat_map(states: Sequence[torch.Tensor], score: torch.Tensor) -> torch.Tenso
     ]
     maps = [(state, gradient) for state, gradient in maps if min(state.shape[2:]) > 1]
     if not maps:
-        raise ValueError("This vision tower keeps no positions up to its answer: there is no map of where it looked.")
+        raise ValueError("This vision tower has no layer with spatial positions, so Grad-CAM cannot be computed.")
     reached = [pair for pair in maps if pair[1].any()] or maps
     fine = [pair for pair in reached if min(pair[0].shape[2:]) >= COARSEST] or reached
     heat = grad_cam(*fine[-1])[0]  # (h, w)
@@ -59,10 +59,10 @@ def heat_map(states: Sequence[torch.Tensor], score: torch.Tensor) -> torch.Tenso
 
 
 def to_feature_maps(state: torch.Tensor) -> torch.Tensor:
-    """Arrange tokens as the square of patches they come from; feature maps stay as they are.
+    """Arrange patch tokens as a square feature map; return feature maps unchanged.
 
     Args:
-        state: `(B, C, h, w)`, or `(B, positions, C)` with class and register tokens before those of the patches.
+        state: `(B, C, h, w)`, or `(B, positions, C)` with class and register tokens before the patch tokens.
 
     Returns:
         `(B, C, h, w)`.

@@ -1,6 +1,6 @@
-"""What is to be answered: pictures, folders, globs, videos and webcams, listed before any is read.
+"""Inputs of a prediction: images, folders, globs, videos and webcams, listed before any file is read.
 
-The names of the files of one folder are in memory at a time.
+Only the file names of one folder are in memory at a time.
 """
 
 import glob
@@ -23,17 +23,17 @@ from ..data.video_files import find_video_name, is_video
 from .segment_files import Interval, read_segments
 
 WEBCAM = "webcam:"
-HASH_DIGITS = 16  # of SHA-256, enough to tell two apart
+HASH_DIGITS = 16  # of SHA-256
 
 
 class Inputs(NamedTuple):
-    """What is to be answered.
+    """Inputs of a prediction.
 
     Attributes:
-        paths: Files, folders, globs ("**" goes through folders) or `webcam:<number>`, answered in this order.
-        frames_per_clip: How many frames of a video or of a segment, evenly spaced; None for all of them.
-        segments: What `read_segments` gives: the parts of videos that are clips; None where videos are whole.
-        crops: What `read_crops` gives: what is cut out of the frames of videos; None where nothing is.
+        paths: Files, folders, globs ("**" descends into folders) or `webcam:<number>`, predicted in this order.
+        frames_per_clip: Number of evenly spaced frames per video or segment; None for all frames.
+        segments: Intervals of videos from `read_segments`; None for whole videos.
+        crops: Boxes of videos from `read_crops`; None for whole frames.
     """
 
     paths: Sequence[str]
@@ -43,20 +43,19 @@ class Inputs(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A file to be answered.
+    """An input file.
 
     Attributes:
-        name: From the folder on for what was found in the only input, a folder; else its path as it was given.
-            Bytes that are no UTF-8, which files of answers can not hold, are written as `\\xe9`.
-        path: Where it is.
-        kind: "picture", "video" or "webcam"; None for a file in a folder that is none of them by its name.
-        clip: Of a picture that is named `<clip>.<frame>.<extension>`, its `name` without frame and extension, so
-            frames are of one clip only within a folder, as clip numbers repeat in the folders of classes. Of a video,
-            its name without extension. Else None.
-        frame: Number of a picture in its clip; None where its name does not tell.
-        intervals: The segments of a video; None where it is whole.
-        video: What a video is called in its segments.
-        crop: What is cut out of the frames of a video; None where they are whole.
+        name: Path relative to the input folder if that is the only input, else the path as given. Bytes that are not
+            UTF-8 are escaped as `\\xe9`.
+        path: Path of the file.
+        kind: "picture", "video" or "webcam"; None for a file in a folder with another extension.
+        clip: For an image named `<clip>.<frame>.<extension>`, its `name` without frame and extension: clip numbers
+            repeat across class folders. For a video, its name without extension. Else None.
+        frame: Frame number of an image in its clip; None if its name has none.
+        intervals: Segments of a video; None for a whole video.
+        video: Name of a video in its segments.
+        crop: Box of a video; None for whole frames.
     """
 
     name: str
@@ -69,23 +68,23 @@ class Source(NamedTuple):
     crop: Box | None = None
 
     def name_clip(self, interval: Interval) -> str:
-        """Return `<video>_<index>`, as the MiGA challenge calls the samples of a video."""
+        """Return `<video>_<index>`, the name of a sample in the MiGA challenge."""
         return f"{self.video}_{interval.number}"
 
     @property
     def clips(self) -> list[str]:
-        """The clips in it, in the order of the file of segments."""
+        """Names of the clips in the file, in the order of the segments."""
         if self.intervals is not None:
             return [self.name_clip(interval) for interval in self.intervals]
         return [] if self.clip is None else [self.clip]
 
 
 class Survey(NamedTuple):
-    """What inputs come to.
+    """Summary of the inputs.
 
     Attributes:
-        num_samples: How many pictures and frames there are; None where there are videos, which may be any length.
-        digest: Names, sizes and times of change of all files, and all that `Inputs` say, hashed.
+        num_samples: Number of images; None if there are videos, whose length is unknown.
+        digest: Hash of the names, sizes and modification times of all files, and of the `Inputs`.
     """
 
     num_samples: int | None
@@ -100,11 +99,11 @@ def make_inputs(
     first_frame: int = 1,
     crop: str | os.PathLike | None = None,
 ) -> Inputs:
-    """Read what is said of inputs, one or several.
+    """Read the segments and boxes of one or several inputs; for the arguments see `predict`.
 
     Raises:
-        FileNotFoundError: There is no such file of segments or of boxes.
-        ValueError: `frames_per_clip` is below 1, or for a reason of `read_segments` or `read_crops`.
+        FileNotFoundError: The file of segments or boxes is not found.
+        ValueError: `frames_per_clip` is below 1, or `read_segments` or `read_crops` refuses its file.
     """
     if frames_per_clip is not None and frames_per_clip < 1:
         raise ValueError(f"frames_per_clip must be 1 or more, got {frames_per_clip}.")
@@ -115,14 +114,13 @@ def make_inputs(
 
 
 def list_sources(inputs: Inputs) -> Iterator[Source]:
-    """List files: those of a folder first, frames by clip and number, others by name; then its folders, in id order.
+    """List files: first those of a folder (frames by clip and number, others by name), then its subfolders by id.
 
-    Hidden files, those of file managers, and the metadata and labels of data sets are no sources. Segments and
-    boxes find a video by its own name or by that of its folder; where there are segments, videos without any are left
-    out.
+    Skips hidden files, files of file managers, and metadata and label files of data sets. Segments and boxes refer to
+    a video by its name or the name of its folder. If there are segments, videos without any are skipped.
 
     Raises:
-        FileNotFoundError: An input is not there, or nothing is like a glob.
+        FileNotFoundError: An input does not exist, or a glob matches no file.
     """
     for source in _list_files(inputs.paths):
         if source.kind == "video" and inputs.crops is not None:
@@ -138,16 +136,16 @@ def list_sources(inputs: Inputs) -> Iterator[Source]:
 
 
 def survey(inputs: Inputs, *, contiguous_clips: bool) -> Survey:
-    """Look at all inputs before any is read, and warn of files of folders that are neither pictures nor videos.
+    """Check all inputs before any is read, and warn about files in folders that are neither images nor videos.
 
     Args:
-        inputs: What is to be answered.
-        contiguous_clips: Whether each must be of a clip whose frames come one after another, as a vote needs.
+        inputs: Inputs of the prediction.
+        contiguous_clips: Whether every image must belong to a clip with consecutive frames, as `vote` requires.
 
     Raises:
-        FileNotFoundError: An input is not there.
-        ValueError: There is nothing to answer, segments or boxes and videos do not belong together, or clips are not
-            as they must be.
+        FileNotFoundError: An input does not exist.
+        ValueError: There are no images or videos, segments or boxes do not match the videos, or a clip is unknown or
+            not contiguous.
     """
     num_pictures, num_videos, num_others = 0, 0, 0
     others: list[str] = []
@@ -166,14 +164,14 @@ def survey(inputs: Inputs, *, contiguous_clips: bool) -> Survey:
         if source.intervals is not None:
             if videos.setdefault(source.video, source.name) != source.name:
                 two = f"{videos[source.video]} and {source.name}"
-                raise ValueError(f"{two} are both the video {source.video!r} of the segments: keep one.")
+                raise ValueError(f"{two} both match the video {source.video!r} of the segments: keep one.")
         elif contiguous_clips and (source.clip is None or source.clip != clip or source.kind == "video"):
             _check_clip(source, clips)
             clips.add(source.clip)
             clip = source.clip
     if num_others:
         warnings.warn(
-            f"{num_others} files are neither pictures nor videos by their names, and are passed over: "
+            f"Skipped {num_others} files whose names are not those of images or videos: "
             f"{', '.join(map(repr, others))}{' and more' if num_others > NUM_LISTED else ''}.",
             stacklevel=3,
         )
@@ -184,7 +182,7 @@ def survey(inputs: Inputs, *, contiguous_clips: bool) -> Survey:
 
 
 def _mark(path: Path) -> tuple[int, int] | None:
-    """Return the size and the time of change of a file; None for a link that leads nowhere."""
+    """Return the size and modification time of a file; None for a broken link."""
     if not path.exists():
         return None
     status = path.stat()
@@ -194,13 +192,13 @@ def _mark(path: Path) -> tuple[int, int] | None:
 def _check_clip(source: Source, clips: set[str | None]) -> None:
     if source.clip is None:
         raise ValueError(
-            f"The clip of {source.name!r} is not known, so frames can not vote: name images "
-            "<clip>.<frame>.<extension>, as 0000.3.jpg, or leave --vote out for a prediction an image."
+            f"The clip of {source.name!r} is unknown, so its frames cannot be aggregated: name images "
+            "<clip>.<frame>.<extension>, such as 0000.3.jpg, or omit --vote for one prediction per image."
         )
     if source.clip in clips:
         raise ValueError(
-            f"{source.name!r} belongs to the clip {source.clip!r}, which has ended before: give the frames of a clip "
-            "one after another, or their folder, and one video of a name."
+            f"{source.name!r} belongs to the clip {source.clip!r}, but other files come between its frames: pass the "
+            "frames of a clip consecutively, or their folder, and only one video of each name."
         )
 
 
@@ -208,30 +206,28 @@ def _check_videos(inputs: Inputs, num_pictures: int, num_videos: int, videos: se
     if inputs.segments is not None and None not in inputs.segments:
         if missing := [video for video in inputs.segments if video not in videos]:
             raise ValueError(
-                f"There are segments of videos that are not among the inputs: {shorten(map(str, missing))}."
+                f"The segments refer to videos that are not among the inputs: {shorten(map(str, missing))}."
             )
     elif inputs.segments is not None and num_videos > 1:
-        raise ValueError(
-            f"The segments do not tell of which of the {num_videos} videos they are: add a column 'video'."
-        )
+        raise ValueError(f"The segments do not name a video, but there are {num_videos} videos: add a column 'video'.")
     if num_videos == 0 and any(setting is not None for setting in inputs[1:]):
-        raise ValueError("Segments, crop and frames_per_clip are for videos, and there is none among the inputs.")
+        raise ValueError("segments, crop and frames_per_clip require videos, but the inputs contain none.")
     if num_pictures + num_videos == 0:
-        raise ValueError(f"There are no pictures and no videos in {', '.join(inputs.paths)}.")
+        raise ValueError(f"No images or videos in {', '.join(inputs.paths)}.")
 
 
 def _check_crops(paths: Sequence[str], crops: Mapping[int | str, Box]) -> None:
-    """Make sure that each box is of one video, be it one without segments."""
+    """Check that each box belongs to exactly one video, with or without segments."""
     videos = [source for source in _list_files(paths) if source.kind == "video"]
     owners: dict[int | str, str] = {}
     for source in videos:
         video = find_video_name(source.path, crops)
         if video is not None and owners.setdefault(canonical_id(video), source.name) != source.name:
             two = f"{owners[canonical_id(video)]} and {source.name}"
-            raise ValueError(f"{two} are both the video {video!r} of the boxes: keep one.")
+            raise ValueError(f"{two} both match the video {video!r} of the boxes: keep one.")
     if unknown := [str(video) for video in crops if video not in owners]:
         raise ValueError(
-            f"There are boxes of videos that are not among the inputs: {shorten(unknown)}. These are the videos: "
+            f"The boxes refer to videos that are not among the inputs: {shorten(unknown)}. The videos are: "
             f"{shorten(source.name for source in videos)}."
         )
 
@@ -250,7 +246,7 @@ def _list_files(paths: Sequence[str]) -> Iterator[Source]:
         else:
             matches = sorted(path for path in glob.iglob(given, recursive=True) if os.path.isfile(path))
             if not matches:
-                raise FileNotFoundError(f"There is no file or folder {given!r}, and no file that it is a glob of.")
+                raise FileNotFoundError(f"No file or folder {given!r}, and no file matches it as a glob.")
             yield from (_describe(Path(match), Path(match).as_posix(), default=None) for match in matches)
 
 
@@ -259,8 +255,8 @@ def _find_webcam(given: str) -> Source:
     if not device.exists():
         present = sorted(map(str, Path("/dev").glob("video*")))
         raise FileNotFoundError(
-            f"There is no webcam {given!r}, as there is no {device}; Linux has {', '.join(present) or 'none'} here. "
-            "Other systems are not supported: save a picture, and give that."
+            f"No webcam {given!r}: {device} does not exist; available: {', '.join(present) or 'none'}. "
+            "Webcams are supported on Linux only. Elsewhere, pass a saved image."
         )
     return Source(given, device, "webcam")
 
@@ -275,7 +271,7 @@ def _walk(folder: Path, prefix: str) -> Iterator[Source]:
             if entry.is_dir() and not is_circular(Path(entry)):
                 folders.append(entry.name)
             elif not is_metadata_file(Path(entry)):
-                files.append(entry.name)  # a circular link among them, which is passed over with a warning
+                files.append(entry.name)  # including circular links, which are skipped with a warning
     for name in sorted(files, key=_order):
         yield _describe(folder / name, f"{prefix}{name}", default=None)
     for name in sort_ids(folders):

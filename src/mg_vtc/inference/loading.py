@@ -1,4 +1,4 @@
-"""Opening a model of this package: from a folder, from the Hub, or one that is loaded already."""
+"""Loading of a model from a folder, from the Hub or from memory."""
 
 from pathlib import Path
 from typing import Any
@@ -11,23 +11,23 @@ from ..data.lookup import check_source
 from ..models.configuration_mg_vtc import MgVtcConfig
 from ..models.modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
 
-Model = str | Path | MgVtcModel  # what users give: a folder, a Hub id, or a loaded model
+Model = str | Path | MgVtcModel  # folder, Hub id, or loaded model
 ALL_LOADED: dict[str, Any] = {"missing_keys": (), "unexpected_keys": (), "mismatched_keys": ()}
 
 
 def open_model(
     model: Model, dtype: torch.dtype | str = "auto", *, processor: Any = None
 ) -> tuple[MgVtcModel, BaseImageProcessor]:
-    """Open a model in evaluation mode, text tower and all, and what prepares its images.
+    """Load a model in evaluation mode, including its text tower, and its image processor.
 
     Args:
         model: Folder or Hub id of a model of this package, or a loaded one, which is used as it is.
-        dtype: Type of the weights of a model that is not loaded yet, "auto" for that of the checkpoint.
-        processor: Processor of a loaded model; by default that of the folder or repository it came from.
+        dtype: Type of the weights of a model that is not loaded yet; "auto" keeps the type of the checkpoint.
+        processor: Processor of a loaded model; by default the one in the folder or repository the model came from.
 
     Raises:
-        OSError: There is no such model within reach.
-        ValueError: It is a model of another kind, its weights are damaged, or its processor is not known.
+        OSError: The model is not found.
+        ValueError: The model type is not mg_vtc, its weights are damaged, or its processor is unknown.
     """
     if not isinstance(model, MgVtcModel):
         config = read_config(str(model))
@@ -43,12 +43,12 @@ def open_model(
 
 
 def open_tokenizer(model: Model, processor: Any = None) -> PreTrainedTokenizerBase:
-    """Open the tokenizer of a model with a text tower; arguments and errors are those of `open_model`."""
+    """Load the tokenizer of a model with a text tower; for arguments and errors see `open_model`."""
     return getattr(processor, "tokenizer", None) or AutoTokenizer.from_pretrained(find_source(model))
 
 
 def find_source(model: Model) -> str:
-    """Return the folder or Hub id of a model, or what a loaded one came from.
+    """Return the folder or Hub id of a model, or the one that a loaded model came from.
 
     Raises:
         ValueError: A loaded model came from neither.
@@ -56,43 +56,43 @@ def find_source(model: Model) -> str:
     source = model.config.name_or_path if isinstance(model, MgVtcModel) else str(model)
     if not source:
         raise ValueError(
-            "The model was built in Python and came from no folder, so its processor is not known: give processor, "
-            "such as trainer.processing_class, or save both and give their folder."
+            "The model was built in Python, not loaded from a folder, so its processor is unknown: pass processor, "
+            "such as trainer.processing_class, or save both and pass their folder."
         )
     return source
 
 
 def name_model(model: Model) -> str:
-    """Return what results call a model."""
+    """Return the name of a model in results."""
     return (model.config.name_or_path or "a model in memory") if isinstance(model, MgVtcModel) else str(model)
 
 
 def read_config(model_id: str) -> MgVtcConfig:
-    """Read the configuration of a model of this package, whose own code is not run.
+    """Read the configuration of a model of this package without running code from its folder.
 
     Args:
         model_id: Folder or Hub id.
 
     Raises:
-        OSError: There is no such model within reach.
-        ValueError: It is a model of another kind.
+        OSError: The model is not found.
+        ValueError: The model type is not mg_vtc, or its configuration is invalid.
     """
     check_source(model_id, "model")
     runs = sorted(path.parent.name for path in Path(model_id).glob("*-[0-9]*/config.json"))
     runs = [run for run in runs if not run.startswith("checkpoint-")]
     if runs and not (Path(model_id) / "config.json").exists():
-        raise ValueError(f"{model_id} holds several runs and is not a model: give one of {', '.join(runs)} in it.")
+        raise ValueError(f"{model_id} holds several runs and is not a model: pass one of {', '.join(runs)} in it.")
     try:
         config = AutoConfig.from_pretrained(model_id)
-    except StrictDataclassError as error:  # a check of the configuration, wrapped in the name of the check
+    except StrictDataclassError as error:  # wraps the error of the configuration's own check
         raise ValueError(f"The config.json of {model_id} cannot be used: {error.__cause__ or error}") from error
     except OSError as error:
         if (Path(model_id) / "config.json").is_file():
             raise
         raise OSError(
-            f"There is no model {model_id!r}: no folder with a config.json, and nothing on a Hub within reach; "
-            "a private repository needs a token (HF_TOKEN, or `hf auth login`)."
+            f"No model {model_id!r}: it is not a folder with a config.json, and was not found on the Hub. "
+            "A private repository needs a token (HF_TOKEN, or `hf auth login`)."
         ) from error
     if config.model_type != "mg_vtc":
-        raise ValueError(f"{model_id!r} is a model of type {config.model_type!r}; only those of mg_vtc are used here.")
+        raise ValueError(f"{model_id!r} is a model of type {config.model_type!r}; only mg_vtc models are supported.")
     return config

@@ -1,4 +1,4 @@
-"""A run that answers pictures and ends with a file of answers or a submission."""
+"""Prediction of inputs into a file or a challenge submission, resumable after an interruption."""
 
 import hashlib
 import os
@@ -20,13 +20,13 @@ INPUT_SETTINGS = ("segments", "first_frame", "frames_per_clip", "crop")
 
 
 class WrittenPredictions(NamedTuple):
-    """What came of a run.
+    """Summary of written predictions.
 
     Attributes:
         num_rows: Rows of the file.
-        num_resumed: Pictures and frames that an interrupted run had done before.
-        num_filled: Samples of a submission that have no answer, and were given `missing_class`.
-        faults: Pictures, frames and clips that could not be read.
+        num_resumed: Images and frames that an interrupted run had already predicted.
+        num_filled: Samples of a submission without a prediction, which got `missing_class`.
+        faults: Images, frames and clips that could not be read.
     """
 
     num_rows: int
@@ -45,25 +45,27 @@ def write_predictions(
     overwrite: bool = False,
     **settings: Any,
 ) -> WrittenPredictions | None:
-    """Answer pictures as `predict` does, and write the answers.
+    """Predict images as `predict` does, and write the predictions to a file.
 
-    A run that was killed goes on from `OUT.partial` when it is started anew, and ends with the same bytes.
+    The same call resumes an interrupted run from `OUT.partial` and writes the same bytes as an uninterrupted one.
 
     Args:
         model: Folder or Hub id of a model of this package.
-        inputs: As for `predict`.
-        out: File to write: `.csv`, `.jsonl` or `.parquet`; for the submission "lut" `.csv`, for "miga" `.zip`.
-        submission: "lut", "miga" (see `submissions`) or None; "miga" has clips vote by "mean" unless told otherwise.
-        missing_class: Class for samples of a submission that can not be read; a run that was refused goes on with it.
-        overwrite: Whether the file may be replaced, or an interrupted run with other settings.
-        settings: As for `predict`.
+        inputs: See `predict`.
+        out: File to write: `.csv`, `.jsonl` or `.parquet`; `.csv` for the submission "lut", `.zip` for "miga".
+        submission: "lut", "miga" (see `submissions`) or None. For "miga", `vote` defaults to "mean".
+        missing_class: Fallback class for unreadable samples of a submission. Repeat a call that was refused for
+            missing predictions with it; nothing is predicted again.
+        overwrite: Whether the file, or an interrupted run with other settings, may be replaced.
+        settings: Other arguments of `predict`.
 
     Returns:
-        What came of it; None on all processes but the first.
+        Summary of the predictions; None on all processes but the first.
 
     Raises:
-        OSError: As for `predict`, or the disk is full: the same call then goes on later.
-        ValueError: As for `predict`, something would be lost, or a submission is not complete or not for this model.
+        OSError: As for `predict`, or the disk is full; repeat the call to resume.
+        ValueError: As for `predict`, a file would be overwritten, or the submission is incomplete or does not fit the
+            model.
     """
     run = agree(_begin, model, inputs, Path(out), submission, missing_class, overwrite, settings)
     num_resumed = _answer(run)
@@ -71,23 +73,14 @@ def write_predictions(
 
 
 class _Run(NamedTuple):
-    """What is known before the first picture is answered.
-
-    Attributes:
-        out: File to write.
-        predictor: What answers.
-        inputs: What is answered.
-        num_samples: How many pictures and frames that is; None where it is not known.
-        submission: What is handed in, and what `write_submission` needs for it.
-        journal: What is done, on the first process alone.
-    """
+    """State of a run before the first prediction."""
 
     out: Path
     predictor: Predictor
     inputs: Inputs
-    num_samples: int | None
-    submission: dict[str, Any] | None
-    journal: Journal | None
+    num_samples: int | None  # None if unknown
+    submission: dict[str, Any] | None  # arguments of `write_submission`
+    journal: Journal | None  # on the first process only
 
 
 def _begin(
@@ -120,7 +113,7 @@ def _check_out(out: Path, submission: str | None, missing_class: str | None, ove
     if submission not in (None, *submissions.SUFFIXES):
         raise ValueError(f"submission must be one of {', '.join(submissions.SUFFIXES)}, got {submission!r}.")
     if missing_class is not None and submission is None:
-        raise ValueError("--missing_class goes with --submission: elsewhere what can not be read has no row.")
+        raise ValueError("--missing_class requires --submission: other files have no row for unreadable samples.")
     prediction_files.check_suffix(
         out, (submissions.SUFFIXES[submission],) if submission else prediction_files.SUFFIXES
     )
@@ -128,7 +121,7 @@ def _check_out(out: Path, submission: str | None, missing_class: str | None, ove
 
 
 def _answer(run: _Run) -> int:
-    """Answer what the journal does not hold yet; return how much it held."""
+    """Predict the samples that are not in the journal; return the number of those that are."""
     journal = run.journal
     start, is_whole = broadcast_object_list([(journal.num_done, journal.is_whole) if journal else None])[0]
     if is_whole:
@@ -159,8 +152,8 @@ def _write(run: _Run, num_resumed: int) -> WrittenPredictions | None:
             num_rows = write_predictions_file(run.out, run.journal.read(), top_k=top_k, voted=voted)
     except OSError as error:
         raise OSError(
-            f"{run.out} can not be written ({error}). All is answered in {run.journal.path}: when it can, the same "
-            "command goes on with writing."
+            f"{run.out} cannot be written ({error}). All predictions are in {run.journal.path}: solve the problem and "
+            "repeat the command to write the file."
         ) from error
     return WrittenPredictions(num_rows, num_resumed, num_filled, run.journal.close())
 

@@ -1,8 +1,8 @@
-"""Files of answers, written so that a run that was killed goes on where it was.
+"""Prediction files of resumable runs.
 
-Answers are first kept in `FILE.partial`: a line of JSON with the settings, then a line for the answers of some batches
-with the number of samples that are done. The file itself is made of it when all is answered, and so has the same bytes
-however often the run was interrupted.
+Predictions are first written to `FILE.partial`: a JSON line with the settings, then a line for every few batches with
+the predictions and the number of finished samples. The final file is made from it, so it has the same bytes after any
+number of interruptions.
 """
 
 import csv
@@ -21,25 +21,25 @@ from ..files import atomic_write
 from .predictor import Prediction
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
-NUM_DECIMALS = 6  # of scores and times
+NUM_DECIMALS = 6  # in scores and times
 GROUP_ROWS = 10_000  # rows of a row group of Parquet
 
 
 class Journal:
-    """What is done of a run.
+    """Journal of the finished samples of a run.
 
     Args:
-        path: The file that is to be written in the end.
-        settings: All that answers depend on; JSON.
-        overwrite: Whether that file, and a journal of other settings, may be replaced.
+        path: Final file of the run.
+        settings: Everything that predictions depend on, as JSON values.
+        overwrite: Whether the file, or a journal with other settings, may be replaced.
 
     Attributes:
-        num_done: How many samples are done.
-        is_whole: Whether these are all.
-        path: Of the journal.
+        num_done: Number of finished samples.
+        is_whole: Whether all samples are finished.
+        path: Path of the journal.
 
     Raises:
-        ValueError: Something would be lost.
+        ValueError: The file exists, or a journal with other settings, and `overwrite` is False.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any], *, overwrite: bool = False) -> None:
@@ -58,7 +58,7 @@ class Journal:
         self.path.write_bytes(first)
 
     def _drop_half_line(self) -> None:
-        """Cut off the line that was being written when the run was killed, and find out what is done."""
+        """Drop a line that was cut off by an interruption, and read the progress of the others."""
         num_bytes = 0
         with self.path.open("rb") as file:
             for line in file:
@@ -69,90 +69,90 @@ class Journal:
         os.truncate(self.path, num_bytes)
 
     def add(self, num_done: int, predictions: Sequence[Prediction]) -> None:
-        """Keep answers.
+        """Append predictions.
 
         Raises:
-            OSError: They can not be written.
+            OSError: The journal cannot be written.
         """
         self._write({"num_done": num_done, "predictions": predictions})
         self.num_done = num_done
 
     def end(self) -> None:
-        """Keep that all is answered, so that a run that could not write its file goes on with that.
+        """Record that all samples are finished; a resumed run then only writes its file.
 
         Raises:
-            OSError: That can not be written.
+            OSError: The journal cannot be written.
         """
         if not self.is_whole:
             self._write({"num_done": self.num_done, "predictions": [], "is_whole": True})
             self.is_whole = True
 
     def _write(self, values: dict[str, Any]) -> None:
-        line = json.dumps(values)  # in ASCII, as paths in it may be no UTF-8
+        line = json.dumps(values)  # ASCII, as paths may not be UTF-8
         try:
             with self.path.open("ab") as file:
                 file.write(f"{line}\n".encode())
         except OSError as error:
             raise OSError(
-                f"{self.path} can not be written ({error}). {self.num_done} pictures are answered in it: when it can, "
-                "the same command goes on from there."
+                f"{self.path} cannot be written ({error}). It holds the predictions of {self.num_done} images: solve "
+                "the problem and repeat the command to resume."
             ) from error
 
     def read(self) -> Iterator[Prediction]:
-        """Read all answers that are kept."""
+        """Yield all predictions in the journal."""
         with self.path.open("rb") as file:
             for line in islice(file, 1, None):
                 yield from (Prediction(*values) for values in json.loads(line)["predictions"])
 
     def close(self) -> list[Prediction]:
-        """Forget the run, whose answers are written elsewhere; return what could not be read."""
+        """Delete the journal and return the predictions with an error."""
         faults = [prediction for prediction in self.read() if prediction.error is not None]
         self.path.unlink()
         return faults
 
 
 def check_file(path: Path, *, overwrite: bool) -> None:
-    """Make sure that a file can be written, and nothing is lost by it; to be called before anything slow.
+    """Check that a file can be written without loss; call it before slow work.
 
     Raises:
-        FileNotFoundError: Its folder is not there.
-        PermissionError: Its folder can not be written.
-        ValueError: It is there, and `overwrite` was not asked for.
+        FileNotFoundError: Its folder does not exist.
+        PermissionError: Its folder is not writable.
+        ValueError: The file exists and `overwrite` is False.
     """
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} into.")
+        raise FileNotFoundError(f"No folder {path.parent} to write {path.name} to: create it, or choose another.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise PermissionError(
-            f"{path.name} can not be written, as the folder {path.parent} may not be: choose another."
+            f"{path.name} cannot be written, because the folder {path.parent} is not writable: choose another."
         )
     if path.exists() and not overwrite:
-        raise ValueError(f"{path} is there already: choose another --out, or add --overwrite.")
+        raise ValueError(f"{path} already exists: choose another --out, or add --overwrite.")
 
 
 def check_suffix(path: Path, suffixes: Sequence[str]) -> None:
-    """Make sure that a file is of a kind that can be written.
+    """Check the suffix of a file.
 
     Raises:
-        ValueError: It is not.
+        ValueError: It is not one of `suffixes`.
     """
     if path.suffix not in suffixes:
-        raise ValueError(f"--out {path} must end in {' or '.join(suffixes)}, which tells the format.")
+        raise ValueError(f"--out must end in {' or '.join(suffixes)}, which sets the format, got {path}.")
 
 
 def write_predictions_file(path: Path, predictions: Iterator[Prediction], *, top_k: int, voted: bool) -> int:
-    """Write answers as CSV, JSON lines or Parquet, by the suffix of the file; those without an answer are left out.
+    """Write predictions as CSV, JSON lines or Parquet, by the suffix of the file; skip those with an error.
 
-    The columns are `file`, `clip`, `frame` and `time` (seconds), for clips `clip` and `num_frames`, and then `label_1`
-    and `score_1` to those of `top_k`. Scores, fractions, and times are rounded to six decimals.
+    The columns are `file`, `clip`, `frame` and `time` (seconds), or for clips `clip` and `num_frames`, followed by
+    `label_1`, `score_1` to `label_<top_k>`, `score_<top_k>`. Scores (fractions) and times have six decimals.
 
     Args:
-        path: Replaced where it is there, once the new one is whole.
-        predictions: With `top_k` labels each.
-        top_k: How many classes are named.
-        voted: Whether the answers are about clips.
+        path: File to write atomically; replaced if it exists.
+        predictions: Predictions with `top_k` labels each.
+        top_k: Number of labels per row.
+        voted: Whether these are predictions of clips.
 
     Returns:
-        How many rows it has.
+        Number of rows.
     """
     columns = _columns(top_k, voted)
     rows = (_row(prediction, columns) for prediction in predictions if prediction.error is None)
@@ -186,10 +186,10 @@ def _write_csv(file: BinaryIO, columns: dict[str, pa.DataType], rows: Iterator[d
     num_rows = 0
     for row in rows:
         num_rows += 1
-        # six decimals and no exponent
+        # no exponent
         scores = {name: f"{value:.{NUM_DECIMALS}f}" for name, value in row.items() if isinstance(value, float)}
         writer.writerow(row | scores)
-    text.detach()  # which writes what is left, and leaves the file open
+    text.detach()  # flushes, and leaves the file open
     return num_rows
 
 
@@ -205,7 +205,7 @@ def _write_parquet(file: BinaryIO, columns: dict[str, pa.DataType], rows: Iterat
     num_rows = 0
     schema = pa.schema(columns)
     with pyarrow.parquet.ParquetWriter(file, schema) as writer:
-        while group := list(islice(rows, GROUP_ROWS)):  # not as they came, since runs are interrupted anywhere
+        while group := list(islice(rows, GROUP_ROWS)):  # equal groups, wherever the run was interrupted
             writer.write_table(pa.Table.from_pylist(group, schema))
             num_rows += len(group)
     return num_rows
@@ -215,11 +215,11 @@ def _differ(begun: bytes, settings: dict[str, Any]) -> str:
     try:
         before = json.loads(begun)
     except ValueError:
-        return "is no file of this command: move it away, or choose another --out."
+        return "was not written by this command: move it away, or choose another --out."
     changed = [
         f"{name} {before.get(name)!r}, now {value!r}" for name, value in settings.items() if before.get(name) != value
     ]
     return (
-        f"keeps a run that was interrupted and began otherwise ({'; '.join(changed)}): go on as it began, choose "
-        "another --out, or replace it by --overwrite."
+        f"belongs to an interrupted run with other settings ({'; '.join(changed)}): use the same settings to resume, "
+        "choose another --out, or replace it with --overwrite."
     )

@@ -1,4 +1,4 @@
-"""Answers as lines of a table on a terminal, each as it comes."""
+"""Predictions as rows of a terminal table, formatted one at a time."""
 
 import unicodedata
 
@@ -8,13 +8,13 @@ PERCENT = 7  # columns of "100.0 %"
 
 
 def format_header(width: int, *, voted: bool) -> str:
-    """Return the line above the answers of a table of `width` columns."""
+    """Return the header of a table of `width` columns."""
     name, label, _ = _columns(width)
     return f"{'clip (frames)' if voted else 'picture':{name}}  {'answer':{label}}{'score':>{PERCENT}}  next".rstrip()
 
 
 def format_prediction(prediction: Prediction, width: int) -> str:
-    """Return an answer as a line of at most `width` columns: long names lose their middle, long labels their end."""
+    """Return a prediction as a row of at most `width` columns; long file names and labels are shortened."""
     columns = _columns(width)
     labels = [escape(label) for label in prediction.labels]
     following: list[str] = []
@@ -22,7 +22,7 @@ def format_prediction(prediction: Prediction, width: int) -> str:
     for next_label, next_score in zip(labels[1:], prediction.scores[1:], strict=True):
         percent = f"{next_score:.0%}".replace("%", " %")
         text = f"{next_label} {percent}"
-        if not following:  # one is shown in any case
+        if not following:  # always show one
             text = f"{_cut_end(next_label, room - len(percent) - 1)} {percent}"
         elif _measure(text) > room:
             break
@@ -34,12 +34,12 @@ def format_prediction(prediction: Prediction, width: int) -> str:
 
 
 def escape(text: str) -> str:
-    """Return a text with `\\n` and the like for what is not shown: it could break lines and command the terminal."""
+    """Escape unprintable characters, which could break lines or control the terminal."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _columns(width: int) -> tuple[int, int, int]:
-    """Return the widths of name, first label and following labels."""
+    """Return the widths of the name, the first label and the other labels."""
     rest = max(width, 60) - PERCENT - 4  # two spaces after the name and after the score
     name, label = rest * 3 // 10, rest * 7 // 20
     return name, label, rest - name - label
@@ -52,7 +52,7 @@ def _name(prediction: Prediction) -> str:
 
 
 def _measure(text: str) -> int:
-    """Return how many columns of a terminal a text takes: letters of East Asia take two, marks on others none."""
+    """Return the terminal width of a text: East Asian wide characters take two columns, combining marks none."""
     widths = ((unicodedata.east_asian_width(char) in "WF") + 1 for char in text if not unicodedata.combining(char))
     return sum(widths)
 
@@ -68,12 +68,12 @@ def _cut_end(text: str, width: int) -> str:
 def _cut_middle(text: str, width: int) -> str:
     if _measure(text) <= width:
         return text
-    tail = (width - 1) * 2 // 3  # the end tells frames and files of a folder apart
+    tail = (width - 1) * 2 // 3  # the end differs between the files of a folder
     return f"{_take(text, width - 1 - tail)}…{_take(text[::-1], tail)[::-1]}"
 
 
 def _take(text: str, width: int) -> str:
-    """Return the beginning of a text, as far as it has room."""
+    """Return the longest beginning of a text that fits."""
     end = len(text)
     while _measure(text[:end]) > width:
         end -= 1

@@ -1,4 +1,4 @@
-"""Answers about pictures without labels: what `mg-vtc predict` does."""
+"""Prediction of unlabelled images, the library side of `mg-vtc predict`."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,18 +26,18 @@ Result = TypeVar("Result")
 
 
 class Prediction(NamedTuple):
-    """The answer about a picture, a frame or a clip.
+    """Prediction of an image, a frame or a clip.
 
     Attributes:
-        file: Name of the picture or video; None for a clip that may have several.
-        clip: The clip that it is, or is a frame of: a video, a segment of one, or the pictures
-            `<clip>.<frame>.<extension>` of one folder. None where that is not known.
-        frame: Number of the frame; None for a clip, and where it is not known.
-        time: Seconds since the beginning of the video; None for a clip and for pictures.
-        num_frames: How many frames voted; 1 without a vote.
-        labels: Names of the `top_k` likeliest classes, the likeliest first.
-        scores: Their probabilities in 0..1, or what the vote makes of them.
-        error: Why the file can not be read, then without labels and scores; else None.
+        file: Name of the image or video; None for a clip, which may have several files.
+        clip: Clip of the prediction or of the frame: a video, a segment of one, or the images
+            `<clip>.<frame>.<extension>` of one folder. None if unknown.
+        frame: Frame number; None for a clip, or if unknown.
+        time: Seconds since the start of the video; None for clips and images.
+        num_frames: Number of aggregated frames; 1 without `vote`.
+        labels: Names of the `top_k` classes with the highest scores, best first.
+        scores: Their probabilities in 0..1, or their aggregated scores.
+        error: Reason why the file cannot be read, with empty labels and scores; else None.
     """
 
     file: str | None
@@ -51,7 +51,7 @@ class Prediction(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    """A sample on its way: its number, and what is known of it so far."""
+    """A sample at some stage of prediction."""
 
     number: int
     sample: Sample
@@ -75,28 +75,28 @@ def predict(
     prompt_template: str | None = None,
     processor: Any = None,
 ) -> Iterator[Prediction]:
-    """Predict images without labels, one after another; an unreadable file gives a `Prediction` with an `error`.
+    """Predict unlabelled images one after another; an unreadable file yields a `Prediction` with an `error`.
 
     Args:
         model: Folder or Hub id of a model of this package, or a loaded one.
-        inputs: Images of Pillow, or image and video files, folders, globs, `webcam:<number>` for one frame of it.
-        segments: CSV file with the parts of videos to answer, or folder of such files (see `read_segments`).
-        first_frame: What the segments call the first frame of a video, 0 or 1.
-        frames_per_clip: How many frames of a video or segment, evenly spaced; by default all.
-        crop: CSV `video,x,y,w,h` with the part of each video to cut out, in pixels; others stay whole.
-        top_k: How many classes to name, at most as many as there are.
-        batch_size: Pictures at a time, in each process.
-        vote: "mean", "max" or "majority" for one answer a clip (see `ClipVote`); None for one a picture or frame.
-        candidate_labels: Names to choose from, which the text tower reads; by default the model's classes.
-        prompt_template: Text of a candidate, with `{}` for its name; by default the model's.
-        processor: Processor of a loaded model; by default that of the folder or repository it came from.
+        inputs: PIL images, or image and video files, folders, globs, or `webcam:<number>` for one frame of a webcam.
+        segments: CSV file with the intervals of videos to predict, or a folder of such files (see `read_segments`).
+        first_frame: Number of the first frame of a video in the segments, 0 or 1.
+        frames_per_clip: Number of evenly spaced frames per video or segment; by default all.
+        crop: CSV file `video,x,y,w,h` with the box to crop from each video, in pixels; other videos stay whole.
+        top_k: Number of classes to return, at most the number of classes.
+        batch_size: Images per batch, per process.
+        vote: "mean", "max" or "majority" for one prediction per clip (see `ClipVote`); None for one per image.
+        candidate_labels: Class names for the text tower to choose from; by default the model's classes.
+        prompt_template: Prompt of a candidate label, with `{}` for its name; by default the model's.
+        processor: Processor of a loaded model; by default the one in the folder or repository the model came from.
 
     Yields:
-        An answer for each picture, or each clip.
+        A prediction for each image, or for each clip.
 
     Raises:
-        OSError: There is no such model or input within reach.
-        ValueError: A setting is out of its range, clips are not known, or the model cannot read candidates.
+        OSError: The model or an input is not found.
+        ValueError: A setting is out of range, clips are unknown, or the model has no text tower for candidate labels.
     """
     answers = {"top_k": top_k, "batch_size": batch_size, "vote": vote}
     texts = {"candidate_labels": candidate_labels, "prompt_template": prompt_template}
@@ -104,7 +104,7 @@ def predict(
     clips = {"segments": segments, "first_frame": first_frame, "frames_per_clip": frames_per_clip}
     if images := _list_images(inputs):
         if (vote, segments, crop) != (None, None, None):
-            raise ValueError("vote, segments and crop go with files, and these are images in memory: leave them out.")
+            raise ValueError("vote, segments and crop require files, but the inputs are images in memory: omit them.")
         return (prediction for _, batch in predictor.answer_images(images) for prediction in batch)
     found = agree(make_inputs, inputs, crop=crop, **clips)
     agree(predictor.survey, found)
@@ -112,7 +112,7 @@ def predict(
 
 
 def _list_images(inputs: Any) -> list[Any]:
-    """Return images in memory, and what else is among them; nothing where all are names of files."""
+    """Return the inputs if any is an image in memory; nothing if all are names of files."""
     given = [inputs] if isinstance(inputs, (str, os.PathLike, PIL.Image.Image)) else list(inputs)
     return given if any(isinstance(one, PIL.Image.Image) for one in given) else []
 
@@ -122,29 +122,29 @@ def _prepare(image: PIL.Image.Image, image_size: int) -> np.ndarray:
 
 
 def join_processes() -> PartialState:
-    """Find the other processes that `accelerate` or `torchrun` started, and the device of this one."""
-    # it would take processes without accelerator for one each
+    """Return the state of the processes that `accelerate` or `torchrun` started."""
+    # by default, processes without an accelerator would not be joined
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
 
 
 class ToldByFirstError(ValueError):
-    """What several processes stop for, in those that need not tell it, as the first one does."""
+    """Raised on the other ranks when any rank failed; rank 0 reports the error."""
 
 
 def agree(act: Callable[..., Result], *arguments: Any, **settings: Any) -> Result:
-    """Let all processes do something at once: where one of them fails, all do, and none waits for it in vain.
+    """Call a function on all processes; if it fails on one, raise on all, so none waits forever.
 
     Raises:
-        OSError: The first process raised it.
-        ValueError: Likewise, or another one raised this or an OSError.
-        ToldByFirstError: In all but the first process, whichever it was.
+        OSError: On the first process, if the function raised it there.
+        ValueError: On the first process, if the function raised it there, or raised either error on another process.
+        ToldByFirstError: On all other processes.
     """
     processes, fault = join_processes(), None
     try:
         done = act(*arguments, **settings)
     except (OSError, ValueError) as error:
         fault = error
-    messages = gather_object([None if fault is None else str(fault)])  # some errors can not be sent themselves
+    messages = gather_object([None if fault is None else str(fault)])  # some errors cannot be pickled
     told = next((message for message in messages if message is not None), None)
     if told is None:
         return done
@@ -154,14 +154,14 @@ def agree(act: Callable[..., Result], *arguments: Any, **settings: Any) -> Resul
 
 
 class Predictor:
-    """A model with all that answers depend on but the pictures; the arguments are those of `predict`.
+    """A loaded model with the settings of a prediction; for the arguments see `predict`.
 
     Attributes:
-        class_names: What answers are chosen from, in id order.
+        class_names: Names of the classes to choose from, in id order.
         network: The model.
-        image_processor: What prepares its pictures.
-        top_k: How many of them an answer names.
-        vote: As it was given.
+        image_processor: Its image processor.
+        top_k: Number of classes in a prediction.
+        vote: Aggregation of the frames of a clip, or None.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class Predictor:
         if vote not in (None, *VOTES):
             raise ValueError(f"vote must be one of {', '.join(VOTES)}, got {vote!r}.")
         if prompt_template is not None and candidate_labels is None:
-            raise ValueError("--prompt_template goes with --candidate_labels: the model's classes have their texts.")
+            raise ValueError("--prompt_template requires --candidate_labels: the model's classes have fixed prompts.")
         self.batch_size, self.vote = batch_size, vote
         if isinstance(candidate_labels, str):
             raise ValueError(f"candidate_labels must be a list of names, got the text {candidate_labels!r}.")
@@ -189,7 +189,7 @@ class Predictor:
         network, self.image_processor = open_model(model, dtype=torch.float32, processor=processor)
         self._image_size = find_image_size(self.image_processor)
         self._jpeg_draft = read_records(network.config.name_or_path).recipe.get("jpeg_draft", False)
-        # channels last as in evaluation: other convolutions differ in the last digits
+        # channels last as in evaluation: other convolution kernels differ in the last digits
         self.network = network.to(processes.device)
         self.network.vision_model.to(memory_format=torch.channels_last)
         if candidate_labels is None:
@@ -199,35 +199,35 @@ class Predictor:
             self.class_names = normalize_names(candidate_labels)
             if len(self.class_names) < 2:
                 raise ValueError(
-                    f"candidate_labels must be two names or more to choose from, got {self.class_names}: one alone "
-                    "would always get 100 %."
+                    f"candidate_labels must have two or more names, got {self.class_names}: a single one would always "
+                    "score 100 %."
                 )
             template = prompt_template or network.config.prompt_template
             self._text_embeds = embed_names(network, model, self.class_names, template, processor=processor)
         self.top_k = min(top_k, len(self.class_names))
 
     def survey(self, inputs: Inputs) -> Survey:
-        """Look at all inputs before any is read; see `prediction_inputs.survey`."""
+        """Check all inputs before any is read; see `inputs.survey`."""
         return survey(inputs, contiguous_clips=self.vote is not None)
 
     def answer(self, inputs: Inputs, start: int = 0) -> Iterator[tuple[int, list[Prediction]]]:
-        """Answer inputs.
+        """Predict inputs.
 
         Args:
-            inputs: What is to be answered.
-            start: The number of samples that are done: one that came with earlier answers.
+            inputs: Inputs of the prediction.
+            start: Number of finished samples, as yielded by an earlier call.
 
         Yields:
-            How many samples are done with these answers and all before, and the answers. From any such number on,
-            what follows is the same bit by bit, as batches are those of a run from the beginning.
+            The number of finished samples so far, and the new predictions. Batches do not depend on `start`, so a
+            resumed prediction is bit-identical.
         """
         frames = self._answer_samples(read_samples(inputs, self._image_size, jpeg_draft=self._jpeg_draft), start)
         return self._rank(frames) if self.vote is None else self._count_votes(self.vote, frames)
 
     def answer_images(self, images: Sequence[Any]) -> Iterator[tuple[int, list[Prediction]]]:
-        """Answer images of Pillow as `answer` does files; theirs is `image.filename` where it has one."""
+        """Predict PIL images as `answer` does files; `file` is `image.filename` if the image has one."""
         if odd := [type(image).__name__ for image in images if not isinstance(image, PIL.Image.Image)]:
-            raise ValueError(f"Images of Pillow and other inputs cannot be mixed; got {odd[0]} among them.")
+            raise ValueError(f"PIL images and other inputs cannot be mixed, got {odd[0]} among them.")
         samples = (
             (Sample(getattr(image, "filename", ""), None, None, None), partial(_prepare, image, self._image_size))
             for image in images
@@ -235,7 +235,7 @@ class Predictor:
         return self._rank(self._answer_samples(samples, 0))
 
     def _answer_samples(self, samples: Iterable[tuple[Sample, ReadPixels]], start: int) -> Iterator[list[_Frame]]:
-        """Yield the answers about a batch of each process, those before `start` left out."""
+        """Yield the predicted frames of one batch per process, without those before `start`."""
         processes = join_processes()
         begin = start - start % self.batch_size
         numbered = enumerate(islice(samples, begin, None), begin)
@@ -248,7 +248,7 @@ class Predictor:
                 num_taken += 1
             if num_taken == 0:
                 return
-            frames = gather_object(self._answer_batch(own))  # in order of the processes, so of the batches
+            frames = gather_object(self._answer_batch(own))  # in the order of processes, so of batches
             yield [frame for frame in frames if frame.number >= start]
 
     def _read(self, number: int, sample: Sample, read: ReadPixels) -> _Frame:
@@ -256,13 +256,13 @@ class Predictor:
         try:
             pixels = read()
         except PIL.UnidentifiedImageError as fault:
-            error = str(fault)  # what it is instead
-        except Exception as fault:  # decoders raise errors of many types on damaged files; all are reported
+            error = str(fault)  # names the kind of file
+        except Exception as fault:  # decoders raise many types on damaged files; all are reported
             error = f"{type(fault).__name__}: {fault}"
         return _Frame(number, sample, pixels, None, error)
 
     def _answer_batch(self, frames: list[_Frame]) -> list[_Frame]:
-        """Put probabilities in the place of pixels."""
+        """Replace the pixels of frames by class probabilities."""
         pictures = [frame.pixels for frame in frames if frame.pixels is not None]
         rows: Iterator[np.ndarray] = iter(())
         if pictures:
@@ -279,7 +279,7 @@ class Predictor:
                 yield frames[-1].number + 1, [self._describe(frame) for frame in frames]
 
     def _count_votes(self, vote: str, batches: Iterable[list[_Frame]]) -> Iterator[tuple[int, list[Prediction]]]:
-        """Join the frames of each clip, which come one after another."""
+        """Aggregate the frames of each clip, which are consecutive."""
         clip: str | None = None
         ballot = ClipVote(vote, len(self.class_names))
         faults: list[Prediction] = []
@@ -302,7 +302,7 @@ class Predictor:
             yield num_samples, ended
 
     def _close(self, clip: str | None, ballot: ClipVote, faults: list[Prediction]) -> list[Prediction]:
-        """Return the answer about a clip, where a frame could be read, and then the frames that could not."""
+        """Return the prediction of a clip, if any frame was readable, and its unreadable frames."""
         if ballot.num_frames == 0:
             return faults
         labels, scores = self._name(*ballot.count())
@@ -317,6 +317,6 @@ class Predictor:
         return Prediction(file, clip, number, time, 1, labels, scores, frame.error)
 
     def _name(self, order: np.ndarray, scores: np.ndarray) -> tuple[list[str], list[float]]:
-        """Return the names of the first classes and their scores."""
+        """Return the names and scores of the top classes."""
         best = order[: self.top_k]  # (top_k,)
         return [self.class_names[number] for number in best], scores[best].tolist()

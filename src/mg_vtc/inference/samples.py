@@ -1,4 +1,4 @@
-"""Pictures, frames of videos and of webcams, read one at a time in the order in which they are answered."""
+"""Images and frames of videos and webcams, read one at a time in the order of prediction."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,13 +16,13 @@ from .segment_files import Interval
 
 
 class Sample(NamedTuple):
-    """A picture or a frame to be answered.
+    """An image or a frame to predict.
 
     Attributes:
         file: Name of its source.
-        clip: What it is a frame of; None where that is not known.
-        frame: Its number: of a picture as its name tells, of a frame of a video from 0 on; None where not known.
-        time: Seconds since the beginning of a video; None for pictures.
+        clip: Clip of the frame; None if unknown.
+        frame: Frame number from the name of an image, or from 0 in a video; None if unknown.
+        time: Seconds since the start of the video; None for images.
     """
 
     file: str
@@ -35,18 +35,19 @@ ReadPixels = Callable[[], np.ndarray]  # uint8 (image_size, image_size, 3)
 
 
 def read_samples(inputs: Inputs, image_size: int, *, jpeg_draft: bool = False) -> Iterator[tuple[Sample, ReadPixels]]:
-    """Give pictures and frames in the order of `list_sources`, each with what gives its pixels.
+    """Yield images and frames in the order of `list_sources`, each with a function that returns its pixels.
 
-    A picture is decoded when that is called, which raises errors of many types on damaged files. Of a video that can
-    not be decoded to its end, is smaller than its box, or ends before a frame that is wanted, the last sample raises.
-    Videos are decoded once, in their order; where segments overlap, the frames of the later one wait in memory, 3 *
-    image_size ** 2 bytes each. So memory is flat for segments one after another, but a segment as long as the video
-    keeps the frames of all segments within it until its end; `frames_per_clip` makes them few.
+    An image is decoded when its function is called, which raises errors of many types on damaged files. If a video
+    cannot be decoded to its end, is smaller than its box, or lacks a requested frame, its last sample raises.
+
+    Each video is decoded once. If segments overlap, frames of the later one are kept in memory, 3 * image_size ** 2
+    bytes each. A segment as long as the video therefore keeps all frames of the segments inside it; use
+    `frames_per_clip` to limit them.
 
     Args:
-        inputs: What is to be answered.
+        inputs: Inputs of the prediction.
         image_size: Height and width, in pixels.
-        jpeg_draft: As for `decode`.
+        jpeg_draft: See `decode`.
     """
     for source in list_sources(inputs):
         if source.kind == "picture":
@@ -79,18 +80,18 @@ def _read_video(source: Source, frames_per_clip: int | None, image_size: int) ->
 def _read_segments(
     source: Source, intervals: Sequence[Interval], frames_per_clip: int | None, image_size: int
 ) -> Iterator[tuple[Sample, ReadPixels]]:
-    """Yield the frames of intervals, one interval after another in the order of their beginnings, in one pass."""
+    """Yield the frames of intervals, ordered by the start of the interval, in one pass over the video."""
     from ..data.frames import choose_frames
     from ..data.video import VideoError, read_frames
 
     in_order = sorted(intervals, key=lambda interval: (interval.start_frame, interval.number))
-    left: list[set[int]] = []  # the frames of each interval that have not come
-    owners = defaultdict(list)  # the intervals of each frame, by their place in the order
+    left: list[set[int]] = []  # frames of each interval that are not decoded yet
+    owners = defaultdict(list)  # intervals of each frame, as indices into in_order
     for place, (_, start, end) in enumerate(in_order):
         left.append(set(choose_frames(start, end, frames_per_clip or end - start + 1)))
         for number in left[place]:
             owners[number].append(place)
-    waiting: dict[int, list[tuple[Sample, ReadPixels]]] = defaultdict(list)  # for the intervals before them
+    waiting: dict[int, list[tuple[Sample, ReadPixels]]] = defaultdict(list)  # frames whose turn has not come
     current, fault = 0, None
     try:
         for number, time, picture in read_frames(source.path, sorted(owners), source.crop):

@@ -1,4 +1,4 @@
-"""Asking a model: the embeddings of pictures and of class texts, without gradient."""
+"""Embeddings and similarities of images and class texts, without gradients."""
 
 from typing import Any
 
@@ -27,23 +27,23 @@ def answer_pictures(
     batch_size: int,
     jpeg_draft: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compare pictures with texts, as the evaluation of the training does.
+    """Compare images with texts exactly as evaluation during training does.
 
     Args:
-        model: In evaluation mode.
-        image_processor: Whose size, mean and standard deviation are used.
+        model: Model in evaluation mode.
+        image_processor: Source of size, mean and standard deviation.
         rows: Columns `image` and `label`.
         text_embeds: (num_texts, projection_dim).
-        batch_size: Pictures at a time.
-        jpeg_draft: As for `decode`.
+        batch_size: Images per batch.
+        jpeg_draft: See `decode`.
 
     Returns:
         Scaled similarities float32 (num_rows, num_texts) and embeddings float32 (num_rows, projection_dim).
 
     Raises:
-        ValueError: A picture can not be decoded, or the processor's pictures are no squares.
+        ValueError: An image cannot be decoded, or the processor's image size is not square.
     """
-    # as the Trainer has it: other convolutions differ in the last digits
+    # as in the Trainer: other convolution kernels differ in the last digits
     model.vision_model.to(memory_format=torch.channels_last)
     pictures = PictureDataset(rows, find_image_size(image_processor), pixels=None, jpeg_draft=jpeg_draft)
     loader = DataLoader(pictures, batch_size, collate_fn=collate_pictures)
@@ -58,17 +58,17 @@ def answer_pictures(
 def compare_pictures(
     model: MgVtcModel, image_processor: BaseImageProcessor, pixel_values: torch.Tensor, text_embeds: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compare a batch of pictures with texts.
+    """Compare a batch of images with texts.
 
     Args:
-        model: In evaluation mode.
-        image_processor: Whose mean and standard deviation are used.
-        pixel_values: uint8 (batch_size, 3, height, width), with the channels last in memory.
+        model: Model in evaluation mode.
+        image_processor: Source of mean and standard deviation.
+        pixel_values: uint8 (batch_size, 3, height, width), channels last in memory.
         text_embeds: (num_texts, projection_dim).
 
     Returns:
         Scaled similarities float32 (batch_size, num_texts) and embeddings float32 (batch_size, projection_dim), on
-        the processor.
+        the CPU.
     """
     pixel_values = pixel_values.to(model.device)
     with torch.no_grad():
@@ -78,19 +78,19 @@ def compare_pictures(
 
 
 def find_image_size(image_processor: BaseImageProcessor) -> int:
-    """Return the side of the square pictures that a model takes, in pixels.
+    """Return the side of the model's square input images, in pixels.
 
     Raises:
-        ValueError: They are no squares of a fixed size.
+        ValueError: The image processor has no fixed square size.
     """
     size = image_processor.size
     if not size.get("height") or size.get("height") != size.get("width"):
-        raise ValueError(f"The model's pictures must be squares of a fixed size, but its processor has {dict(size)}.")
+        raise ValueError(f"The image processor must resize to a fixed square, but its size is {dict(size)}.")
     return size["height"]
 
 
 def embed_classes(model: MgVtcModel, model_ids: np.ndarray) -> torch.Tensor:
-    """Return the saved embeddings of these classes of the model (num_classes, projection_dim)."""
+    """Return the saved class embeddings of the given class ids (num_classes, projection_dim)."""
     with torch.no_grad():
         return _embed(model, model.class_embeds[torch.from_numpy(model_ids).to(model.device)])
 
@@ -101,19 +101,19 @@ def embed_names(
     """Encode any class names with the text tower (num_names, projection_dim).
 
     Args:
-        model: In evaluation mode.
-        source: Folder or Hub id that it came from, or itself.
-        names: One or more.
-        prompt_template: Text of a name, with `{}` for it.
-        processor: As for `open_model`.
+        model: Model in evaluation mode.
+        source: Folder or Hub id that the model came from, or the model itself.
+        names: One or more names.
+        prompt_template: Prompt of a class, with `{}` for its name.
+        processor: See `open_model`.
 
     Raises:
-        ValueError: The model is vision-only, the template has no place for the name, or two prompts are one text.
+        ValueError: The model is vision-only, the template has no `{}`, or two prompts are equal to the model.
     """
     if model.config.vision_only:
         raise ValueError(
-            f"{name_model(source)} is vision-only: without a text tower it knows its own classes alone, and "
-            "--zero_shot is not for it."
+            f"{name_model(source)} is vision-only: without a text tower it predicts its own classes only. Omit "
+            "--zero_shot or candidate labels."
         )
     check_prompt_template(prompt_template)
     tokenizer = open_tokenizer(source, processor)

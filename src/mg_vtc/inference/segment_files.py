@@ -1,4 +1,4 @@
-"""Which intervals of videos are to be answered, from CSV files."""
+"""Intervals of videos to predict, read from CSV files."""
 
 import os
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ LABEL_FILE = "_label.csv"  # of one video, as in the MiGA release: `<video>_labe
 
 
 class Interval(NamedTuple):
-    """Frames of a video that are one clip.
+    """Frames of a video that form one clip.
 
     Attributes:
-        number: Which one of its video's it is, from 0: its row in the file.
-        start_frame: The first frame, from 0.
-        end_frame: The last frame, which belongs to it.
+        number: Index of the interval in its video, from 0: its row in the file.
+        start_frame: First frame, from 0.
+        end_frame: Last frame, inclusive.
     """
 
     number: int
@@ -29,32 +29,32 @@ class Interval(NamedTuple):
 def read_segments(path: str | os.PathLike, *, first_frame: int = 1) -> dict[int | str | None, list[Interval]]:
     """Read intervals of videos.
 
-    A file has a header with the columns `start_frame` and `end_frame` and, for several videos, `video` (or as else
-    these are called in `COLUMNS`); more columns do not matter. A file without header has the columns class, start and
-    end, as the label files of the MiGA release do; the class does not matter. It is of the video that its name tells,
-    where that is `<video>_label.csv`. Of a folder, all such files in it are read, equal ones of a name once.
+    A file with a header has the columns `start_frame` and `end_frame` (for aliases see `COLUMNS`) and, for several
+    videos, `video`; other columns are ignored. A file without a header has the columns class, start and end, like the
+    label files of the MiGA release; the class is ignored. A file named `<video>_label.csv` belongs to that video. In a
+    folder, all files of such names are read; identical copies are read once.
 
     Args:
-        path: The file or folder.
-        first_frame: What the files call the first frame of a video, 0 or 1; by default as in `prepare_imigue`.
+        path: File or folder.
+        first_frame: Number of the first frame of a video in the files, 0 or 1; by default as in `prepare_imigue`.
 
     Returns:
-        Name of the video (a number where it is one, so that "0001" is 1; None where the file does not tell) to its
-        intervals, in the order of the file.
+        Intervals by video, in the order of the file. The key is an int if the name is a number ("0001" is 1), and
+        None if the file names no video.
 
     Raises:
-        FileNotFoundError: There is no such file, or none in the folder.
-        ValueError: `first_frame` is another number, or a line is not as it must be.
+        FileNotFoundError: The file does not exist, or the folder has no label files.
+        ValueError: `first_frame` is not 0 or 1, a row is invalid, two files cover one video, or there are no segments.
     """
     if first_frame not in (0, 1):
         raise ValueError(f"first_frame must be 0 or 1, got {first_frame}.")
     path = Path(path)
     files = [file for file in find_files(path).files if file.name.endswith(LABEL_FILE)] if path.is_dir() else [path]
     if not path.exists() or not files:
-        raise FileNotFoundError(f"There is no file of segments {path}, and no *{LABEL_FILE} in a folder of this name.")
+        raise FileNotFoundError(f"No file of segments {path}, and no folder of this name with *{LABEL_FILE} files.")
     segments: dict[int | str | None, list[Interval]] = {}
     origins: dict[int | str | None, Path] = {}
-    known: set[tuple[str, bytes]] = set()  # the release has label files both with the videos and with the skeletons
+    known: set[tuple[str, bytes]] = set()  # the release has copies of some label files
     for file in files:
         content = file.name, file.read_bytes()
         if content in known:
@@ -66,12 +66,12 @@ def read_segments(path: str | os.PathLike, *, first_frame: int = 1) -> dict[int 
             intervals = segments.setdefault(video, [])
             intervals.append(Interval(len(intervals), start, end))
     if not segments:
-        raise ValueError(f"There are no segments in {path}.")
+        raise ValueError(f"No segments in {path}.")
     return segments
 
 
 def _read_intervals(path: Path, first_frame: int) -> Iterator[tuple[int | str | None, int, int]]:
-    """Yield the video, the first and the last frame, from 0, of each row."""
+    """Yield the video, the first and the last frame (from 0) of each row."""
     of_file = canonical_id(path.name.removesuffix(LABEL_FILE)) if path.name.endswith(LABEL_FILE) else None
     for where, cells in read_rows(path, INTERVAL, ("start", "end")):
         if fault := find_fault(cells["start"], cells["end"], first_frame):

@@ -75,5 +75,5 @@ def test_lone_label_lies_at_its_marker():
 
 
 def test_canvas_that_holds_not_all_labels_is_refused():
-    with pytest.raises(ValueError, match="100 x 20 pixels does not hold 9 labels"):
+    with pytest.raises(ValueError, match="100 x 20 pixels is too small for 9 labels"):
         place_labels(np.full((9, 2), 10.0), np.full((9, 2), 18.0), width=100, height=20, marker_size=4)

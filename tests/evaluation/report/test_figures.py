@@ -124,7 +124,7 @@ def test_bars_are_as_long_as_the_scores():
     scores, support = figure.axes
     assert [bar.get_width() for bar in scores.patches] == [0.25, 1.0, 0.0]
     assert np.array([bar.get_width() for bar in support.patches]) / 0.55 == pytest.approx([0.25, 0.5, 0.0])
-    assert {"never answered", "no picture of it here"} < {text.get_text() for text in scores.texts}
+    assert {"never predicted", "no images here"} < {text.get_text() for text in scores.texts}
     assert [text.get_text() for text in support.texts][1:] == ["4", "8", "0"]
 
 

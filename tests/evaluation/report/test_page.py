@@ -99,8 +99,8 @@ def source(report):
 def test_scores_stand_beside_baselines_as_the_results_have_them(source):
     rows = Page(source).rows
     assert ["runs/mine", "90.0", "78.9", "67.8", "56.7", "45.6"] in rows
-    assert ["always the commonest class", "6.9", "–", "–", "–", "–"] in rows
-    assert ["always the five commonest", "–", "23.1", "–", "–", "–"] in rows
+    assert ["most frequent class", "6.9", "–", "–", "–", "–"] in rows
+    assert ["five most frequent classes", "–", "23.1", "–", "–", "–"] in rows
     assert ["runs/other", "43.2", "–", "–", "12.3", "–"] in rows
 
 
@@ -120,21 +120,21 @@ def test_classes_stand_in_a_table(answers, source):
 
 
 @pytest.mark.parametrize("split_by", ["frame", "clip", "subject", "given", None])
-def test_report_is_leaky_by_design_exactly_where_frames_were_split(write, split_by):
+def test_report_warns_of_a_frame_level_split_exactly_where_frames_were_split(write, split_by):
     answers = make_answers(12, ["Folding arms", "Head up"])
     _, page = write(answers, split_by=split_by, leaky_by_design=split_by == "frame")
     assert ("leaky" in page.ids) == (split_by == "frame")
-    assert ("leaky by design" in page.text.lower()) == (split_by == "frame")
+    assert ("frame-level split" in page.text.lower()) == (split_by == "frame")
 
 
 @pytest.mark.parametrize(
     ("leaks", "told"),
     [
-        ({"same_clip": 0, "same_bytes": 0, "near_duplicate": 3}, "3 that look nearly the same"),
-        ({"same_clip": 0, "same_bytes": 0, "near_duplicate": 0}, "0 pictures of a clip that is in training too"),
-        ({"same_bytes": 2, "near_duplicate": 3}, "Clips are not known, 2 with the same bytes"),
-        ({}, "Not looked for"),
-        (None, "Not looked for"),
+        ({"same_clip": 0, "same_bytes": 0, "near_duplicate": 3}, "3 near duplicates"),
+        ({"same_clip": 0, "same_bytes": 0, "near_duplicate": 0}, "0 images of a clip that is also in training"),
+        ({"same_bytes": 2, "near_duplicate": 3}, "Clips are unknown, 2 with the same bytes"),
+        ({}, "Not checked"),
+        (None, "Not checked"),
     ],
 )
 def test_leaks_are_told(write, leaks, told):
@@ -146,8 +146,8 @@ def test_leaks_are_told(write, leaks, told):
 def test_training_pictures_are_called_so(write):
     _, page = write(make_answers(12, ["Folding arms", "Head up"]), split_by=None, num_training_rows=8)
     assert "trained-on" in page.ids
-    assert "the model was trained on 8 of them" in page.text
-    assert "held out: none is on both sides" not in page.text
+    assert "the model was trained on 8 of these images" in page.text
+    assert "were held out; each is on one side only" not in page.text
 
 
 def test_model_that_loses_to_a_constant_answer_is_called_so(tmp_path):
@@ -156,18 +156,18 @@ def test_model_that_loses_to_a_constant_answer_is_called_so(tmp_path):
         results = make_results(answers)
         results["baselines"]["majority_class"]["top1_accuracy"] = majority
         path = write_report(tmp_path, answers, results, read_picture=read_picture, history=None)
-        assert ("No better than a constant answer" in path.read_text()) == expected
+        assert ("No better than the majority-class baseline" in path.read_text()) == expected
 
 
 def test_conditions_are_told_in_words(write):
     answers = make_answers(12, ["Folding arms", "Head up", "Rubbing eyes"], num_absent=1)
     _, page = write(answers, chosen_on_these=True)
     for words in (
-        "12 pictures of 6 clips, 3 classes, 2 of them with pictures here",
+        "12 images of 6 clips, 3 classes, 2 of them with images here",
         "Whole clips were held out",
         "Seed 0",
         "“a person who is {}”",
-        "The best one by top-1 on these very pictures",
+        "Chosen by top-1 on these images",
         "so the scores are somewhat too high",
         "mg_vtc 1.2.3, torch 4.5.6",
     ):
@@ -210,8 +210,8 @@ def test_mistakes_shown_are_the_most_confident_ones_in_order(answers, source):
     pictures = [attributes for tag, attributes in Page(source).tags if tag == "img"]
     assert len(expected) > len(pictures) == 12
     assert [picture["alt"] for picture in pictures] == [
-        f"Picture {answers.file_names[row]}: it is {answers.class_names[answers.labels[row]]}, "
-        f"the answer was {answers.class_names[answered[row]]}"
+        f"Image {answers.file_names[row]}: label {answers.class_names[answers.labels[row]]}, "
+        f"prediction {answers.class_names[answered[row]]}"
         for row in expected[:12]
     ]
     first = expected[0]
@@ -228,24 +228,24 @@ def test_pictures_keep_their_aspect_ratio_and_are_not_enlarged(size, expected):
 
 def test_report_without_mistakes_holds_no_picture_and_says_so(write):
     source, page = write(make_answers(30, ["Folding arms", "Head up"], noise=0.01))
-    assert "There are none: all pictures were answered rightly" in page.text
-    assert "This file holds no pictures of the data" in page.text
+    assert "None: all images were classified correctly" in page.text
+    assert "This report embeds no images of the data" in page.text
     assert "<img" not in source
 
 
 def test_collapsed_model_has_no_right_answer_anywhere_in_its_report(write):
     answers = make_answers(30, ["Folding arms", "Head up"])
     source, page = write(answers._replace(logits=np.ones((30, 2), dtype=np.float32)))
-    assert "30 pictures of 30 were answered wrongly" in page.text
-    assert "30 of them have no answer, as several classes score alike" in page.text
-    assert "all pictures were answered rightly" not in page.text
+    assert "30 images of 30 were misclassified" in page.text
+    assert "30 of them have no prediction, because the highest scores are tied" in page.text
+    assert "all images were classified correctly" not in page.text
     assert "<img" not in source
 
 
 @pytest.mark.parametrize("num_classes", [1, 2, 5])
 def test_report_of_one_picture(write, num_classes):
     _, page = write(make_answers(1, IMIGUE_CLASS_NAMES[:num_classes]))
-    assert "1 picture of pictures of mine" in page.text
+    assert "1 image of pictures of mine" in page.text
     assert set(SECTIONS) - set(page.ids) == {"training"}
 
 
@@ -253,8 +253,8 @@ def test_what_is_left_out_of_the_matrix_and_the_map_is_told(write, monkeypatch):
     monkeypatch.setattr("mg_vtc.evaluation.report.report_figures.MOST_CLASSES_DRAWN", 5)
     monkeypatch.setattr("mg_vtc.evaluation.report.embedding_map.MAX_MAPPED", 20)
     _, page = write(make_answers(2000, IMIGUE_CLASS_NAMES[:9]))
-    assert "Of 9 classes these are the 5 with the most mistakes" in page.text
-    assert "20 of 2,000 pictures are shown" in page.text
+    assert "Of 9 classes these are the 5 with the most misclassifications" in page.text
+    assert "20 of 2,000 images are shown" in page.text
 
 
 CHROMIUM = shutil.which("chromium")

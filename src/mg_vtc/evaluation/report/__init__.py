@@ -1,1 +1,1 @@
-"""The report of an evaluation as one HTML file, and its figures."""
+"""Self-contained HTML report of an evaluation, and its figures."""

@@ -1,28 +1,28 @@
-"""Pictures and class texts of the joint space, laid out in a plane."""
+"""Two-dimensional map of images and class texts in the shared embedding space."""
 
 import numpy as np
 from sklearn.manifold import TSNE
 
-MAX_MAPPED = 1000  # pictures; more can not be told apart on a page, and take longer than ten seconds
-STEP = 4.0  # pixels between the places that are tried for a label
-PERPLEXITY = 30.0  # neighbours that count for a point, t-SNE's usual value
+MAX_MAPPED = 1000  # images; more overlap, and take longer than ten seconds
+STEP = 4.0  # pixels between candidate positions of a label
+PERPLEXITY = 30.0  # the usual value
 
 
 def map_embeddings(image_embeds: np.ndarray, text_embeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lay pictures and class texts out in one plane by t-SNE over cosine distances, the same way every time.
+    """Map images and class texts to a plane with deterministic t-SNE on cosine distances.
 
     Source: van der Maaten and Hinton, "Visualizing Data using t-SNE", JMLR 2008.
 
     Args:
-        image_embeds: Embeddings of pictures, `(num_rows, projection_dim)`, of any length.
+        image_embeds: Image embeddings of any norm, `(num_rows, projection_dim)`.
         text_embeds: Embeddings of the class texts, `(num_classes, projection_dim)`.
 
     Returns:
-        Places of the pictures `(num_rows, 2)` and of the texts `(num_classes, 2)`, within [0, 1].
+        Coordinates of the images `(num_rows, 2)` and of the texts `(num_classes, 2)`, within [0, 1].
     """
     embeds = np.concatenate([image_embeds, text_embeds]).astype(np.float64)  # (num_rows + num_classes, projection_dim)
     embeds /= np.linalg.norm(embeds, axis=1, keepdims=True)
-    has_plane = min(embeds.shape) > 1 and np.ptp(embeds, axis=0).max() > 1e-6  # not so in a collapsed model
+    has_plane = min(embeds.shape) > 1 and np.ptp(embeds, axis=0).max() > 1e-6  # False for a collapsed model
     tsne = TSNE(
         metric="cosine",
         init="pca" if has_plane else "random",
@@ -36,7 +36,7 @@ def map_embeddings(image_embeds: np.ndarray, text_embeds: np.ndarray) -> tuple[n
 
 
 def sample_rows(num_rows: int) -> np.ndarray:
-    """Ids of the rows to map, sorted: all, or `MAX_MAPPED` drawn with a fixed seed."""
+    """Return the sorted ids of the rows to map: all, or `MAX_MAPPED` drawn with a fixed seed."""
     if num_rows <= MAX_MAPPED:
         return np.arange(num_rows)
     return np.sort(np.random.default_rng(0).choice(num_rows, MAX_MAPPED, replace=False))
@@ -45,17 +45,17 @@ def sample_rows(num_rows: int) -> np.ndarray:
 def place_labels(
     anchors: np.ndarray, sizes: np.ndarray, *, width: float, height: float, marker_size: float
 ) -> np.ndarray:
-    """Find for every label the free place nearest to what it names; no two labels, and no label and marker, overlap.
+    """Place every label as close to its marker as possible without overlapping other labels or markers.
 
     Args:
-        anchors: Middles of the markers that are named, `(num_labels, 2)`, in pixels.
+        anchors: Centres of the markers, `(num_labels, 2)`, in pixels.
         sizes: Width and height of the labels, `(num_labels, 2)`, in pixels.
-        width: Of the canvas, in pixels.
-        height: Of the canvas, in pixels.
+        width: Width of the canvas, in pixels.
+        height: Height of the canvas, in pixels.
         marker_size: Side of a marker, in pixels.
 
     Returns:
-        Middles of the labels, `(num_labels, 2)`.
+        Centres of the labels, `(num_labels, 2)`, in pixels.
 
     Raises:
         ValueError: The canvas is too small for the labels.
@@ -74,7 +74,7 @@ def place_labels(
             last = np.ceil((middle + reach) / STEP).astype(int)
             distances[first[1] : max(last[1], 0), first[0] : max(last[0], 0)] = np.inf
         if not np.isfinite(distances).any():
-            raise ValueError(f"A canvas of {width:.0f} x {height:.0f} pixels does not hold {len(anchors)} labels.")
+            raise ValueError(f"A canvas of {width:.0f} x {height:.0f} pixels is too small for {len(anchors)} labels.")
         y, x = np.unravel_index(distances.argmin(), distances.shape)
         middles[row] = xs[x], ys[y]
         taken.append((middles[row], size))

@@ -1,6 +1,6 @@
-"""The figures of the report, drawn with matplotlib.
+"""Matplotlib figures of the report.
 
-Sizes are pixels. Classes are numbered from 1, in the model's order.
+Sizes are in pixels. Classes are numbered from 1, in the model's order.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,15 @@ from matplotlib.ticker import PercentFormatter
 from .embedding_map import place_labels
 from .palette import BLACK, INK, LINE, MUTED, PAGE, RIGHT, WRONG, drawing, new_figure
 
-NARROW = 380  # pixels, the width of a figure that a telephone shows whole
+NARROW = 380  # pixels, fits the width of a phone
 WIDE = 960
 LONGEST_NAME = 52  # characters
-NUM_NAMED = 40  # classes that the map names; of more it shows the numbers
+NUM_NAMED = 40  # classes; with more, the map shows numbers instead of names
 
 
 def short(name: str) -> str:
-    """Return a class name on one line, and not longer than a figure has room for.
-
-    It is cut in the middle: names of one data set often begin alike.
-    """
+    """Return a class name on one line, cut in the middle if it is too long for a figure."""
+    # in the middle, as names of one data set often begin alike
     name = " ".join(name.split())
     if len(name) + count_wide(name) <= LONGEST_NAME:
         return name
@@ -38,25 +36,24 @@ def short(name: str) -> str:
 
 
 def count_wide(text: str) -> int:
-    """Count the characters, such as Chinese ones, that are as wide as two."""
+    """Count the double-width characters, such as Chinese ones."""
     return sum(east_asian_width(character) in "WF" for character in text)
 
 
 def measure(text: Text) -> tuple[float, float]:
-    """Width and height of a text, in pixels, also where the font lacks its wide characters."""
+    """Return width and height of a text, in pixels, even if the font lacks its wide characters."""
     box = text.get_window_extent()
     size = text.get_fontproperties().get_size_in_points()
-    return box.width + 0.4 * size * count_wide(text.get_text()), box.height  # what stands for them is 0.6 wide
+    return box.width + 0.4 * size * count_wide(text.get_text()), box.height  # placeholders are 0.6 wide
 
 
 @drawing()
 def draw_confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
-    """Draw which class is answered for which.
+    """Draw a confusion matrix.
 
     Args:
-        counts: Pictures of the class of the row that were answered as the class of the column,
-            `(num_classes, num_classes)`.
-        class_names: Their names.
+        counts: Number of images by true class (row) and predicted class (column), `(num_classes, num_classes)`.
+        class_names: Class names in the same order.
     """
     num_classes, support = len(counts), counts.sum(axis=1)  # (num_classes,)
     cell = float(np.clip(600 / num_classes, 11, 44))
@@ -75,7 +72,7 @@ def draw_confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     axes.tick_params(length=0, labelsize=label_size, labelcolor=INK)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
-    axes.set_xlabel("answered", loc="left", labelpad=6)
+    axes.set_xlabel("predicted", loc="left", labelpad=6)
     rotation = 90 if cell < 18 and num_classes > 9 else 0
     axes.set_xticks(
         np.arange(num_classes) + 0.5, [str(number) for number in range(1, num_classes + 1)], rotation=rotation
@@ -92,29 +89,29 @@ def draw_confusion(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
 
 
 def _fill_cells(axes: Axes, counts: np.ndarray, cell: float) -> None:
-    """Colour the cells by their share of the row, and write it in percent into those that have room for it."""
+    """Colour the cells by their fraction of the row, and write it as percent into cells that are large enough."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # (num_classes, num_classes)
-    filled = np.argwhere(counts).tolist()  # row and column of each
-    alphas = [0.08 + 0.92 * shares[row, column] ** 0.7 for row, column in filled]  # a few of many must be seen, too
+    filled = np.argwhere(counts).tolist()  # (row, column) pairs
+    alphas = [0.08 + 0.92 * shares[row, column] ** 0.7 for row, column in filled]  # keeps small fractions visible
     colours = [RIGHT if row == column else WRONG for row, column in filled]
     cells = PatchCollection([Rectangle((column, row), 1, 1) for row, column in filled])
     cells.set(facecolors=list(zip(colours, alphas, strict=True)), linewidth=0)
     axes.add_collection(cells)
-    size = min(10.0, (cell - 3) / 1.92)  # "100" is 1.92 times as wide as the size of its font
+    size = min(10.0, (cell - 3) / 1.92)  # "100" is 1.92 font sizes wide
     for (row, column), alpha in zip(filled, alphas, strict=True):
         text = f"{100 * shares[row, column]:.0f}"
         if size >= 6 and text != "0":
-            colour = INK if alpha < 0.6 else BLACK if alpha < 0.88 else PAGE  # seen well on it, in light and in dark
+            colour = INK if alpha < 0.6 else BLACK if alpha < 0.88 else PAGE  # readable in light and in dark
             axes.text(column + 0.5, row + 0.53, text, fontsize=size, color=colour, ha="center", va="center")
 
 
 @drawing()
 def draw_classes(classes: Sequence[dict[str, Any]], most_support: int) -> Figure:
-    """Draw recall, precision and support of some classes, one below the other.
+    """Draw bars of recall, precision and support of some classes.
 
     Args:
-        classes: `name`, `recall`, `precision` (fractions, None where undefined) and `support` of each.
-        most_support: The support that is drawn as the longest bar.
+        classes: `name`, `recall`, `precision` (fractions, None if undefined) and `support` of each class.
+        most_support: Support of the longest bar.
     """
     row_height, top, bottom = 38, 22, 22
     height = top + bottom + row_height * len(classes)
@@ -133,7 +130,7 @@ def draw_classes(classes: Sequence[dict[str, Any]], most_support: int) -> Figure
     support.set(xlim=(0, 1), xticks=[])
     scores.text(0, 1, "recall", color=RIGHT, transform=scores.transAxes, va="bottom", weight="bold")
     scores.text(0.25, 1, "precision", color=WRONG, transform=scores.transAxes, va="bottom", weight="bold")
-    support.text(0, 1, "pictures", color=MUTED, transform=support.transAxes, va="bottom", weight="bold")
+    support.text(0, 1, "images", color=MUTED, transform=support.transAxes, va="bottom", weight="bold")
     for number, row in enumerate(classes):
         y = number * row_height
         scores.text(0, y + 12, short(row["name"]), color=INK if row["support"] else MUTED, va="center", clip_on=False)
@@ -141,9 +138,9 @@ def draw_classes(classes: Sequence[dict[str, Any]], most_support: int) -> Figure
             if row[score] is not None:
                 scores.barh(y + offset, row[score], height=7, color=colour, edgecolor=colour, linewidth=0.8)
         if row["recall"] is None:
-            scores.text(0.02, y + 23, "no picture of it here", color=MUTED, va="center", fontsize=9)
+            scores.text(0.02, y + 23, "no images here", color=MUTED, va="center", fontsize=9)
         elif row["precision"] is None:
-            scores.text(0.02, y + 28, "never answered", color=MUTED, va="center", fontsize=9)
+            scores.text(0.02, y + 28, "never predicted", color=MUTED, va="center", fontsize=9)
         bar = 0.55 * row["support"] / most_support
         support.barh(y + 25, bar, height=14, color=MUTED, alpha=0.55)
         support.text(bar + 0.05, y + 25, f"{row['support']:,}", va="center_baseline", fontsize=10)
@@ -152,12 +149,11 @@ def draw_classes(classes: Sequence[dict[str, Any]], most_support: int) -> Figure
 
 @drawing()
 def draw_reliability(bins: Sequence[dict[str, Any]]) -> Figure:
-    """Draw how often the model is right where it is so confident, above how often it is so confident.
+    """Draw a reliability diagram above a histogram of the confidence.
 
     Args:
-        bins: `low` and `high` confidence of each, the mean `confidence` and the `accuracy` of its pictures (None where
-            there are none), the interval of that from `accuracy_low` to `accuracy_high` (None for none), and their
-            `count`.
+        bins: Bounds `low` and `high` of the confidence, mean `confidence`, `accuracy`, its bounds `accuracy_low` and
+            `accuracy_high`, and `count` of each bin; None if undefined.
     """
     filled = [one for one in bins if one["count"]]
     figure = new_figure(NARROW, 440)
@@ -171,13 +167,13 @@ def draw_reliability(bins: Sequence[dict[str, Any]]) -> Figure:
     bounds = [one["accuracy_low"] for one in sure], [one["accuracy_high"] for one in sure]
     main.vlines([one["confidence"] for one in sure], *bounds, color=RIGHT, linewidth=1, clip_on=False)
     main.plot(*points, "o-", color=RIGHT, linewidth=1.5, markersize=5, clip_on=False)
-    main.set(xlim=(0, 1), ylim=(0, 1), ylabel="right answers")
+    main.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
     for axis in (main.xaxis, main.yaxis):
         axis.set_major_formatter(PercentFormatter(1))
     main.tick_params(length=0)
     counts = [one["count"] for one in filled]
     below.bar(lows, counts, widths, align="edge", color=MUTED, alpha=0.55)
-    below.set(xlabel="confidence of the answer", ylabel="pictures", ylim=(0, 1.75 * max(counts)), yticks=[])
+    below.set(xlabel="confidence of the prediction", ylabel="images", ylim=(0, 1.75 * max(counts)), yticks=[])
     below.tick_params(length=0)
     if min(widths) * NARROW * 0.8 >= 12:
         for low, width, count in zip(lows, widths, counts, strict=True):
@@ -192,18 +188,18 @@ def draw_reliability(bins: Sequence[dict[str, Any]]) -> Figure:
 def draw_map(
     images: np.ndarray, texts: np.ndarray, labels: np.ndarray, right: np.ndarray, class_names: Sequence[str]
 ) -> Figure:
-    """Draw pictures and class texts in a plane, every picture tied to the text of its class.
+    """Draw a map of images and class texts, with a line from every image to the text of its class.
 
     Args:
-        images: Places of the pictures, `(num_rows, 2)`, within [0, 1].
-        texts: Places of the texts, `(num_classes, 2)`, within [0, 1].
-        labels: Class ids of the pictures, `(num_rows,)`.
-        right: Whether they were answered rightly, bool `(num_rows,)`.
-        class_names: Names of the classes.
+        images: Coordinates of the images, `(num_rows, 2)`, within [0, 1].
+        texts: Coordinates of the texts, `(num_classes, 2)`, within [0, 1].
+        labels: Class ids of the images, `(num_rows,)`.
+        right: Whether each prediction is correct, bool `(num_rows,)`.
+        class_names: Class names in id order.
     """
     named = len(class_names) <= NUM_NAMED
     names = [short(name) if named else str(number) for number, name in enumerate(class_names, start=1)]
-    height = max(600, round(len(names) * 1.6))  # the numbers of thousands of classes need room
+    height = max(600, round(len(names) * 1.6))  # room for the numbers of thousands of classes
     figure, margin = new_figure(WIDE, height), 24
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, WIDE), ylim=(height, 0))
@@ -223,32 +219,32 @@ def draw_map(
 
 
 def _spread(axes: Axes, labels: Sequence[Text], anchors: np.ndarray, width: float, height: float) -> None:
-    """Move labels to where they hide neither each other nor a marker, and lead a line to those that moved far."""
+    """Move labels apart from each other and from markers, and draw a line to labels that moved far."""
     sizes = np.array([measure(label) for label in labels]) + np.array([6, 2])  # (num_labels, 2)
     middles = place_labels(anchors, sizes, width=width, height=height, marker_size=10)
     for label, middle, anchor, size in zip(labels, middles, anchors, sizes, strict=True):
         label.set_position(tuple(middle))
         label.set_bbox({"facecolor": PAGE, "alpha": 0.8, "linewidth": 0, "pad": 1})
-        end = np.clip(anchor, middle - size / 2, middle + size / 2)  # the point of the label nearest to the marker
+        end = np.clip(anchor, middle - size / 2, middle + size / 2)  # point of the label closest to the marker
         if np.hypot(*(end - anchor)) > 10:
             axes.plot(*np.stack([anchor, end]).T, color=INK, linewidth=0.7)
 
 
 @drawing()
 def draw_curves(history: Sequence[dict[str, float]], curves: dict[str, str], *, percent: bool) -> Figure | None:
-    """Draw what the log of a run says about some scores.
+    """Draw training curves from the log of a run.
 
     Args:
-        history: `log_history` of the state of a Trainer, at least one log.
-        curves: Name of each curve by its key in the log; two at most.
-        percent: Whether they are fractions in [0, 1].
+        history: `log_history` of a Trainer's state, with at least one entry.
+        curves: Name of each curve by its key in the log; at most two.
+        percent: Whether the values are fractions in [0, 1].
 
     Returns:
-        The figure, or None where the log has none of the keys.
+        Figure, or None if the log has none of the keys.
     """
     figure = new_figure(NARROW, 260)
     axes = figure.add_axes((0.14, 0.18, 0.82, 0.7))
-    unit = "epoch" if max(log["epoch"] for log in history) > 1 else "step"  # a stream is one epoch
+    unit = "epoch" if max(log["epoch"] for log in history) > 1 else "step"  # streamed data are one epoch
     for (key, name), colour, line in zip(curves.items(), (RIGHT, WRONG), ("-", "--"), strict=False):
         points = [(log[unit], log[key]) for log in history if key in log]
         if points:

@@ -1,4 +1,4 @@
-"""The report of an evaluation: one HTML file that needs no network, for colleagues and reviewers."""
+"""Self-contained HTML report of an evaluation."""
 
 import base64
 import io
@@ -15,22 +15,22 @@ from ..misclassifications import find_mistakes, list_confusions
 from ..results import Answers
 
 FILE_NAME = "report.html"
-PICTURE_SIDE = 240  # pixels of the longer side of a picture in the report
-SCORES = {  # what the report calls them, in its order
+PICTURE_SIDE = 240  # pixels, longer side of an image in the report
+SCORES = {  # names in the report, in its order
     "top1_accuracy": "top-1",
     "top5_accuracy": "top-5",
     "mean_class_accuracy": "mean class accuracy",
     "macro_f1": "macro-F1",
     "expected_calibration_error": "calibration error",
 }
-SHORT_NAMES = {  # for the heads of columns; their hyphens do not break
+SHORT_NAMES = {  # column headers, with non-breaking hyphens
     "top1_accuracy": "top\u20111",
     "top5_accuracy": "top\u20115",
     "mean_class_accuracy": "mean class",
     "macro_f1": "macro F1",
     "expected_calibration_error": "calib. error",
 }
-BASELINES = {"majority_class": "always the commonest class", "five_commonest": "always the five commonest"}
+BASELINES = {"majority_class": "most frequent class", "five_commonest": "five most frequent classes"}
 
 
 def write_report(
@@ -41,19 +41,19 @@ def write_report(
     read_picture: Callable[[int], PIL.Image.Image],
     history: list[dict[str, float]] | None,
 ) -> Path:
-    """Write `report.html`, which holds everything it shows.
+    """Write `report.html`, a single file without external references.
 
     Args:
-        folder: Where to write.
-        answers: What the model answered.
-        results: Scores, baselines, classes and conditions, as `results.json` holds them.
-        read_picture: Gives the picture of a row of `answers`; called for those that are shown.
-        history: `log_history` of the run that trained the model; None where there is none.
+        folder: Folder to write to.
+        answers: Predictions of the model.
+        results: Content of `results.json`.
+        read_picture: Function that returns the image of a row of `answers`; called only for images that are shown.
+        history: `log_history` of the model's run; None if there is no run.
 
     Returns:
         Path of the file.
     """
-    from .report_figures import draw_figures  # which needs the extra "report"
+    from .report_figures import draw_figures  # needs the extra "report"
 
     mistakes, answered = find_mistakes(answers), predict_classes(answers.logits)
     environment = Environment(
@@ -80,12 +80,12 @@ def write_report(
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction in percent, without the sign; a dash where there is none."""
+    """Format a fraction as percent without the sign, None as a dash."""
     return "–" if fraction is None else f"{100 * fraction:.1f}"
 
 
 def embed_picture(picture: PIL.Image.Image) -> str:
-    """A picture as a data URI: a JPEG, upright, of its own aspect ratio, not larger than the report shows it."""
+    """Return an image as a data URI: an upright JPEG, scaled down to the size in the report."""
     picture = to_rgb(picture).copy()
     picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
     buffer = io.BytesIO()

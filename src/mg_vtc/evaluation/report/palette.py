@@ -1,4 +1,4 @@
-"""The colours of the report, in light and in dark, and the way from matplotlib's drawings to SVG that has both."""
+"""Light and dark colours of the report, and conversion of matplotlib figures to SVG that supports both."""
 
 import html
 import io
@@ -12,8 +12,8 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-# Name: (on a light page, on a dark page). Blue against vermilion is told apart with every kind of colour blindness
-# (Okabe and Ito, "Color Universal Design", 2008); text has a contrast of at least 4.5 : 1 to its page.
+# Name: (on a light page, on a dark page). Blue and vermilion are distinguishable with every kind of colour blindness
+# (Okabe and Ito, "Color Universal Design", 2008); the contrast of text is at least 4.5 : 1.
 PALETTE = {
     "page": ("#ffffff", "#15181c"),
     "panel": ("#f3f5f7", "#1f242a"),
@@ -28,9 +28,9 @@ PAGE, INK, BLACK, MUTED, LINE, RIGHT, WRONG = (
     PALETTE[name][0] for name in ("page", "ink", "black", "muted", "line", "right", "wrong")
 )
 
-# What all figures are drawn with. A class name is text and no formula, whatever it holds.
+# Style of all figures. Class names are never parsed as formulas.
 STYLE: dict[Any, Any] = {
-    "figure.dpi": 72,  # of an SVG: one pixel is one point, so that sizes of fonts are pixels
+    "figure.dpi": 72,  # in an SVG one pixel is one point, so font sizes are pixels
     "figure.facecolor": "none",
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -54,33 +54,33 @@ STYLE: dict[Any, Any] = {
 
 @contextmanager
 def drawing(**settings: Any) -> Iterator[None]:
-    """Within this, or in a function decorated with it, matplotlib draws as the report wants it."""
+    """Apply the report's matplotlib style within a block or a decorated function."""
     with warnings.catch_warnings(), rc_context(STYLE | settings):
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has fonts of its own for them
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has fonts for them
         yield
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of so many pixels, whose texts can be measured."""
+    """Return an empty figure, size in pixels, whose texts can be measured."""
     figure = Figure(figsize=(width / 72, height / 72))
     FigureCanvasAgg(figure)
     return figure
 
 
 def to_svg(figure: Figure, name: str, label: str) -> str:
-    """Return a figure as an `<svg>` element for the inside of an HTML page.
+    """Return a figure as a self-contained `<svg>` element to embed in an HTML page.
 
-    Its colours follow the page's, its texts stay texts, and it refers to nothing outside of itself.
+    Its colours follow the page, and its texts remain selectable text.
 
     Args:
-        figure: What to write, drawn in the colours of the light page.
-        name: Begins every id, so that the figures of one page do not clash.
-        label: What a reader sees in it, for those who do not.
+        figure: Figure in the colours of the light page.
+        name: Prefix of all ids, unique within the page.
+        label: Text alternative for screen readers.
     """
     buffer = io.StringIO()
     with drawing(**{"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    svg = re.sub(r"<style.*?</style>", "", buffer.getvalue())  # it would hold for the whole page
+    svg = re.sub(r"<style.*?</style>", "", buffer.getvalue())  # it would apply to the whole page
     svg = re.sub(r"<[^>]*>", lambda tag: _adapt_tag(tag[0], name), svg[svg.index("<svg") :])
     width, height = (figure.get_size_inches() * 72).round()
     head = (
@@ -91,8 +91,8 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
 
 
 def _adapt_tag(tag: str, name: str) -> str:
-    """Make an SVG tag fit for a page with others: its own ids, the page's colours, two decimals."""
-    tag = tag.replace("font-family: 'DejaVu Sans'; ", "")  # measured with, and wider than the fonts of a page
+    """Adapt an SVG tag to an HTML page: unique ids, the page's colours, two decimals."""
+    tag = tag.replace("font-family: 'DejaVu Sans'; ", "")  # used for measuring; wider than the page's fonts
     tag = re.sub(r'\bid="', f'id="{name}-', tag)
     tag = tag.replace('xlink:href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
     for colour, (light, _) in PALETTE.items():

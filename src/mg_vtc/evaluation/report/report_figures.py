@@ -1,4 +1,4 @@
-"""The figures of a report as SVG, from answers and results."""
+"""SVG figures of a report, from predictions and results."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,11 +14,11 @@ from .figures import NUM_NAMED, draw_classes, draw_confusion, draw_curves, draw_
 from .palette import PALETTE, to_svg
 
 CLASSES_A_FIGURE = 12
-MOST_CLASSES_DRAWN = 200  # in the matrix; of more, those with the most mistakes
+MOST_CLASSES_DRAWN = 200  # in the confusion matrix: those with the most misclassifications
 
 
 def draw_figures(answers: Answers, results: dict[str, Any], history: list[dict[str, float]] | None) -> dict[str, Any]:
-    """All figures as SVG, by the names that the template has for them, and what their captions must say."""
+    """Return the figures as SVG and the values of their captions, by their names in the template."""
     rows = sample_rows(len(answers.labels))
     drawn = _choose_classes(answers)
     return {
@@ -37,7 +37,7 @@ def draw_figures(answers: Answers, results: dict[str, Any], history: list[dict[s
 
 
 def _choose_classes(answers: Answers) -> np.ndarray:
-    """Ids of the classes that the matrix shows, sorted: all, or those with the most mistakes."""
+    """Return the sorted ids of the classes in the matrix: all, or those with the most misclassifications."""
     counts = count_answers(answers)
     mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()  # (num_classes,)
     return np.sort(np.argsort(-mistakes, kind="stable")[:MOST_CLASSES_DRAWN])
@@ -46,11 +46,11 @@ def _choose_classes(answers: Answers) -> np.ndarray:
 def _draw_confusion(answers: Answers, drawn: np.ndarray) -> str:
     names = [answers.class_names[label] for label in drawn]
     figure = draw_confusion(count_answers(answers)[np.ix_(drawn, drawn)], names)
-    return to_svg(figure, "confusion", "Confusion matrix: a row a class, a column an answer")
+    return to_svg(figure, "confusion", "Confusion matrix: true class by row, predicted class by column")
 
 
 def _draw_classes(classes: list[dict[str, Any]]) -> list[str]:
-    """Figures of up to `CLASSES_A_FIGURE` classes each, the lowest recall first, classes without pictures last."""
+    """Draw up to `CLASSES_A_FIGURE` classes per figure, lowest recall first, classes without images last."""
     ranked = sorted(classes, key=lambda row: (row["recall"] is None, row["recall"]))
     num_figures = -(-len(ranked) // CLASSES_A_FIGURE)
     parts: Sequence[np.ndarray] = np.array_split(np.arange(len(ranked)), num_figures)
@@ -72,18 +72,18 @@ def _draw_map(answers: Answers, rows: np.ndarray) -> str:
     labels = answers.labels[rows]
     right = predict_classes(answers.logits[rows]) == labels
     figure = draw_map(images, texts, labels, right, answers.class_names)
-    return to_svg(figure, "map", "Map of pictures and class texts by the cosine of their embeddings")
+    return to_svg(figure, "map", "Map of images and class texts by the cosine of their embeddings")
 
 
 def _draw_curves(history: list[dict[str, float]]) -> list[tuple[str, str]]:
     curves = {
         "Loss": ({"loss": "training", "eval_loss": "validation"}, False),
-        "Accuracy on the validation pictures": ({"eval_top5_accuracy": "top-5", "eval_top1_accuracy": "top-1"}, True),
-        "Saturated share": ({"saturated_share": "pictures whose gradient has vanished"}, True),
+        "Accuracy on the validation images": ({"eval_top5_accuracy": "top-5", "eval_top1_accuracy": "top-1"}, True),
+        "Saturated share": ({"saturated_share": "images with a vanished gradient"}, True),
     }
     figures = {title: draw_curves(history, names, percent=percent) for title, (names, percent) in curves.items()}
     return [
-        (title, to_svg(figure, f"curves{number}", f"{title} over the training"))
+        (title, to_svg(figure, f"curves{number}", f"{title} during training"))
         for number, (title, figure) in enumerate(figures.items())
         if figure is not None
     ]
