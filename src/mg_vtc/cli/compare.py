@@ -41,16 +41,18 @@ def _compare(options: argparse.Namespace) -> None:
         only = "" if score["only_a"] is None else f"  {score['only_a']}, {score['only_b']}"
         difference = f"{100 * score['difference']:+.1f}"
         print(f"{TITLES[name]:22}{score['a']:8.1%}{score['b']:8.1%}{difference:>9}{interval:>20}{only}".rstrip())
-    print(f"\n{_conclude(result['scores']['top1_accuracy'])}")
+    print(f"\n{_conclude(result['scores']['top1_accuracy'], result['num_groups'], result['resampled_by'])}")
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         print(options.out)
 
 
-def _conclude(score: dict[str, Any]) -> str:
+def _conclude(score: dict[str, Any], num_groups: int, group: str) -> str:
     if score["low"] is None:
-        return "A single clip says nothing about others."
+        return (
+            f"{num_groups} {group}{'s' if num_groups > 1 else ''} cannot show whether the difference holds for others."
+        )
     if score["low"] <= 0 <= score["high"]:
         return "The interval of top-1 holds 0: these images do not show that one run is better."
     better = "B" if score["difference"] > 0 else "A"

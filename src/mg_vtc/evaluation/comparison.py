@@ -10,6 +10,7 @@ import pyarrow.parquet
 from .evaluate import PREDICTIONS
 from .intervals import LEVEL, NUM_RESAMPLES, bootstrap_interval, number_groups
 from .metrics import find_top_k_hits
+from .predictions_table import digest_weights
 
 NAMES = ("top1_accuracy", "top5_accuracy", "mean_class_accuracy")
 
@@ -34,7 +35,7 @@ def compare(run_a: str | Path, run_b: str | Path) -> dict[str, Any]:
     Returns:
         `num_images`, `resampled_by` (clip or image), `num_groups`, `num_resamples`, `level` and `scores`. `scores` has
         an entry for top-1, top-5 and mean class accuracy: the values `a` and `b`, their `difference` (b - a) with the
-        bounds `low` and `high` (null for a single clip), and the number of images that only one run has right
+        bounds `low` and `high` (null if all resamples are equal), and the number of images that only one run has right
         (`only_a`, `only_b`; null for mean class accuracy).
 
     Raises:
@@ -60,7 +61,7 @@ def compare(run_a: str | Path, run_b: str | Path) -> dict[str, Any]:
     result |= {"num_groups": int(groups.max()) + 1, "num_resamples": NUM_RESAMPLES, "level": LEVEL, "scores": {}}
     for number, name in enumerate(NAMES):
         a, b = float(values[0][number]), float(values[1][number])
-        known = not np.isnan(low[number])
+        known = low[number] < high[number] or a == b  # equal resamples of a few clips say nothing about others
         bounds = (float(low[number]), float(high[number])) if known else (None, None)
         only_a, only_b = None, None
         if number < len(hits):
@@ -86,9 +87,13 @@ def _read(run: Path) -> _Predictions:
             f"{run} has no {PREDICTIONS}: run `mg-vtc evaluate {run} DATA` first, on the same images for both runs."
         )
     table = pyarrow.parquet.read_table(path)
-    names = (table.schema.metadata or {}).get(b"class_names")
+    metadata = table.schema.metadata or {}
+    names = metadata.get(b"class_names")
     if names is None or not {"file_name", "digest", "clip", "label", "probabilities"} <= set(table.column_names):
         raise ValueError(f"{path} is not a table of predictions written by `mg-vtc evaluate`.")
+    weights = next(filter(None, map(digest_weights, (path.parent, path.parent.parent))), None)
+    if weights is not None and metadata.get(b"weights", weights.encode()) != weights.encode():
+        raise ValueError(f"The model of {run} changed since it was evaluated: run `mg-vtc evaluate` again.")
     table = table.sort_by([("digest", "ascending"), ("file_name", "ascending")])
     clips = None if table["clip"].null_count else table["clip"].to_pylist()
     probabilities = np.stack(table["probabilities"].to_numpy())

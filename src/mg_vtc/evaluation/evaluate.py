@@ -23,14 +23,23 @@ from ..files import atomic_write_folder, check_destination
 from ..inference.loading import Model, name_model, open_model
 from ..inference.scoring import answer_pictures, embed_classes, embed_names, find_image_size
 from ..models.modeling_mg_vtc import MgVtcModel
-from ..runs.records import read_records
+from ..runs.records import RunRecords, read_records
 from .class_matching import match_classes
 from .clips import score_clips
-from .predictions_table import write_predictions_table
+from .predictions_table import digest_weights, write_predictions_table
 from .results import Answers, describe_results
 from .selection import ChosenRows, choose_rows
 
 RESULTS, REPORT, PREDICTIONS = "results.json", "report.html", "predictions.parquet"
+
+
+READING = {"config_name": None, "labels_file": None, "image_column": "image", "label_column": "label"}  # defaults
+READ_AS_RUN = {  # argument of `load_splits`: setting of a recipe
+    "config_name": "dataset_config_name",
+    "labels_file": "labels_file",
+    "image_column": "image_column_name",
+    "label_column": "label_column_name",
+}
 
 
 class Evaluation(NamedTuple):
@@ -42,6 +51,7 @@ class Evaluation(NamedTuple):
         read_picture: Function that returns the RGB image of a row of `answers`.
         history: Training log of the run; None if there is no run.
         digests: Digest of the image bytes of each row.
+        weights: Digest of the weights; None for a model that is not in a folder.
     """
 
     answers: Answers
@@ -49,6 +59,7 @@ class Evaluation(NamedTuple):
     read_picture: Callable[[int], PIL.Image.Image]
     history: list[dict[str, Any]] | None
     digests: list[str]
+    weights: str | None = None
 
 
 def evaluate(
@@ -86,23 +97,39 @@ def evaluate(
         OSError: The model, folder or data set is not found.
         ValueError: The model, an image or a setting is invalid, or class names, the split or clips are missing.
     """
-    if prompt_template is not None and not zero_shot:
-        raise ValueError("--prompt_template requires --zero_shot: the model's classes have fixed prompts.")
+    _check_template(prompt_template, zero_shot)
     network, image_processor = _open_on_device(model, processor)
     records = read_records(network.config.name_or_path)
-    load = functools.partial(load_splits, demo_size=find_image_size(image_processor), **reading)
-    splits = _load_as_run(load, data, records.recipe, clip_column, skip_bad_images)
+    reading |= {"demo_size": find_image_size(image_processor)}
+    splits = _load_as_run(data, records.recipe, clip_column, skip_bad_images, reading)
     chosen = choose_rows(splits, records.split, part)
     _warn_of_training_rows(chosen)
-    template = prompt_template or network.config.prompt_template
-    names = chosen.rows.features["label"].names
+    template, names = prompt_template or network.config.prompt_template, chosen.rows.features["label"].names
     texts = _embed_texts(network, model, names, template if zero_shot else None, processor)
     answers = _answer(network, image_processor, chosen.rows, texts, batch_size, records.recipe)
     how = {"task": f"{'zero-shot-' if zero_shot else ''}image-classification", "prompt_template": template}
     results = describe_results(name_model(model), _name_data(data), answers, chosen.scored, records, **how)
     results |= {} if vote is None else {"clips": score_clips(answers, vote)}
-    history, digests = (records.state or {}).get("log_history"), digest_pictures(chosen.rows)
-    return Evaluation(answers, results, lambda row: to_rgb(chosen.rows[row]["image"]), history, digests)
+    weights = None if isinstance(model, MgVtcModel) else digest_weights(Path(model))
+    return _join(answers, results, chosen, records, weights)
+
+
+def _join(
+    answers: Answers, results: dict[str, Any], chosen: ChosenRows, records: RunRecords, weights: str | None
+) -> Evaluation:
+    return Evaluation(
+        answers,
+        results,
+        read_picture=lambda row: to_rgb(chosen.rows[row]["image"]),
+        history=(records.state or {}).get("log_history"),
+        digests=digest_pictures(chosen.rows),
+        weights=weights,
+    )
+
+
+def _check_template(prompt_template: str | None, zero_shot: bool) -> None:
+    if prompt_template is not None and not zero_shot:
+        raise ValueError("--prompt_template requires --zero_shot: the model's classes have fixed prompts.")
 
 
 def load_splits(
@@ -180,7 +207,7 @@ def write_evaluation(
     with atomic_write_folder(folder, (RESULTS, REPORT, PREDICTIONS)) as staging:
         text = json.dumps(evaluation.results, indent=1, ensure_ascii=False, allow_nan=False)
         (staging / RESULTS).write_text(text + "\n", encoding="utf-8")
-        write_predictions_table(staging / PREDICTIONS, evaluation.answers, evaluation.digests)
+        write_predictions_table(staging / PREDICTIONS, evaluation.answers, evaluation.digests, evaluation.weights)
         if not with_report:
             return folder / RESULTS
         from .report.page import write_report
@@ -211,11 +238,11 @@ def _open_on_device(model: Model, processor: Any) -> tuple[MgVtcModel, BaseImage
 
 
 def _load_as_run(
-    load: Callable[..., DatasetDict],
     data: str | Path | Dataset | DatasetDict,
     recipe: dict[str, Any],
     clip_column: str | None,
     skip_bad_images: bool | None,
+    reading: dict[str, Any],
 ) -> DatasetDict:
     """Load the data with the settings of the run unless they are overridden."""
     if isinstance(data, (Dataset, DatasetDict)):
@@ -223,7 +250,12 @@ def _load_as_run(
     data = str(data)
     if skip_bad_images is None:
         skip_bad_images = recipe.get("skip_bad_images", False) and _is_image_folder(data)
-    load = functools.partial(load, data, skip_bad_images=skip_bad_images)
+    for argument, name in READ_AS_RUN.items() if _is_data_of_run(data, recipe) else ():
+        value = recipe.get(name)
+        moved = name == "labels_file" and value not in (None, "imigue", "smg") and not Path(value).exists()
+        if reading.get(argument) in (None, READING[argument]) and value is not None and not moved:
+            reading |= {argument: value}
+    load = functools.partial(load_splits, data, skip_bad_images=skip_bad_images, **reading)
     if clip_column is not None:
         return load(clip_column=clip_column)
     column = recipe.get("clip_column_name", "clip")
@@ -232,6 +264,12 @@ def _load_as_run(
     except GroupColumnError as error:
         warnings.warn(f"The clip column of the run, {column!r}, is missing in these data: {error}", stacklevel=3)
         return load()
+
+
+def _is_data_of_run(data: str, recipe: dict[str, Any]) -> bool:
+    """Return whether a run was trained or validated on these data."""
+    own = [recipe[name] for name in ("train_dir", "validation_dir", "dataset_name") if recipe.get(name)]
+    return data in own or (Path(data).exists() and any(Path(data).resolve() == Path(name).resolve() for name in own))
 
 
 def _warn_of_training_rows(chosen: ChosenRows) -> None:

@@ -225,10 +225,14 @@ def begin_run(folder: Path, settings: dict[str, Any], split: dict[str, Any], *, 
             "those of a run of that length.",
             stacklevel=3,
         )
+    extended = bool(notes)
     if resume:
         notes = read_recipe(folder / RECIPE)[1] + notes
     if overwrite:
         clear_run_folder(folder)
+    if extended:  # the report and the exports are of a model that will be replaced
+        for path in (path for pattern in (*REPORT_FILES, *EXPORTED) for path in folder.glob(pattern)):
+            path.unlink()
     write_start(folder, recipe, split, notes)
 
 
