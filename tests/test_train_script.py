@@ -125,7 +125,7 @@ def test_run_ends_with_all_that_a_model_folder_needs(launched):
 
 
 def test_evaluation_of_a_run_repeats_its_scores(launched, picture_folder):
-    with pytest.warns(UserWarning, match="Classes of the labels file without a picture"):
+    with pytest.warns(UserWarning, match="Classes of the labels file without images"):
         run = evaluate(str(launched), str(picture_folder), labels_file=str(launched.parent / "labels.csv"))
     logged = read_json(launched / "all_results.json")
     for name in ("top1_accuracy", "top5_accuracy", "mean_class_accuracy", "macro_f1"):
@@ -187,7 +187,7 @@ def test_baselines_are_those_of_constant_answers(launched):
 
 def test_screen_tells_of_empty_classes_of_each_epoch_and_of_the_result(launched):
     screen = (launched.parent / "screen.txt").read_text()
-    assert "Classes of the labels file without a picture: 'Arms akimbo', 'Pressing lips'" in screen
+    assert "Classes of the labels file without images: 'Arms akimbo', 'Pressing lips'" in screen
     assert len(re.findall(r"^epoch +[123]/3 +loss .* top-1 +[\d.]+ %", screen, flags=re.MULTILINE)) == 3
     assert screen.index("epoch") < screen.index("\ntop-1") < screen.index(f"The model is in {launched}")
 
@@ -354,7 +354,7 @@ def test_resuming_with_other_settings_is_refused_and_nothing_is_written(train, r
     assert read_folder(train.folder) == before
 
 
-@pytest.mark.filterwarnings("ignore:.*training pictures")  # the splits are copies of each other
+@pytest.mark.filterwarnings("ignore:.*training images")  # the splits are copies of each other
 def test_test_split_is_scored_once_at_the_end(train, pictures, tmp_path):
     (tmp_path / "set").mkdir()
     pictures.rename(tmp_path / "set" / "train")
@@ -372,7 +372,7 @@ def test_folder_with_nothing_to_train_on_is_refused(refusal, pictures, tmp_path)
     assert "There is no training split" in refusal(*TINY, "--train_dir", tmp_path / "set")
 
 
-@pytest.mark.filterwarnings("ignore:.*training pictures")  # the splits are copies of each other
+@pytest.mark.filterwarnings("ignore:.*training images")  # the splits are copies of each other
 def test_class_that_no_training_picture_shows_is_named(train, pictures, tmp_path):
     shutil.copytree(pictures, tmp_path / "validation")
     shutil.rmtree(pictures / CLASS_NAMES[2])
@@ -465,10 +465,14 @@ def test_resuming_where_nothing_was_saved_is_refused(refusal, picture_folder):
     ("flags", "kind", "words"),
     [
         ((), "clip", "held out by clip: no clip is on both sides"),
-        (("--split_by", "frame"), "frame", "leaky by design, frames of one clip are on both sides"),
+        (
+            ("--split_by", "frame"),
+            "frame",
+            "frame-level split: images held out at random, frames of one clip are on both sides",
+        ),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*training pictures")  # of the split of frames
+@pytest.mark.filterwarnings("ignore:.*training images")  # of the split of frames
 def test_what_was_held_out_stands_beside_the_score_and_in_the_card(flags, kind, words, train, picture_folder, capsys):
     folder = train(*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, *flags)
     assert read_json(folder / "split.json")["split_by"] == kind
@@ -531,7 +535,10 @@ def test_all_images_are_trained_on_if_none_shall_be_held_out(train, refusal, pic
     screen = capsys.readouterr().out
     assert "32 images to train on, none to validate" in screen
     assert len(re.findall(r"^epoch +[12]/2  loss [\d.]+  saturated", screen, flags=re.MULTILINE)) == 2
-    assert "no images were held out: all were trained on, so there is no score; the last weights were kept" in screen
+    assert (
+        "no images were held out: all were used for training, so there is no score; the last weights were kept"
+        in screen
+    )
     assert read_weights(folder) == read_weights(folder / "checkpoint-16")
     split = read_json(folder / "split.json")
     assert (split["split_by"], len(split["train"]), "validation" in split) == ("none", 32, False)
@@ -609,9 +616,9 @@ def plant_near_duplicate(folder):
 @pytest.mark.parametrize(
     ("plant", "kind", "words"),
     [
-        (plant_clip, "same_clip", "1 validation pictures are of clips that training pictures are of too"),
-        (plant_bytes, "same_bytes", "1 validation pictures have the same bytes as training pictures"),
-        (plant_near_duplicate, "near_duplicate", "1 validation pictures are near duplicates of training pictures"),
+        (plant_clip, "same_clip", "1 validation images are from the same clips as training images"),
+        (plant_bytes, "same_bytes", "1 validation images are byte-identical to training images"),
+        (plant_near_duplicate, "near_duplicate", "1 validation images are near duplicates of training images"),
     ],
 )
 def test_planted_leak_in_a_users_own_split_is_told_and_recorded(plant, kind, words, train, own_split, capsys):
@@ -629,7 +636,7 @@ def test_split_without_leaks_is_recorded_as_looked_at(train, own_split):
 
 
 def test_split_of_frames_tells_of_the_clips_on_both_sides(train, picture_folder):
-    with pytest.warns(UserWarning, match="of clips that training pictures are of too"):
+    with pytest.warns(UserWarning, match="from the same clips as training images"):
         train(*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, "--split_by", "frame")
 
 
@@ -696,13 +703,15 @@ def test_refusal_is_all_that_the_screen_shows_and_the_exit_code_is_1(tmp_path):
 
 def test_empty_folder_is_refused(refusal, tmp_path):
     (tmp_path / "pictures").mkdir()
-    assert "pictures is empty: each class needs a folder" in refusal(*TINY, "--train_dir", tmp_path / "pictures")
+    assert "pictures is empty: put the images of each class into a folder" in refusal(
+        *TINY, "--train_dir", tmp_path / "pictures"
+    )
 
 
 def test_single_class_is_refused(refusal, pictures):
     for folder in CLASS_NAMES[1:4]:
         shutil.rmtree(pictures / folder)
-    assert "two classes or more to tell apart, not 1: ['Covering face']" in refusal(*TINY, "--train_dir", pictures)
+    assert "At least two classes are needed, not 1: ['Covering face']" in refusal(*TINY, "--train_dir", pictures)
 
 
 @pytest.fixture
@@ -716,13 +725,13 @@ def bad_pictures(pictures):
 
 def test_files_that_are_no_pictures_are_refused_and_listed(refusal, bad_pictures):
     message = refusal(*TINY, "--train_dir", bad_pictures)
-    assert "3 of 35 files are not readable pictures" in message
+    assert "3 of 35 files are not readable images" in message
     assert all(f"{bad_pictures}/Head up/{name}: " in message for name in ("note.txt", "torn.png", "empty.jpg"))
     assert "--skip_bad_images" in message
 
 
 def test_files_that_are_no_pictures_are_counted_and_left_out_if_told(train, bad_pictures, capsys):
-    with pytest.warns(UserWarning, match="3 of 35 files are not readable pictures and are left out"):
+    with pytest.warns(UserWarning, match="3 of 35 files are not readable images and are skipped"):
         folder = train(*TINY, "--train_dir", bad_pictures, "--skip_bad_images", "--num_train_epochs", 1)
     split = read_json(folder / "split.json")
     assert len(split["train"] + split["validation"]) == 32
@@ -734,7 +743,7 @@ def test_files_that_are_no_pictures_are_counted_and_left_out_if_told(train, bad_
 def test_labels_file_of_other_ids_is_refused(refusal, picture_folder, tmp_path):
     (tmp_path / "names.csv").write_text("id,name\n1,Head up\n2,Arms akimbo\n")
     message = refusal(*TINY, "--train_dir", picture_folder, "--labels_file", tmp_path / "names.csv")
-    assert "'Covering face', 'Folding arms', 'Head up', 'Rubbing eyes'; the file's ids: '1', '2'" in message
+    assert "'Covering face', 'Folding arms', 'Head up', 'Rubbing eyes'; ids in the file: '1', '2'" in message
 
 
 def test_class_of_one_picture_goes_to_training_with_a_warning(train, pictures):

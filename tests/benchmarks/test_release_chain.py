@@ -137,7 +137,7 @@ def test_what_is_there_is_left_as_it_is(picture_folder, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-@pytest.mark.filterwarnings("ignore:Classes of the labels file without a picture:UserWarning")  # 4 of 32 are made
+@pytest.mark.filterwarnings("ignore:Classes of the labels file without images:UserWarning")  # 4 of 32 are made
 def test_chain_ends_with_a_submission_of_all_segments(
     picture_folder, tiny_recipe, tmp_path, monkeypatch, capsys, mg_vtc_command
 ):

@@ -97,5 +97,5 @@ def test_flags_that_are_on_or_off_take_a_value_or_none(words, mg_vtc_command, tw
     (bad / CLASS_NAMES[0] / "torn.png").write_bytes(b"torn")
     with pytest.warns(UserWarning, match="1 of 17 files are not readable"):
         mg_vtc_command("evaluate", two_class_run, bad, "--out", tmp_path / "report", *words)
-    with pytest.raises(SystemExit, match="not readable pictures"):
+    with pytest.raises(SystemExit, match="not readable images"):
         mg_vtc_command("evaluate", two_class_run, bad, "--out", tmp_path / "other", "--skip_bad_images", "false")

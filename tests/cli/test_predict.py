@@ -171,7 +171,7 @@ def test_faults_are_told_in_one_line(refusal, two_class_run, picture_folder, tmp
     assert "No file or folder 'absent'" in refuse(data="absent")
     assert "No file of segments" in refuse("--segments", tmp_path / "absent.csv")
     assert "the inputs contain none" in refuse("--frames_per_clip", "3")
-    assert "no file of boxes" in refuse("--crop", tmp_path / "absent.csv")
+    assert "no crop file" in refuse("--crop", tmp_path / "absent.csv")
     assert not list(tmp_path.iterdir())
     (tmp_path / "boxes.csv").write_text("video,x,y,w,h\n1,0,0,8,8\n")
     assert "the inputs contain none" in refuse("--crop", tmp_path / "boxes.csv")
@@ -184,7 +184,7 @@ def test_box_that_reaches_out_is_told_with_its_video(mg_vtc_command, two_class_r
     with pytest.raises(SystemExit), pytest.warns(UserWarning, match="'boxes.csv'"):
         mg_vtc_command("predict", two_class_run, tmp_path, "--crop", tmp_path / "boxes.csv")
     printed = capsys.readouterr()
-    assert "v.mp4 cannot be read: VideoError: The box x, y, width, height = 60, 0, 8, 8 reaches out" in printed.err
+    assert "v.mp4 cannot be read: VideoError: The box x, y, width, height = 60, 0, 8, 8 extends beyond" in printed.err
     assert [line.split()[0] for line in printed.out.splitlines()] == ["picture", *["w.mp4"] * 3]
 
 

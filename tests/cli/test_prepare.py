@@ -41,7 +41,7 @@ def test_summary_tells_what_there_is_and_what_was_left_out(miga, tmp_path):
     ]
 
 
-@pytest.mark.filterwarnings("ignore:Classes of the labels file without a picture")
+@pytest.mark.filterwarnings("ignore:Classes of the labels file without images")
 @pytest.mark.parametrize("to", ["imagefolder", "parquet", "webdataset"])
 def test_train_reads_it_by_the_command_that_is_printed(mg_vtc_command, miga, tmp_path, capsys, to):
     mg_vtc_command("prepare", "imigue", miga, tmp_path / "out", "--to", to, "--frames_per_clip", 2)
@@ -103,7 +103,7 @@ def test_labels_that_begin_with_frame_0_are_refused_and_the_command_that_is_told
         path.write_text("1,0,5\n2,6,10\n")
     command = ("prepare", "imigue", release, tmp_path / "out")
     refused = refusal(*command)
-    assert "say so with --first_frame 0" in refused
+    assert "set --first_frame 0" in refused
     assert "So begin 3 of 4 files." in refused
     assert not (tmp_path / "out").exists()
     mg_vtc_command(*command, "--first_frame", 0)
@@ -119,4 +119,4 @@ def test_one_file_of_many_that_begins_with_frame_0_is_left_out_and_told(miga, tm
 
 
 def test_unknown_layout_is_refused_in_one_line(refusal, tmp_path):
-    assert "no known layout of iMiGUE: it holds nothing" in refusal("prepare", "imigue", tmp_path, tmp_path / "out")
+    assert "not a known iMiGUE layout: it contains nothing" in refusal("prepare", "imigue", tmp_path, tmp_path / "out")

@@ -165,12 +165,12 @@ def test_pictures_of_more_than_2_gb_are_known_by_their_content(own_cache: Path):
     pictures = pa.StructArray.from_arrays([data, pa.nulls(len(data), pa.string())], ["bytes", "path"])
     table = pa.table({"image": pa.chunked_array([pictures] * 50)})
     rows = Dataset(InMemoryTable(table), fingerprint="large").cast_column("image", Image())
-    assert PictureCache(rows, SIZE).describe() == f"decoding 1,000 pictures once: 0.4 MB in {own_cache}"
+    assert PictureCache(rows, SIZE).describe() == f"decoding 1,000 images once: 0.4 MB in {own_cache}"
 
 
 def test_a_picture_that_can_not_be_decoded_is_named_and_leaves_no_file(files: list[Path], own_cache: Path):
     files[7].write_bytes(files[7].read_bytes()[:300])
-    with pytest.raises(ValueError, match=r"picture of row 7 \(.*7\.png\) can not be decoded: OSError: .*truncated"):
+    with pytest.raises(ValueError, match=r"image of row 7 \(.*7\.png\) cannot be decoded: OSError: .*truncated"):
         PictureCache(make_rows(files), SIZE).open()
     assert stored(own_cache) == []
 
@@ -183,8 +183,8 @@ def test_a_missing_file_is_named(files: list[Path]):
 
 def test_what_is_about_to_be_done_is_told_only_before_it_is_done(files: list[Path], own_cache: Path):
     rows = make_rows(files * 200)
-    assert PictureCache(rows, 224).describe() == f"decoding 2,000 pictures once: 301.1 MB in {own_cache}"
-    assert PictureCache(rows, 1000).describe() == f"decoding 2,000 pictures once: 6.0 GB in {own_cache}"
+    assert PictureCache(rows, 224).describe() == f"decoding 2,000 images once: 301.1 MB in {own_cache}"
+    assert PictureCache(rows, 1000).describe() == f"decoding 2,000 images once: 6.0 GB in {own_cache}"
     PictureCache(make_rows(files), SIZE).open()
     assert PictureCache(make_rows(files), SIZE).describe() is None
     assert PictureCache(make_rows(files), SIZE, jpeg_draft=True).describe() is not None
@@ -196,7 +196,7 @@ def test_a_disk_without_room_is_warned_of_and_left_alone(
     usage = shutil._ntuple_diskusage(2**40, 2**40, MARGIN + 10 * SIZE * SIZE * 3 - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     assert PictureCache(make_rows(files), SIZE).describe() is None
-    with pytest.warns(UserWarning, match=r"0\.0 MB, can not be kept .*1\.1 GB are free.* Set HF_DATASETS_CACHE"):
+    with pytest.warns(UserWarning, match=r"0\.0 MB\) cannot be cached .*1\.1 GB are free.* Set HF_DATASETS_CACHE"):
         assert PictureCache(make_rows(files), SIZE).open() is None
     assert stored(own_cache) == []
 
@@ -206,7 +206,7 @@ def test_a_write_that_fails_half_way_is_warned_of_and_leaves_no_file(files: list
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5 * SIZE * SIZE * 3, limits[1]))  # Python ignores the signal it sends
     try:
-        with pytest.warns(UserWarning, match=r"can not be kept in .*\[Errno 27\] File too large"):
+        with pytest.warns(UserWarning, match=r"cannot be cached in .*\[Errno 27\] File too large"):
             assert PictureCache(rows, SIZE).open() is None
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -216,7 +216,7 @@ def test_a_write_that_fails_half_way_is_warned_of_and_leaves_no_file(files: list
 
 def test_a_folder_that_can_not_be_made_is_warned_of(files: list[Path], tmp_path: Path):
     (tmp_path / "cache").write_text("a file where the folder should be")
-    with pytest.warns(UserWarning, match="can not be kept in"):
+    with pytest.warns(UserWarning, match="cannot be cached in"):
         assert PictureCache(make_rows(files), SIZE).open() is None
 
 

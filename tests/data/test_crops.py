@@ -29,5 +29,5 @@ def test_bad_boxes_are_refused(tmp_path, text, said):
 
 
 def test_missing_file_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no file of boxes"):
+    with pytest.raises(FileNotFoundError, match="no crop file"):
         read_crops(tmp_path / "absent.csv")

@@ -170,7 +170,7 @@ def test_a_damaged_memory_is_none(folder: Path, content: str):
 
 def test_a_cache_that_can_not_be_written_is_warned_of(folder: Path):
     (folder.parent / "cache").write_text("a file where the folder should be")
-    with pytest.warns(UserWarning, match=r"readable\.json can not be written .* Set HF_DATASETS_CACHE"):
+    with pytest.warns(UserWarning, match=r"readable\.json cannot be written .* Set HF_DATASETS_CACHE"):
         assert find_faults([folder / "a.png"]) == {}
 
 

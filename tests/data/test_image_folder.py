@@ -127,20 +127,20 @@ def test_image_files_that_are_no_rows_are_counted_with_the_reason(tmp_path: Path
     write_pictures(tmp_path, "train/beside.png", "train/beside too.png")
     (tmp_path / "train/beside.png").rename(tmp_path / "train/beside")
     (tmp_path / "train/nod/around").symlink_to(tmp_path / "train")
-    with pytest.warns(UserWarning, match="that are left out") as caught:
+    with pytest.warns(UserWarning, match="Skipped image files and folders") as caught:
         splits = load_image_folder(tmp_path)
     assert splits["train"]["file_name"][:] == ["bow/b.png", "nod/a.png"]
     message = str(caught.pop().message)
     assert not caught.list
     shown = f"'{tmp_path / 'train/beside'}', '{tmp_path / 'train/beside too.png'}'"
-    assert f"2 beside the class folders ({shown})" in message
+    assert f"2 outside of the class folders ({shown})" in message
     assert "2 hidden (" in message
-    assert f"1 linked to a folder around it ('{tmp_path / 'train/nod/around'}')" in message
+    assert f"1 linked to an enclosing folder ('{tmp_path / 'train/nod/around'}')" in message
 
 
 def test_images_beside_splits_are_counted(tmp_path: Path):
     write_pictures(tmp_path, "train/nod/a.png", "train/bow/b.png", "beside.png")
-    with pytest.warns(UserWarning, match=r"1 image files beside the splits are left out \('.*beside\.png'\)"):
+    with pytest.warns(UserWarning, match=r"1 image files outside of the splits are skipped \('.*beside\.png'\)"):
         load_image_folder(tmp_path)
 
 
@@ -167,13 +167,13 @@ def test_linked_folders_and_files_are_read(tmp_path: Path):
 @pytest.mark.parametrize("names", [("train", "val"), ("Test", "nod"), ("my_train", "my-val")])
 def test_folders_of_splits_are_no_classes(tmp_path: Path, names: tuple[str, str]):
     write_pictures(tmp_path, *(f"here/{name}/nod/a.png" for name in names), "there/nod/a.png", "there/bow/a.png")
-    with pytest.raises(ValueError, match=rf"here holds .*{names[0]}.* splits"):
+    with pytest.raises(ValueError, match=rf"here contains .*{names[0]}.* splits"):
         load_image_folders({"train": tmp_path / "here", "validation": tmp_path / "there"})
 
 
 def test_numbered_folders_of_equal_folders_are_warned_of(tmp_path: Path):
     write_pictures(tmp_path, *(f"{part}/{name}/a.png" for part in ("part1", "part2") for name in ("face", "hand")))
-    with pytest.warns(UserWarning, match=r"'part1', 'part2' in .* taken for the classes, .*\('face', 'hand'\)"):
+    with pytest.warns(UserWarning, match=r"'part1', 'part2' in .* used as the classes, .*\('face', 'hand'\)"):
         assert class_names(load_image_folder(tmp_path)) == ["part1", "part2"]
 
 
@@ -197,7 +197,7 @@ def test_numbered_folders_sort_as_numbers(tmp_path: Path):
 def test_numbered_folders_without_names_are_warned_of(tmp_path: Path):
     write_pictures(tmp_path, "10/a.png", "9/a.png")
     with pytest.warns(
-        UserWarning, match=r"called '9', '10', so .* bare numbers.*labels_file .* 'id,name', or 'imigue'"
+        UserWarning, match=r"names are '9', '10', so .* bare numbers.*labels_file .* 'id,name', 'imigue' or 'smg'"
     ):
         splits = load_image_folder(tmp_path)
     assert class_names(splits) == ["9", "10"]
@@ -211,9 +211,7 @@ def test_folder_01_is_id_1(tmp_path: Path):
 
 
 def test_word_imigue_names_the_folders(tmp_path: Path):
-    with pytest.warns(
-        UserWarning, match="Classes of the labels file without a picture: 'Turtle neck', .* and 20 more"
-    ):
+    with pytest.warns(UserWarning, match="Classes of the labels file without images: 'Turtle neck', .* and 20 more"):
         splits = load_image_folder(write_pictures(tmp_path, "12/a.png", "6/a.png"), "imigue")
     rows = splits["train"]
     assert len(class_names(splits)) == 32
@@ -231,7 +229,7 @@ def test_labels_file_is_found_in_capitals(tmp_path: Path):
 @pytest.mark.parametrize("name", ["labels.tsv", "labels.txt", "labels.xlsx"])
 def test_labels_file_of_another_kind_is_refused(tmp_path: Path, name: str):
     write_labels(tmp_path / name, "1", "2")
-    with pytest.raises(ValueError, match=rf"{name} is not read: save it as labels\.csv"):
+    with pytest.raises(ValueError, match=rf"{name} cannot be read: save it as labels\.csv"):
         load_image_folder(write_pictures(tmp_path, "1/a.png", "2/a.png"))
 
 
@@ -241,7 +239,7 @@ def test_class_folders_are_one_whatever_the_unicode_form(tmp_path: Path):
     assert class_names(splits) == ["bow", "h\u00e4nde"]
     assert splits["validation"]["label"][:] == [0, 1]
     write_pictures(tmp_path, "val/h\u00e4nde/a.png")
-    with pytest.raises(ValueError, match=r"of .*val have one name: join them"):
+    with pytest.raises(ValueError, match=r"of .*val have the same name: merge them"):
         load_image_folder(tmp_path)
 
 
@@ -266,20 +264,20 @@ def test_folder_without_a_row_in_the_labels_file_is_refused(tmp_path: Path):
 def test_row_of_the_labels_file_without_a_folder_stays_a_class(tmp_path: Path):
     write_labels(tmp_path / "labels.csv", "1", "2", "3")
     (tmp_path / "3").mkdir()
-    with pytest.warns(UserWarning, match="without a picture: 'name 2', 'name 3'"):
+    with pytest.warns(UserWarning, match="without images: 'name 2', 'name 3'"):
         splits = load_image_folder(write_pictures(tmp_path, "1/a.png"))
     assert class_names(splits) == ["name 1", "name 2", "name 3"]
 
 
 def test_empty_class_folder_is_left_out_with_a_warning(tmp_path: Path):
     (tmp_path / "wave").mkdir()
-    with pytest.warns(UserWarning, match="without a picture are left out: 'wave'"):
+    with pytest.warns(UserWarning, match="without images are skipped: 'wave'"):
         splits = load_image_folder(write_pictures(tmp_path, "nod/a.png", "bow/a.png"))
     assert class_names(splits) == ["bow", "nod"]
 
 
 def test_one_class_is_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"two classes or more .* not 1: \['nod'\]"):
+    with pytest.raises(ValueError, match=r"two classes are needed, not 1: \['nod'\]"):
         load_image_folder(write_pictures(tmp_path, "nod/a.png", "nod/b.png"))
 
 
@@ -299,19 +297,21 @@ def test_file_for_a_folder_is_refused(tmp_path: Path):
 
 
 def test_empty_folder_is_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match="is empty: each class needs a folder"):
+    with pytest.raises(ValueError, match="is empty: put the images of each class into a folder"):
         load_image_folder(tmp_path)
 
 
 def test_pictures_without_class_folders_are_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"has files but no class folders: each class needs a folder .*metadata\.csv"):
+    with pytest.raises(
+        ValueError, match=r"has files but no class folders: put the images of each class into a folder.*metadata\.csv"
+    ):
         load_image_folder(write_pictures(tmp_path, "a.png", "b.png"))
 
 
 def test_split_without_pictures_is_refused(tmp_path: Path):
     write_pictures(tmp_path, "train/nod/a.png", "train/bow/a.png")
     (tmp_path / "val/nod").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"class folders of .*val hold no readable pictures"):
+    with pytest.raises(ValueError, match=r"class folders of .*val contain no readable images"):
         load_image_folder(tmp_path)
 
 
@@ -332,7 +332,7 @@ def damaged_dir(tmp_path: Path) -> Path:
 
 
 def test_unreadable_files_are_refused_with_their_faults(damaged_dir: Path):
-    with pytest.raises(ValueError, match="4 of 6 files are not readable pictures") as error:
+    with pytest.raises(ValueError, match="4 of 6 files are not readable images") as error:
         load_image_folder(damaged_dir)
     message = str(error.value)
     assert f"{damaged_dir / 'nod/empty.png'}: not an image (0 bytes)" in message
@@ -343,7 +343,7 @@ def test_unreadable_files_are_refused_with_their_faults(damaged_dir: Path):
 
 
 def test_unreadable_files_are_left_out_on_demand_with_a_warning(damaged_dir: Path):
-    with pytest.warns(UserWarning, match=r"4 of 6 files .* are left out:\n(.*\n)*.*cut\.jpg"):
+    with pytest.warns(UserWarning, match=r"4 of 6 files .* are skipped:\n(.*\n)*.*cut\.jpg"):
         splits = load_image_folder(damaged_dir, skip_bad_images=True)
     assert splits["train"]["file_name"][:] == ["bow/good.png", "nod/good.png"]
 
@@ -362,7 +362,7 @@ def test_class_of_unreadable_files_alone_is_left_out(damaged_dir: Path):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         splits = load_image_folder(damaged_dir, skip_bad_images=True)
-    assert [str(warning.message) for warning in caught][-1] == "Class folders without a picture are left out: 'wave'."
+    assert [str(warning.message) for warning in caught][-1] == "Class folders without images are skipped: 'wave'."
     assert class_names(splits) == ["bow", "nod"]
 
 

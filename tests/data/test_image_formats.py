@@ -45,7 +45,7 @@ def test_without_the_extra_heic_is_named_and_the_extra_too(tmp_path: Path):
     command = [sys.executable, "-c", code, str(path)]
     told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     assert told.strip() == (
-        'a HEIC image: convert it to JPEG, or read it with the extra heif, pip install "mg-vtc[heif]" '
+        'a HEIC image: convert it to JPEG, or install the extra heif: pip install "mg-vtc[heif]" '
         f"({path.stat().st_size} bytes)"
     )
 
@@ -60,9 +60,9 @@ def test_damaged_heic_is_named(tmp_path: Path):
     ("head", "told"),
     [
         (b"\0\0\0\x20ftypisom\0\0\2\0", "a video, not an image"),
-        (b"\xff\x0a\xfa\x1f", "in the format JPEG XL, which is not read: convert it"),
-        (b"%PDF-1.7", "in the format PDF"),
-        (b"<svg xmlns=", "in the format SVG"),
+        (b"\xff\x0a\xfa\x1f", "in the unsupported format JPEG XL: convert it"),
+        (b"%PDF-1.7", "in the unsupported format PDF"),
+        (b"<svg xmlns=", "in the unsupported format SVG"),
         (b"hello", "not an image"),
         (b"", "not an image"),
     ],

@@ -109,7 +109,7 @@ def test_class_32_is_left_out_on_demand(miga, tmp_path):
 
 def test_folder_is_read_by_image_folder_with_all_classes(miga, tmp_path):
     prepare_imigue(miga, tmp_path, frames_per_clip=2)
-    with pytest.warns(UserWarning, match="without a picture"):
+    with pytest.warns(UserWarning, match="without images"):
         splits = load_image_folder(tmp_path)
     assert {split: len(rows) for split, rows in splits.items()} == {"train": 12, "validation": 6, "test": 6}
     feature = splits["train"].features["label"]
@@ -129,7 +129,7 @@ def test_box_is_cut_out_of_its_video(miga, tmp_path):
 def test_box_that_reaches_out_and_box_of_no_video_are_faults(miga, tmp_path):
     (tmp_path / "boxes.csv").write_text("video,x,y,w,h\n4,60,0,16,24\n77,0,0,1,1\n")
     preparation = prepare_imigue(miga, tmp_path / "out", crop=tmp_path / "boxes.csv")
-    assert ["'77'" in preparation.faults[0], "reaches out of" in preparation.faults[1]] == [True, True]
+    assert ["'77'" in preparation.faults[0], "extends beyond" in preparation.faults[1]] == [True, True]
     assert count(preparation) == {"train": 6, "validation": 3, "test": 0}
 
 
@@ -146,7 +146,7 @@ def test_two_videos_of_one_name_are_told_and_neither_is_taken(own_miga, tmp_path
     other = make_video(own_miga / "imigue_rgb_validate" / "0001.avi", 5)
     preparation = prepare_imigue(own_miga, tmp_path / "out")
     (fault,) = preparation.faults
-    assert fault.startswith("0001: two videos of one name")
+    assert fault.startswith("0001: several videos have this name")
     assert str(other) in fault
     assert count(preparation)["train"] == 3
 
@@ -166,7 +166,7 @@ def test_video_of_the_name_goes_before_others_in_its_folder(own_miga, tmp_path):
     assert prepare_imigue(own_miga, tmp_path / "out").faults == []
     (folder / "0001.mp4").rename(folder / "0001_color.mp4")
     (fault,) = prepare_imigue(own_miga, tmp_path / "other").faults
-    assert "0001: two videos of one name, keep one: " in fault
+    assert "0001: several videos have this name, keep one: " in fault
     assert "0001_color.mp4" in fault
 
 
@@ -174,7 +174,7 @@ def test_video_that_is_called_otherwise_is_named(own_miga, tmp_path):
     folder = (own_miga / "imigue_rgb_train" / "0001").rename(own_miga / "imigue_rgb_train" / "first")
     (folder / "0001.mp4").rename(folder / "video.mp4")
     (fault,) = prepare_imigue(own_miga, tmp_path / "out").faults
-    assert fault.endswith("0001_label.csv; beside them lies 'video.mp4', which is not called so")
+    assert fault.endswith("0001_label.csv; next to them is 'video.mp4', with another name")
 
 
 def test_missing_video_and_bad_labels_are_told_and_the_others_done(own_miga, tmp_path):
@@ -217,7 +217,7 @@ def test_pictures_are_copied_as_they_are_and_clips_known_by_class(tmp_path):
     release = make_image_release(tmp_path / "release")
     preparation = prepare_imigue(release, tmp_path / "out")
     assert preparation.layout == "image-level"
-    assert preparation.left_out == {"pictures without a class in test": 1}
+    assert preparation.left_out == {"images without a class in test": 1}
     before, after = release / "training", tmp_path / "out" / "train"
     sources = {path.relative_to(before): path.read_bytes() for path in before.rglob("*.jpg")}
     copies = {path.relative_to(after) for path in after.rglob("*.jpg")}
@@ -251,19 +251,21 @@ def test_strange_files_among_pictures_are_told(tmp_path):
         (release / "training" / name).touch()
     faults = prepare_imigue(release, tmp_path / "out").faults
     assert len(faults) == 3
-    assert "this frame, too" in faults[0]
-    assert "notes.txt: not called" in faults[1]
+    assert "the same frame as" in faults[0]
+    assert "notes.txt: not named" in faults[1]
     assert "33/0000.0.jpg: not in a class folder" in faults[2]
 
 
 def test_boxes_are_refused_for_pictures(tmp_path):
-    with pytest.raises(ValueError, match="boxes are for videos"):
+    with pytest.raises(ValueError, match="crop boxes are for videos"):
         prepare_imigue(make_image_release(tmp_path / "release"), tmp_path / "out", crop=tmp_path / "boxes.csv")
 
 
 def test_unknown_layout_is_refused_with_what_was_found_and_what_is_known(tmp_path):
     (tmp_path / "release" / "stuff").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"holds 'stuff'\. Known are: .*training/.*_label\.csv.*labels_20200831"):
+    with pytest.raises(
+        ValueError, match=r"contains 'stuff'\. Known layouts: .*training/.*_label\.csv.*labels_20200831"
+    ):
         prepare_imigue(tmp_path / "release", tmp_path / "out")
 
 

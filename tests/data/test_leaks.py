@@ -175,7 +175,7 @@ def test_duplicate_is_found_among_many(tmp_path: Path):
 def test_leak_is_told_in_a_line():
     leak = Leak("near_duplicate", "validation", [("nod/a.jpg", "nod/b.jpg")] * 62)
     assert leak.describe() == (
-        "62 validation pictures are near duplicates of training pictures (such as 'nod/a.jpg' and 'nod/b.jpg')."
+        "62 validation images are near duplicates of training images (such as 'nod/a.jpg' and 'nod/b.jpg')."
     )
 
 

@@ -44,9 +44,9 @@ def test_missing_path_names_what_is_alike_or_missing_above(tmp_path: Path, monke
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"^There is no folder './runs/mien'\. Did you mean 'runs/mine'\?"):
         check_source("./runs/mien", "model")
-    with pytest.raises(FileNotFoundError, match=r"no folder 'rums/mine/deep'\. 'rums' is not there"):
+    with pytest.raises(FileNotFoundError, match=r"no folder 'rums/mine/deep'\. 'rums' does not exist"):
         check_source("rums/mine/deep", "dataset")
-    with pytest.raises(FileNotFoundError, match=rf"Without quotes the shell reads it as '{tmp_path / 'runs'}'"):
+    with pytest.raises(FileNotFoundError, match=rf"Without quotes, the shell expands it to '{tmp_path / 'runs'}'"):
         check_source("~/runs", "dataset")
     with pytest.raises(
         FileNotFoundError, match=r"no model 'runs/mien': .*HF_HUB_OFFLINE .* Did you mean 'runs/mine'\?"
@@ -55,14 +55,14 @@ def test_missing_path_names_what_is_alike_or_missing_above(tmp_path: Path, monke
 
 
 def test_address_of_a_page_is_answered_with_the_id():
-    with pytest.raises(FileNotFoundError, match="give its id, 'org/name'"):
+    with pytest.raises(FileNotFoundError, match="give the id 'org/name'"):
         check_source("https://huggingface.co/datasets/org/name/tree/main", "dataset")
 
 
 def test_hub_is_asked_once(hub_client):
     HfApi().create_repo("org/mine")
     check_source("org/mine", "model")
-    with pytest.raises(FileNotFoundError, match=r"no model 'org/typo': no folder .* \(http.* does not know it\)"):
+    with pytest.raises(FileNotFoundError, match=r"no model 'org/typo': no folder .* \(not found on http.*\)"):
         check_source("org/typo", "model")
     assert [path for method, path in hub_client.requests if method == "GET"] == [
         "/api/models/org/mine",

@@ -81,9 +81,11 @@ def test_images_without_a_label_or_a_row_are_counted(tmp_path: Path):
 def test_other_columns_of_labels_are_read_if_asked_for(tmp_path: Path):
     write_images(tmp_path, "a.png", "b.png")
     write_table(tmp_path / "metadata.csv", "gesture", {"a.png": "nod", "b.png": "bow"})
-    with pytest.raises(ValueError, match=r"has files but no class folders.*each picture a row"):
+    with pytest.raises(ValueError, match=r"has files but no class folders.*each image a row"):
         load_image_folder(tmp_path)
-    with pytest.raises(ValueError, match=r"No metadata file has the column 'class' .* has 'file_name', 'gesture'"):
+    with pytest.raises(
+        ValueError, match=r"No metadata file has the label column 'class': .* has 'file_name', 'gesture'"
+    ):
         load_image_folder(tmp_path, label_column="class")
     assert read_classes(load_image_folder(tmp_path, label_column="gesture")) == {"a.png": "nod", "b.png": "bow"}
 
@@ -97,7 +99,7 @@ def test_numbers_beside_named_class_folders_leave_the_classes_to_the_folders(tmp
     assert read_classes(load_image_folder(tmp_path)) == {"1/a.png": "nodding", "2/a.png": "bowing"}
     (tmp_path / "1/a.png").unlink()
     (tmp_path / "1").rmdir()
-    with pytest.warns(UserWarning, match="without a picture: 'nodding'"):
+    with pytest.warns(UserWarning, match="without images: 'nodding'"):
         assert read_classes(load_image_folder(tmp_path)) == {"2/a.png": "bowing"}
 
 
@@ -127,5 +129,5 @@ def test_labels_that_contradict_the_class_folders_are_refused(tmp_path: Path):
 def test_labels_that_are_no_names_are_refused(tmp_path: Path, value: object):
     write_images(tmp_path, "a.png", "b.png")
     write_table(tmp_path / "metadata.jsonl", "label", {"a.png": value, "b.png": "nod"})
-    with pytest.raises(ValueError, match=r"label of 'a\.png' in .* must be a text or a whole number"):
+    with pytest.raises(ValueError, match=r"label of 'a\.png' in .* must be text or a whole number"):
         load_image_folder(tmp_path)

@@ -103,7 +103,7 @@ def test_rows_beyond_the_last_are_refused(parts):
 
 
 def test_pixels_of_another_size_are_refused(parts):
-    with pytest.raises(ValueError, match="image_size is 10, but pixels are of pictures of size 9"):
+    with pytest.raises(ValueError, match="image_size is 10, but pixels contains images of size 9"):
         PictureDataset(parts[0], 10, pixels=parts[1])
 
 
@@ -111,7 +111,7 @@ def test_a_row_whose_picture_can_not_be_decoded_is_named(tmp_path: Path):
     (tmp_path / "a.png").write_bytes(b"none")
     features = Features(image=Image(), label=Value("int64"))
     rows = Dataset.from_dict({"image": [str(tmp_path / "a.png")], "label": [0]}, features=features)
-    with pytest.raises(ValueError, match=r"picture of row 0 \(.*a\.png\) can not be decoded: UnidentifiedImageError"):
+    with pytest.raises(ValueError, match=r"image of row 0 \(.*a\.png\) cannot be decoded: UnidentifiedImageError"):
         PictureDataset(rows, SIZE, pixels=None)[0]
 
 

@@ -120,13 +120,13 @@ def test_second_run_writes_nothing(release, tmp_path):
 
 def test_other_choices_for_a_folder_are_refused(release, whole, tmp_path):
     prepare_imigue(release, tmp_path / "out", frames_per_clip=2)
-    with pytest.raises(ValueError, match=r"frames_per_clip was 2 and is 3\. Give another folder"):
+    with pytest.raises(ValueError, match=r"frames_per_clip was 2 and is 3\. Choose another folder"):
         prepare_imigue(release, tmp_path / "out", frames_per_clip=3)
 
 
 def test_folder_with_other_files_is_left_alone(release, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(ValueError, match="holds something else"):
+    with pytest.raises(ValueError, match="contains something else"):
         prepare_imigue(release, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -226,7 +226,7 @@ def test_disk_that_takes_no_more_stops_it_and_it_goes_on(release, whole, tmp_pat
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest.stat().st_size - 1, hard))
-        with pytest.raises(OSError, match=r"is full .*: \d of 4 parts are complete .*same command again"):
+        with pytest.raises(OSError, match=r"is full .*: \d of 4 parts are complete .*same command to resume"):
             prepare_imigue(release, tmp_path / "out", to=to, frames_per_clip=40)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

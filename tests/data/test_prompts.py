@@ -39,7 +39,7 @@ def test_many_rows_are_told_apart_to_rounding(num_classes, seed, processor):
     embeds[-1] = embeds[3] * (1 + 1e-4)
     texts.check_apart(embeds)
     embeds[-1] = embeds[3]
-    with pytest.raises(ValueError, match=f"'gesture 3' and 'gesture {num_classes - 1}' are one text"):
+    with pytest.raises(ValueError, match=f"'gesture 3' and 'gesture {num_classes - 1}' have the same embedding"):
         texts.check_apart(embeds)
 
 
@@ -49,5 +49,7 @@ def test_two_equal_embeddings_are_named_wherever_they_are(texts, monkeypatch, fi
     monkeypatch.setattr(room, "NUM_COMPARED", num_compared)
     embeds = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
     embeds[second] = embeds[first]
-    with pytest.raises(ValueError, match=f"'{CLASS_NAMES[first]}' and '{CLASS_NAMES[second]}' are one text"):
+    with pytest.raises(
+        ValueError, match=f"'{CLASS_NAMES[first]}' and '{CLASS_NAMES[second]}' have the same embedding"
+    ):
         texts.check_apart(embeds)

@@ -46,7 +46,9 @@ def test_frame_0_of_a_file_that_counts_from_1_is_told_with_the_way_out(read):
 
 
 def test_file_that_begins_with_frame_0_is_refused(read):
-    with pytest.raises(FirstFrameError, match=r"line 1 .*'7,0,24': there is no frame 0.*--first_frame 0 .*mend it"):
+    with pytest.raises(
+        FirstFrameError, match=r"line 1 .*'7,0,24': there is no frame 0.*--first_frame 0 .*correct or remove it"
+    ):
         read("7,0,24\n8,30,40\n")
     segments, faults = read("77,0,24\n8,30,40\n")  # which is wrong otherwise
     assert (len(segments), len(faults)) == (1, 1)
@@ -58,7 +60,7 @@ def test_file_that_begins_with_frame_0_is_refused(read):
         ("1;2;3\n", "is separated by ';': separate the columns by commas"),
         ("class;start;end\n1;2;3\n", "is separated by ';'"),
         ("1\t2\t3\n", r"is separated by '\\t'"),
-        ("1.0,1.0,10.0\n", "are whole numbers"),
+        ("1.0,1.0,10.0\n", "must be whole numbers"),
     ],
 )
 def test_other_separators_and_numbers_with_a_point_are_called_so(read, text, said):
@@ -84,13 +86,15 @@ def test_header_may_have_another_order(read):
 )
 def test_other_order_without_a_header_is_refused_with_the_line(read, text, found):
     with pytest.raises(
-        LabelError, match=rf"seem to be {found}, as which .*: line 1 of .*_label\.csv, '{text.splitlines()[0]}'"
+        LabelError, match=rf"seem to be {found}: .*: line 1 of .*_label\.csv, '{text.splitlines()[0]}'"
     ):
         read(text)
 
 
 def test_other_order_is_refused_with_an_odd_line_among_the_others(read):
-    with pytest.raises(LabelError, match=r"seem to be start,end,class, as which 4 of 5 lines make sense, and not 3: "):
+    with pytest.raises(
+        LabelError, match=r"seem to be start,end,class: 4 of 5 lines are valid in that order, and only 3 in this one: "
+    ):
         read("1,10,1\n11,20,2\n3,8,12\n21,35,99\n30,38,55\n")
 
 
@@ -105,7 +109,7 @@ def test_order_is_kept_where_another_does_not_explain_clearly_more(read, text):
     [
         ("7,50,30", "frame 30 is before frame 50"),
         ("33,30,50", "there is no class 33"),
-        ("7,30,x", "'x' is no whole number"),
+        ("7,30,x", "'x' is not a whole number"),
         ("7,-5,30", "there is no frame -5"),
     ],
 )
@@ -119,7 +123,7 @@ def test_line_that_makes_no_sense_is_left_out_and_keeps_its_number(read, line, f
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("7,100\n", r"line 1 .*'7,100', there is no 'end'"),
+        ("7,100\n", r"line 1 .*'7,100', the column 'end' is missing"),
         ("class,begin,end\n", r"header 'class,begin,end', without .*'start'"),
     ],
 )
@@ -171,4 +175,4 @@ def test_segments_end_with_the_video():
     assert segments == [whole, Segment("0001", 1, 5, 9, 1)]
     assert [note.partition(":")[0] for note in notes] == ["0001_1", "0001_2"]
     assert notes[0].endswith("cut there")
-    assert notes[1].endswith("left out")
+    assert notes[1].endswith("skipped")

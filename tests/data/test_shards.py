@@ -162,13 +162,13 @@ def test_labels_without_names_are_refused_at_the_door(tmp_path, dtype):
 def test_label_that_is_no_id_is_refused(tmp_path, labels_file):
     write_parquet(tmp_path / "train.parquet", [1, 7], NUMBERED)
     rows = load_stream(str(tmp_path), labels_file=labels_file)["train"]
-    with pytest.raises(ValueError, match=r"the label 7, which is none of the 3 ids of classes \(1, 2, 10\)"):
+    with pytest.raises(ValueError, match=r"the label 7, which is not one of the 3 class ids \(1, 2, 10\)"):
         list(rows)
 
 
 def test_several_labels_a_row_are_refused(tmp_path):
     write_parquet(tmp_path / "train.parquet", [[0, 1]], Features(image=Image(), label=List(Value("int64"))))
-    with pytest.raises(ValueError, match="one text or number a row"):
+    with pytest.raises(ValueError, match="one text or number"):
         load_stream(str(tmp_path))
 
 
@@ -186,7 +186,7 @@ def test_archive_without_pictures_is_refused(tmp_path):
 
 def test_folder_without_shards_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing to train on")
-    with pytest.raises(ValueError, match=r"holds no shards: it needs \*.parquet or \*.tar"):
+    with pytest.raises(ValueError, match=r"contains no shards: it needs \*.parquet or \*.tar"):
         load_stream(str(tmp_path))
 
 
@@ -197,11 +197,11 @@ def test_data_set_that_is_nowhere_is_not_found():
 
 def test_single_class_is_refused(tmp_path):
     write_parquet(tmp_path / "train.parquet", [0], Features(image=Image(), label=ClassLabel(names=["Head up"])))
-    with pytest.raises(ValueError, match="two classes or more"):
+    with pytest.raises(ValueError, match="At least two classes"):
         load_stream(str(tmp_path))
 
 
 def test_classes_that_are_bare_numbers_bring_a_warning(tmp_path):
     write_parquet(tmp_path / "train.parquet", [0], Features(image=Image(), label=ClassLabel(names=["1", "2"])))
-    with pytest.warns(UserWarning, match="called '1', '2', so pictures are compared with bare numbers"):
+    with pytest.warns(UserWarning, match="names are '1', '2', so images are compared with bare numbers"):
         load_stream(str(tmp_path))

@@ -48,7 +48,7 @@ def test_class_16_is_left_out_on_demand(release, tmp_path):
 
 def test_folder_without_such_labels_is_refused(tmp_path):
     (tmp_path / "videos").mkdir()
-    with pytest.raises(ValueError, match=r"it holds 'videos'"):
+    with pytest.raises(ValueError, match=r"it contains 'videos'"):
         prepare_smg(tmp_path, tmp_path / "out")
 
 

@@ -87,7 +87,7 @@ def test_fraction_outside_its_range_is_refused(fraction: float):
 
 @pytest.mark.parametrize(("class_sizes", "fraction"), [([4, 4], 0.01), ([1, 1, 1], 0.5)])
 def test_split_that_holds_out_nothing_is_refused(class_sizes: list[int], fraction: float):
-    with pytest.raises(ValueError, match=r"No frame of \d pictures can be held out"):
+    with pytest.raises(ValueError, match=r"No frame of \d images can be held out"):
         split_stratified(make_dataset(class_sizes), fraction, seed=0)
 
 
@@ -157,7 +157,7 @@ def test_class_of_one_clip_is_in_training_with_a_warning_that_names_it():
 
 
 def test_one_clip_a_class_is_refused_with_the_way_out():
-    with pytest.raises(ValueError, match=r"No clip of 15 pictures can be held out .* more clips a class, or split by"):
+    with pytest.raises(ValueError, match=r"No clip of 15 images can be held out .* more clips per class, or split by"):
         split_stratified(make_grouped([[5], [5], [5]]), 0.2, seed=0, split_by="clip")
 
 
@@ -168,7 +168,7 @@ def test_missing_column_is_refused_and_the_present_ones_named(column):
 
 
 def test_unknown_kind_of_split_is_refused():
-    with pytest.raises(ValueError, match="split_by 'video' is none of frame, clip, subject"):
+    with pytest.raises(ValueError, match="split_by must be one of frame, clip, subject, not 'video'"):
         split_stratified(make_dataset([4, 4]), 0.2, seed=0, split_by="video")
 
 
@@ -256,8 +256,8 @@ def test_same_seed_same_clips_other_seed_other_clips():
     assert first == second != other
 
 
-def test_only_the_split_of_frames_is_called_leaky():
-    assert [kind for kind, meaning in SPLIT_MEANINGS.items() if "leaky by design" in meaning] == ["frame"]
+def test_only_the_split_of_frames_is_called_frame_level():
+    assert [kind for kind, meaning in SPLIT_MEANINGS.items() if "frame-level split" in meaning] == ["frame"]
     assert set(SPLIT_KINDS) < set(SPLIT_MEANINGS)
 
 

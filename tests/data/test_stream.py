@@ -22,7 +22,7 @@ from mg_vtc.data.stream import PictureStream
 BATCH_SIZE = 4
 SHARD_SIZES = (7, 5, 6, 7, 4, 6)  # rows of each shard
 NUM_ROWS = sum(SHARD_SIZES)
-UNEVEN = "ignore:.*make no equal shares:UserWarning"
+UNEVEN = "ignore:.*cannot be divided equally:UserWarning"
 
 
 def encode_picture(number: int) -> bytes:
@@ -165,14 +165,14 @@ def test_resumed_stream_equals_an_unbroken_one(rows, num_processes, num_workers)
 
 def test_skipped_pictures_are_not_decoded(damaged_rows):
     stream = PictureStream(damaged_rows, 8, 3, repeat=True)
-    with pytest.raises(ValueError, match="can not be read"):
+    with pytest.raises(ValueError, match="cannot be read"):
         indices_of(stream, 6)
     stream.skip_batches(2)
     assert len(indices_of(stream, 3)) == 3
 
 
 def test_stream_that_ends_can_not_be_resumed(rows):
-    with pytest.raises(ValueError, match="Only a stream that repeats"):
+    with pytest.raises(ValueError, match="Only a repeating stream"):
         PictureStream(rows, 8, BATCH_SIZE, repeat=False).skip_batches(1)
 
 
@@ -186,7 +186,7 @@ def test_stream_survives_pickling(rows):
 def test_shards_that_make_no_equal_shares_bring_a_warning_to_the_training_alone(rows):
     indices_of(PictureStream(rows, 8, BATCH_SIZE, repeat=False, num_processes=4))
     stream = PictureStream(rows, 8, BATCH_SIZE, repeat=True, num_processes=4)
-    words = r"The shards, 6, make no equal shares for 4 readers \(processes: 4, workers of each: 1"
+    words = r"6 shards cannot be divided equally among 4 readers \(processes: 4, workers of each: 1"
     with pytest.warns(UserWarning, match=words):
         indices_of(stream, 3)
 
@@ -198,20 +198,20 @@ def test_unreadable_picture_is_named(damaged_rows):
 
 def test_unreadable_pictures_are_left_out_with_a_warning(damaged_rows):
     stream = PictureStream(damaged_rows, 8, BATCH_SIZE, repeat=False, skip_bad_images=True)
-    with pytest.warns(UserWarning, match=r"1 unreadable so far, left out: a picture 'clip7/0003.png'"):
+    with pytest.warns(UserWarning, match=r"1 unreadable images skipped so far, the last: image 'clip7/0003.png'"):
         assert indices_of(stream) == [zlib.crc32(encode_picture(number)) for number in range(5)]
 
 
 def test_warnings_of_unreadable_pictures_come_at_the_1st_the_10th_and_the_100th(damaged_rows):
     stream = PictureStream(damaged_rows, 8, BATCH_SIZE, repeat=True, skip_bad_images=True)
-    with pytest.warns(UserWarning, match="unreadable so far") as caught:
+    with pytest.warns(UserWarning, match="skipped so far") as caught:
         indices_of(stream, 5 * 101)
     assert [str(warning.message).split()[0] for warning in caught] == ["1", "10", "100"]
 
 
 def test_row_without_a_picture_is_named_so(tmp_path):
     rows = load_stream(str(write_shards(tmp_path, [[None]])))["train"]
-    with pytest.raises(ValueError, match=r"without a name of the class 'Head up' .* the row holds no picture"):
+    with pytest.raises(ValueError, match=r"without a name of the class 'Head up' .* the row contains no image"):
         indices_of(PictureStream(rows, 8, BATCH_SIZE, repeat=False))
 
 
@@ -231,10 +231,10 @@ def test_address_in_a_row_is_read(tmp_path):
     assert indices_of(PictureStream(rows, 8, BATCH_SIZE, repeat=False)) == [zlib.crc32(encode_picture(0))]
 
 
-@pytest.mark.filterwarnings("ignore:1 unreadable so far:UserWarning")
+@pytest.mark.filterwarnings("ignore:1 unreadable images skipped so far:UserWarning")
 def test_passes_without_a_readable_picture_do_not_go_on_for_ever(tmp_path):
     rows = load_stream(str(write_shards(tmp_path, [[{"bytes": b"no picture", "path": None}]])))["train"]
-    with pytest.raises(ValueError, match="finds no readable picture in the stream"):
+    with pytest.raises(ValueError, match="finds no readable image in the stream"):
         indices_of(PictureStream(rows, 8, BATCH_SIZE, repeat=True, skip_bad_images=True))
 
 
@@ -242,8 +242,8 @@ def test_passes_without_a_readable_picture_do_not_go_on_for_ever(tmp_path):
 def test_process_without_a_row_does_not_wait_for_ever(tmp_path):
     rows = load_stream(str(write_shards(tmp_path, [[{"bytes": encode_picture(0), "path": None}]])))["train"]
     stream = PictureStream(rows, 8, BATCH_SIZE, repeat=True, num_processes=2, process_index=1)
-    with pytest.raises(ValueError, match="of process 1 of 2 finds no readable picture"):
+    with pytest.raises(ValueError, match="of process 1 of 2 finds no readable image"):
         indices_of(stream)
     stream.skip_batches(3)
-    with pytest.raises(ValueError, match="of process 1 of 2 finds no readable picture"):
+    with pytest.raises(ValueError, match="of process 1 of 2 finds no readable image"):
         indices_of(stream)

@@ -47,8 +47,8 @@ def test_conditions_stand_above_the_scores(results):
     assert lines[0] == (
         "runs/mine on pictures: 20 images of 5 clips, split validation, seed 7; 4 classes, image-classification"
     )
-    assert "leaky by design" in lines[1]
-    assert lines[2] == "of these, 20 are of clips that training pictures are of too"
+    assert "frame-level split" in lines[1]
+    assert lines[2] == "of these, 20 are from the same clips as training images"
     assert "chosen on these images" in lines[3]
     assert "2000 resamples by clip" in lines[-1]
     assert "of the training rows" in lines[-1]

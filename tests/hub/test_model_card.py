@@ -81,23 +81,23 @@ def test_intervals_without_clips_are_said_to_be_too_narrow(write_card):
 
 @pytest.mark.parametrize(
     ("split_by", "words"),
-    [("frame", "leaky by design"), ("clip", "held out by clip"), ("subject", "held out by subject")],
+    [("frame", "frame-level split"), ("clip", "held out by clip"), ("subject", "held out by subject")],
 )
-def test_only_a_split_of_frames_is_called_leaky(write_card, split_by, words):
+def test_only_a_split_of_frames_is_called_frame_level(write_card, split_by, words):
     text = flat(write_card(split=SPLIT | {"split_by": split_by, "num_folds": 5, "fold": 2}))
     assert words in text
     assert "(seed 7, fold 2 of 5, counted from 0)" in text
-    assert ("leaky" in text) == (split_by == "frame")
+    assert ("frame-level" in text) == (split_by == "frame")
     assert ("say little about unseen clips" in text) == (split_by == "frame")
 
 
 def test_pictures_that_the_training_knows_are_counted(write_card):
-    assert "of training pictures" not in flat(write_card())
+    assert "of training images" not in flat(write_card())
     leaks = {"leaks": {"validation": {"same_clip": 0, "near_duplicate": 3}}}
     for split_by in ("clip", "frame"):
         text = flat(write_card(split=SPLIT | leaks | {"split_by": split_by}))
-        assert "Data leakage: of these images, 3 are near duplicates of training pictures." in text
-    assert "of clips that training pictures are of too" not in text
+        assert "Data leakage: of these images, 3 are near duplicates of training images." in text
+    assert "from the same clips as training images" not in text
 
 
 def test_choosing_the_checkpoint_on_the_same_pictures_is_told_where_it_was_done(write_card):

@@ -93,7 +93,7 @@ def test_box_that_reaches_out_is_told_once_a_clip_and_others_go_on(video, tmp_pa
     crop = boxes(tmp_path, "1,40,0,25,8")
     (clip, frame, fault), *rest = read(video, other, crop=crop)
     assert (clip, frame) == (str(video.with_suffix("")), None)
-    assert fault.startswith(f"The box x, y, width, height = 40, 0, 25, 8 reaches out of {video}")
+    assert fault.startswith(f"The box x, y, width, height = 40, 0, 25, 8 extends beyond {video}")
     assert [number for *_, number in rest] == [0, 1, 2]
     found = read(video, crop=crop, segments=segments(tmp_path, "1,0,3", "1,2,5"))
     assert [(clip, number) for clip, number, _ in found] == [("0001_0", None), ("0001_1", None)]

@@ -54,7 +54,7 @@ def test_names_in_the_models_template_have_the_embeddings_of_its_classes(folder,
 
 
 def test_names_that_are_one_text_are_refused(folder, opened):
-    with pytest.raises(ValueError, match="one text to this text tower"):
+    with pytest.raises(ValueError, match="the same embedding in this text tower"):
         embed_names(opened[0], str(folder), ["folding arms", "Folding Arms"], "{}")
 
 

@@ -60,7 +60,7 @@ def test_each_part_has_the_pictures_of_its_file_names(picture_folder):
     assert not set(data.split["train"]) & set(data.split["validation"])
 
 
-@pytest.mark.filterwarnings("ignore:.*training pictures")  # the splits are copies of each other
+@pytest.mark.filterwarnings("ignore:.*training images")  # the splits are copies of each other
 def test_given_splits_have_their_own_pictures(picture_folder, tmp_path):
     for name in ("train", "val", "test"):
         shutil.copytree(picture_folder, tmp_path / name)
@@ -92,7 +92,7 @@ def test_what_it_costs_is_said_before(picture_folder):
     for _ in range(2):
         load_run_data(recipe.data, recipe.training, say=said.append)
     assert len(said) == 1
-    assert said[0].startswith("decoding 32 pictures once: 0.0 MB in ")
+    assert said[0].startswith("decoding 32 images once: 0.0 MB in ")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Data sets of pictures with class names: folders, the Hub, the drawn demo, and the way from files to pixel values."""
+"""Load labelled image data sets: image folders, the Hub and the drawn demo."""
 
 from .demo import load_demo_dataset
 from .hub_dataset import load_hub_dataset

@@ -1,7 +1,7 @@
-"""Augmentation: drawings and photographs moved, bent, outlined, recoloured and partly covered.
+"""Augment images: move, bend, outline, recolour and partly cover them.
 
-What happens to a picture is a pure function of (seed, epoch, index): neither the rest of the batch nor the order or
-the worker matters, so a resumed run goes on with the same pictures.
+The result for an image depends only on (seed, epoch, index), not on the batch, the order or the worker. A resumed run
+therefore continues with the same images.
 """
 
 from dataclasses import dataclass
@@ -10,43 +10,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# The largest changes, those of strength 1. Ranges and shares shrink in proportion to the strength.
-SCALE = 0.3  # natural logarithm of the size, to both sides
-ASPECT = 0.15  # natural logarithm of width by height
+# Changes at strength 1; ranges and fractions scale with the strength.
+SCALE = 0.3  # natural logarithm of the scale factor, either sign
+ASPECT = 0.15  # natural logarithm of width / height
 ROTATION = 20.0  # degrees
 SHEAR = 0.15  # tangent
-TRANSLATION = 0.1  # of the picture's side, each axis
-BEND = 0.025  # of the picture's side: amplitude of each wave, along and across each axis
-BEND_WAVES = 3  # of half a wave, one, and so on over the picture
-OUTLINED = 0.3  # share of the pictures
-OUTLINE_ONLY = 0.25  # share of the outlined ones that keep nothing else
-RECOLOURED = 0.8  # share of the pictures
-GREY = 0.15  # share of the recoloured ones
+TRANSLATION = 0.1  # fraction of the side, each axis
+BEND = 0.025  # fraction of the side: amplitude of each wave, along and across each axis
+BEND_WAVES = 3  # cosines of 0.5, 1, 1.5, ... periods over the image
+OUTLINED = 0.3  # fraction of the images
+OUTLINE_ONLY = 0.25  # fraction of the outlined images that show only the outlines
+RECOLOURED = 0.8  # fraction of the images
+GREY = 0.15  # fraction of the recoloured images
 SATURATION = 1.5  # largest factor
 CONTRAST = 0.5  # natural logarithm of the factor
 BRIGHTNESS = 40.0  # grey levels of 255
-COVERED = 0.4  # share of the pictures
-COVER = (0.1, 0.4)  # height and width of the rectangle, of the picture's side
+COVERED = 0.4  # fraction of the images
+COVER = (0.1, 0.4)  # range of height and width of the rectangle, fraction of the side
 
-YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])  # of RGB; hue turns I and Q
+YIQ = np.array(
+    [[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]]
+)  # from RGB; hue rotates (I, Q)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of pictures; as a function, it makes them.
+    """Random changes of images, applied by calling the instance.
 
-    Their order is: scale, turn, shear, move, bend and mirror (as one warp), outline, recolour, cover, shift.
+    Order: scale, rotate, shear, translate, bend and mirror (one warp), outline, recolour, cover, shift.
 
     Attributes:
-        strength: Of all changes but the mirror and the shift, from 0 (none) to 1, where the constants of this file
-            say how large they are and how many pictures they meet.
-        horizontal_flip: Whether each picture is mirrored with a probability of one half. It is not for classes that
-            left and right tell apart.
-        max_shift: By how many pixels, 0 or more, each picture may be moved along each axis, uniformly over the
-            (2 * max_shift + 1)^2 moves; border pixels fill what comes free.
+        strength: Strength of all changes except the mirror and the shift, from 0 (none) to 1 (the constants of this
+            module).
+        horizontal_flip: Whether to mirror each image with probability 0.5. Do not use it if left and right distinguish
+            classes.
+        max_shift: Largest shift in pixels along each axis, 0 or more. The (2 * max_shift + 1)^2 shifts are equally
+            likely; border pixels fill the gap.
 
     Raises:
-        ValueError: A value is out of its range.
+        ValueError: A value is out of range.
     """
 
     strength: float = 0.0
@@ -55,21 +57,21 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
-            raise ValueError(f"The strength of the augmentation must lie between 0 and 1, but it is {self.strength}.")
+            raise ValueError(f"The strength of the augmentation must be between 0 and 1, but it is {self.strength}.")
         if self.max_shift < 0:
             raise ValueError(f"max_shift must be 0 or more pixels, but it is {self.max_shift}.")
 
     def __call__(self, pixel_values: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
-        """Change pictures; what all settings leave as it is comes back itself.
+        """Augment a batch; without any change enabled, return `pixel_values` itself.
 
         Args:
             pixel_values: uint8 (batch_size, 3, height, width).
             seed: Seed of the run, 0 or more.
             epoch: Number of the epoch, 0 or more.
-            indices: Row of each picture in the data set, int64 (batch_size,), 0 or more.
+            indices: Row of each image in the data set, int64 (batch_size,), 0 or more.
 
         Returns:
-            uint8 (batch_size, 3, height, width), with the channels last in memory.
+            uint8 (batch_size, 3, height, width), channels last in memory.
         """
         if self == Augmentation():
             return pixel_values
@@ -86,7 +88,7 @@ class Augmentation:
 
 
 def _shift(pixel_values: Tensor, bits: np.ndarray, max_shift: int) -> Tensor:
-    """Move pictures by whole pixels, of which the bits `(batch_size,)` say how many."""
+    """Shift images by whole pixels, chosen by the bits `(batch_size,)`."""
     num_corners = np.uint64(2 * max_shift + 1)
     halves = np.stack([bits >> np.uint64(32), bits & np.uint64(0xFFFFFFFF)])  # (2, batch_size), each below 2^32
     corners = (halves * num_corners >> np.uint64(32)).astype(np.int64)  # (2, batch_size), 0..2 * max_shift
@@ -101,10 +103,10 @@ def _shift(pixel_values: Tensor, bits: np.ndarray, max_shift: int) -> Tensor:
 
 
 def _hash(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
-    """Return 64 well-mixed bits a row by rounds of SplitMix64 (Steele et al., OOPSLA 2014), uint64 (batch_size,)."""
+    """Return 64 mixed bits per row by SplitMix64 (Steele et al., OOPSLA 2014), uint64 (batch_size,)."""
     state = np.zeros(len(indices), dtype=np.uint64)
     for number in (np.uint64(seed), np.uint64(epoch), indices.astype(np.uint64)):
-        state = state + number + np.uint64(0x9E3779B97F4A7C15)  # wraps modulo 2^64, as the generator asks
+        state = state + number + np.uint64(0x9E3779B97F4A7C15)  # wraps modulo 2^64, as SplitMix64 requires
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         state = state ^ (state >> np.uint64(31))
@@ -112,14 +114,14 @@ def _hash(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
 
 
 class _Draws:
-    """Uniform numbers in [0, 1), a stream of SplitMix64 (Steele et al., OOPSLA 2014) a picture."""
+    """Uniform numbers in [0, 1): one stream of SplitMix64 (Steele et al., OOPSLA 2014) per image."""
 
     def __init__(self, bits: np.ndarray) -> None:
         self._state = bits  # (batch_size,)
         self._num_taken = 0
 
     def take(self, count: int) -> np.ndarray:
-        """Return the next `count` numbers of each picture, float64 (count, batch_size)."""
+        """Return the next `count` numbers of each image, float64 (count, batch_size)."""
         numbers = np.arange(self._num_taken + 1, self._num_taken + count + 1, dtype=np.uint64)[:, None]  # (count, 1)
         self._num_taken += count
         bits = self._state + numbers * np.uint64(0x9E3779B97F4A7C15)  # (count, batch_size)
@@ -128,7 +130,7 @@ class _Draws:
         return ((bits ^ (bits >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
 
     def take_signed(self, count: int) -> np.ndarray:
-        """As `take`, in [-1, 1)."""
+        """Return the next `count` numbers of each image, scaled to [-1, 1)."""
         return self.take(count) * 2 - 1
 
 
@@ -137,14 +139,14 @@ def _to_tensor(values: np.ndarray) -> Tensor:
 
 
 def _warp(pixels: Tensor, draws: _Draws, strength: float, *, mirror: bool) -> Tensor:
-    """Scale, turn, shear, move, bend and mirror pictures (batch_size, 3, height, width); borders fill what is free."""
+    """Apply the geometric changes in one warp, (batch_size, 3, height, width); the border is replicated."""
     height, width = pixels.shape[2:]
     scale, aspect, angle, shear, right, down = draws.take_signed(6) * strength  # (batch_size,) each
     side = np.where(draws.take(1)[0] < 0.5, -1.0, 1.0) if mirror else 1.0
     scale, aspect, angle = np.exp(scale * SCALE), np.exp(aspect * ASPECT / 2), np.radians(angle * ROTATION)
     cos, sin, shear = np.cos(angle), np.sin(angle), shear * SHEAR
-    # Where to read, in -1..1, is the sum of a part that the column decides and one that the row does.
-    part = (2, len(pixels), 1)  # of the place across and the place down
+    # The sampling position, in -1..1, is the sum of a term of the column and a term of the row.
+    part = (2, len(pixels), 1)  # x and y of the position
     across = (scale * aspect * side * np.stack([cos, sin])).reshape(part) * _centres(width)  # (2, batch_size, width)
     along = (scale / aspect * np.stack([shear * cos - sin, shear * sin + cos])).reshape(part) * _centres(height)
     across += np.stack([right, down]).reshape(part) * (2 * TRANSLATION)
@@ -157,17 +159,17 @@ def _warp(pixels: Tensor, draws: _Draws, strength: float, *, mirror: bool) -> Te
 
 
 def _centres(size: int) -> np.ndarray:
-    """Return the centres of pixels, from -1 to 1, (size,)."""
+    """Return the pixel centres in -1..1, (size,)."""
     return (np.arange(size) + 0.5) / size * 2 - 1
 
 
 def _waves(size: int) -> np.ndarray:
-    """Return a half, one, and so on waves of a cosine over the pixels of a side, (BEND_WAVES, 1, size)."""
+    """Return cosines of 0.5, 1, 1.5, ... periods over a side, (BEND_WAVES, 1, size)."""
     return np.cos(np.pi / 2 * np.arange(1, BEND_WAVES + 1)[:, None, None] * (_centres(size) + 1))
 
 
 def _outline(pixels: Tensor, draws: _Draws, strength: float) -> None:
-    """Draw dark lines where neighbouring pixels differ, in place, with or without the picture beneath."""
+    """Draw dark lines where neighbouring pixels differ, over the image or on white, in place."""
     chosen, only, weight = draws.take(3)  # (batch_size,) each
     rows = torch.from_numpy(np.flatnonzero(chosen < OUTLINED * strength))  # (num_rows,)
     if len(rows) == 0:
@@ -182,7 +184,7 @@ def _outline(pixels: Tensor, draws: _Draws, strength: float) -> None:
 
 
 def _recolour(pixels: Tensor, draws: _Draws, strength: float) -> None:
-    """Turn hues, change saturation, contrast and brightness, in place."""
+    """Change hue, saturation, contrast and brightness, in place."""
     chosen, grey, saturation = draws.take(3)  # (batch_size,) each
     hue, contrast, brightness = draws.take_signed(3)
     turn = np.where(grey < GREY, 0.0, saturation * SATURATION) * np.exp(1j * np.pi * hue)  # (batch_size,)
@@ -209,7 +211,7 @@ def _recolour(pixels: Tensor, draws: _Draws, strength: float) -> None:
 def _cover(pixels: Tensor, draws: _Draws, strength: float) -> None:
     """Cover a rectangle with one colour, in place."""
     chosen, top, left = draws.take(3)  # (batch_size,) each
-    sides = COVER[0] + draws.take(2) * (COVER[1] - COVER[0])  # (2, batch_size), of the picture's
+    sides = COVER[0] + draws.take(2) * (COVER[1] - COVER[0])  # (2, batch_size), fraction of the side
     colours = _to_tensor(draws.take(3).T * 255)  # (batch_size, 3)
     height, width = pixels.shape[2:]
     heights, widths = (sides * [[height], [width]]).round().astype(int)  # (batch_size,) each, pixels

@@ -1,4 +1,4 @@
-"""Which rows make a batch: a function of seed and epoch, whatever the number of processes."""
+"""Batches as a function of seed and epoch, independent of the number of processes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,20 +8,20 @@ from torch.utils.data import Sampler
 
 
 class GlobalBatchSampler(Sampler[list[int]]):
-    """Shuffles the rows of each epoch, cuts them into batches, and gives each process its share of each batch.
+    """Shuffle the rows of each epoch, cut them into batches and yield the share of one process of each batch.
 
-    So every row is in one batch of an epoch and on one process, and a run of two processes sees the batches of a run
-    of one whose batch size is the sum. Shares of a last, smaller batch differ by one row at most. With `labels`, an
-    epoch has as many rows, but those that `balance_classes` draws.
+    Each row is in one batch of an epoch and on one process. The global batches do not depend on the
+    number of processes. Shares of a smaller last batch differ by at most one row. With `labels`, `balance_classes`
+    draws the rows of an epoch; their number stays the same.
 
     Args:
-        num_rows: Rows of the data set.
-        batch_size: Rows of a batch, over all processes.
-        labels: Class ids of the rows, (num_rows,), so that all classes come equally often; None: each row comes once.
-        num_processes: How many share a batch.
-        process_index: Which of them this is.
+        num_rows: Number of rows in the data set.
+        batch_size: Rows per batch, over all processes.
+        labels: Class ids of the rows, (num_rows,), to draw all classes equally often. With None, each row occurs once.
+        num_processes: Number of processes that share a batch.
+        process_index: Index of this process.
         seed: Seed of the order.
-        drop_last: Whether a last, smaller batch is left out.
+        drop_last: Whether to drop a smaller last batch.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch."""
+        """Set the epoch, which determines the order."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -60,34 +60,34 @@ class GlobalBatchSampler(Sampler[list[int]]):
 
 
 def balance_classes(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """Draw the rows of an epoch so that all classes that occur come equally often.
+    """Draw the rows of an epoch so that all classes that occur are equally frequent.
 
-    All epochs are one sequence of draws that goes round the classes, and each class goes round its own rows, in
-    another order every time. So in any number of epochs the classes differ by one draw at most, and the rows of a
-    class by one draw at most: none comes again before all rows of its class have come.
+    All epochs form one sequence of draws that cycles through the classes. Each class cycles through its own rows, in a
+    new order every cycle. Over any number of epochs, the draws per class differ by at most one, and so do the draws
+    per row of a class.
 
     Args:
         labels: Class ids of the rows, (num_rows,).
-        seed: The draws are a function of this number, of `epoch` and of `labels`.
+        seed: The draws are a function of `seed`, `epoch` and `labels`.
         epoch: Number of the epoch, from 0.
 
     Returns:
-        Row numbers, (num_rows,), some of them several times, in an order that still has to be shuffled.
+        Row numbers, (num_rows,), with repetitions; shuffle them before use.
     """
     num_rows = len(labels)
     classes, sizes = np.unique(labels, return_counts=True)  # (num_classes,) both
     rows_by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(sizes)[:-1])
-    begin = epoch * num_rows  # draws of the epochs before
+    begin = epoch * num_rows  # draws in earlier epochs
     drawn = np.empty(num_rows, dtype=np.int64)
     for turn, number in enumerate(np.random.default_rng(seed).permutation(len(classes))):
-        places = np.arange((turn - begin) % len(classes), num_rows, len(classes))  # of this class in this epoch
-        first = (begin + places[0]) // len(classes)  # draws of this class before
+        places = np.arange((turn - begin) % len(classes), num_rows, len(classes))  # draws of this class in this epoch
+        first = (begin + places[0]) // len(classes)  # earlier draws of this class
         drawn[places] = _go_round(rows_by_class[number], first, len(places), [seed, int(classes[number])])
     return drawn
 
 
 def _go_round(rows: np.ndarray, first: int, count: int, seed: list[int]) -> np.ndarray:
-    """Draws `first` to `first + count - 1`, of which every `len(rows)` are a permutation of the rows, (count,)."""
+    """Return draws `first` to `first + count - 1` of endless permutations of the rows, (count,)."""
     rounds = range(first // len(rows), (first + count - 1) // len(rows) + 1)
     permuted = [np.random.default_rng([*seed, number]).permutation(rows) for number in rounds]
     return np.concatenate(permuted)[first % len(rows) :][:count]

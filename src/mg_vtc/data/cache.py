@@ -1,4 +1,4 @@
-"""Decode once: the resized pixels of all pictures in one file, which those who read it map into their memory."""
+"""Cache the resized pixels of all images in one memory-mapped file."""
 
 import functools
 import json
@@ -21,31 +21,31 @@ from ..files import atomic_write
 from .digests import digest_pictures
 from .pixels import decode
 
-DECODING = 2  # version of what `decode` makes of a picture: raised, it makes all caches anew
-MARGIN = 2**30  # bytes that a cache leaves free on its disk
-CHUNK = 256  # pictures that are in memory while a cache is written
+DECODING = 2  # version of the output of `decode`; raise it to invalidate all caches
+MARGIN = 2**30  # bytes that a cache leaves free on the disk
+CHUNK = 256  # images in memory while a cache is written
 
 
 def cache_folder() -> Path:
-    """Return the folder in the cache of `datasets` (HF_DATASETS_CACHE) that holds what this package computes once."""
+    """Return the folder of this package in the cache of `datasets` (HF_DATASETS_CACHE)."""
     return Path(datasets.config.HF_DATASETS_CACHE) / "mg_vtc"
 
 
 class PictureCache:
-    """The decoded and resized pictures of all rows, in one file of `cache_folder()`.
+    """Decoded and resized images of all rows, in one file of `cache_folder()`.
 
-    The file is found again by the digests of the images, in their order, and by the settings, so that another split of
-    the same rows uses it too: give the rows before they are split. Files that were replaced are decoded anew, whatever
-    their size and time of change; files that were moved or copied are not.
+    The key of the file is the digests of the images, in order, and the settings. All splits of the same rows share the
+    file: pass the rows before they are split. Replaced files are decoded again, even if size and modification time are
+    unchanged; moved or copied files are not.
 
     Args:
         rows: Rows with a `datasets.Image` in the column `image`.
         image_size: Height and width, in pixels.
-        jpeg_draft: As for `decode`.
-        digests: What `digest_pictures` gives of the rows, where it is known already.
+        jpeg_draft: See `decode`.
+        digests: Output of `digest_pictures` for the rows, if already known.
 
     Raises:
-        FileNotFoundError: The file of a picture is missing.
+        FileNotFoundError: An image file is missing.
     """
 
     def __init__(
@@ -62,57 +62,58 @@ class PictureCache:
         self._path = _find_path(digest_pictures(rows) if digests is None else digests, image_size, jpeg_draft)
 
     def describe(self) -> str | None:
-        """Return what `open` is going to do, as a line for the user.
+        """Return a line for the user about what `open` will do.
 
-        Such as "decoding 60,514 pictures once: 9.1 GB in <folder>"; None where the file exists or finds no room.
+        For example "decoding 60,514 images once: 9.1 GB in <folder>". None if the file exists or does not fit on the
+        disk.
         """
         num_bytes = math.prod(self._shape)
         if self._path.exists() or _free_bytes() < num_bytes + MARGIN:
             return None
-        return f"decoding {len(self._rows):,} pictures once: {_format_bytes(num_bytes)} in {cache_folder()}"
+        return f"decoding {len(self._rows):,} images once: {_format_bytes(num_bytes)} in {cache_folder()}"
 
     def open(self) -> np.memmap | None:
-        """Decode the pictures, unless it was done before, and map them into memory.
+        """Decode the images unless the file exists, and map the file into memory.
 
-        The file appears under its name when it is whole. Of several processes one makes it while the others wait.
+        The file is written atomically. One of several processes writes it while the others wait.
 
         Returns:
-            uint8 (num_rows, image_size, image_size, 3), read-only. None where the disk has no room for it or can not
-            be written, of which a warning says more.
+            uint8 (num_rows, image_size, image_size, 3), read-only. None, with a warning, if the disk is full or not
+            writable.
 
         Raises:
-            ValueError: A picture can not be decoded.
+            ValueError: An image cannot be decoded.
         """
         folder = self._path.parent
         if not self._path.exists():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 with FileLock(folder / "pictures.lock"):
-                    if not self._path.exists():  # by the process that held the lock
+                    if not self._path.exists():  # written by the process that held the lock
                         self._write()
             except OSError as error:
                 warnings.warn(
-                    f"The decoded pictures, {_format_bytes(math.prod(self._shape))}, can not be kept in {folder} "
-                    f"({error}), so pictures are decoded each time they are read, which is slower. Set "
-                    "HF_DATASETS_CACHE to a folder with more room.",
+                    f"The decoded images ({_format_bytes(math.prod(self._shape))}) cannot be cached in {folder} "
+                    f"({error}). Images are decoded on every read, which is slower. Set "
+                    "HF_DATASETS_CACHE to a writable folder with more free space.",
                     stacklevel=2,
                 )
                 return None
         return np.load(self._path, mmap_mode="r", allow_pickle=False)
 
     def _write(self) -> None:
-        """Decode the pictures in threads and write them; written, not mapped, since a map on a full disk kills."""
-        for remains in self._path.parent.glob("pictures-*.part"):  # of processes that were killed: this has the lock
+        """Decode the images in threads and write them; a memory map would crash on a full disk."""
+        for remains in self._path.parent.glob("pictures-*.part"):  # left by killed processes: this one holds the lock
             remains.unlink()
         if _free_bytes() < math.prod(self._shape) + MARGIN:
-            raise OSError(f"{_format_bytes(_free_bytes())} are free, of which {_format_bytes(MARGIN)} stay free")
+            raise OSError(f"{_format_bytes(_free_bytes())} are free, and {_format_bytes(MARGIN)} must stay free")
         num_rows, image_size = self._shape[:2]
         decode_numbered = functools.partial(decode_row, image_size=image_size, jpeg_draft=self._jpeg_draft)
         images = self._rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
         with (
             atomic_write(self._path) as file,
             ThreadPoolExecutor(os.cpu_count()) as pool,
-            tqdm(total=num_rows, desc="decoding", unit=" pictures", disable=None) as bar,
+            tqdm(total=num_rows, desc="decoding", unit=" images", disable=None) as bar,
         ):
             header = {"descr": "|u1", "fortran_order": False, "shape": self._shape}
             np.lib.format.write_array_header_2_0(file, header)
@@ -124,28 +125,26 @@ class PictureCache:
 
 
 def decode_row(row: int, image: dict[str, Any], image_size: int, *, jpeg_draft: bool) -> np.ndarray:
-    """Return what `decode` makes of the picture of a row.
+    """Decode the image of a row by `decode`.
 
     Raises:
-        ValueError: The picture can not be decoded; it tells the row and the fault.
+        ValueError: The image cannot be decoded; the message names the row and the error.
     """
     try:
         return decode(image, image_size, jpeg_draft=jpeg_draft)
     except Exception as error:  # decoders raise errors of many types on damaged files; all are reported
         name = "" if image is None or image["path"] is None else f" ({image['path']})"
-        raise ValueError(
-            f"The picture of row {row}{name} can not be decoded: {type(error).__name__}: {error}"
-        ) from error
+        raise ValueError(f"The image of row {row}{name} cannot be decoded: {type(error).__name__}: {error}") from error
 
 
 def _find_path(digests: Sequence[str], image_size: int, jpeg_draft: bool) -> Path:
-    """Return where the cache of these images is or would be."""
+    """Return the path of the cache file of these images."""
     key = json.dumps([DECODING, image_size, jpeg_draft, list(digests)])
     return cache_folder() / f"pictures-{image_size}-{Hasher.hash_bytes(key.encode())}.npy"
 
 
 def _free_bytes() -> int:
-    """Return how many bytes are free on the disk of the cache, whose folder may be missing yet."""
+    """Return the free bytes on the disk of the cache folder, which need not exist."""
     folder = cache_folder().absolute()
     return shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.exists())).free
 

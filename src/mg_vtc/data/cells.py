@@ -1,20 +1,20 @@
-"""One value of a table, as text: what counts as missing, and which numbers are ids."""
+"""Read one value of a table as text: missing values and whole numbers."""
 
 import math
 import re
 from decimal import Decimal
 
-MISSING_TEXTS = ("", "nan", "NaN")  # the last two as numpy and pandas write them
+MISSING_TEXTS = ("", "nan", "NaN")  # the last two are written by numpy and pandas
 
 
 def read_cell(value: object) -> str | None:
-    """Return the text or the whole number that a table holds, as text; None where the value is missing.
+    """Return the text or whole number in a table cell as text, or None for a missing value.
 
-    A whole number may be a float or a decimal, as which pandas keeps a column of whole numbers with a missing value:
-    1.0 and "1.0" are "1".
+    Whole numbers may be floats or decimals, because pandas stores an integer column with missing values as floats: 1.0
+    and "1.0" become "1".
 
     Raises:
-        ValueError: It is something else, such as a fraction, a list or a date.
+        ValueError: The value is something else, such as a fraction, a list or a date.
     """
     if isinstance(value, str):
         text = value.strip()

@@ -1,4 +1,4 @@
-"""What is cut out of the frames of videos, from a CSV file."""
+"""Read crop boxes for video frames from a CSV file."""
 
 import csv
 from pathlib import Path
@@ -8,7 +8,7 @@ from .labels import canonical_id
 
 
 class Box(NamedTuple):
-    """A part of a picture, in pixels."""
+    """A crop box in pixels."""
 
     x: int
     y: int
@@ -17,17 +17,17 @@ class Box(NamedTuple):
 
 
 def read_crops(path: str | Path) -> dict[int | str, Box]:
-    """Read the boxes to cut out: a CSV with the header `video,x,y,w,h`, in pixels from the upper left corner.
+    """Read crop boxes from a CSV with the header `video,x,y,w,h`, in pixels from the upper left corner.
 
     Returns:
-        Name of the video (a number where it is one, so that "0001" is 1) to its box.
+        Video name to its box. Numeric names become numbers ("0001" is 1).
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It has another header, a video twice, or a line is no box within a picture.
+        FileNotFoundError: The file does not exist.
+        ValueError: The header is wrong, a video occurs twice, or a line is not a valid box.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no file of boxes {path}.")
+        raise FileNotFoundError(f"There is no crop file {path}.")
     boxes: dict[int | str, Box] = {}
     with Path(path).open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, skipinitialspace=True)
@@ -37,12 +37,12 @@ def read_crops(path: str | Path) -> dict[int | str, Box]:
         for cells in filter(None, reader):
             where = f"Line {reader.line_num} of {path}, {','.join(cells)!r}"
             if len(cells) != 5 or not all(cell.strip().isdecimal() for cell in cells[1:]):
-                raise ValueError(f"{where}, must be a video and four whole numbers of pixels.")
+                raise ValueError(f"{where}, must be a video name and four whole numbers (pixels).")
             video = canonical_id(cells[0].strip())
             box = Box(*map(int, cells[1:]))
             if box.width == 0 or box.height == 0:
-                raise ValueError(f"{where}, is an empty box.")
+                raise ValueError(f"{where}, is an empty box: width and height must be at least 1.")
             if video in boxes:
-                raise ValueError(f"{where}, is a second box of this video.")
+                raise ValueError(f"{where}, is a second box for the same video: keep one.")
             boxes[video] = box
     return boxes

@@ -1,4 +1,4 @@
-"""A data set for the first five minutes: drawn figures that show the 32 iMiGUE classes."""
+"""Demo data set: drawn figures that show the 32 iMiGUE classes."""
 
 import textwrap
 from itertools import product
@@ -11,7 +11,7 @@ from .figure import CLOTHES, HAIR, HAIR_COLOURS, INK, NECKLINES, SKINS, Arm, Loo
 from .labels import IMIGUE_CLASS_NAMES
 
 SUPERSAMPLING = 4
-VIEW = 112.0  # units that the width of a picture shows
+VIEW = 112.0  # width of an image, in units of the figure
 BACKGROUNDS = ("#ece6da", "#dce5e8", "#eaded9", "#dfe7da", "#e5e1ec", "#d9dcdf")
 # fmt: off
 REST, BEHIND, HIP = Arm(35 + 120j, 6, 95), Arm(8 + 78j, -16, 170, "fist", "out"), Arm(26 + 69j, 8, 185, "flat", "out")
@@ -19,7 +19,7 @@ COVER, RUB = Arm(7 + 4j, 26, -95, "flat", "low"), Arm(9 + 1j, 26, -150, "fist", 
 CLASP, HOLD = Arm(13 + 60j, 26, 195, "pinch", "low"), Arm(22 + 60j, 26, 195, "pinch", "low")
 OVER, UNDER = Arm(5 + 58j, 26, 200, "flat", "low"), Arm(4 + 63j, 24, 190, "blade", "low")
 STEEPLE, KNEE = Arm(9.5 + 60j, 26, -115, "blade", "low"), Arm(20 + 92j, 26, 105, "blade", "out")
-POSES = (  # in the order of IMIGUE_CLASS_NAMES
+POSES = (  # same order as IMIGUE_CLASS_NAMES
     Pose(REST, REST, "", (), 11j, (-9, -9)),
     Pose(REST, REST, "puffed", ((19 + 9j, 10), (-19 + 9j, 170))),
     Pose(Arm(25 - 10j, 20, -160, "pinch", "out"), REST, "hat", hair="crop"),
@@ -57,13 +57,18 @@ POSES = (  # in the order of IMIGUE_CLASS_NAMES
 
 
 def render_frame(label: int, clip: int, frame: int, image_size: int = 64) -> Image.Image:
-    """Draws one frame of a clip as an RGB picture of `image_size` x `image_size` pixels; a pure function.
+    """Render one frame of a clip as an RGB image of `image_size` x `image_size` pixels, deterministically.
 
-    The class (0 to 31, in the order of `IMIGUE_CLASS_NAMES`) and the clip (from 0) fix figure, framing and light; the
-    frames (from 0) of a clip differ by small movements.
+    The class and the clip determine figure, framing and light; frames of a clip differ by small movements.
+
+    Args:
+        label: Class, 0 to 31, in the order of `IMIGUE_CLASS_NAMES`.
+        clip: Number of the clip, from 0.
+        frame: Number of the frame, from 0.
+        image_size: Height and width, in pixels.
 
     Raises:
-        ValueError: for a label out of range, a negative clip or frame, or an image size below 1.
+        ValueError: `label` is out of range, `clip` or `frame` is negative, or `image_size` is below 1.
     """
     if label not in range(len(POSES)) or min(clip, frame) < 0 or image_size < 1:
         limits = f"label must be 0 to {len(POSES) - 1}, clip and frame at least 0 and image_size at least 1"
@@ -87,15 +92,15 @@ def render_frame(label: int, clip: int, frame: int, image_size: int = 64) -> Ima
 
 
 def load_demo_dataset(image_size: int = 64, num_clips: int = 6, num_frames: int = 4) -> datasets.Dataset:
-    """Draw the demo: figures that make the 32 gestures of iMiGUE.
+    """Load the demo data set: drawn figures that make the 32 gestures of iMiGUE.
 
     Args:
         image_size: Height and width, in pixels.
-        num_clips: Clips of each class.
-        num_frames: Frames of each clip.
+        num_clips: Clips per class.
+        num_frames: Frames per clip.
 
     Returns:
-        Rows in the order class, clip, frame with the columns `image`, `label`, `file_name` (in the layout of iMiGUE,
+        Rows ordered by class, clip and frame, with the columns `image`, `label`, `file_name` (the layout of iMiGUE,
         "<id from 1>/<clip>.<frame>.png") and `clip` ("<id from 1>/<clip>").
 
     Raises:
@@ -113,7 +118,7 @@ def load_demo_dataset(image_size: int = 64, num_clips: int = 6, num_frames: int 
 
 
 def render_contact_sheet(image_size: int = 192, columns: int = 8) -> Image.Image:
-    """Draws every class with its name underneath, `columns` pictures of `image_size` pixels a row."""
+    """Render an image of every class above its name, `columns` images of `image_size` pixels per row."""
     gap, caption, font = 8, 44, ImageFont.load_default(14)
     width, height = image_size + gap, image_size + gap + caption
     sheet = Image.new("RGB", (columns * width + gap, -(-len(POSES) // columns) * height + gap), "white")
@@ -121,6 +126,6 @@ def render_contact_sheet(image_size: int = 192, columns: int = 8) -> Image.Image
     for label, name in enumerate(IMIGUE_CLASS_NAMES):
         x, y = gap + label % columns * width, gap + label // columns * height
         sheet.paste(render_frame(label, 0, 0, image_size), (x, y))
-        text = textwrap.fill(name, int(image_size / 6.6))  # a letter is about 6.6 pixels wide
+        text = textwrap.fill(name, int(image_size / 6.6))  # a character is about 6.6 pixels wide
         draw.text((x + image_size / 2, y + image_size + 5), text, INK, font, "ma", align="center")
     return sheet

@@ -1,4 +1,4 @@
-"""What tells images apart whatever their names: digests of their bytes."""
+"""Digests of image bytes, which identify images regardless of file names."""
 
 import hashlib
 import os
@@ -8,13 +8,13 @@ from pathlib import Path
 import datasets
 import pyarrow
 
-CHUNK = 256  # images whose bytes are looked up at once
+CHUNK = 256  # images per batch
 
 
 def digest_pictures(rows: datasets.Dataset) -> list[str]:
-    """Return a digest of the bytes of each picture, as its file or Arrow has them: 64 bits of BLAKE2b, in hex.
+    """Return the 64-bit BLAKE2b digest, in hex, of the encoded bytes of each image.
 
-    It is the same for a file, a copy of it under another name, and the same bytes in Parquet. All bytes are read.
+    A file, a renamed copy and the same bytes in Parquet have the same digest. All bytes are read.
     """
     digests: list[str] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -28,6 +28,6 @@ def digest_pictures(rows: datasets.Dataset) -> list[str]:
 def _digest(data: pyarrow.BinaryScalar, path: str | None) -> str:
     content = data.as_buffer()
     if content is None:
-        assert path is not None  # a picture has one or the other
+        assert path is not None  # an image has either bytes or a path
         content = Path(path).read_bytes()
     return hashlib.blake2b(content, digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""Which files are no readable pictures: each file is decoded once, and once more only when it has changed."""
+"""Find corrupt image files: each file is decoded once, and again only after it has changed."""
 
 import json
 import os
@@ -16,25 +16,25 @@ from .cache import cache_folder
 from .image_formats import HEAD_SIZE, describe_unknown
 from .pixels import to_rgb
 
-READABLE = "readable.json"  # path to size in bytes and time of change in nanoseconds, of files that were readable
+READABLE = "readable.json"  # path of each readable file to its size in bytes and modification time in nanoseconds
 
 
 def find_faults(paths: Sequence[Path]) -> dict[Path, str]:
-    """Return the unreadable files among `paths` in their order, each with its fault as `find_fault` puts it.
+    """Return the unreadable files among `paths`, in order, each with its error (see `find_fault`).
 
-    Files that were found readable are remembered in `cache_folder()` by path, size and time of change, and are not
-    read again. Unreadable ones are: what hindered (a permission, a network) may be gone without a change of the file.
-    Of several processes one reads while the others wait, and then know what it has found readable.
+    Readable files are remembered in `cache_folder()` by path, size and modification time, and are not read again.
+    Unreadable files are: the cause (permissions, network) may disappear without a change of the file. One of several
+    processes reads while the others wait for its results.
 
-    Where this can not be remembered, a warning says so.
+    Warns if the results cannot be saved.
     """
     remembered = cache_folder() / READABLE
     with ExitStack() as stack:
-        with suppress(OSError):  # where nothing can be written, of which `_remember` warns
+        with suppress(OSError):  # not writable: `_remember` warns
             remembered.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(FileLock(f"{remembered}.lock"))
         known = _recall(remembered)
-        marks = {path: _mark(path) for path in paths}  # before they are read, lest a later change goes unnoticed
+        marks = {path: _mark(path) for path in paths}  # before reading, to notice later changes
         unknown = [path for path, mark in marks.items() if mark is None or known.get(str(path.absolute())) != mark]
         with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
@@ -46,12 +46,12 @@ def find_faults(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def find_fault(path: Path) -> str | None:
-    """Return why the file cannot be made a picture in RGB, or None where it can."""
+    """Return why the file cannot be decoded to an RGB image, or None if it can."""
     if escape_name(path.absolute()) != str(path.absolute()):
-        return "its name is not UTF-8, so no data set can hold it; rename it"
+        return "its name is not UTF-8, which data sets cannot store; rename it"
     try:
         with PIL.Image.open(path) as image:
-            # A JPEG then decodes at an eighth of its size: all of the file is read, at a fraction of the cost.
+            # Decodes a JPEG at 1/8 of its size: reads the whole file at a fraction of the cost.
             image.draft(None, (1, 1))
             to_rgb(image)
     except PIL.UnidentifiedImageError:
@@ -64,21 +64,21 @@ def find_fault(path: Path) -> str | None:
 
 
 def escape_name(path: str | os.PathLike[str]) -> str:
-    """Return a path that can be printed and written: bytes that are no UTF-8 become `\\xe9`."""
+    r"""Return a printable path: bytes that are not UTF-8 become `\xe9`."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _mark(path: Path) -> list[int] | None:
-    """Return the size and the time of change of a file, None where there is none."""
+    """Return size and modification time of a file, or None if it does not exist."""
     try:
         status = os.stat(path)
-    except OSError:  # of which `find_fault` says more
+    except OSError:  # reported by `find_fault`
         return None
     return [status.st_size, status.st_mtime_ns]
 
 
 def _recall(remembered: Path) -> dict[str, list[int] | None]:
-    """Return what is remembered: nothing, where the file is missing or damaged, as all can be found out anew."""
+    """Return the saved results; empty if the file is missing or damaged."""
     try:
         return json.loads(remembered.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -86,13 +86,12 @@ def _recall(remembered: Path) -> dict[str, list[int] | None]:
 
 
 def _remember(remembered: Path, readable: dict[str, list[int] | None]) -> None:
-    """Write what is to be remembered, by the process that holds the lock."""
     try:
         with atomic_write(remembered) as file:
             file.write(json.dumps(readable).encode())
     except OSError as error:
         warnings.warn(
-            f"{remembered} can not be written ({error}), so all files are checked again next time. "
-            "Set HF_DATASETS_CACHE to a folder that can be written.",
+            f"{remembered} cannot be written ({error}), so all files are checked again next time. "
+            "Set HF_DATASETS_CACHE to a writable folder.",
             stacklevel=4,
         )

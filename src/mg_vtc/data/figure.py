@@ -1,7 +1,8 @@
-"""Drawn upper-body figures, nobody's likeness: hands, arms, heads and what they wear and hold.
+"""Draw generic upper-body figures: hands, arms, heads, clothes and props.
 
-Figures live in their own units: the middle of the head is 0, x runs right, y runs down, the chin is at y = 18, the
-shoulders at y = 36 and x = -27, 27. A point is a complex number x + yj, so that turning and scaling are one product.
+Figures have their own units. The centre of the head is 0, x points right, y points down, the chin is at y = 18, the
+shoulders are at y = 36 and x = -27, 27. A point is a complex number x + yj, so that rotation and scaling are one
+product.
 """
 
 import cmath
@@ -22,7 +23,7 @@ HAIR_COLOURS = ("#2a2422", "#3d2a22", "#5d3823", "#c08f4f", "#8f8f96", "#9c4a2f"
 CLOTHES = ("#3d6b8e", "#c65f46", "#4f8a70", "#dba53c", "#6f5c90", "#46505e", "#b9506c", "#2f8a94")
 FRINGE = (-15 + 3j, -17 - 9j, -11 - 21j, -23j, 11 - 21j, 17 - 9j, 15 + 3j, 13 - 5j, 5 - 11j, -5 - 9j, -12 - 7j)
 PARTING = (-15 + 8j, -18 - 8j, -11 - 22j, -24j, 11 - 22j, 18 - 8j, 15 + 8j, 13 - 3j, 7 - 10j, 1 - 16j, -8 - 9j)
-HAIR = {  # behind the head, before it; the last one is worn by those who turn their backs
+HAIR = {  # shapes behind and in front of the head; the last entry is for figures seen from behind
     "crop": ((), FRINGE),
     "bob": ((-19 - 8j, -13 - 23j, 13 - 23j, 19 - 8j, 22 + 22j, 8 + 26j, -8 + 26j, -22 + 22j), PARTING),
     "long": ((-19 - 8j, -13 - 23j, 13 - 23j, 19 - 8j, 23 + 26j, 20 + 54j, -20 + 54j, -23 + 26j), PARTING),
@@ -31,17 +32,17 @@ HAIR = {  # behind the head, before it; the last one is worn by those who turn t
     "back": ((), (-14 + 16j, -19 - 10j, -10 - 24j, 10 - 24j, 19 - 10j, 14 + 16j, 17j)),
 }
 VEE = ((-10 + 25j, 48j, 10 + 25j), "")
-NECKLINES = {  # shapes and their colours, "" for skin; the last one is a back
+NECKLINES = {  # shapes and colours, "" for skin; the last entry is a back
     "crew": (((-11 + 26j, -9 + 33j, -5 + 37j, 5 + 37j, 9 + 33j, 11 + 26j), ""),), "vee": (VEE,),
     "collar": (VEE, *(((s * 5 + 23j, s * 13 + 28j, s * 9 + 41j, 39j), SHIRT) for s in (-1, 1))), "back": (),
 }
-MOUTHS = {  # a line and its width, by the extra of a pose
+MOUTHS = {  # line and width, by `Pose.extra`
     "": ((-3.4 + 9.6j, -1.6 + 10.7j, 1.6 + 10.7j, 3.4 + 9.6j), 1.1), "puffed": ((-0.8 + 11j, 0.8 + 11j), 2.8),
     "talk": ((-1.6 + 10.5j, 1.6 + 10.5j), 5.4), "bite": ((-1.6 + 10.5j, 1.6 + 10.5j), 5.4),
     "pressed": ((-6.5 + 8.8j, -6.5 + 11.2j, -6.5 + 10j, 6.5 + 10j, 6.5 + 8.8j, 6.5 + 11.2j), 1.4),
 }
 CHAIR = (-48 + 0j, 48 + 0j, 54 + 140j, -54 + 140j)
-PROPS = {  # shapes and colours, "" for hair, by the extra of a pose
+PROPS = {  # shapes and colours, "" for hair, by `Pose.extra`
     "seat": tuple(((s + 92j, s * 9 + 83j, s * 27 + 83j, s * 35 + 94j, s * 33 + 130j), INK) for s in (-1, 1)),
     "hat": (((-18 - 9j, -17 - 30j, -3 - 25j, 3 - 25j, 17 - 30j, 18 - 9j), FELT),
             ((-18 - 17j, 18 - 17j, 18 - 8j, -18 - 8j), WOOD),
@@ -53,11 +54,11 @@ PROPS = {  # shapes and colours, "" for hair, by the extra of a pose
     "dust": tuple(((p - 2.4, p - 2.4j, p + 2.4, p + 2.4j), "#a39a89") for p in (
         -25 + 24j, -33 + 22j, -40 + 29j, -45 + 37j, -47 + 49j, -52 + 42j, -47 + 60j, -52 + 56j)),
 }
-FINGERS = {  # that lie over the other hand or arm
+FINGERS = {  # drawn over the other hand or arm
     "knit": tuple((complex(s * 8, 53 + 2 * k), complex(-s * 6, 54 + 2 * k)) for k, s in enumerate((1, -1) * 4)),
     "grip": tuple((complex(24, y), complex(35, y + 1)) for y in (55, 59, 63, 67)),
 }
-HANDS = {  # fingers along +x, the thumb last and towards +y: base, angle in degrees, length
+HANDS = {  # base, angle in degrees and length of each finger; fingers point to +x, the thumb is last and towards +y
     "flat": ((3 - 4.4j, -5, 9), (3 - 1.5j, -1, 11), (3 + 1.5j, 2, 11), (3 + 4.2j, 6, 10), (-1 + 4.5j, 50, 9)),
     "open": ((3 - 4.4j, -26, 9), (3 - 1.6j, -9, 11), (3 + 1.6j, 8, 11), (3 + 4.2j, 24, 10), (-1 + 4j, 70, 10)),
     "blade": ((3 - 4j, 2, 9), (3 - 1.4j, 0, 11), (3 + 1.4j, 0, 11), (3 + 4j, -2, 10)),
@@ -70,13 +71,13 @@ POLES = {"down": (0.3, 1.0, 0.1), "low": (0.75, 1.0, 0.0), "out": (1.0, 0.35, 0.
 
 
 class Arm(NamedTuple):
-    """An arm at the right of the picture; at the left stands its mirror image."""
+    """An arm on the right side of the image; `_draw_arm` mirrors it for the left side."""
 
-    hand: complex  # middle of the palm
-    depth: float  # units that the palm is nearer than the chest; behind the body below 0
-    aim: float  # where the fingers point, degrees: 0 outwards, 90 down, 180 inwards
-    shape: str = "flat"  # of HANDS
-    elbow: str = "down"  # of POLES
+    hand: complex  # centre of the palm
+    depth: float  # units in front of the chest; negative is behind the body
+    aim: float  # direction of the fingers in degrees: 0 outwards, 90 down, 180 inwards
+    shape: str = "flat"  # key of HANDS
+    elbow: str = "down"  # key of POLES
 
     def moved(self, spread: float, rng: np.random.Generator) -> "Arm":
         x, y, turn = spread * rng.normal(size=3)
@@ -84,18 +85,18 @@ class Arm(NamedTuple):
 
 
 class Pose(NamedTuple):
-    """What a figure does to show a class."""
+    """A pose that shows a class."""
 
     right: Arm
     left: Arm
-    extra: str = ""  # what else is drawn
-    marks: tuple[tuple[complex, float], ...] = ()  # arcs that tell of movement: place and direction in degrees
+    extra: str = ""  # key of MOUTHS, PROPS or FINGERS
+    marks: tuple[tuple[complex, float], ...] = ()  # motion arcs: place and direction in degrees
     head: complex = 0j  # shift
-    shrug: tuple[float, float] = (0.0, 0.0)  # shift of the left and the right shoulder
+    shrug: tuple[float, float] = (0.0, 0.0)  # vertical shift of the left and right shoulder
     lean: float = 0.0  # degrees, about the hip
     zoom: float = 1.0
-    hair: str = ""  # of HAIR, where the class needs one
-    neckline: str = ""  # of NECKLINES, likewise
+    hair: str = ""  # key of HAIR if the class needs one
+    neckline: str = ""  # key of NECKLINES if the class needs one
 
 
 def shade(colour: str, factor: float = 0.7) -> str:
@@ -103,18 +104,18 @@ def shade(colour: str, factor: float = 0.7) -> str:
 
 
 class Pen(NamedTuple):
-    """Draws shapes given in units. `origin` is in pixels, `scale` in pixels per unit, times the rotation."""
+    """Draw shapes given in units: `origin` in pixels, `scale` in pixels per unit, times the rotation."""
 
     draw: ImageDraw.ImageDraw
     origin: complex
     scale: complex
 
     def at(self, place: complex, degrees: float = 0.0, zoom: float = 1.0) -> "Pen":
-        """A pen whose paper is moved, turned and enlarged."""
+        """Return a pen whose coordinate system is moved, rotated and scaled."""
         return Pen(self.draw, self.origin + self.scale * place, self.scale * cmath.rect(zoom, math.radians(degrees)))
 
     def fill(self, points: Points, colour: str, smooth: int = 0, edge: float = 0.8) -> None:
-        """Fills a closed shape, its corners cut `smooth` times (Chaikin), with a darker edge so many units wide."""
+        """Fill a closed shape, smoothed `smooth` times (Chaikin), with a darker edge `edge` units wide."""
         outline = np.array(points)
         for _ in range(smooth):
             following = np.roll(outline, -1)
@@ -130,7 +131,7 @@ class Pen(NamedTuple):
         self.fill(centre + width / 2 * np.cos(turn) + 0.5j * height * np.sin(turn), colour, edge=edge)
 
     def limb(self, start: complex, end: complex, radii: Sequence[float], colour: str, edge: float = 0.0) -> None:
-        """Fills the hull of two discs, with a darker edge that grows from nothing to so many units at the end."""
+        """Fill the hull of two discs, with a darker edge that widens from 0 at the start to `edge` units."""
         if edge:
             self.limb(start, end, (radii[0], radii[1] + edge), shade(colour))
         half = np.exp(1j * np.linspace(-np.pi / 2, np.pi / 2, 10)) * (end - start) / abs(end - start)
@@ -142,7 +143,7 @@ class Pen(NamedTuple):
 
 
 class Look(NamedTuple):
-    """Who is drawn: colours, keys of `HAIR` and `NECKLINES`, and whether the sleeves are long."""
+    """Appearance of a figure: colours, keys of `HAIR` and `NECKLINES`, and sleeve length."""
 
     skin: str
     hair_colour: str
@@ -153,7 +154,7 @@ class Look(NamedTuple):
 
 
 def _draw_hand(pen: Pen, skin: str, shape: str, thumb: int) -> None:
-    """Draws a hand with its palm at 0, its fingers along +x and its thumb at the side of `thumb` * y."""
+    """Draw a hand with the palm at 0, the fingers along +x and the thumb on the side of `thumb` * y."""
     pen.oval(0j, 14.4, 13.4, shade(skin))
     for base, angle, length in reversed(HANDS[shape]):
         start = complex(base.real, thumb * base.imag)
@@ -162,7 +163,7 @@ def _draw_hand(pen: Pen, skin: str, shape: str, thumb: int) -> None:
 
 
 def _reach(shoulder: complex, wrist: complex, depth: float, pole: Sequence[float]) -> tuple[complex, complex]:
-    """Two-bone inverse kinematics in space: where elbow (bent towards the pole) and wrist are seen."""
+    """Return the projected elbow (bent towards the pole) and wrist by two-bone inverse kinematics."""
     start = np.array((shoulder.real, shoulder.imag, 0.0))
     axis = np.array((wrist.real, wrist.imag, depth)) - start
     distance = float(np.linalg.norm(axis))
@@ -173,7 +174,7 @@ def _reach(shoulder: complex, wrist: complex, depth: float, pole: Sequence[float
 
 
 def _draw_arm(pen: Pen, look: Look, arm: Arm, side: int, shoulder: complex) -> None:
-    """Draws the arm at the right (side 1) or the left (side -1) of the picture."""
+    """Draw the arm on the right (side 1) or left (side -1) of the image."""
     angle = math.radians(arm.aim if side == 1 else 180 - arm.aim)
     palm, forward = complex(side * arm.hand.real, arm.hand.imag), cmath.rect(7, angle)
     out, down, near = POLES[arm.elbow]
@@ -183,7 +184,7 @@ def _draw_arm(pen: Pen, look: Look, arm: Arm, side: int, shoulder: complex) -> N
     if not look.long_sleeves:
         pen.limb(shoulder, shoulder + 0.55 * (elbow - shoulder), (9, 9), look.cloth, edge=1)
     pen.limb(elbow, wrist, (7.2, 5), colour, edge=1)
-    thumb = -side if arm.shape == "open" else side  # an open hand shows its palm, the others their backs
+    thumb = -side if arm.shape == "open" else side  # an open hand shows the palm, other hands the back
     _draw_hand(pen.at(wrist + forward, math.degrees(angle)), look.skin, arm.shape, thumb)
     pen.limb(elbow, wrist, (7.2, 5), colour)
 
@@ -210,7 +211,7 @@ def _draw_head(pen: Pen, look: Look, extra: str) -> None:
 
 
 def draw_figure(pen: Pen, look: Look, pose: Pose, tilt: float) -> None:
-    """Draws from back to front; `tilt` turns the head, in degrees."""
+    """Draw a figure from back to front; `tilt` rotates the head, in degrees."""
     pen = pen.at(100j, pose.lean).at(-100j, zoom=pose.zoom)
     head = pen.at(pose.head, tilt - 0.6 * pose.lean)
     left, right = complex(-27, 36 + pose.shrug[0]), complex(27, 36 + pose.shrug[1])

@@ -1,4 +1,4 @@
-"""The files below a folder, through links, so that every one is used or counted."""
+"""List the files below a folder, following links."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 import PIL.Image
 
-NUM_SHOWN = 3  # of what is left out for one reason
+NUM_SHOWN = 3  # paths shown per reason
 
 
 class FileTree(NamedTuple):
-    """What lies below a folder.
+    """Files below a folder.
 
     Attributes:
-        files: Visible files in visible folders, sorted by path; links to files are among them, broken ones too.
-        hidden_images: Files with the name of an image that are hidden or in a hidden folder, sorted by path.
-        circular_links: Links to a folder around them, which are not followed.
+        files: Visible files in visible folders, sorted by path, including links to files, even broken ones.
+        hidden_images: Image files, by name, that are hidden or in a hidden folder, sorted by path.
+        circular_links: Links to an enclosing folder, which are not followed.
     """
 
     files: list[Path]
@@ -25,10 +25,10 @@ class FileTree(NamedTuple):
 
 
 def find_files(folder: Path) -> FileTree:
-    """List the files below a folder and below the folders that are linked in it.
+    """List the files below a folder, including linked folders.
 
     Raises:
-        OSError: A folder in it cannot be read.
+        OSError: A folder cannot be read.
     """
     tree = FileTree([], [], [])
     _search(folder, tree, is_hidden=False)
@@ -36,20 +36,20 @@ def find_files(folder: Path) -> FileTree:
 
 
 def is_circular(folder: Path) -> bool:
-    """Return whether a folder is a link to a folder around it, which would be walked for ever."""
+    """Return whether a folder is a link to an enclosing folder."""
     return folder.is_symlink() and any(os.path.samefile(folder, parent) for parent in folder.absolute().parents)
 
 
 def has_image_suffix(path: Path) -> bool:
-    """Return whether a file is called as images are, in small letters or large."""
+    """Return whether a file has an image suffix, in upper or lower case."""
     return PIL.Image.registered_extensions().get(path.suffix.lower()) in PIL.Image.OPEN
 
 
 def describe_left_out(reasons: Mapping[str, Sequence[object]]) -> str:
-    """Say in one line what is left out.
+    """Return one line that lists the skipped paths by reason.
 
     Args:
-        reasons: Reason, with `{}` for the number, to what it leaves out; reasons without anything are not mentioned.
+        reasons: Reason, with `{}` for the number, to its paths; reasons without paths are omitted.
     """
     parts = []
     for reason, paths in reasons.items():
@@ -68,7 +68,7 @@ def _search(folder: Path, tree: FileTree, *, is_hidden: bool) -> None:
         if not is_folder:
             if not hidden:
                 tree.files.append(path)
-            elif has_image_suffix(path) and not path.name.startswith("._"):  # which macOS writes beside each file
+            elif has_image_suffix(path) and not path.name.startswith("._"):  # resource forks of macOS
                 tree.hidden_images.append(path)
         elif is_circular(path):
             tree.circular_links.append(path)

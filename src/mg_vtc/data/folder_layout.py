@@ -1,4 +1,4 @@
-"""How a folder of images is laid out: its labels file, loose images, and folders that are no classes."""
+"""Inspect the layout of an image folder: labels file, loose images, and folders that are not classes."""
 
 import re
 import warnings
@@ -10,68 +10,68 @@ import PIL.Image
 from .file_tree import has_image_suffix
 from .labels import shorten
 
-# Folders such as "part1", "session-02", "3": numbered shares of a data set rather than gestures.
+# Folders such as "part1", "session-02", "3": numbered portions of a data set rather than gestures.
 _NUMBERED = re.compile(r"[a-z]{0,12}[\s_-]*\d+", re.IGNORECASE)
 
 
 def find_labels_file(folder: Path) -> Path | None:
-    """Return the file `labels.csv` of a folder, in small letters or large, or None where there is none.
+    """Return the labels file of a folder (`labels.csv`, in any case), or None if there is none.
 
     Raises:
-        ValueError: There are two, or one of another kind.
+        ValueError: There is more than one labels file, or it is not a CSV.
     """
     if not folder.is_dir():
         return None
     found = sorted(path for path in folder.iterdir() if path.stem.strip().casefold() == "labels" and path.is_file())
     tables = [path for path in found if path.suffix.lower() in (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods")]
     if len(tables) > 1:
-        raise ValueError(f"{folder} has {' and '.join(path.name for path in tables)}: keep one, so that it is clear.")
+        raise ValueError(f"{folder} has {' and '.join(path.name for path in tables)}: keep one of them.")
     if tables and tables[0].suffix.lower() != ".csv":
         raise ValueError(
-            f"The labels file {tables[0]} is not read: save it as labels.csv with the header 'id,name', or rename it "
-            "if it is something else."
+            f"The labels file {tables[0]} cannot be read: save it as labels.csv with the header 'id,name', or rename "
+            "it if it is not a labels file."
         )
     return tables[0] if tables else None
 
 
 def find_loose_images(folder: Path) -> list[Path]:
-    """Return the visible image files directly in a folder, sorted by path; those without a known suffix are opened."""
+    """Return the visible image files directly in a folder, sorted by path; open those without an image suffix."""
     files = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and not path.is_dir())
     return [path for path in files if has_image_suffix(path) or _is_image(path)]
 
 
 def refuse_splits(folder: Path, class_folders: Sequence[str], split_names: Mapping[str, str]) -> None:
-    """Refuse class folders that are called as splits are.
+    """Refuse class folders that are named like splits.
 
     Args:
-        folder: Where they are.
-        class_folders: Their names.
-        split_names: Names of splits, in small letters, to what they mean.
+        folder: Parent of the class folders.
+        class_folders: Names of the class folders.
+        split_names: Split names in lower case, mapped to their canonical names.
 
     Raises:
-        ValueError: One is called so; or all are, but for a word beside it.
+        ValueError: A class folder has the name of a split, or all names contain one.
     """
     splits = [name for name in class_folders if name.strip().lower() in split_names]
     if splits:
         raise ValueError(
-            f"{folder} holds {shorten(splits)}, which are folders of splits rather than classes. Give train_dir "
-            "without validation_dir to take them as splits, or give each folder of a split by itself; rename those "
-            "that are classes."
+            f"{folder} contains {shorten(splits)}, which look like splits, not classes. To load them as splits, give "
+            "train_dir without validation_dir, or give each split folder separately. If they are classes, rename "
+            "them."
         )
     words = {name: set(re.split(r"[\W_]+", name.lower())) & split_names.keys() for name in class_folders}
     if len(words) > 1 and all(words.values()):
         raise ValueError(
-            f"{folder} holds {shorten(words)}, which are called as splits are: rename them 'train', 'validation' and "
-            "'test', or give each by train_dir and validation_dir."
+            f"{folder} contains {shorten(words)}, which look like splits: rename them 'train', 'validation' and "
+            "'test', or give them as train_dir and validation_dir."
         )
 
 
 def warn_of_nested_classes(folder: Path, file_names: Collection[str]) -> None:
-    """Warn where numbered folders are taken for classes and hold equal folders that may be the classes.
+    """Warn if the class folders are numbered and contain repeated subfolders that may be the classes.
 
     Args:
-        folder: The folder of the class folders.
-        file_names: Path of each picture from there on.
+        folder: Parent of the class folders.
+        file_names: Path of each image relative to `folder`.
     """
     inner: dict[str, set[str]] = {}
     for file_name in file_names:
@@ -82,8 +82,8 @@ def warn_of_nested_classes(folder: Path, file_names: Collection[str]) -> None:
     are_shares = all(_NUMBERED.fullmatch(outer) for outer in inner)
     if repeated and are_shares and not any(_NUMBERED.fullmatch(name) or not name for name in names):
         warnings.warn(
-            f"{shorten(inner)} in {folder} are taken for the classes, and hold folders of equal names "
-            f"({shorten(repeated)}). If these are the classes, put all pictures of a class into one folder.",
+            f"{shorten(inner)} in {folder} are used as the classes, but contain subfolders with the same names "
+            f"({shorten(repeated)}). If these are the classes, put all images of a class into one folder.",
             stacklevel=4,
         )
 

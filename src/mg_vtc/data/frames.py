@@ -1,4 +1,4 @@
-"""Which frames stand for a segment, and their JPEG bytes."""
+"""Choose the frames of a segment and encode them as JPEG."""
 
 import io
 from collections import defaultdict
@@ -16,20 +16,20 @@ JPEG_QUALITY = 95
 
 
 class PastEndError(VideoError):
-    """A video ends before a wanted frame."""
+    """A video ends before a requested frame."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture of a clip.
+    """An image of a clip.
 
     Attributes:
         clip: Key of the clip.
         label_id: Id of the class.
-        number: Which frame of the video, or of the clip, it is.
+        number: Number of the frame within the video or clip.
         data: JPEG bytes.
-        video: Name of the video, None where the release does not tell, as all that follow.
-        subject: Who is seen.
+        video: Name of the video. Like the following attributes, None if the release does not give it.
+        subject: Id of the person shown.
         time: Seconds from the first frame of the video.
     """
 
@@ -48,17 +48,17 @@ class Frame:
 
 
 def choose_frames(start_frame: int, end_frame: int, frames_per_clip: int) -> list[int]:
-    """Choose evenly spaced frames: of as many equal parts as frames are wanted, the one at each centre.
+    """Choose evenly spaced frames: the central frame of each of `frames_per_clip` equal parts.
 
-    Of n frames from s on, k are s + floor((2 i + 1) n / (2 k)) for i = 0, ..., k - 1.
+    Of n frames starting at s, the k chosen frames are s + floor((2 i + 1) n / (2 k)) for i = 0, ..., k - 1.
 
     Args:
-        start_frame: The first one.
-        end_frame: The last one, which may be chosen.
-        frames_per_clip: How many; of a shorter clip, all.
+        start_frame: First frame.
+        end_frame: Last frame, inclusive.
+        frames_per_clip: Number of frames to choose; a shorter clip yields all its frames.
 
     Returns:
-        Their numbers, ascending.
+        Frame numbers, ascending.
     """
     num_frames = end_frame - start_frame + 1
     if num_frames <= frames_per_clip:
@@ -69,19 +69,19 @@ def choose_frames(start_frame: int, end_frame: int, frames_per_clip: int) -> lis
 def extract_frames(
     path: Path, segments: Sequence[Segment], frames_per_clip: int, crop: Box | None = None
 ) -> Iterator[Frame]:
-    """Read the frames of the segments of a video, in one pass, in the order in which they are shown.
+    """Read the frames of the segments of a video in one pass, in display order.
 
-    Segments may overlap: a frame then comes once for each.
+    A frame in overlapping segments is yielded once per segment.
 
     Args:
-        path: The video.
-        segments: Of this video.
-        frames_per_clip: As for `choose_frames`.
-        crop: What to cut out of each frame.
+        path: Video file.
+        segments: Segments of this video.
+        frames_per_clip: See `choose_frames`.
+        crop: Box to crop from each frame.
 
     Raises:
-        PastEndError: The video ends before a chosen frame, which is noticed after the others.
-        VideoError: The video can not be decoded, or the box reaches out of it.
+        PastEndError: The video ends before a chosen frame; raised after all other frames were yielded.
+        VideoError: The video cannot be decoded, or the crop box extends beyond the frame.
     """
     owners = defaultdict(list)
     for segment in segments:

@@ -1,4 +1,4 @@
-"""Data sets from the Hub, or from Parquet files in a folder, as those that `image_folder` makes of pictures."""
+"""Load data sets from the Hub or from local Parquet files, with the columns of `image_folder`."""
 
 import warnings
 from collections.abc import Collection
@@ -21,24 +21,24 @@ def load_hub_dataset(
     clip_column: str = "clip",
     subject_column: str = "subject",
 ) -> DatasetDict:
-    """Load a data set of the Hub, or a local folder of Parquet files, with the columns of `load_image_folder`.
+    """Load a data set from the Hub or a local folder of Parquet files, with the columns of `load_image_folder`.
 
-    Split names are those of `load_image_folder` where they mean the same ("val" is "validation"), `file_name` is
-    "<split>/<row>". Labels that are not a `ClassLabel` (text or numbers) become one, in id order over all splits. Rows
-    without a label (null or -1, as in hidden test sets) are left out with a warning.
+    Split names are normalised as in `load_image_folder` ("val" becomes "validation"); `file_name` is "<split>/<row>".
+    Labels that are not a `ClassLabel` (text or numbers) become one, in id order over all splits. Rows without a label
+    (null or -1, as in hidden test sets) are skipped with a warning.
 
     Args:
         name: Repository id, such as "org/name", or path of the folder.
-        config_name: Which configuration, for a data set that has several.
-        image_column: The column that holds the pictures.
-        label_column: The column that holds the classes.
-        clip_column: The column that tells the clip of a picture (see `read_group_columns`).
-        subject_column: The column that tells the subject of a picture.
+        config_name: Configuration of a data set that has several.
+        image_column: Column with the images.
+        label_column: Column with the classes.
+        clip_column: Column with the clip of each image (see `read_group_columns`).
+        subject_column: Column with the subject of each image.
 
     Raises:
-        FileNotFoundError: There is no such data set, or the Hub cannot be reached and the cache does not have it.
-        ValueError: A column is missing, two splits have one meaning, there are fewer than two classes, or for a reason
-            of `read_group_columns`.
+        FileNotFoundError: The data set does not exist, or the Hub is unreachable and the data set is not cached.
+        ValueError: A column is missing, two splits have the same meaning, there are fewer than two classes, or for a
+            reason listed in `read_group_columns`.
     """
     columns = {image_column: "image", label_column: "label"}
     found = _open(name, config_name, columns)
@@ -57,14 +57,13 @@ def load_hub_dataset(
 
 
 def _open(name: str, config_name: str | None, columns: Collection[str]) -> dict[str, Dataset]:
-    """Return the rows of each split as they are, with all their columns, of which some are needed."""
+    """Return the rows of each split with all columns, and check that the required ones exist."""
     check_source(name, "dataset")
     try:
         source = load_dataset(name, config_name)
     except (ConnectionError, FileNotFoundError) as error:
         raise FileNotFoundError(
-            f"The data set {name!r} cannot be loaded: {error}. For a folder of class folders on this disk use "
-            "--train_dir."
+            f"The data set {name!r} cannot be loaded: {error}. For a local folder of class folders, use --train_dir."
         ) from error
     found = {split: source[source_split] for split, source_split in name_splits(list(source), name).items()}
     for rows in found.values():
@@ -77,10 +76,10 @@ def _open(name: str, config_name: str | None, columns: Collection[str]) -> dict[
 
 
 def _read_row_names(rows: Dataset) -> list[str | None]:
-    """Return the class name of each row of a Hub data set, None for null and -1."""
+    """Return the class name of each row, None for null and -1."""
     feature = rows.features["label"]
     if not isinstance(feature, ClassLabel | Value):
-        raise ValueError(f"The labels must be one text or number a row, but they are {feature}.")
+        raise ValueError(f"Each label must be one text or number, but the label column is {feature}.")
     labels = [None if label == -1 else label for label in rows["label"][:]]
     if isinstance(feature, ClassLabel):
         names = normalize_names(feature.names)
@@ -89,18 +88,18 @@ def _read_row_names(rows: Dataset) -> list[str | None]:
 
 
 def _read_name(label: object, where: str) -> str | None:
-    """Return the class name that a label is, or None where it is missing."""
+    """Return the class name in a label, or None if it is missing."""
     if isinstance(label, bool):
         return str(label)
     try:
         name = label if isinstance(label, str) else read_cell(label)
         return None if name in (None, "-1") else normalize_name(name)
     except ValueError as error:
-        raise ValueError(f"The label of {where} cannot be a class name: {error}") from error
+        raise ValueError(f"The label of {where} is not a class name: {error}") from error
 
 
 def _unite_class_names(splits: dict[str, Dataset], row_names: dict[str, list[str | None]]) -> list[str]:
-    """Return the declared class names of all splits, or where they declare none, those of the rows in id order."""
+    """Return the declared class names of all splits, else the names in the rows in id order."""
     label_features = [rows.features["label"] for rows in splits.values()]
     if all(isinstance(feature, ClassLabel) for feature in label_features):
         declared = [normalize_name(name) for feature in label_features for name in feature.names]
@@ -111,13 +110,13 @@ def _unite_class_names(splits: dict[str, Dataset], row_names: dict[str, list[str
 
 
 def _encode_labels(rows: Dataset, names: list[str | None], features: Features, split: str) -> Dataset:
-    """Return `rows` with their labels, -1 where the name is None, of which a warning tells, and with `file_name`."""
+    """Return `rows` with encoded labels (-1 and a warning where the name is None) and `file_name`."""
     label_of: ClassLabel = features["label"]
     labels = [-1 if name is None else label_of.str2int(name) for name in names]
     rows = rows.remove_columns("label").cast_column("image", features["image"])
     rows = rows.add_column("label", labels, feature=features["label"])
     if num_left_out := names.count(None):
         warnings.warn(
-            f"{num_left_out} of {len(names)} rows of the split {split} have no label and are left out.", stacklevel=3
+            f"{num_left_out} of {len(names)} rows of the split {split} have no label and are skipped.", stacklevel=3
         )
     return rows.add_column("file_name", [f"{split}/{row}" for row in range(len(names))])

@@ -1,8 +1,8 @@
-"""Data sets from folders of pictures, with the columns `image`, `label` and `file_name`.
+"""Load data sets from image folders, with the columns `image`, `label` and `file_name`.
 
-`image` is a `datasets.Image` (decoded when a row is read), `label` a `ClassLabel` whose names are in id order and the
-same in all splits, and `file_name` a string that identifies the row within its split. Where they are known of all rows
-of all splits, there are the columns `clip` and `subject`, strings.
+`image` is a `datasets.Image`, decoded on access, `label` a `ClassLabel` with the same names in all splits, in id
+order, and `file_name` identifies a row within its split. The string columns `clip` and `subject` exist if all rows
+have them.
 """
 
 import warnings
@@ -36,22 +36,22 @@ SPLIT_NAMES = (
     | dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
     | dict.fromkeys(("test", "testing"), "test")
 )
-PARTS = ("train", "validation", "test")  # of a data set and of a run, in this order
-SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # left by file managers; compared in lower case
+PARTS = ("train", "validation", "test")  # splits of a data set and of a run, in this order
+SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # of file managers, in lower case
 
 
 class _Picture(NamedTuple):
-    folder: str  # the class folder, or what the metadata has for it; empty where there is neither
-    file_name: str  # posix path relative to the folder of the split
+    folder: str  # class folder, or the label in the metadata; empty if there is neither
+    file_name: str  # POSIX path relative to the split folder
     path: Path
 
 
 class _Listing(NamedTuple):
-    """The folder of a split."""
+    """Contents of a split folder."""
 
     class_folders: list[str]  # in id order
     pictures: list[_Picture]
-    loose: list[_Picture]  # beside the class folders
+    loose: list[_Picture]  # not in a class folder
     tree: FileTree
 
 
@@ -64,22 +64,22 @@ def load_image_folder(
     subject_column: str = "subject",
     skip_bad_images: bool = False,
 ) -> DatasetDict:
-    """Load a folder of class folders or of pictures with metadata, or a folder of splits that hold either.
+    """Load a folder of class folders, a folder of images with metadata, or a folder of splits with either layout.
 
-    Sub-folders named train or training, val, valid, validation or dev, and test or testing (in any case) are the
-    splits "train", "validation" and "test"; where there are none, the whole folder is the split "train".
+    Subfolders named train or training, val, valid, validation or dev, and test or testing (in any case) become the
+    splits "train", "validation" and "test". Without such subfolders, the whole folder is the split "train".
 
     Args:
-        image_dir: The folder.
-        labels_file: The `id,name` CSV, or "imigue" (see `read_labels`); by default `image_dir/labels.csv` where it is.
-        label_column: As for `load_image_folders`; there may be a metadata file in `image_dir`, too.
-        clip_column: Likewise.
-        subject_column: Likewise.
-        skip_bad_images: Whether unreadable files are left out with a warning instead of refused.
+        image_dir: Folder to load.
+        labels_file: See `load_image_folders`; by default `image_dir/labels.csv` if it exists.
+        label_column: See `load_image_folders`; `image_dir` may contain a metadata file, too.
+        clip_column: See `load_image_folders`.
+        subject_column: See `load_image_folders`.
+        skip_bad_images: Whether to skip unreadable files with a warning instead of raising an error.
 
     Raises:
         FileNotFoundError: The folder or the labels file does not exist.
-        ValueError: Two sub-folders are the same split, or for one of the reasons of `load_image_folders`.
+        ValueError: Two subfolders are the same split, or for a reason listed in `load_image_folders`.
     """
     image_dir = Path(image_dir)
     folders = _list_folders(image_dir)
@@ -89,12 +89,12 @@ def load_image_folder(
         images = [path for name in ignored_folders for path in find_files(image_dir / name).files]
         num_images = sum(map(has_image_suffix, images))
         warnings.warn(
-            f"{image_dir} holds splits, so its other folders are ignored: {shorten(ignored_folders)}, with "
+            f"{image_dir} contains splits, so its other folders are ignored: {shorten(ignored_folders)}, with "
             f"{num_images} image files.",
             stacklevel=2,
         )
     if split_folders and (loose := find_loose_images(image_dir)):
-        warnings.warn(f"{describe_left_out({'{} image files beside the splits are left out': loose})}.", stacklevel=2)
+        warnings.warn(f"{describe_left_out({'{} image files outside of splits are skipped': loose})}.", stacklevel=2)
     split_dirs = {split: image_dir / folder for split, folder in name_splits(split_folders, image_dir).items()}
     return load_image_folders(
         split_dirs or {"train": image_dir},
@@ -117,29 +117,29 @@ def load_image_folders(
     subject_column: str = "subject",
     skip_bad_images: bool = False,
 ) -> DatasetDict:
-    """Load a folder of pictures for each split, with one list of class names for all of them.
+    """Load one image folder per split, with one list of class names for all splits.
 
-    All files below a class folder, through links, are its pictures, save metadata, hidden files and those of file
-    managers; `find_faults` finds the unreadable ones. Or a metadata file gives each picture its label, wherever it
-    lies (see `find_labels`). A warning counts the other image files. Rows are sorted by class, then by `file_name`,
-    the path from the split's folder on.
+    All files below a class folder, including linked ones, are its images, except metadata, hidden files and files of
+    file managers. Alternatively, a metadata file gives the label of each image (see `find_labels`). A warning lists
+    skipped image files. Rows are sorted by class, then by `file_name`, the path relative to the split folder.
 
     Args:
         split_dirs: Split name to folder.
-        labels_file: The `id,name` CSV, or "imigue" (see `read_labels`). Class folders are then its ids ("01" is "1"),
-            labels in metadata its ids or names, and its rows the classes, with or without pictures. By default the
-            first `labels.csv` where metadata may be; where there is none, folders or labels are the classes.
-        metadata_dir: May hold metadata besides the splits' folders and those around folders such as "train".
-        label_column: The column of the metadata files that tells the labels.
-        clip_column: That which tells the clips (see `find_groups`).
-        subject_column: That which tells the subjects.
-        skip_bad_images: Whether unreadable files are left out with a warning instead of refused.
+        labels_file: `id,name` CSV, or "imigue" or "smg" (see `read_labels`). Its rows are the classes, with or without
+            images; class folders are its ids ("01" is "1"), and labels in metadata are its ids or names. By default,
+            the first `labels.csv` next to any metadata location; without one, folders or labels are the classes.
+        metadata_dir: Folder that may contain metadata, besides the split folders and parents of folders such as
+            "train".
+        label_column: Column of the metadata files with the labels.
+        clip_column: Column of the metadata files with the clips (see `find_groups`).
+        subject_column: Column of the metadata files with the subjects.
+        skip_bad_images: Whether to skip unreadable files with a warning instead of raising an error.
 
     Raises:
         FileNotFoundError: A folder or the labels file does not exist.
-        ValueError: A folder is a file, has neither class folders nor labels, or no readable pictures, a class folder
-            has no row in the labels file, there are fewer than two classes, files are unreadable, folders of splits
-            are among the class folders, or for a reason of `find_labels` or `find_groups`.
+        ValueError: A folder is a file, has neither class folders nor labels, or has no readable images; a class folder
+            has no row in the labels file; there are fewer than two classes; files are unreadable; class folders are
+            named like splits; or for a reason listed in `find_labels` or `find_groups`.
     """
     roots = {split: Path(split_dir) for split, split_dir in split_dirs.items()}
     listings = {split: _list_split(root) for split, root in roots.items()}
@@ -166,7 +166,7 @@ def _choose_pictures(
     labels: dict[str, str] | None,
     label_column: str,
 ) -> tuple[dict[str, list[_Picture]], list[str]]:
-    """Return the pictures of each split that have a class, and the folders or labels that tell the classes."""
+    """Return the labelled images of each split, and the folders or labels that define the classes."""
     in_metadata = find_labels(
         tables,
         {row.path: row.folder or None for one in listings.values() for row in (*one.pictures, *one.loose)},
@@ -188,27 +188,29 @@ def _choose_pictures(
 
 
 def _list_folders(parent: Path) -> list[str]:
-    """Return the names of the visible folders in `parent`, sorted as text; raise where it is not a folder."""
+    """Return the names of the visible folders in `parent`, sorted; raise if it is not a folder."""
     if not parent.exists():
         raise FileNotFoundError(f"There is no folder {parent}.{hint_at_folder(str(parent))}")
     if not parent.is_dir():
-        raise ValueError(f"{parent} is a file: give the folder that holds the class folders.")
+        raise ValueError(f"{parent} is a file: give the folder that contains the class folders.")
     return sorted(child.name for child in parent.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
 def name_splits(names: list[str], source: str | Path) -> dict[str, str]:
-    """Return split name to the name it has in `source`; names without a known meaning stay."""
+    """Map canonical split names to those in `source`; keep unknown names, raise ValueError for duplicates."""
     splits: dict[str, str] = {}
     for name in names:
         split = SPLIT_NAMES.get(name.lower(), name)
         if split in splits:
-            raise ValueError(f"{source} has two {split} splits, {splits[split]!r} and {name!r}: keep or join one.")
+            raise ValueError(
+                f"{source} has two {split} splits, {splits[split]!r} and {name!r}: merge them or keep one."
+            )
         splits[split] = name
     return splits
 
 
 def _list_split(split_dir: Path) -> _Listing:
-    """List a folder, its pictures by class folder in id order and then by file name as text."""
+    """List a split folder; images are sorted by class folder in id order, then by file name."""
     folders = [folder for folder in _list_folders(split_dir) if not is_circular(split_dir / folder)]
     tree = find_files(split_dir)
     of_folder: dict[str, list[_Picture]] = {folder: [] for folder in sort_ids(folders)}
@@ -222,7 +224,7 @@ def _list_split(split_dir: Path) -> _Listing:
 
 
 def _read_class_names(labels_file: str | Path | None, folders: Iterable[Path]) -> dict[str, str] | None:
-    """Read the given labels file or the first that lies in one of the folders, if there is any."""
+    """Read the given labels file, else the first one in `folders`, if any."""
     if labels_file is None:
         labels_file = next((path for folder in folders if (path := find_labels_file(folder))), None)
     return None if labels_file is None else read_labels(labels_file)
@@ -231,7 +233,7 @@ def _read_class_names(labels_file: str | Path | None, folders: Iterable[Path]) -
 def _read_tables(
     folders: Iterable[Path], listings: Mapping[str, _Listing], columns: tuple[str, ...]
 ) -> list[MetadataTable]:
-    """Read the metadata files in some folders and below the splits."""
+    """Read the metadata files in `folders` and below the splits."""
     below = [path.parent for listing in listings.values() for path in listing.tree.files if is_metadata_file(path)]
     tables = [read_metadata(folder, columns) for folder in dict.fromkeys([*folders, *below])]
     found = [table for table in tables if table is not None]
@@ -241,25 +243,27 @@ def _read_tables(
 
 
 def _check_class_folders(listing: _Listing, split_dir: Path) -> list[str]:
-    """Return the class folders of a split, of which there must be some, each with a name of its own."""
+    """Return the class folders of a split; refuse none at all and duplicate names."""
     if not listing.class_folders:
         content = "has files but no class folders" if any(split_dir.iterdir()) else "is empty"
         raise ValueError(
-            f"{split_dir} {content}: each class needs a folder with its pictures, or each picture a row with "
-            "file_name and label in a metadata.csv. Pictures without a class are for prediction; keep them elsewhere."
+            f"{split_dir} {content}: put the images of each class into a folder, or give each image a row with "
+            "file_name and label in a metadata.csv. Keep unlabelled images for prediction in another folder."
         )
     spelled: dict[str, str] = {}
     for folder in listing.class_folders:
         other = spelled.setdefault(normalize_name(folder), folder)
         if other != folder:
-            raise ValueError(f"The class folders {other!r} and {folder!r} of {split_dir} have one name: join them.")
+            raise ValueError(
+                f"The class folders {other!r} and {folder!r} of {split_dir} have the same name: merge them."
+            )
     return listing.class_folders
 
 
 def _label_by_metadata(
     listing: _Listing, in_metadata: Mapping[Path, str | None], labels: dict[str, str] | None
 ) -> list[_Picture]:
-    """Return the pictures that have a label in the metadata, sorted by it and then by file name."""
+    """Return the images with a label in the metadata, sorted by label, then by file name."""
     ids = {fold_name(name): class_id for class_id, name in (labels or {}).items()}
     known = {_class_key(class_id) for class_id in labels or {}}
     of_label: dict[str, list[_Picture]] = {}
@@ -281,7 +285,7 @@ def _warn_of_left_out(
     pictures: Mapping[str, list[_Picture]],
     in_metadata: Mapping[Path, str | None] | None,
 ) -> None:
-    """Warn, in a line, of the image files that are no rows."""
+    """Warn once about all skipped image files."""
     taken = {row.path for rows in pictures.values() for row in rows}
     beside: list[Path] = []
     unlabelled: list[Path] = []
@@ -291,76 +295,70 @@ def _warn_of_left_out(
             part = beside if in_metadata is None else unlabelled if row.path in in_metadata else unlisted
             part.append(row.path)
     reasons = {
-        "{} beside the class folders": beside,
+        "{} outside of the class folders": beside,
         "{} without a label in the metadata": unlabelled,
         "{} without a row in the metadata": unlisted,
         "{} hidden": [path for listing in listings.values() for path in listing.tree.hidden_images],
-        "{} linked to a folder around it": [path for one in listings.values() for path in one.tree.circular_links],
+        "{} linked to an enclosing folder": [path for one in listings.values() for path in one.tree.circular_links],
     }
     if line := describe_left_out(reasons):
-        warnings.warn(f"Image files and folders that are left out: {line}.", stacklevel=3)
+        warnings.warn(f"Skipped image files and folders: {line}.", stacklevel=3)
 
 
 def _class_key(folder: str) -> int | str:
-    """Return what a class folder and a row of the labels file are compared by."""
+    """Return the key that matches class folders to rows of the labels file."""
     return canonical_id(normalize_name(folder))
 
 
 def _drop_unreadable(
     pictures: Mapping[str, list[_Picture]], roots: Mapping[str, Path], skip_bad_images: bool
 ) -> dict[str, list[_Picture]]:
-    """Return the readable pictures of each split, of which there must be some."""
+    """Return the readable images of each split, at least one per split."""
     bad_paths = _find_bad_images([picture.path for split in pictures.values() for picture in split], skip_bad_images)
     readable = {split: [row for row in rows if row.path not in bad_paths] for split, rows in pictures.items()}
     for split, rows in readable.items():
         if not rows:
-            raise ValueError(f"The class folders of {roots[split]} hold no readable pictures.")
+            raise ValueError(f"The class folders of {roots[split]} contain no readable images.")
     return readable
 
 
 def _find_bad_images(paths: list[Path], skip_bad_images: bool) -> set[Path]:
-    """Return the unreadable ones of `paths` with a warning, or raise ValueError unless `skip_bad_images`."""
+    """Return the unreadable `paths` with a warning, or raise ValueError unless `skip_bad_images`."""
     bad = find_faults(paths)
     if not bad:
         return set()
     listed = "\n".join(f"  {path}: {fault}" for path, fault in list(bad.items())[:NUM_LISTED])
     more = f"\n  and {len(bad) - NUM_LISTED} more" if len(bad) > NUM_LISTED else ""
-    found = f"{len(bad)} of {len(paths)} files are not readable pictures"
+    found = f"{len(bad)} of {len(paths)} files are not readable images"
     if not skip_bad_images:
-        raise ValueError(f"{found}:\n{listed}{more}\nMend or remove them, or leave them out with --skip_bad_images.")
-    warnings.warn(f"{found} and are left out:\n{listed}{more}", stacklevel=4)
+        raise ValueError(f"{found}:\n{listed}{more}\nRepair or remove them, or skip them with --skip_bad_images.")
+    warnings.warn(f"{found} and are skipped:\n{listed}{more}", stacklevel=4)
     return set(bad)
 
 
 def _name_classes(
     folders: list[str], filled_ids: set[int | str], labels: dict[str, str] | None
 ) -> dict[int | str, str]:
-    """Return canonical class id to class name in id order.
-
-    Args:
-        folders: The class folders of all splits, in id order.
-        filled_ids: Canonical ids of the folders with a picture.
-        labels: Class id to class name, or None if the folders' names are the class names.
-    """
+    """Return canonical class id to class name, in id order."""
     if labels is None:
         names = {_class_key(folder): normalize_name(folder) for folder in folders}
         if empty := [name for class_id, name in names.items() if class_id not in filled_ids]:
-            warnings.warn(f"Class folders without a picture are left out: {shorten(empty)}.", stacklevel=3)
+            warnings.warn(f"Class folders without images are skipped: {shorten(empty)}.", stacklevel=3)
         filled = {class_id: name for class_id, name in names.items() if class_id in filled_ids}
-        normalize_names(filled.values())  # refuses those that differ in case alone
+        normalize_names(filled.values())  # refuses names that differ only in case
         return filled
     names = {_class_key(class_id): name for class_id, name in labels.items()}
     if unknown := [folder for folder in folders if _class_key(folder) not in names]:
         raise ValueError(
-            f"Class folders without a row in the labels file: {shorten(unknown)}; the file's ids: {shorten(labels)}."
+            f"Class folders without a row in the labels file: {shorten(unknown)}; ids in the file: {shorten(labels)}."
         )
     if empty := [name for class_id, name in names.items() if class_id not in filled_ids]:
-        warnings.warn(f"Classes of the labels file without a picture: {shorten(empty)}.", stacklevel=3)
+        warnings.warn(f"Classes of the labels file without images: {shorten(empty)}.", stacklevel=3)
     return names
 
 
 def make_features(class_names: list[str], groups: Iterable[str]) -> Features:
-    """Return the columns of this module and those of `groups`; `check_class_names` refuses fewer than two."""
+    """Return the columns of this module and of `groups`; raise ValueError for fewer than two classes."""
     check_class_names(class_names)
     texts = dict.fromkeys(("file_name", *groups), Value("string"))
     return Features(image=Image(), label=ClassLabel(names=class_names), **texts)

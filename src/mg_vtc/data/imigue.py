@@ -1,15 +1,15 @@
-"""iMiGUE as it is released, made ready to train on.
+"""Prepare the iMiGUE releases for training.
 
-Three layouts are known by what is in the folder:
+The contents of the folder determine the layout:
 
-- The image-level set: `training/<1..32>/<clip>.<frame>.jpg`, and `test/` likewise. Clips are known by class and
-  number, as numbers repeat in classes. Pictures directly in `test/` have no class and are left out.
-- The MiGA release: videos `<id>.mp4`, and `<id>_label.csv` with the lines `gestureID,startFrame,endFrame`, beside them
-  or with the skeletons, at any depth. Class 99 is 32. A video of another name is that of the folder that it lies in.
-- The original release: the videos, and `labels_20200831.csv` with the columns video_id, class, start_frame, end_frame,
-  subject_id and win_or_lose. It is used where it is found, as it tells the subjects.
+- Image-level set: `training/<1..32>/<clip>.<frame>.jpg`, and the same in `test/`. A clip is identified by class and
+  number, because numbers repeat in classes. Images directly in `test/` have no class and are skipped.
+- MiGA release: videos `<id>.mp4`, and `<id>_label.csv` with the lines `gestureID,startFrame,endFrame`, next to the
+  videos or the skeletons, at any depth. Class 99 is 32. A video with another name takes the name of its folder.
+- Original release: the videos, and `labels_20200831.csv` with the columns video_id, class, start_frame, end_frame,
+  subject_id and win_or_lose. This file takes precedence because it contains the subjects.
 
-The skeletons of the videos 0347 and 0348 are empty, but their pictures are not, so these are videos as all others.
+The skeletons of the videos 0347 and 0348 are empty, but their frames are intact, so both videos are used.
 """
 
 import itertools
@@ -27,11 +27,11 @@ from .release import NON_MG, Choices, Picture, PicturePart, Release, find_split,
 from .segments import Segment, read_label_table
 from .video_files import find_video_name, is_video
 
-LABEL_IDS = {number: number for number in range(1, 33)} | {99: NON_MG["imigue"]}  # 99 in the releases of videos
+LABEL_IDS = {number: number for number in range(1, 33)} | {99: NON_MG["imigue"]}  # 99 in the video releases
 PICTURE_NAME = re.compile(r"(?P<clip>.+)\.(?P<frame>[0-9]+)\.jpe?g", re.IGNORECASE)
 PICTURES_PER_PART = 2000
 LAYOUTS = (
-    "pictures in training/<1 to 32>/<clip>.<frame>.jpg; videos <id>.mp4 with <id>_label.csv, as in the MiGA "
+    "images in training/<1 to 32>/<clip>.<frame>.jpg; videos <id>.mp4 with <id>_label.csv, as in the MiGA "
     "challenge; videos <id>.mp4 with one labels_20200831.csv"
 )
 
@@ -47,34 +47,34 @@ def prepare_imigue(
     first_frame: int = 1,
     num_workers: int = 1,
 ) -> Preparation:
-    """Make iMiGUE (X. Liu et al., CVPR 2021) ready to train on.
+    """Prepare iMiGUE (X. Liu et al., CVPR 2021) for training.
 
-    The folder is in one of the layouts of this module. Frames of videos become JPEG of quality 95; the pictures of the
-    image-level set are copied as they are. Splits are those that folders name, such as `imigue_rgb_validate`; videos
-    outside of such folders are the split "train". It may be killed at any time: the same call goes on, and ends with
-    the same bytes (see `prepare`).
+    The folder must have one of the layouts of this module. Video frames are saved as JPEG of quality 95; images of the
+    image-level set are copied unchanged. Folder names such as `imigue_rgb_validate` determine the split; other videos
+    are in the split "train". After an interruption, repeat the call to resume; the result has the same bytes (see
+    `prepare`).
 
     Args:
-        src: The folder of the release.
-        out: Folder to write, or to go on with.
+        src: Folder of the release.
+        out: Folder to write, or to resume.
         to: "imagefolder", "parquet" or "webdataset" (see `mg_vtc.data.writers`).
-        frames_per_clip: How many frames of each clip are taken, evenly spaced (see `choose_frames`). By default 8 of a
-            segment of a video, and all pictures of the image-level set.
-        keep_non_mg: Whether class 32, which is no micro-gesture, is kept, as in the set of 32 classes.
-        crop: CSV `video,x,y,w,h` with the part of each video to cut out, in pixels.
-        first_frame: What the files of labels call the first frame of a video. The releases do not say it. The reader
-            that comes with them accepts frames 1 to the number of frames, so it is 1; 0 where your files begin there.
-        num_workers: How many videos are read at a time, each in a process of its own. A script that asks for more than
-            one needs `if __name__ == "__main__":` around the call.
+        frames_per_clip: Number of evenly spaced frames per clip (see `choose_frames`). By default 8 per video segment,
+            and all images of the image-level set.
+        keep_non_mg: Whether to keep class 32, which is not a micro-gesture, as in the set of 32 classes.
+        crop: CSV `video,x,y,w,h` with the box to crop from each video, in pixels.
+        first_frame: Number of the first frame of a video in the label files, 0 or 1. The releases do not state it;
+            their reader accepts frames 1 to the number of frames, hence the default. Set 0 if your files start there.
+        num_workers: Number of videos read in parallel, each in its own process. With more than one, a script needs
+            `if __name__ == "__main__":` around the call.
 
     Returns:
-        What was prepared, what was left out, and what was at fault, if anything. The rest is done nevertheless.
+        Summary of the prepared and skipped data, and of errors; errors do not stop the rest.
 
     Raises:
         FileNotFoundError: The folder or the CSV does not exist.
         ValueError: The folder has none of the layouts, nothing in it can be prepared, an argument is out of range,
-            labels begin with frame 0 where the first is 1, or `out` holds something else.
-        OSError: The disk is full; what is complete stays.
+            labels start with frame 0 although `first_frame` is 1, or `out` contains something else.
+        OSError: The disk is full; complete parts are kept.
     """
     choices = Choices("imigue", to, frames_per_clip, keep_non_mg, first_frame)
     return prepare(_find_release(Path(src), choices, crop), out, num_workers=num_workers)
@@ -86,7 +86,7 @@ def _find_release(src: Path, choices: Choices, crop: str | Path | None) -> Relea
     folders = [folder for folder in sorted(src.iterdir()) if folder.is_dir() and folder.name.lower() in SPLIT_NAMES]
     if any(_is_class_folder(child) for folder in folders for child in folder.iterdir()):
         if crop is not None:
-            raise ValueError(f"{src} holds pictures, which are copied as they are: boxes are for videos.")
+            raise ValueError(f"{src} contains images, which are copied unchanged: crop boxes are for videos.")
         return _find_pictures(folders, choices)
     files = list_files(src)
     tables = [path for path in files if re.fullmatch(r"labels_\d+\.csv", path.name)]
@@ -99,14 +99,14 @@ def _find_release(src: Path, choices: Choices, crop: str | Path | None) -> Relea
         segments = release.read_label_files(label_files, LABEL_IDS, {})
     else:
         found = shorten(sorted(path.name for path in src.iterdir())) or "nothing"
-        raise ValueError(f"{src} is in no known layout of iMiGUE: it holds {found}. Known are: {LAYOUTS}.")
+        raise ValueError(f"{src} is not a known iMiGUE layout: it contains {found}. Known layouts: {LAYOUTS}.")
     videos = defaultdict(list)
     labelled = {canonical_id(name) for name in segments}
     for path in filter(is_video, files):
         name = find_video_name(path, labelled) or path.stem
         if name.isdecimal():
             videos[name.zfill(4)].append(path)
-    for name, paths in videos.items():  # one that is called so goes before others in a folder that is
+    for name, paths in videos.items():  # a matching file name takes precedence over a matching folder name
         videos[name] = [path for path in paths if path.stem.zfill(4) == name] or paths
     splits = {
         name: next(filter(None, (find_split(path, src) for path in [*videos.get(name, []), labels])), "train")
@@ -117,9 +117,9 @@ def _find_release(src: Path, choices: Choices, crop: str | Path | None) -> Relea
 
 
 def _read_table(tables: list[Path], release: Release) -> dict[str, tuple[Path, list[Segment]]]:
-    """Return name of a video to where its segments are told, and these."""
+    """Return each video name with its label file and segments."""
     if len(tables) > 1:
-        raise ValueError(f"There are several files of labels, keep one: {', '.join(map(str, tables))}.")
+        raise ValueError(f"There are several label files, keep one: {', '.join(map(str, tables))}.")
     segments, faults = read_label_table(tables[0], LABEL_IDS, first_frame=release.choices.first_frame)
     release.faults += faults
     return {name: (tables[0], of_video) for name, of_video in segments.items()}
@@ -130,41 +130,41 @@ def _is_class_folder(path: Path) -> bool:
 
 
 def _find_pictures(folders: list[Path], choices: Choices) -> Release:
-    """Find the pictures of the image-level set, whose clips are dealt out to parts of about the same size."""
+    """Find the images of the image-level set and distribute its clips over parts of similar size."""
     release = Release("image-level", choices)
     for folder in folders:
         split = SPLIT_NAMES[folder.name.lower()]
         if any(part.split == split for part in release.parts):
-            raise ValueError(f"{folder.parent} has two {split} splits: keep or join one.")
+            raise ValueError(f"{folder.parent} has two {split} splits: merge them or keep one.")
         clips = _read_clips(folder, release)
         num_parts = math.ceil(sum(map(len, clips)) / PICTURES_PER_PART)
-        for number in range(num_parts):  # so that each has pictures of all classes
+        for number in range(num_parts):  # every part gets images of all classes
             pictures = tuple(itertools.chain.from_iterable(clips[number::num_parts]))
             release.parts.append(PicturePart(split, f"{number:05}", pictures))
     return release
 
 
 def _read_clips(folder: Path, release: Release) -> list[list[Picture]]:
-    """Return the pictures of each clip of a split, of those classes that are to be kept, in id order."""
+    """Return the images of each clip of a split in id order, for the classes to keep."""
     clips: dict[tuple[int, str], dict[int, Picture]] = defaultdict(dict)
     for path in list_files(folder):
         match = PICTURE_NAME.fullmatch(path.name)
         class_number = canonical_id(path.parent.name)
         if path.parent == folder:
-            release.left_out[f"pictures without a class in {folder.name}"] += 1
+            release.left_out[f"images without a class in {folder.name}"] += 1
         elif path.parent.parent != folder or class_number not in LABEL_IDS:
             release.faults.append(f"{path}: not in a class folder 1 to 32")
         elif path.name.lower() in SYSTEM_FILES:
             continue
         elif match is None:
-            release.faults.append(f"{path}: not called <clip>.<frame>.jpg")
+            release.faults.append(f"{path}: not named <clip>.<frame>.jpg")
         elif LABEL_IDS[int(class_number)] not in release.choices.class_names:
-            release.left_out["pictures that show no micro-gesture"] += 1
+            release.left_out["images that show no micro-gesture"] += 1
         else:
             label_id, number = LABEL_IDS[int(class_number)], int(match["frame"])
             clip = clips[label_id, match["clip"]]
             if number in clip:
-                release.faults.append(f"{path}: {clip[number].path} is this frame, too")
+                release.faults.append(f"{path}: the same frame as {clip[number].path}")
             else:
                 clip[number] = Picture(path, f"{label_id}/{match['clip']}", label_id, number)
     chosen = []

@@ -1,4 +1,4 @@
-"""Class ids and class names: the built-in lists of two micro-gesture sets and the `id,name` CSV of any other set."""
+"""Class ids and class names: built-in lists of iMiGUE and SMG, and the `id,name` CSV of other sets."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-NUM_LISTED = 10  # how many files or names a message lists before it only counts
+NUM_LISTED = 10  # files or names listed in a message; the rest is only counted
 
 # X. Liu et al., "iMiGUE: An Identity-free Video Dataset for Micro-Gesture Understanding and Emotion Analysis",
 # CVPR 2021. Ids are 1 to 32 in this order; the last class (99 in the raw annotation) is not a micro-gesture.
@@ -71,18 +71,19 @@ SMG_CLASS_NAMES: tuple[str, ...] = (
 
 
 def canonical_id(class_id: str) -> int | str:
-    """Return the number that `class_id` spells ("01" is 1), or `class_id` itself where it is not a whole number."""
+    """Return the number in `class_id` ("01" is 1), or `class_id` itself if it is not a whole number."""
     return int(class_id) if class_id.isascii() and class_id.isdigit() else class_id
 
 
 def normalize_name(name: object) -> str:
-    """Return the one spelling of a class name: Unicode form C, with single spaces between its words.
+    """Normalise a class name: Unicode form C, with single spaces between words.
 
-    This is the rule for class names wherever they come from: folders, files, data sets, flags, the page, the endpoint.
-    Case stays as it is written. `fold_name` says which names are the same.
+    The rule applies to class names from all sources, such as folders, data sets and flags. Case is kept; `fold_name`
+    defines equality.
 
     Raises:
-        ValueError: It is not text, has no visible character, or holds a control character or half of a surrogate pair.
+        ValueError: The name is not text, has no visible character, or contains a control character or a lone
+            surrogate.
     """
     if not isinstance(name, str):
         raise ValueError(f"A class name must be text, not {name!r}.")
@@ -91,44 +92,44 @@ def normalize_name(name: object) -> str:
     if all(kind in ("Cf", "Zs") for kind in kinds.values()):
         raise ValueError(f"A class name must have a visible character, not {name!r}.")
     if faulty := [character for character, kind in kinds.items() if kind in ("Cc", "Cs")]:
-        what = "is not valid Unicode" if kinds[faulty[0]] == "Cs" else "holds a control character"
-        raise ValueError(f"The class name {name!r} {what}: take {faulty[0]!r} out.")
+        what = "is not valid Unicode" if kinds[faulty[0]] == "Cs" else "contains a control character"
+        raise ValueError(f"The class name {name!r} {what}: remove {faulty[0]!r}.")
     return text
 
 
 def fold_name(name: str) -> str:
-    """Return what is compared of a class name: regardless of case, white space, Unicode form and invisible characters.
+    """Return the comparison key of a class name, without case, white space, Unicode form and invisible characters.
 
-    "01" is compared as "1".
+    "01" and "1" have the same key.
     """
     visible = "".join(character for character in normalize_name(name) if unicodedata.category(character) != "Cf")
     return str(canonical_id(" ".join(unicodedata.normalize("NFC", visible.casefold()).split())))
 
 
 def normalize_names(names: Iterable[object]) -> list[str]:
-    """Normalize each of several class names, which must differ in more than case, white space or Unicode form.
+    """Normalise several class names, which must differ in more than case, white space or Unicode form.
 
     Raises:
-        ValueError: Two names are the same (see `fold_name`), or for a reason of `normalize_name`.
+        ValueError: Two names are the same (see `fold_name`), or for a reason listed in `normalize_name`.
     """
     given: dict[str, str] = {}
     for name in names:
         text = normalize_name(name)
         key = fold_name(text)
         if key in given:
-            raise ValueError(f"{given[key]!r} and {text!r} are the same class name: rename one or leave it out.")
+            raise ValueError(f"{given[key]!r} and {text!r} are the same class name: rename or remove one.")
         given[key] = text
     return list(given.values())
 
 
 def split_names(text: str) -> list[str]:
-    """Split a list of class names as a user types it, and normalize each.
+    """Split a list of class names as typed by a user, and normalise each.
 
-    Commas separate the names; a name that holds a comma stands in double quotes, as in CSV. Names separated by
-    semicolons or lines may hold commas without quotes, unless a line ends with a comma.
+    Commas separate names; a name with a comma needs double quotes, as in CSV. Names separated by semicolons or line
+    breaks may contain commas without quotes, unless a line ends with a comma.
 
     Raises:
-        ValueError: A name is empty, a double quote is not closed, or for a reason of `normalize_names`.
+        ValueError: A name is empty, a double quote is not closed, or for a reason listed in `normalize_names`.
     """
     text = text.strip()
     unquoted = re.sub(r'"(?:[^"]|"")*"', "", text)
@@ -142,17 +143,17 @@ def split_names(text: str) -> list[str]:
     while not is_last:
         match = item.match(text, place)
         if match is None:
-            raise ValueError(f"A double quote must open and close a whole name, not as in {text[place:]!r}.")
+            raise ValueError(f"Double quotes must enclose a whole name, unlike in {text[place:]!r}.")
         name = match["bare"] if match["quoted"] is None else match["quoted"].replace('""', '"')
         if not name.strip():
-            raise ValueError(f"Name {len(names) + 1} in {text!r} is empty: write a name, or take the separator out.")
+            raise ValueError(f"Name {len(names) + 1} in {text!r} is empty: write a name, or remove the separator.")
         names.append(name)
         place, is_last = match.end(), not match["end"]
     return normalize_names(names)
 
 
 def sort_ids(class_ids: list[str]) -> list[str]:
-    """Sort ids: numbers first and as numbers ("10" after "9"), then the others as text."""
+    """Sort ids: numbers first, numerically ("10" after "9"), then the others as text."""
 
     def key(class_id: str) -> tuple[bool, int, str]:
         number = canonical_id(class_id)
@@ -162,19 +163,19 @@ def sort_ids(class_ids: list[str]) -> list[str]:
 
 
 def read_labels(path: str | Path) -> dict[str, str]:
-    """Read the names of the classes.
+    """Read the class names.
 
     Args:
-        path: A UTF-8 CSV file with the header `id,name` and a row a class, or the word "imigue" or "smg" for the
-            built-in names of that set, with ids "1" to "32" or "0" to "16".
+        path: UTF-8 CSV file with the header `id,name` and one row per class; or "imigue" (ids "1" to "32") or "smg"
+            (ids "0" to "16") for the built-in names.
 
     Returns:
-        Class id, as written, to class name, in id order (numbers as numbers).
+        Class id, as written, to class name, in id order (numbers numerically).
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is not UTF-8, has another header or no rows, or an id or a name is empty or given twice
-            ("1" and "01" are one id; `fold_name` says which names are one, as uncased text models read them).
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not UTF-8, has another header or no rows, or an id or name is empty or repeated. "1"
+            and "01" are the same id; `fold_name` defines equality of names, because many text models ignore case.
     """
     if str(path) == "imigue":
         return {str(number): name for number, name in enumerate(IMIGUE_CLASS_NAMES, start=1)}
@@ -182,9 +183,11 @@ def read_labels(path: str | Path) -> dict[str, str]:
         return {str(number): name for number, name in enumerate(SMG_CLASS_NAMES)}
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no labels file {path}: give a CSV with the header 'id,name', or 'imigue'.")
+        raise FileNotFoundError(
+            f"There is no labels file {path}: give a CSV with the header 'id,name', 'imigue' or 'smg'."
+        )
     try:
-        # utf-8-sig: spreadsheets put a byte order mark before the header.
+        # Spreadsheets write a byte order mark before the header.
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"The labels file {path} is not UTF-8 ({error}): save it as 'CSV UTF-8'.") from error
@@ -193,12 +196,12 @@ def read_labels(path: str | Path) -> dict[str, str]:
 
 
 def _parse_labels(text: str, path: Path) -> dict[str, str]:
-    """Return id to name in the order of the CSV `text`; `path` is for the messages of a ValueError."""
+    """Return id to name in file order; `path` is used in error messages."""
     reader = csv.reader(io.StringIO(text), skipinitialspace=True)
     header = [cell.strip() for cell in next(reader, [])]
     if [cell.lower() for cell in header] != ["id", "name"]:
-        seen = repr(",".join(header)) if header else "nothing"
-        raise ValueError(f"The first line of the labels file {path} must be 'id,name', but it holds {seen}.")
+        seen = repr(",".join(header)) if header else "empty"
+        raise ValueError(f"The first line of the labels file {path} must be 'id,name', but it is {seen}.")
     labels: dict[str, str] = {}
     seen_ids: set[int | str] = set()
     seen_names: set[str] = set()
@@ -207,7 +210,7 @@ def _parse_labels(text: str, path: Path) -> dict[str, str]:
             continue
         where = f"Line {reader.line_num} of the labels file {path}"
         if len(row) != 2:
-            raise ValueError(f"{where} has {len(row)} cells, not 2: put a name that holds a comma in double quotes.")
+            raise ValueError(f"{where} has {len(row)} cells, not 2: put names that contain a comma in double quotes.")
         class_id, name = (cell.strip() for cell in row)
         if not class_id or not name:
             raise ValueError(
@@ -218,35 +221,35 @@ def _parse_labels(text: str, path: Path) -> dict[str, str]:
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
         if canonical_id(class_id) in seen_ids:
-            raise ValueError(f"{where} gives the id {class_id!r} again: each class has one row.")
+            raise ValueError(f"{where} repeats the id {class_id!r}: give each class one row.")
         if fold_name(name) in seen_names:
-            raise ValueError(f"{where} gives the name {name!r} again: classes with one name cannot be told apart.")
+            raise ValueError(f"{where} repeats the name {name!r}: classes with the same name cannot be distinguished.")
         labels[class_id] = name
         seen_ids.add(canonical_id(class_id))
         seen_names.add(fold_name(name))
     if not labels:
-        raise ValueError(f"The labels file {path} has a header but no rows: write a row 'id,name' for each class.")
+        raise ValueError(f"The labels file {path} has a header but no rows: add a row 'id,name' for each class.")
     return labels
 
 
 def check_class_names(class_names: list[str]) -> None:
-    """Refuse fewer than two classes, and warn of names that are bare numbers.
+    """Refuse fewer than two classes, and warn about names that are bare numbers.
 
     Raises:
-        ValueError: There are fewer than two.
+        ValueError: There are fewer than two classes.
     """
     if len(class_names) < 2:
-        raise ValueError(f"There must be two classes or more to tell apart, not {len(class_names)}: {class_names}.")
+        raise ValueError(f"At least two classes are needed, not {len(class_names)}: {class_names}.")
     if all(isinstance(canonical_id(name), int) for name in class_names):
         warnings.warn(
-            f"The classes are called {shorten(class_names)}, so pictures are compared with bare numbers. Give names: "
-            "labels_file takes a CSV with the header 'id,name', or 'imigue'; on the Hub a ClassLabel holds them.",
+            f"The class names are {shorten(class_names)}, so images are compared with bare numbers. Give names: "
+            "labels_file takes a CSV with the header 'id,name', 'imigue' or 'smg'; on the Hub, use a ClassLabel.",
             stacklevel=4,
         )
 
 
 def shorten(names: Iterable[str]) -> str:
-    """List names in a message: the first `NUM_LISTED`, and how many more there are."""
+    """Return names for a message: the first `NUM_LISTED`, and the number of the others."""
     names = list(names)
     more = f" and {len(names) - NUM_LISTED} more" if len(names) > NUM_LISTED else ""
     return ", ".join(repr(name) for name in names[:NUM_LISTED]) + more

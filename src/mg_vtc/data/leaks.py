@@ -1,8 +1,9 @@
-"""What the parts of a split share and should not: clips, files, and pictures that are all but the same.
+"""Find data leakage between splits: shared clips, identical files and near duplicates.
 
-A near duplicate is found in two steps. A perceptual hash names candidates: 63 bits, whether each low frequency of the
-cosine transform of the grey picture is above the median (C. Zauner, "Implementation and Benchmarking of Perceptual
-Image Hash Functions", 2010). Drawings on a plain ground often have like hashes, so a second look compares the pixels.
+Near duplicates are found in two steps. A perceptual hash selects candidates: 63 bits, each of which says whether a low
+frequency of the cosine transform of the grey image is above the median (C. Zauner, "Implementation and Benchmarking of
+Perceptual Image Hash Functions", 2010). Drawings on a plain background often have similar hashes, so the pixels of the
+candidates are compared as well.
 """
 
 import os
@@ -18,27 +19,27 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from .cache import decode_row
 
-SIZE = 32  # height and width of the pictures that are compared, in pixels
-MAX_DISTANCE = 10  # bits of two hashes that may differ
-MAX_DIFFERENCE = 0.2  # of `measure_difference`
-MIN_CONTRAST = 4  # standard deviation in grey levels, below which a picture shows nothing to compare
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # shares of red, green and blue in grey, ITU-R BT.601
-NUM_CANDIDATES = 16  # nearest training pictures that get a second look
-CHUNK = 256  # pictures, or rows of a table of distances, that are in memory at once
+SIZE = 32  # height and width of the compared thumbnails, in pixels
+MAX_DISTANCE = 10  # largest number of different bits of two hashes
+MAX_DIFFERENCE = 0.2  # largest `measure_difference` of near duplicates
+MIN_CONTRAST = 4  # standard deviation in grey levels; images below it are not compared
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # weights of red, green and blue, ITU-R BT.601
+NUM_CANDIDATES = 16  # nearest training images whose pixels are compared
+CHUNK = 256  # images, or rows of the distance matrix, in memory at once
 PHRASES = {
-    "same_clip": "are of clips that training pictures are of too",
-    "same_bytes": "have the same bytes as training pictures",
-    "near_duplicate": "are near duplicates of training pictures",
+    "same_clip": "are from the same clips as training images",
+    "same_bytes": "are byte-identical to training images",
+    "near_duplicate": "are near duplicates of training images",
 }
 
 
 class Leak(NamedTuple):
-    """The pictures of one part that the training part knows already.
+    """Images of one split with a match in the training split.
 
     Attributes:
         kind: "same_clip", "same_bytes" or "near_duplicate".
-        part: Such as "validation".
-        pairs: The file name of each such picture, and that of a training picture of which it is a leak.
+        part: Name of the split, such as "validation".
+        pairs: File name of each such image and of a matching training image.
     """
 
     kind: str
@@ -46,18 +47,18 @@ class Leak(NamedTuple):
     pairs: list[tuple[str, str]]
 
     def describe(self) -> str:
-        """Return a line for the user, of a leak that has pairs."""
+        """Return a line for the user; requires at least one pair."""
         one, other = self.pairs[0]
-        return f"{len(self.pairs)} {self.part} pictures {PHRASES[self.kind]} (such as {one!r} and {other!r})."
+        return f"{len(self.pairs)} {self.part} images {PHRASES[self.kind]} (such as {one!r} and {other!r})."
 
 
 def describe_leaks(counts: Mapping[str, int]) -> str:
-    """Return how many pictures are leaks of each kind, in words; empty where there are none."""
+    """Return the number of images of each kind of leakage as text; empty if there are none."""
     return ", ".join(f"{count} {PHRASES[kind]}" for kind, count in counts.items() if count)
 
 
 class _Prints(NamedTuple):
-    """What pictures are compared by."""
+    """Data that images are compared by."""
 
     thumbnails: np.ndarray  # uint8 (num_rows, 3, SIZE, SIZE)
     hashes: np.ndarray  # uint64 (num_rows,)
@@ -72,26 +73,27 @@ def find_leaks(
     *,
     jpeg_draft: bool = False,
 ) -> list[Leak]:
-    """Compare the training part with each other part.
+    """Compare the training split with every other split.
 
-    Found are copies that were saved again, at another size or quality, a little brighter or darker, or with a narrow
-    border cut off (mostly up to 2 % on each side); not those that were turned, mirrored, cropped further or made grey.
+    Finds copies that were saved again, at another size or quality, slightly brighter or darker, or with a narrow
+    border cropped (mostly up to 2 % on each side). Does not find copies that were rotated, mirrored, cropped further
+    or converted to grey.
 
     Args:
-        parts: "train" and others, with the columns `image`, `file_name` and, where clips are known, `clip`; and `row`
-            where there are pixels of the part.
-        digests: Of the rows of each part, as `digest_pictures` gives them.
-        pixels: The decoded pictures that the column `row` of a part counts in, uint8 (num_pictures, height, width, 3);
-            None where pictures are to be decoded.
-        image_size: Height and width of decoded pictures, in pixels.
-        jpeg_draft: As for `decode`.
+        parts: "train" and other splits, with the columns `image`, `file_name`, `clip` if clips are known, and `row` if
+            `pixels` are given.
+        digests: Output of `digest_pictures` for each split.
+        pixels: Decoded images that the column `row` of a split indexes, uint8 (num_images, height, width, 3); None to
+            decode the images.
+        image_size: Height and width of decoded images, in pixels.
+        jpeg_draft: See `decode`.
 
     Returns:
-        One of each kind for each other part, in its order, with no pairs where there is nothing of the kind; without
-        "same_clip" where no clips are known. A near duplicate is not one that has the same bytes.
+        One entry per kind for each other split, in its order, possibly without pairs; no "same_clip" if clips are
+        unknown. Byte-identical images are not counted as near duplicates.
 
     Raises:
-        ValueError: A picture can not be decoded.
+        ValueError: An image cannot be decoded.
     """
     prints = {name: _take_prints(rows, pixels[name], image_size, jpeg_draft) for name, rows in parts.items()}
     names = {name: rows["file_name"][:] for name, rows in parts.items()}
@@ -110,19 +112,19 @@ def find_leaks(
 
 
 def measure_difference(pictures: Tensor, others: Tensor) -> Tensor:
-    """Measure what no neighbouring pixel of the other picture explains, where that is most.
+    """Measure the largest local difference that a shift by one pixel does not explain.
 
-    Brightness and contrast of each channel are evened out first. A pixel then differs by how far it is outside the
-    range of the 3 x 3 pixels at its place in the other picture, so that a picture moved by one pixel of 32 differs
-    little, but one with another mouth in the same face does. The mean square is taken over windows of 8 x 8 pixels.
+    Brightness and contrast of each channel are normalised first. The difference of a pixel is its distance from the
+    range of the 3 x 3 pixels at its place in the other image. An image shifted by one pixel of 32 therefore differs
+    little, but another mouth in the same face differs. The mean square is taken over windows of 8 x 8 pixels.
 
     Args:
         pictures: uint8 (num_pairs, 3, SIZE, SIZE).
-        others: Likewise.
+        others: uint8 (num_pairs, 3, SIZE, SIZE).
 
     Returns:
-        float32 (num_pairs,), the root of the largest mean square of any window, in standard deviations of a picture;
-        0 for the same picture. Symmetric.
+        float32 (num_pairs,), the root of the largest mean square of any window, in standard deviations of an image.
+        Symmetric; 0 for identical images.
     """
     squares = torch.zeros(len(pictures))
     for one, other in ((pictures, others), (others, pictures)):
@@ -138,18 +140,18 @@ def measure_difference(pictures: Tensor, others: Tensor) -> Tensor:
 
 
 def hash_pictures(thumbnails: np.ndarray) -> np.ndarray:
-    """Return the perceptual hashes of uint8 pictures (num_pictures, 3, SIZE, SIZE), uint64 (num_pictures,)."""
+    """Return the perceptual hashes of uint8 images (num_images, 3, SIZE, SIZE), uint64 (num_images,)."""
     grey = np.tensordot(thumbnails, LUMA, (1, 0))  # (num_pictures, SIZE, SIZE)
     places, frequencies = np.arange(SIZE), np.arange(8)[:, None]
     cosines = np.cos(np.pi / SIZE * (places + 0.5) * frequencies).astype(np.float32)  # (8, SIZE)
     spectrum = (cosines @ grey @ cosines.T).reshape(len(grey), 64)  # (num_pictures, 64)
-    spectrum[:, 0] = -np.inf  # the mean says nothing: its bit is 0 in all
+    spectrum[:, 0] = -np.inf  # ignore the mean: its bit is always 0
     bits = spectrum > np.median(spectrum[:, 1:], axis=1, keepdims=True)  # (num_pictures, 64)
     return np.packbits(bits, axis=1).view(np.uint64)[:, 0]
 
 
 class _Scale(NamedTuple):
-    """What evens out brightness and contrast of each channel."""
+    """Mean and deviation that normalise brightness and contrast of each channel."""
 
     mean: Tensor  # (num_pairs, 3, 1, 1)
     deviation: Tensor  # (num_pairs, 3, 1, 1)
@@ -157,7 +159,7 @@ class _Scale(NamedTuple):
     @classmethod
     def of(cls, pictures: Tensor) -> "_Scale":
         values = pictures.float()
-        # The constant keeps the noise of a plain channel small.
+        # Limits the noise of a plain channel.
         return cls(values.mean((2, 3), keepdim=True), values.std((2, 3), keepdim=True) + MIN_CONTRAST)
 
     def apply(self, pictures: Tensor) -> Tensor:
@@ -165,11 +167,11 @@ class _Scale(NamedTuple):
 
 
 def _spread(pictures: Tensor, extreme: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Return the largest or smallest value of the 3 x 3 pixels around each, of the shape and type of `pictures`."""
+    """Return the largest or smallest value of the 3 x 3 pixels around each; same shape and type."""
     for axis in (-2, -1):
         size = pictures.shape[axis]
         pairs = extreme(pictures.narrow(axis, 0, size - 1), pictures.narrow(axis, 1, size - 1))
-        first, last = pairs.narrow(axis, 0, 1), pairs.narrow(axis, size - 2, 1)  # the border has two pixels to look at
+        first, last = pairs.narrow(axis, 0, 1), pairs.narrow(axis, size - 2, 1)  # border pixels have one neighbour
         pictures = extreme(torch.cat([first, pairs], axis), torch.cat([pairs, last], axis))
     return pictures
 
@@ -191,7 +193,7 @@ def _take_prints(rows: datasets.Dataset, pixels: np.ndarray | None, image_size: 
 def _read_pictures(
     rows: datasets.Dataset, pixels: np.ndarray | None, image_size: int, jpeg_draft: bool
 ) -> Iterator[np.ndarray]:
-    """Yield the pictures in their order, uint8 (batch_size, height, width, 3)."""
+    """Yield the images in order, uint8 (batch_size, height, width, 3)."""
     if pixels is not None:
         numbers = np.asarray(rows["row"][:])  # (num_rows,)
         for start in range(0, len(numbers), CHUNK):
@@ -214,13 +216,13 @@ def _undecoded(rows: datasets.Dataset) -> datasets.Dataset:
 
 
 def _match(keys: list, train_keys: list) -> dict[int, int]:
-    """Return row to the first training row with the same key, for the rows that have one."""
+    """Return row to the first training row with the same key."""
     first_rows = {key: row for row, key in reversed(list(enumerate(train_keys)))}
     return {row: first_rows[key] for row, key in enumerate(keys) if key in first_rows}
 
 
 def _find_near_duplicates(prints: _Prints, train_prints: _Prints) -> dict[int, int]:
-    """Return row to a training row, for the rows that have a near duplicate among those of the nearest hashes."""
+    """Return row to a near duplicate among the training rows with the nearest hashes."""
     rows, train_rows = np.flatnonzero(prints.has_content), np.flatnonzero(train_prints.has_content)
     train_hashes = train_prints.hashes[train_rows]  # (num_train_rows,)
     found: dict[int, int] = {}
@@ -228,9 +230,9 @@ def _find_near_duplicates(prints: _Prints, train_prints: _Prints) -> dict[int, i
         chunk = rows[start : start + CHUNK]
         distances = np.bitwise_count(prints.hashes[chunk, None] ^ train_hashes)  # (chunk_size, num_train_rows)
         places, train_places = np.nonzero(distances <= MAX_DISTANCE)  # (num_candidates,), by row
-        order = np.lexsort((distances[places, train_places], places))  # of a row, the nearest first
+        order = np.lexsort((distances[places, train_places], places))  # nearest first within a row
         candidates, train_candidates = chunk[places[order]], train_rows[train_places[order]]  # (num_candidates,)
-        rank = np.arange(len(candidates)) - np.searchsorted(candidates, candidates)  # among those of its row
+        rank = np.arange(len(candidates)) - np.searchsorted(candidates, candidates)  # rank within the row
         for turn in range(NUM_CANDIDATES):
             open_pairs = (rank == turn) & ~np.isin(candidates, list(found))  # (num_candidates,)
             if not open_pairs.any():

@@ -1,4 +1,4 @@
-"""Which clip and which subject a picture is of: from metadata files, the names of files, or columns of a data set."""
+"""Find the clip and subject of each image in metadata files, file names or data set columns."""
 
 import re
 import warnings
@@ -15,7 +15,7 @@ GROUPS = ("clip", "subject")
 FRAME_NAME = re.compile(
     r"(?P<clip>.+)\.(?P<frame>[0-9]+)\.[^.]+"
 )  # as in iMiGUE: "0000.3.jpg" is frame 3 of clip "0000"
-# Columns that are likely to tell a group, in small letters and without marks between words.
+# Columns that probably contain a group, in lower case without separators.
 LIKELY_COLUMNS = {
     "clip": ("clipid", "clipname", "clips", "video", "videoid", "videoname", "sequence", "sequenceid", "segmentid"),
     "subject": (
@@ -26,7 +26,7 @@ LIKELY_COLUMNS = {
 
 
 class GroupColumnError(ValueError):
-    """A column that was asked for by name is missing, or holds neither text nor whole numbers."""
+    """A column requested by name is missing, or does not contain text or whole numbers."""
 
 
 def find_groups(
@@ -36,24 +36,24 @@ def find_groups(
     clip_column: str = "clip",
     subject_column: str = "subject",
 ) -> dict[str, dict[Path, str]]:
-    """Find the clip and the subject of pictures in folders.
+    """Find the clip and subject of images in folders.
 
-    Metadata files tell them (see `read_metadata`) in columns of text or whole numbers. Where none tells the clips,
-    names `<clip>.<frame>.<extension>` do, if all are so (see `name_clip`).
+    Metadata files give them (see `read_metadata`) in columns of text or whole numbers. Without a clip column, clips
+    are taken from the file names if all have the form `<clip>.<frame>.<extension>` (see `name_clip`).
 
     Args:
-        file_names: The path of each picture of all splits to its name there, which begins with the class folder.
-        tables: Metadata files, which were asked for `clip_column` and `subject_column`.
-        clip_column: Their column with the clips.
-        subject_column: Their column with the subjects.
+        file_names: Path of each image of all splits to its name, which starts with the class folder.
+        tables: Metadata files, read with `clip_column` and `subject_column`.
+        clip_column: Column with the clips.
+        subject_column: Column with the subjects.
 
     Returns:
-        "clip" and "subject", whichever are known, to the key of each picture.
+        "clip" and "subject", if known, to the key of each image.
 
     Raises:
-        GroupColumnError: A column of another name than the default is missing.
-        ValueError: A metadata file lacks a picture, has one twice, or a value that is missing, or is neither text nor
-            a whole number.
+        GroupColumnError: A column with a name other than the default is missing.
+        ValueError: A metadata file lacks an image or lists it twice, or a value is missing or is neither text nor a
+            whole number.
     """
     groups = {}
     for group, column in zip(GROUPS, (clip_column, subject_column), strict=True):
@@ -65,13 +65,13 @@ def find_groups(
                 raise ValueError(_say_needed(column, missing[0], _say_missing(len(missing))))
             else:
                 warnings.warn(
-                    f"{group}s count as unknown, as no picture has one in the column {column!r} of {_list(holders)}.",
+                    f"{group}s are unknown: no image has a value in the column {column!r} of {_list(holders)}.",
                     stacklevel=4,
                 )
         elif column != group:
             found = [f"{table.path} has {shorten(table.column_names)}" for table in tables]
-            listed = "; ".join(found) or f"no {', '.join(METADATA_FILES)} is in the folders of the pictures"
-            raise GroupColumnError(f"No metadata file has the column {column!r} that {group}s are asked of: {listed}.")
+            listed = "; ".join(found) or f"no {', '.join(METADATA_FILES)} in the image folders"
+            raise GroupColumnError(f"No metadata file has the {group} column {column!r}: {listed}.")
         else:
             for table in tables:
                 _warn_of_likely_columns(group, table.column_names, str(table.path))
@@ -81,25 +81,25 @@ def find_groups(
 
 
 def _find_clips_in_names(file_names: Mapping[Path, str]) -> dict[Path, str]:
-    """Return the clip of each picture, or nothing where some names do not tell it."""
+    """Return the clip of each image, or nothing unless all names contain it."""
     clips = {path: name_clip(name) for path, name in file_names.items()}
     others = [str(path) for path, clip in clips.items() if clip is None]
     if not others:
         return {path: clip for path, clip in clips.items() if clip is not None}
     if len(others) < len(clips) / 2:
         warnings.warn(
-            f"Clips count as unknown, as {len(others)} of {len(clips)} pictures are not named "
-            f"<clip>.<frame>.<extension>: {shorten(others)}. Rename them, or tell the clips in a metadata.csv.",
+            f"Clips are unknown: {len(others)} of {len(clips)} images are not named "
+            f"<clip>.<frame>.<extension>: {shorten(others)}. Rename them, or list the clips in a metadata.csv.",
             stacklevel=5,
         )
     return {}
 
 
 def name_clip(file_name: str) -> str | None:
-    """Return the path without frame and extension, or None where a name has no such form.
+    """Return the path without frame and extension, or None if the name has another form.
 
-    "12/0000" for "12/0000.3.jpg": the class is in it, as clip numbers repeat in classes. Class folders that are one id
-    ("01" and "1") give one key.
+    For example "12/0000" for "12/0000.3.jpg". The key includes the class, because clip numbers repeat in classes.
+    Class folders with the same id ("01" and "1") yield the same key.
     """
     path = PurePosixPath(file_name)
     match = FRAME_NAME.fullmatch(path.name)
@@ -116,23 +116,24 @@ def read_group_columns(
     clip_column: str = "clip",
     subject_column: str = "subject",
 ) -> dict[str, dict[str, list[str | None]]]:
-    """Read the clips and subjects of a data set that has columns for them.
+    """Read the clips and subjects of a data set from its columns.
 
-    A column of the default name is passed over, with a warning, where another split lacks it, where it holds lists,
-    images or the like, and where no row has a value.
+    A column with the default name is ignored with a warning if another split lacks it, if it contains lists, images or
+    similar, or if no row has a value.
 
     Args:
         splits: Split name to rows.
         labelled: Split name to the numbers of the rows to read.
-        clip_column: The column with the clips, which is found without regard to case.
-        subject_column: The column with the subjects, likewise.
+        clip_column: Column with the clips, matched regardless of case.
+        subject_column: Column with the subjects, matched regardless of case.
 
     Returns:
-        "clip" and "subject", whichever are known, to split name to the key of each row, None of those not read.
+        "clip" and "subject", if known, to split name to the key of each row; None for rows not in `labelled`.
 
     Raises:
-        GroupColumnError: A column of another name than the default is missing or neither text nor whole numbers.
-        ValueError: A value in it is missing, or is neither text nor a whole number.
+        GroupColumnError: A column with a name other than the default is missing or contains neither text nor whole
+            numbers.
+        ValueError: A value is missing, or is neither text nor a whole number.
     """
     wanted = dict(zip(GROUPS, (clip_column, subject_column), strict=True))
     found = {group: _read_group_column(splits, labelled, group, column) for group, column in wanted.items()}
@@ -142,17 +143,17 @@ def read_group_columns(
 def _read_group_column(
     splits: Mapping[str, datasets.Dataset], labelled: Mapping[str, Collection[int]], group: str, column: str
 ) -> dict[str, list[str | None]] | None:
-    """Return the key of each row by split, or None where they are not known."""
+    """Return the key of each row by split, or None if they are unknown."""
     names = {split: _find_column(rows.column_names, column, split) for split, rows in splits.items()}
     faults = [fault for split, rows in splits.items() if (fault := _find_column_fault(rows, split, names[split]))]
     if faults and column != group:
-        raise GroupColumnError(f"There are no {group}s to read in the column {column!r}: {faults[0]}.")
+        raise GroupColumnError(f"The {group}s cannot be read from the column {column!r}: {faults[0]}.")
     if not any(names.values()):
         for split, rows in splits.items():
             _warn_of_likely_columns(group, rows.column_names, f"the split {split}")
         return None
     if faults:
-        warnings.warn(f"{group}s count as unknown in the column {column!r}: {faults[0]}.", stacklevel=5)
+        warnings.warn(f"{group}s are unknown, column {column!r}: {faults[0]}.", stacklevel=5)
         return None
     keys = {split: _read_keys(rows[names[split]][:], labelled[split], column, split) for split, rows in splits.items()}
     empty = [f"row {row} of the split {split}" for split in keys for row in labelled[split] if not keys[split][row]]
@@ -160,7 +161,7 @@ def _read_group_column(
         return keys
     if column != group or len(empty) < sum(map(len, labelled.values())):
         raise ValueError(_say_needed(column, empty[0], _say_missing(len(empty))))
-    warnings.warn(f"{group}s count as unknown, as no row has one in the column {column!r}.", stacklevel=5)
+    warnings.warn(f"{group}s are unknown: no row has a value in the column {column!r}.", stacklevel=5)
     return None
 
 
@@ -179,7 +180,7 @@ def _find_column_fault(rows: datasets.Dataset, split: str, column: str | None) -
     feature = rows.features[column]
     if isinstance(feature, datasets.ClassLabel | datasets.Value):
         return None
-    return f"in the split {split} it holds {feature}, not text or whole numbers"
+    return f"in the split {split} it contains {feature}, not text or whole numbers"
 
 
 def _read_keys(values: Sequence[object], labelled: Collection[int], column: str, split: str) -> list[str | None]:
@@ -193,7 +194,7 @@ def _warn_of_likely_columns(group: str, names: Iterable[str], source: str) -> No
     likely = [name for name in names if re.sub(r"[\W_]", "", name.casefold()) in LIKELY_COLUMNS[group]]
     if likely:
         warnings.warn(
-            f"{source} has the column {likely[0]!r}, which looks like {group}s but is not read: give "
+            f"{source} has the column {likely[0]!r}, which looks like {group}s but is not used: set "
             f"--{group}_column_name {likely[0]}.",
             stacklevel=5,
         )
@@ -202,7 +203,7 @@ def _warn_of_likely_columns(group: str, names: Iterable[str], source: str) -> No
 def _collect(
     tables: list[MetadataTable], column: str, pictures: Collection[Path]
 ) -> tuple[dict[Path, str], list[str]]:
-    """Return the key that the tables give to each picture in a column that they all have, and the rows without one."""
+    """Return the key of each image in a column that all tables have, and the rows without a value."""
     keys: dict[Path, str | None] = {}
     known, others, empty = set(pictures), [], []
     for row in (row for table in tables for row in locate_rows(table, pictures)):
@@ -210,18 +211,18 @@ def _collect(
             others.append(row)
             continue
         if row.image in keys:
-            raise ValueError(f"{row.where} has a row before: each picture has one.")
+            raise ValueError(f"{row.where} has more than one row: keep one per image.")
         keys[row.image] = _read_key(row.values[column], column, row.where)
         if keys[row.image] is None:
             empty.append(row.where)
     if missing := [str(path) for path in pictures if path not in keys]:
-        strange = f" It names {shorten(row.file_name for row in others)}, which are none of them." if others else ""
+        strange = f" Unknown files in it: {shorten(row.file_name for row in others)}." if others else ""
         raise ValueError(
-            f"{len(missing)} of {len(pictures)} pictures have no row in {_list(tables)}, which tells the column "
-            f"{column!r}: {shorten(missing)}.{strange} Add them, or take the column out."
+            f"{len(missing)} of {len(pictures)} images have no row in {_list(tables)}, which has the column "
+            f"{column!r}: {shorten(missing)}.{strange} Add the rows, or remove the column."
         )
     if gone := [str(row.image) for row in others if not row.image.exists()]:
-        warnings.warn(f"Metadata names {len(gone)} files that do not exist: {shorten(gone)}.", stacklevel=5)
+        warnings.warn(f"The metadata lists {len(gone)} files that do not exist: {shorten(gone)}.", stacklevel=5)
     return {path: key for path in pictures if (key := keys[path]) is not None}, empty
 
 
@@ -238,8 +239,8 @@ def _say_missing(num_missing: int) -> str:
 
 def _say_needed(column: str, where: str, fault: str) -> str:
     return (
-        f"The column {column!r} must tell a text or a whole number of each picture; {where}: {fault}. Correct it, or "
-        "give the column another name."
+        f"The column {column!r} must contain text or a whole number for each image; {where}: {fault}. Correct it, "
+        "or rename the column."
     )
 
 

@@ -1,4 +1,4 @@
-"""Metadata files beside images: which files they are, their rows, and the image that each row is about."""
+"""Read metadata files next to images, and match their rows to images."""
 
 import csv
 import io
@@ -17,21 +17,21 @@ import pyarrow.parquet
 from .file_tree import has_image_suffix
 from .labels import shorten
 
-PREPARATION = "prepare.json"  # what was chosen of a preparation of a release, in its folder
-METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # as the imagefolder of `datasets` has them
+PREPARATION = "prepare.json"  # settings of a prepared release, in its folder
+METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # as in the imagefolder of `datasets`
 FILE_NAME = "file_name"
 _METADATA_NAME = re.compile(r"metadata\s*(\.\w+)?(\.(gz|bz2|xz|zip|zst))?", re.IGNORECASE)
 _DELIMITERS = ",;\t|"
 
 
 class MetadataTable(NamedTuple):
-    """A metadata file.
+    """Contents of a metadata file.
 
     Attributes:
-        path: The file.
-        column_names: Its columns, without white space around them.
-        known: Those that were asked for and are there, as they were asked for.
-        rows: Values of `known` by name.
+        path: Path of the file.
+        column_names: Names of its columns, stripped of white space.
+        known: The requested columns that exist, as requested.
+        rows: Values of the columns `known`, by name.
     """
 
     path: Path
@@ -41,12 +41,12 @@ class MetadataTable(NamedTuple):
 
 
 class LocatedRow(NamedTuple):
-    """A row of a metadata file.
+    """A row of a metadata file with its image.
 
     Attributes:
-        image: The image that it is about; a path without an image where there is none.
-        file_name: What the row calls it.
-        values: Of the columns that were asked for.
+        image: Path of the image; may not exist.
+        file_name: File name in the row.
+        values: Values of the requested columns.
         table: Path of the metadata file.
     """
 
@@ -61,23 +61,24 @@ class LocatedRow(NamedTuple):
 
 
 def is_metadata_file(path: Path) -> bool:
-    """Return whether a file is called "metadata", in small letters or large and with any suffix but an image's."""
+    """Return whether a file is named "metadata", in any case and with any suffix except those of images."""
     return _METADATA_NAME.fullmatch(path.name.strip()) is not None and not has_image_suffix(path)
 
 
 def read_metadata(folder: Path, columns: Iterable[str]) -> MetadataTable | None:
-    """Read the metadata file of a folder, if it has one; columns are found whatever their capitals and spaces.
+    """Read the metadata file of a folder, if there is one; column names are matched regardless of case and spaces.
 
     Args:
-        folder: Where it may be.
-        columns: Which columns are wanted besides `file_name`.
+        folder: Folder to search.
+        columns: Columns to read besides `file_name`.
 
     Raises:
-        ValueError: There are two, or one that cannot be read, is empty, or has no `file_name` or a column twice.
+        ValueError: There are two metadata files, or the file is unreadable or empty, lacks `file_name`, or has a
+            column twice.
     """
     found = sorted(path for path in folder.iterdir() if is_metadata_file(path) and path.is_file())
     if len(found) > 1:
-        raise ValueError(f"{folder} has {' and '.join(path.name for path in found)}: keep one, so that it is clear.")
+        raise ValueError(f"{folder} has {' and '.join(path.name for path in found)}: keep one of them.")
     if not found:
         return None
     path, wanted = found[0], [FILE_NAME, *dict.fromkeys(columns)]
@@ -85,7 +86,7 @@ def read_metadata(folder: Path, columns: Iterable[str]) -> MetadataTable | None:
     if read is None:
         raise ValueError(
             f"The metadata file {path} cannot be read: save it as {', '.join(METADATA_FILES)}, or rename it if it is "
-            "something else."
+            "not metadata."
         )
     try:
         names, choose_rows = read(path)
@@ -99,17 +100,17 @@ def read_metadata(folder: Path, columns: Iterable[str]) -> MetadataTable | None:
         raise ValueError(f"The metadata file {path} cannot be read: {type(error).__name__}: {error}") from error
     if FILE_NAME not in column_of:
         raise ValueError(
-            f"The metadata file {path} has no column {FILE_NAME!r}, only {shorten(names)}: its first line must name "
-            f"the columns, and {FILE_NAME!r} the image of each row."
+            f"The metadata file {path} has no column {FILE_NAME!r}, only {shorten(names)}: the first line must name "
+            f"the columns, and {FILE_NAME!r} must give the image of each row."
         )
     kept = [{column: row.get(name) for column, name in column_of.items()} for row in rows]
     return MetadataTable(path, names, list(column_of), kept)
 
 
 def locate_rows(table: MetadataTable, images: Collection[Path]) -> Iterator[LocatedRow]:
-    r"""Find the image of each row: by its path from the file's own folder on, or an absolute one.
+    r"""Find the image of each row by its path, absolute or relative to the metadata file.
 
-    Where no image has exactly this path, "\" counts as "/", and case, Unicode form and white space around do not.
+    Without an exact match, "\" is read as "/", and case, Unicode form and surrounding white space are ignored.
 
     Raises:
         ValueError: A row has no file name.
@@ -132,15 +133,15 @@ def locate_rows(table: MetadataTable, images: Collection[Path]) -> Iterator[Loca
 
 
 def warn_of_other_tables(files: Iterable[Path]) -> None:
-    """Warn of tables that name image files, but are not called "metadata"."""
+    """Warn about tables that list image files but are not named "metadata"."""
     for path in files:
         if path.suffix.lower() in (".csv", ".tsv", ".jsonl") and path.is_file():
             with path.open("rb") as file:
                 begin = file.read(1024).split(b"\n")[0]
             if re.search(rb"\bfile_?name\b", begin.replace(b"\0", b""), re.IGNORECASE):
                 warnings.warn(
-                    f"{path} names image files, but is not read: call it metadata{path.suffix.lower()} if it tells "
-                    "labels, clips or subjects.",
+                    f"{path} lists image files, but is not read: rename it to metadata{path.suffix.lower()} if it "
+                    "contains labels, clips or subjects.",
                     stacklevel=5,
                 )
 
@@ -150,12 +151,12 @@ def _fold_path(path: str) -> str:
 
 
 def _fold_column(name: str) -> str:
-    """Return what is compared of a column's name: "File name" is "file_name"."""
+    """Return the comparison key of a column name: "File name" matches "file_name"."""
     return re.sub(r"[\s_-]", "", name.casefold())
 
 
 def _find_columns(names: list[str], wanted: Iterable[str]) -> dict[str, str]:
-    """Return each wanted column that is there to its name in the file."""
+    """Map each existing column of `wanted` to its name in the file."""
     found = {}
     for column in wanted:
         alike = [name for name in names if _fold_column(name) == _fold_column(column)]
@@ -188,7 +189,7 @@ def _read_csv(path: Path) -> tuple[list[str], _ChooseRows]:
             continue
         if any(cell.strip() for cell in cells[len(names) :]):
             raise ValueError(
-                f"line {lines.line_num} has {len(cells)} cells, and the first line {len(names)}: put cells that hold "
+                f"line {lines.line_num} has {len(cells)} cells, but the header has {len(names)}: put cells with "
                 f"{delimiter!r} in double quotes"
             )
         rows.append(dict(zip(names, cells, strict=False)))
@@ -204,12 +205,12 @@ def _read_json_lines(path: Path) -> tuple[list[str], _ChooseRows]:
 def _read_json(path: Path) -> tuple[list[str], _ChooseRows]:
     rows = _parse_json(_read_text(path))
     if not isinstance(rows, list):
-        raise ValueError('it must hold a list of objects, such as [{"file_name": ...}, ...]')
+        raise ValueError('it must contain a list of objects, such as [{"file_name": ...}, ...]')
     return _check_objects(rows)
 
 
 def _read_parquet(path: Path) -> tuple[list[str], _ChooseRows]:
-    """Read the chosen columns alone: others may hold images."""
+    """Read only the chosen columns: others may contain images."""
     names = pyarrow.parquet.read_schema(path).names
     return names, lambda columns: pyarrow.parquet.read_table(path, columns=columns).to_pylist()
 
@@ -225,19 +226,19 @@ _READERS = {
 
 
 def _read_text(path: Path) -> str:
-    """Return the text of a file with "\\n" as the only end of lines."""
+    r"""Return the text of a file with "\n" as the only line ending."""
     content = path.read_bytes()
-    has_utf_16_mark = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # as spreadsheets write "Unicode text"
+    has_utf_16_mark = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # "Unicode text" of spreadsheets
     text = content.decode("utf-16" if has_utf_16_mark else "utf-8-sig")
     if "\0" in text:
-        raise ValueError("it holds zero bytes: save it as UTF-8")
+        raise ValueError("it contains null bytes: save it as UTF-8")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _parse_json(text: str) -> Any:
     def check_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(dict(pairs)) < len(pairs):
-            raise ValueError(f"an object has a key twice: {shorten(key for key, _ in pairs)}")
+            raise ValueError(f"an object has a duplicate key: {shorten(key for key, _ in pairs)}")
         return dict(pairs)
 
     return json.loads(text, object_pairs_hook=check_pairs)

@@ -1,4 +1,4 @@
-"""The pictures of a split as a data set of torch: from the cache of decoded pictures, or decoded each time."""
+"""Torch data set of the images of a split, read from the cache or decoded on access."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,27 +13,27 @@ from .cache import decode_row
 
 
 class PictureDataset(Dataset):
-    """Rows of uint8 pixel values and labels, for the Trainer; `collate_pictures` makes batches of them.
+    """Map-style data set of uint8 pixel values and labels for the Trainer; collate it with `collate_pictures`.
 
-    A row is `pixel_values`, uint8 (3, image_size, image_size) with the channels last in memory, `labels`, int, and
-    `index`, int, the row's number here. Workers of a DataLoader, forked or spawned, map the file of `pixels` too.
+    A row contains `pixel_values`, uint8 (3, image_size, image_size) with channels last in memory, `labels`, int, and
+    `index`, int, its own row number. DataLoader workers, forked or spawned, map the file of `pixels`, too.
 
     Args:
-        rows: Columns `image` (a `datasets.Image`), `label` (int), `row` (int, the number of the picture in `pixels`)
-            and, where it is known, `clip`.
+        rows: Columns `image` (a `datasets.Image`), `label` (int), `row` (int, index into `pixels`) and, if known,
+            `clip`.
         image_size: Height and width, in pixels.
-        pixels: What `PictureCache.open` returned; where it is None, pictures are decoded each time, to equal values.
-        augmentation: What happens to the pictures when they are read; by default nothing.
+        pixels: Output of `PictureCache.open`; None to decode images on access, with equal values.
+        augmentation: Augmentation applied on access; none by default.
         seed: Seed of `augmentation`.
-        jpeg_draft: As for `decode`; without effect on `pixels`, which were decoded before.
+        jpeg_draft: See `decode`; no effect on `pixels`, which are already decoded.
 
     Attributes:
         labels: int64 (num_rows,).
-        clips: The clip that each row is a frame of, (num_rows,); None where clips are not known.
+        clips: Clip of each row, (num_rows,); None if unknown.
         image_size: Height and width, in pixels.
 
     Raises:
-        ValueError: `pixels` are of another size; or, while rows are read, a picture can not be decoded.
+        ValueError: `pixels` has another size; or, on access, an image cannot be decoded.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class PictureDataset(Dataset):
         jpeg_draft: bool = False,
     ) -> None:
         if pixels is not None and pixels.shape[1] != image_size:
-            raise ValueError(f"image_size is {image_size}, but pixels are of pictures of size {pixels.shape[1]}.")
+            raise ValueError(f"image_size is {image_size}, but pixels contains images of size {pixels.shape[1]}.")
         self.labels = torch.tensor(rows["label"][:])  # (num_rows,)
         self.clips: list[str] | None = rows["clip"][:] if "clip" in rows.column_names else None
         self.image_size = image_size
@@ -59,11 +59,11 @@ class PictureDataset(Dataset):
             self._images = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
         else:
             self._pixel_rows = np.asarray(rows["row"][:])  # (num_rows,)
-        # Shared memory: workers that are already running see set_epoch() too.
+        # Shared memory: running workers see set_epoch(), too.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the augmentation of this epoch, here and in all workers of a DataLoader."""
+        """Set the epoch of the augmentation, in this process and in all DataLoader workers."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
@@ -84,7 +84,7 @@ class PictureDataset(Dataset):
         ]
 
     def _read(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the pictures of some rows, uint8 (batch_size, image_size, image_size, 3)."""
+        """Return the images of some rows, uint8 (batch_size, image_size, image_size, 3)."""
         if self._pixels is not None:
             return self._pixels[self._pixel_rows[numbers]]
         images = self._images[numbers.tolist()]["image"]
@@ -96,7 +96,7 @@ class PictureDataset(Dataset):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        # A memory map is pickled with all its content: a spawned worker gets the name of the file instead.
+        # Pickling a memory map copies its content: pass the file name to spawned workers instead.
         return self.__dict__ | {"_pixels": None if self._pixels is None else self._pixels.filename}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

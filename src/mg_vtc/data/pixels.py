@@ -1,7 +1,7 @@
-"""From pictures to pixel values: decode, turn to RGB, resize, collate, normalise.
+"""Convert images to pixel values: decode, convert to RGB, resize, collate and normalise.
 
-Pictures are uint8 with the channels last in memory, (height, width, 3), from the decoder to the device of the model,
-where `normalize` makes floats of them.
+Images are uint8 with channels last in memory, (height, width, 3), from the decoder to the device of the model, where
+`normalize` converts them to floats.
 """
 
 from collections.abc import Sequence
@@ -33,25 +33,25 @@ TRANSPOSES = {  # by EXIF orientation; 1 is upright
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
-PLAIN_RANGE = 16  # grey levels of a channel, darkest to brightest, that show nothing: 12 bits in a file of 16
+PLAIN_RANGE = 16  # largest range of a plain channel, in grey levels; covers 12-bit data in a 16-bit file
 
 
 def decode(image: dict[str, Any], image_size: int, *, jpeg_draft: bool = False) -> np.ndarray:
-    """Decode a picture, turn it upright and to RGB, and resize it to a square.
+    """Decode an image, apply its EXIF orientation, convert it to RGB and resize it to a square.
 
-    Where `simplejpeg` is installed it decodes JPEGs, to the same pixels as Pillow, in about three fifths of the time.
+    If `simplejpeg` is installed, it decodes JPEGs to the same pixels as Pillow, in about three fifths of the time.
 
     Args:
-        image: A row of an undecoded `datasets.Image`: `bytes`, or None and the `path` of a file.
+        image: Row of an undecoded `datasets.Image`: `bytes`, or None and the `path` of a file.
         image_size: Height and width of the result, in pixels.
-        jpeg_draft: Whether a JPEG that is at least twice as large is decoded at 1/2, 1/4 or 1/8 of its size, whichever
-            is the smallest that is not below `image_size`. It is faster, and changes the pixels slightly.
+        jpeg_draft: Whether to decode large JPEGs at 1/2, 1/4 or 1/8 of their size: the smallest that is not below
+            `image_size`. Faster, but changes the pixels slightly.
 
     Returns:
         uint8 (image_size, image_size, 3).
 
     Raises:
-        OSError: The file is missing or no readable picture. The decoders of Pillow raise other types, too.
+        OSError: The file is missing or is not a readable image. The decoders of Pillow raise other types, too.
     """
     data = Path(image["path"]).read_bytes() if image["bytes"] is None else image["bytes"]
     with _open(data) as picture:
@@ -65,7 +65,7 @@ def decode(image: dict[str, Any], image_size: int, *, jpeg_draft: bool = False) 
         ):
             try:
                 return _resize_pixels(torch.from_numpy(simplejpeg.decode_jpeg(data, "RGBX")), image_size)
-            except ValueError:  # it refuses what it could mend: Pillow has the last word on damaged files
+            except ValueError:  # refuses some repairable files: Pillow decides about damaged ones
                 pass
         return resize(to_rgb(picture), image_size)
 
@@ -78,40 +78,40 @@ def _open(data: bytes) -> PIL.Image.Image:
 
 
 def _read_orientation(picture: PIL.Image.Image) -> int:
-    """Return the EXIF orientation, 1 where there is none; EXIF that is damaged at its beginning tells none."""
+    """Return the EXIF orientation, 1 if it is missing or unreadable."""
     try:
         return picture.getexif().get(PIL.ExifTags.Base.Orientation, 1)
-    except Exception:  # Pillow raises errors of many types, for PNG and WebP alone: those of JPEG it passes over
+    except Exception:  # Pillow raises errors of many types for PNG and WebP, but ignores those of JPEG
         return 1
 
 
 def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Return the picture upright (by its EXIF orientation) and in RGB; itself, where it is that already.
+    """Return the image upright (by its EXIF orientation) and in RGB; an upright RGB image is returned itself.
 
-    16-bit grey ("I;16" and kin, and "I", as which some 16-bit files open) is scaled from 0..65535 to 0..255, but for
-    "I" that has no value above 255, which stays. "F" is scaled from 0..1 to 0..255 where all values are in 0..1, else
-    clipped to 0..255. All other modes become what Pillow's `convert("RGB")` makes of them: transparency is dropped and
-    the colour beneath it shows. The pipelines of Transformers differ in these: they clip 16-bit grey, leave "F" in
-    0..1 all but black, and put white for a colour that a file calls transparent.
+    16-bit grey ("I;16" and variants, and "I", the mode of some 16-bit files) is scaled from 0..65535 to 0..255, except
+    "I" without values above 255, which is kept. "F" is scaled from 0..1 to 0..255 if all values are in 0..1, else
+    clipped to 0..255. Other modes are converted by Pillow's `convert("RGB")`: transparency is dropped and the colour
+    beneath it shows. The pipelines of Transformers differ: they clip 16-bit grey, leave "F" in 0..1 almost black, and
+    replace a transparent colour by white.
     """
     image.load()
     transpose = TRANSPOSES.get(_read_orientation(image))
     if transpose is not None:
-        image = image.transpose(transpose)  # exif_transpose() writes EXIF anew, and fails where any of it is damaged
+        image = image.transpose(transpose)  # exif_transpose() rewrites EXIF, and fails if any of it is damaged
     if image.mode.startswith("I") or image.mode == "F":
-        # convert() would clip at 255 and leave the picture all but white, or all but black.
+        # convert() would clip at 255 and leave the image almost white or black.
         image = PIL.Image.fromarray(_scale_grey(np.asarray(image), image.mode))
     if image.mode == "P":
-        # The same pixels as without the detour, but convert() warns of palettes that hold transparencies.
+        # Same pixels, but direct conversion to RGB warns about transparent palettes.
         image = image.convert("RGBA")
     if image.mode != "RGB":
         image = image.convert("RGB")
-    image.info.pop("transparency", None)  # a colour for which image processors of Transformers would put white
+    image.info.pop("transparency", None)  # image processors of Transformers would replace this colour by white
     return image
 
 
 def _scale_grey(grey: np.ndarray, mode: str) -> np.ndarray:
-    """Return grey (height, width) of a mode of Pillow, "F" or one that begins with "I", as uint8."""
+    """Return grey (height, width) of the Pillow mode "F" or "I..." as uint8."""
     if mode == "F":
         is_share = grey.min() >= 0 and grey.max() <= 1
         return np.nan_to_num((grey * 255).round() if is_share else np.clip(grey, 0, 255)).astype(np.uint8)
@@ -121,25 +121,25 @@ def _scale_grey(grey: np.ndarray, mode: str) -> np.ndarray:
 
 
 def resize(picture: PIL.Image.Image, image_size: int) -> np.ndarray:
-    """Resize an RGB picture to a square by a bilinear filter with antialiasing; the aspect ratio is not kept.
+    """Resize an RGB image to a square by an antialiased bilinear filter; the aspect ratio is not preserved.
 
-    Within one grey level of Pillow's filter, and so of what `ViTImageProcessorPil` of Transformers does before it
-    rescales and normalises. For large pictures (1280 x 960) in about a fifth of the time, for small ones (320 x 240)
-    in about the same.
+    The result is within one grey level of Pillow's filter, and therefore of the resizing by `ViTImageProcessorPil` of
+    Transformers. It takes about a fifth of the time for large images (1280 x 960), and about the same for small ones
+    (320 x 240).
 
     Returns:
         uint8 (image_size, image_size, 3).
     """
     try:
-        # Pillow keeps RGB in four bytes a pixel; read where they are, as a copy costs more than the resizing.
+        # Pillow stores RGB in four bytes per pixel; use them in place, as a copy costs more than resizing.
         pixels = torch.utils.dlpack.from_dlpack(pa.array(picture).flatten()).view(picture.height, picture.width, 4)
-    except ValueError:  # above 16 MB, so about 4 megapixels, they are in several pieces
+    except ValueError:  # above 16 MB (about 4 megapixels), they are in several blocks
         pixels = torch.from_numpy(np.array(picture))
     return _resize_pixels(pixels, image_size)
 
 
 def _resize_pixels(pixels: Tensor, image_size: int) -> np.ndarray:
-    """Resize uint8 pixels (height, width, 3 or 4), of which the fourth are nothing."""
+    """Resize uint8 pixels (height, width, 3 or 4); a fourth channel is ignored."""
     batch = pixels.permute(2, 0, 1)[None]  # (1, 3 or 4, height, width)
     size = (image_size, image_size)
     resized = torch.nn.functional.interpolate(batch, size, mode="bilinear", antialias=True)
@@ -147,7 +147,7 @@ def _resize_pixels(pixels: Tensor, image_size: int) -> np.ndarray:
 
 
 def find_plain(pictures: np.ndarray) -> np.ndarray:
-    """Find images of one colour, or nearly so: no channel spans more than `PLAIN_RANGE` grey levels.
+    """Find images of (nearly) one colour: no channel spans more than `PLAIN_RANGE` grey levels.
 
     Args:
         pictures: uint8 (batch_size, height, width, 3).
@@ -159,7 +159,7 @@ def find_plain(pictures: np.ndarray) -> np.ndarray:
     def spans_little(pixels: np.ndarray) -> np.ndarray:
         return ((pixels.max((1, 2)) - pixels.min((1, 2))) <= PLAIN_RANGE).all(1)  # (batch_size,)
 
-    plain = spans_little(pictures[:, ::4, ::4])  # which is enough for most, in a fraction of the time
+    plain = spans_little(pictures[:, ::4, ::4])  # rules out most images, in a fraction of the time
     candidates = np.flatnonzero(plain)
     plain[candidates] = spans_little(pictures[candidates])
     return plain
@@ -172,8 +172,8 @@ def collate_pictures(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         rows: Each with `pixel_values` uint8 (3, height, width), `labels` int and `index` int.
 
     Returns:
-        `pixel_values`: uint8 (batch_size, 3, height, width), with the channels last in memory; `labels` and `index`:
-        int64 (batch_size,).
+        `pixel_values`: uint8 (batch_size, 3, height, width), channels last in memory; `labels` and `index`: int64
+        (batch_size,).
     """
     pictures = torch.stack([row["pixel_values"].permute(1, 2, 0) for row in rows])  # (batch_size, height, width, 3)
     return {
@@ -187,16 +187,16 @@ def normalize(pixel_values: Tensor, mean: Sequence[float], std: Sequence[float])
     """Return `(pixel_values / 255 - mean) / std`, on the device of `pixel_values`.
 
     Args:
-        pixel_values: uint8 (batch_size, 3, height, width); with the channels last in memory it is not copied first.
-        mean: A value a channel, of pixels in 0..1.
-        std: A value a channel, of pixels in 0..1.
+        pixel_values: uint8 (batch_size, 3, height, width); with channels last in memory, no copy is made first.
+        mean: Mean of each channel, for pixels in 0..1.
+        std: Standard deviation of each channel, for pixels in 0..1.
 
     Returns:
-        float32 (batch_size, 3, height, width), with the channels last in memory, as convolutions like them.
+        float32 (batch_size, 3, height, width), channels last in memory, the fast layout for convolutions.
     """
     batch_size, _, height, width = pixel_values.shape
     device = pixel_values.device
-    # A whole line of pixels against a line of factors: vectors of three channels would leave the processor idle.
+    # Multiplies whole lines of pixels: vectors of three channels would use the processor poorly.
     factors = torch.tensor([1 / (255 * s) for s in std], device=device).repeat(width)  # (width * 3,)
     offsets = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device).repeat(width)
     lines = pixel_values.permute(0, 2, 3, 1).reshape(-1, width * 3).float()  # (batch_size * height, width * 3)

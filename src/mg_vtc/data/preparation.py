@@ -1,4 +1,4 @@
-"""From what a release holds to a data set on the disk, part by part, so that it can be stopped and go on."""
+"""Write a release to disk as a data set, part by part, so that an interrupted run can resume."""
 
 import errno
 import itertools
@@ -29,13 +29,13 @@ from .release import Choices, PicturePart, Release, VideoPart
 from .video import VideoError
 from .writers import WRITERS, Columns
 
-DONE = ".prepared"  # within the folder: `<split>/<part>.parquet`, the metadata of each part that is complete
-VERSION = 1  # of what is written: raised, folders of before are not gone on with
+DONE = ".prepared"  # `<split>/<part>.parquet` in it: metadata of each complete part
+VERSION = 1  # version of the output; raise it to refuse to resume older folders
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class SplitCount(NamedTuple):
-    """How much a split has."""
+    """Size of a split."""
 
     split: str
     parts: int
@@ -46,16 +46,16 @@ class SplitCount(NamedTuple):
 
 @dataclass(frozen=True)
 class Preparation:
-    """What was prepared.
+    """Summary of a preparation.
 
     Attributes:
-        folder: Where it is.
-        layout: What the release was.
-        choices: What was wanted of it.
-        splits: How much each split has.
-        left_out: What was not to be prepared, and how much of it.
-        notes: Segments that the videos have in part or not at all.
-        faults: What could not be prepared, and why; the rest is done.
+        folder: Output folder.
+        layout: Layout of the release.
+        choices: Settings of the preparation.
+        splits: Size of each split.
+        left_out: Number of skipped items by reason.
+        notes: Segments that are partly or completely missing from the videos.
+        faults: Errors of the parts that could not be prepared; the others are complete.
     """
 
     folder: Path
@@ -75,19 +75,19 @@ class _Job(NamedTuple):
 
 
 def prepare(release: Release, out: str | Path, *, num_workers: int = 1) -> Preparation:
-    """Write the pictures of a release.
+    """Write the images of a release.
 
-    A part, which is a video or a share of the clips, appears when it is complete. A part that is there is passed over
-    unless its labels, its box or its file have changed: so what was killed goes on, and a video that has been mended
-    is added by the same call. The bytes are a function of the release and the choices.
+    A part is a video or a portion of the clips, and appears only when complete. Complete parts are skipped unless
+    their labels, crop box or file have changed. The same call therefore resumes an interrupted run and adds repaired
+    videos. The bytes are a function of the release and the choices.
 
     Args:
-        release: What is to be written.
-        out: A folder that is missing, empty, or written by this function for the same choices.
-        num_workers: How many parts are read at a time, each in a process of its own.
+        release: Release to write.
+        out: Folder that is missing, empty, or written by this function with the same choices.
+        num_workers: Number of parts read in parallel, each in its own process.
 
     Raises:
-        ValueError: The folder holds something else, or there is nothing to write.
+        ValueError: The folder contains something else, or there is nothing to write.
         OSError: The disk is full.
     """
     out = Path(out)
@@ -103,7 +103,7 @@ def prepare(release: Release, out: str | Path, *, num_workers: int = 1) -> Prepa
         with FileLock(out / DONE / "lock", timeout=0):
             _remove_staging(out)
             faults = _run(jobs, num_workers)
-            _remove_staging(out)  # again, for what the workers of a killed run wrote in the instant before they died
+            _remove_staging(out)  # again: workers of a killed run may have written until now
             _finish(jobs, out, release)
     except Timeout as error:
         raise ValueError(f"{out} is being written by another process.") from error
@@ -112,8 +112,8 @@ def prepare(release: Release, out: str | Path, *, num_workers: int = 1) -> Prepa
             raise
         done = sum(_find_done(job).exists() for job in jobs)
         raise OSError(
-            f"The disk of {out} is full ({error.strerror}): {done} of {len(jobs)} parts are complete and stay. Make "
-            "room and give the same command again, which goes on from there."
+            f"The disk of {out} is full ({error.strerror}): {done} of {len(jobs)} parts are complete and kept. Free "
+            "disk space and rerun the same command to resume."
         ) from error
     counts, notes = _count(jobs)
     left_out = {reason: count for reason, count in release.left_out.items() if count}
@@ -121,7 +121,7 @@ def prepare(release: Release, out: str | Path, *, num_workers: int = 1) -> Prepa
 
 
 def _claim(release: Release, out: Path) -> None:
-    """Write the settings into a new folder, or make sure that an old one has the same."""
+    """Write the settings into a new folder, or check that an old one has the same."""
     settings = {"version": VERSION, "layout": release.layout, **asdict(release.choices)}
     settings |= {"columns": list(release.columns), "jpeg_quality": JPEG_QUALITY}
     path = out / PREPARATION
@@ -129,9 +129,9 @@ def _claim(release: Release, out: Path) -> None:
         found = json.loads(path.read_text(encoding="utf-8"))
         if other := [key for key in found | settings if found.get(key) != settings.get(key)]:
             listed = ", ".join(f"{key} was {found.get(key)!r} and is {settings.get(key)!r}" for key in other)
-            raise ValueError(f"{out} was prepared otherwise: {listed}. Give another folder.")
+            raise ValueError(f"{out} was prepared with other settings: {listed}. Choose another folder.")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} holds something else: give a new folder.")
+        raise ValueError(f"{out} contains something else: choose a new folder.")
     else:
         out.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
@@ -141,19 +141,19 @@ def _claim(release: Release, out: Path) -> None:
     found_parts = sorted(path.parent.name + "/" + path.stem for path in (out / DONE).glob("*/*.parquet"))
     if gone := [name for name in found_parts if name not in known]:
         raise ValueError(
-            f"{out} has parts that the release does not give now: {shorten(gone)}. Mend the release, or give another "
-            "folder."
+            f"{out} has parts that are missing from the release: {shorten(gone)}. Repair the release, or choose "
+            "another folder."
         )
 
 
 def _run(jobs: list[_Job], num_workers: int) -> list[str]:
-    """Write what is missing, and return the faults, in the order of the parts."""
+    """Write the missing parts, and return the errors in the order of the parts."""
     missing = [job for job in jobs if not _is_done(job)]
     faults: dict[str, str] = {}
     counts = {job.part: job.part.count() for job in jobs}
-    with tqdm(total=sum(counts.values()), desc="preparing", unit=" pictures", disable=None) as bar:
+    with tqdm(total=sum(counts.values()), desc="preparing", unit=" images", disable=None) as bar:
         bar.update(sum(counts[job.part] for job in jobs if job not in missing))
-        bar.unpause()  # what was done before says nothing about how long the rest takes
+        bar.unpause()  # exclude earlier work from the estimated time
         for job, fault in _work(missing, num_workers):
             if fault is not None:
                 faults[f"{job.part.split}/{job.part.name}"] = f"{job.part.name}: {fault}"
@@ -165,7 +165,7 @@ def _work(jobs: list[_Job], num_workers: int) -> Iterator[tuple[_Job, str | None
     if num_workers == 1 or len(jobs) < 2:
         yield from ((job, _write_part(job)) for job in jobs)
         return
-    # Spawned, as a process with threads, which torch has, is not safe to fork.
+    # Spawned: forking a process with threads, such as those of torch, is not safe.
     with ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
         futures = {pool.submit(_write_part, job): job for job in jobs}
         try:
@@ -176,7 +176,7 @@ def _work(jobs: list[_Job], num_workers: int) -> Iterator[tuple[_Job, str | None
 
 
 def _end_with_parent() -> None:
-    """Let this worker end when its parent does, be that killed: it would wait for work for ever."""
+    """Exit when the parent process dies; otherwise the worker waits forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -188,7 +188,7 @@ def _end_with_parent() -> None:
 
 
 def _write_part(job: _Job) -> str | None:
-    """Write a part and its metadata, or return why it can not be."""
+    """Write a part and its metadata, or return the error."""
     done = _find_done(job)
     notes: list[str] = []
     _remove_old(done, job.folder / job.part.split)
@@ -196,7 +196,7 @@ def _write_part(job: _Job) -> str | None:
         try:
             rows = _write_pictures(job, job.part)
         except PastEndError:
-            assert isinstance(job.part, VideoPart)  # as pictures have no end
+            assert isinstance(job.part, VideoPart)  # image parts have no end
             part, notes = job.part.fit()
             rows = _write_pictures(job, part)
     except VideoError as error:
@@ -210,10 +210,10 @@ def _write_part(job: _Job) -> str | None:
 
 
 def _write_pictures(job: _Job, part: VideoPart | PicturePart) -> list[dict[str, Any]]:
-    """Write pictures, which come to their places when all are there, and return their metadata."""
+    """Write images, move them into place when all are complete, and return their metadata."""
     parent = _find_done(job).parent
     parent.mkdir(parents=True, exist_ok=True)
-    # No other process has this folder, not even one of a killed run that lives for an instant yet.
+    # A unique folder: workers of a killed run may still be alive.
     with TemporaryDirectory(prefix=f"{part.name}.", dir=parent) as staging:
         rows = WRITERS[job.to](part.read(), Path(staging), part.name, job.columns)
         for path in sorted(path for path in Path(staging).rglob("*") if path.is_file()):
@@ -224,7 +224,7 @@ def _write_pictures(job: _Job, part: VideoPart | PicturePart) -> list[dict[str, 
 
 
 def _remove_staging(out: Path) -> None:
-    """Remove what processes that were killed have left of parts."""
+    """Remove incomplete parts of killed processes."""
     for path in (out / DONE).glob("*/*/"):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -243,16 +243,16 @@ def _is_done(job: _Job) -> bool:
 
 
 def _remove_old(done: Path, split_folder: Path) -> None:
-    """Remove what was written of a part before it changed."""
+    """Remove the previous output of a part that changed."""
     if done.is_file():
         for name in pyarrow.parquet.read_table(done, columns=["file_name"])["file_name"].to_pylist():
-            (split_folder / name).unlink(missing_ok=True)  # a file of its own in class folders only
+            (split_folder / name).unlink(missing_ok=True)  # only class folders have one file per row
         done.unlink()
 
 
 def _finish(jobs: list[_Job], out: Path, release: Release) -> None:
-    """Write what is told of all parts together."""
-    if release.choices.to != "parquet":  # which has the names in it
+    """Write the files that cover all parts."""
+    if release.choices.to != "parquet":  # Parquet contains the names
         lines = ["id,name", *(f'{label_id},"{name}"' for label_id, name in release.choices.class_names.items())]
         with atomic_write(out / "labels.csv") as file:
             file.write("".join(f"{line}\n" for line in lines).encode())
@@ -272,7 +272,7 @@ def _sort(jobs: list[_Job]) -> list[_Job]:
 
 
 def _count(jobs: list[_Job]) -> tuple[list[SplitCount], list[str]]:
-    """Return how much there is of each split, and the notes of all parts."""
+    """Return the size of each split, and the notes of all parts."""
     counts: list[SplitCount] = []
     notes: list[str] = []
     for split, of_split in itertools.groupby(_sort(jobs), lambda job: job.part.split):

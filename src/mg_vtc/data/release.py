@@ -1,4 +1,4 @@
-"""What is found in a release of a data set: parts that are prepared as a whole, and what is wrong or left out."""
+"""Contents of a release: the parts to prepare, and errors and skipped items."""
 
 import hashlib
 import warnings
@@ -17,16 +17,16 @@ from .video import VideoError, count_frames
 from .video_files import is_video
 
 FORMATS = ("imagefolder", "parquet", "webdataset")
-FRAMES_PER_CLIP = 8  # of a segment of a video, where it is not said
-NON_MG = {"imigue": 32, "smg": 16}  # the class of each set that is no micro-gesture
+FRAMES_PER_CLIP = 8  # default for a video segment
+NON_MG = {"imigue": 32, "smg": 16}  # class of each set that is not a micro-gesture
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a user chooses of a preparation; see `prepare_imigue`.
+    """Settings of a preparation; see `prepare_imigue`.
 
     Raises:
-        ValueError: A choice is out of range.
+        ValueError: A setting is out of range.
     """
 
     data: str
@@ -45,7 +45,7 @@ class Choices:
 
     @property
     def class_names(self) -> dict[int, str]:
-        """Id of a class to its name, in id order."""
+        """Class id to name, in id order."""
         names = {int(label_id): name for label_id, name in read_labels(self.data).items()}
         return {
             label_id: name for label_id, name in names.items() if self.keep_non_mg or label_id != NON_MG[self.data]
@@ -58,11 +58,11 @@ class VideoPart:
 
     Attributes:
         split: "train", "validation" or "test".
-        name: Of the video, and of the part within its split.
-        path: The file.
-        segments: What is shown in it.
-        frames_per_clip: How many frames of each segment are taken.
-        crop: What is cut out of each frame.
+        name: Name of the video and of the part.
+        path: Video file.
+        segments: Segments of the video.
+        frames_per_clip: Number of frames per segment.
+        crop: Box to crop from each frame.
     """
 
     split: str
@@ -76,7 +76,7 @@ class VideoPart:
         return extract_frames(self.path, self.segments, self.frames_per_clip, self.crop)
 
     def fit(self) -> tuple["VideoPart", list[str]]:
-        """Return the part without what is past the end of the video, and what that was."""
+        """Return the part without segments beyond the end of the video, and notes about those."""
         segments, notes = fit_segments(self.segments, count_frames(self.path))
         if not segments:
             raise VideoError(f"{self.path} ends before all segments: {shorten(notes)}.")
@@ -89,7 +89,7 @@ class VideoPart:
         )
 
     def fingerprint(self) -> str:
-        """Return what changes with the labels, the box and the file, but not with the place of the file."""
+        """Return a hash of the labels, the crop box and the file size, independent of the path."""
         return _hash(self.segments, self.crop, self.path.stat().st_size)
 
 
@@ -98,19 +98,19 @@ class Picture:
     """A JPEG file of the image-level set."""
 
     path: Path
-    clip: str  # "<class>/<clip>", as clip numbers repeat in classes
+    clip: str  # "<class>/<clip>", because clip numbers repeat in classes
     label_id: int
     number: int
 
 
 @dataclass(frozen=True)
 class PicturePart:
-    """A share of the clips of a split.
+    """A portion of the clips of a split.
 
     Attributes:
         split: "train", "validation" or "test".
-        name: Of the part within its split.
-        pictures: Those of its clips.
+        name: Name of the part within its split.
+        pictures: Images of its clips.
     """
 
     split: str
@@ -125,22 +125,22 @@ class PicturePart:
         return len(self.pictures)
 
     def fingerprint(self) -> str:
-        """Return what changes with the names and the sizes of the files, but not with their place."""
+        """Return a hash of the names and sizes of the files, independent of their paths."""
         names = [(picture.clip, picture.number, picture.path.stat().st_size) for picture in self.pictures]
         return _hash(names)
 
 
 @dataclass
 class Release:
-    """What a folder holds of a data set.
+    """Contents of the folder of a release.
 
     Attributes:
-        layout: Which layout was found.
-        choices: What the user wants of it.
-        columns: What is known of each picture besides its class, clip and frame: "video", "subject", "time".
-        parts: What can be prepared.
-        faults: What can not, and why.
-        left_out: What is not to be prepared, and how much of it.
+        layout: Detected layout.
+        choices: Settings of the preparation.
+        columns: Columns known besides class, clip and frame: "video", "subject", "time".
+        parts: Parts that can be prepared.
+        faults: Errors of the items that cannot be prepared.
+        left_out: Number of intentionally skipped items by reason.
         overlaps: Pairs of segments that share frames.
     """
 
@@ -155,20 +155,22 @@ class Release:
     def read_label_files(
         self, paths: Mapping[Path, str], label_ids: Mapping[int, int], subjects: Mapping[str, str]
     ) -> dict[str, tuple[Path, list[Segment]]]:
-        """Read files that have the labels of a video each.
+        """Read label files, one per video.
 
-        A file that is no such table is a fault, and so is one that begins with frame 0 against the choice.
+        A file that is not a valid table is recorded in `faults`, and so is one that starts with frame 0 although
+        `first_frame` is 1.
 
         Args:
-            paths: File to name of its video. The RGB and the skeleton release may have one each, which are the same.
-            label_ids: As for `read_label_file`.
-            subjects: Name of a video to who is seen, where that is known.
+            paths: File to video name. The RGB and skeleton releases may both contain a file for a video, with equal
+                content.
+            label_ids: See `read_label_file`.
+            subjects: Video name to subject, if known.
 
         Returns:
-            Name of a video to where its segments are told, and these.
+            Video name to its label file and segments.
 
         Raises:
-            FirstFrameError: Most of the files begin with frame 0 against the choice.
+            FirstFrameError: Most files start with frame 0 although `first_frame` is 1.
         """
         segments: dict[str, tuple[Path, list[Segment]]] = {}
         from_0: list[str] = []
@@ -191,7 +193,7 @@ class Release:
             segments[name] = path, of_video
             self.faults += faults
         if 2 * len(from_0) > len(segments):
-            raise FirstFrameError(f"{from_0[0]} So begin {len(from_0)} of {len(segments)} files.")
+            raise FirstFrameError(f"{from_0[0]} The same holds for {len(from_0)} of {len(segments)} files.")
         self.faults += from_0
         return segments
 
@@ -205,40 +207,40 @@ class Release:
         """Add the videos that have segments.
 
         Args:
-            videos: Name to the files of this name, of which there must be one.
-            segments: As from `read_label_files`.
-            splits: Name of a video to its split.
-            crops: As from `read_crops`.
+            videos: Video name to its files; must be one file.
+            segments: Output of `read_label_files`.
+            splits: Video name to its split.
+            crops: Output of `read_crops`.
         """
         for name, (labels, of_video) in sorted(segments.items()):
             paths = videos.get(name, [])
             if not paths:
                 beside = [path.name for path in sorted(labels.parent.iterdir()) if is_video(path)]
-                found = f"; beside them lies {shorten(beside)}, which is not called so" if beside else ""
+                found = f"; next to them is {shorten(beside)}, with another name" if beside else ""
                 self.faults.append(f"{name}: there is no video for the labels in {labels}{found}")
             elif len(paths) > 1:
-                self.faults.append(f"{name}: two videos of one name, keep one: {', '.join(map(str, paths))}")
+                self.faults.append(f"{name}: several videos have this name, keep one: {', '.join(map(str, paths))}")
             else:
                 self._add_video(splits[name], name, paths[0], of_video, crops.get(canonical_id(name)))
         self.left_out["videos without labels"] += len(set(videos) - set(segments))
         known = {canonical_id(name) for name in videos}
         if unknown := [str(name) for name in crops if name not in known]:
-            self.faults.append(f"boxes are told of videos that there are not: {shorten(unknown)}")
+            self.faults.append(f"there are crop boxes for videos that do not exist: {shorten(unknown)}")
         told = all(segment.subject for _, of_video in segments.values() for segment in of_video)
         self.columns = ("video", "subject", "time") if told else ("video", "time")
 
     def warn(self) -> None:
-        """Warn of what a user may want to know before pictures are written."""
+        """Warn about overlaps and a missing validation split before images are written."""
         if self.overlaps:
             pairs = [f"{one.clip} and {other.clip}" for one, other in self.overlaps]
             warnings.warn(
-                f"{len(pairs)} pairs of segments share frames, which are then pictures of both: {shorten(pairs)}.",
+                f"{len(pairs)} pairs of segments share frames, which are used for both: {shorten(pairs)}.",
                 stacklevel=4,
             )
         if self.choices.to == "webdataset" and "validation" not in {part.split for part in self.parts}:
             warnings.warn(
-                "This release names no validation split, which train.py needs of a stream: stop here and give "
-                "--to imagefolder or --to parquet, if it is to be trained on.",
+                "This release has no validation split, which train.py needs for a stream: to train on it, stop here "
+                "and use --to imagefolder or --to parquet.",
                 stacklevel=4,
             )
 
@@ -253,12 +255,12 @@ class Release:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Return all files below a folder, through links, but hidden ones, sorted by path."""
+    """Return all visible files below a folder, following links, sorted by path."""
     return sorted(find_files(folder).files)
 
 
 def find_split(path: Path, source: Path) -> str | None:
-    """Return the split that the nearest folder around a file names, such as "imigue_rgb_train"."""
+    """Return the split in the name of the nearest enclosing folder, such as "imigue_rgb_train"."""
     folders = [*path.relative_to(source).parent.parts[::-1], source.resolve().name]
     names = SPLIT_NAMES | {"validate": "validation"}
     ends = (folder.lower().rpartition("_")[2] for folder in folders)

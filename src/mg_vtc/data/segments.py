@@ -1,4 +1,4 @@
-"""Labelled intervals of videos, and the CSV files of the releases that tell them."""
+"""Read labelled intervals of videos from the CSV files of the releases."""
 
 import csv
 import itertools
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from .labels import shorten
 
-# What the columns are called in releases, in lower case without "_", to what they are called here.
+# Column names of the releases, in lower case without "_", to the names used here.
 COLUMNS = (
     dict.fromkeys(("class", "classid", "gestureid", "label"), "class")
     | dict.fromkeys(("startframe", "start"), "start")
@@ -23,11 +23,11 @@ INTERVAL = ("class", "start", "end")
 
 
 class LabelError(ValueError):
-    """A file of labels can not be read as a whole; the message has its path and a line."""
+    """A label file cannot be read at all; the message contains its path and a line."""
 
 
 class FirstFrameError(ValueError):
-    """A file of labels begins with frame 0, where the first one is to be 1."""
+    """A label file starts with frame 0 although the first frame is 1."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Segment:
     Attributes:
         video: Name of the video.
         label_id: Id of the class, as in the class names of the set.
-        start_frame: Its first frame, from 0.
-        end_frame: Its last frame, from 0, which belongs to it.
-        index: Which one of the video's it is, from 0: its row in the file of labels.
-        subject: Who is seen, or None where the release does not tell.
+        start_frame: First frame, from 0.
+        end_frame: Last frame, from 0, inclusive.
+        index: Index among the segments of the video, from 0: the row in the label file.
+        subject: Id of the person shown, or None if unknown.
     """
 
     video: str
@@ -52,7 +52,7 @@ class Segment:
 
     @property
     def clip(self) -> str:
-        """`<video>_<index>`, as samples are called in the MiGA challenge."""
+        """`<video>_<index>`, the sample name of the MiGA challenge."""
         return f"{self.video}_{self.index}"
 
 
@@ -61,7 +61,7 @@ class Row(NamedTuple):
 
     Attributes:
         where: The line and its file, for messages.
-        cells: What stands in each column, by the names of `COLUMNS`.
+        cells: Content of each column, by the names of `COLUMNS`.
     """
 
     where: str
@@ -71,25 +71,25 @@ class Row(NamedTuple):
 def read_label_file(
     path: str | Path, video: str, label_ids: Mapping[int, int], *, first_frame: int, subject: str | None = None
 ) -> tuple[list[Segment], list[str]]:
-    """Read the segments of one video: lines `class,start,end`, with a header or without.
+    """Read the segments of one video: lines `class,start,end`, with or without a header.
 
-    These are `<id>_label.csv` of the MiGA release of iMiGUE and `<Sample>_finelabels.csv` of SMG. The last frame
-    belongs to the segment. A header may have the columns in another order; without one the order is checked by what
-    the numbers can mean.
+    Such files are `<id>_label.csv` of the MiGA release of iMiGUE and `<Sample>_finelabels.csv` of SMG. The last frame
+    is inclusive. A header may list the columns in any order; without one, the order is checked by the plausibility of
+    the numbers.
 
     Args:
-        path: The file.
+        path: Label file.
         video: Name of the video.
-        label_ids: What stands in the file for each class, to its id.
-        first_frame: What the file calls the first frame of a video, 0 or 1.
-        subject: Who is seen.
+        label_ids: Class numbers in the file to class ids.
+        first_frame: Number of the first frame of a video in the file, 0 or 1.
+        subject: Id of the person shown.
 
     Returns:
-        The segments, and why lines are left out, with their numbers.
+        The segments, and the reasons for skipped lines, with line numbers.
 
     Raises:
-        LabelError: The file is no table of this form, or its columns are in another order.
-        FirstFrameError: The first line is right but for its frame 0, where the first one is to be 1.
+        LabelError: The file is not such a table, or its columns are in another order.
+        FirstFrameError: The first line is valid except for frame 0, although `first_frame` is 1.
     """
     rows = read_rows(Path(path), INTERVAL, INTERVAL)
     faults = _find_faults(rows, label_ids, first_frame)
@@ -104,22 +104,22 @@ def read_label_file(
 def read_label_table(
     path: str | Path, label_ids: Mapping[int, int], *, first_frame: int
 ) -> tuple[dict[str, list[Segment]], list[str]]:
-    """Read the segments of all videos: the file `labels_20200831.csv` of the original release of iMiGUE.
+    """Read the segments of all videos from `labels_20200831.csv` of the original iMiGUE release.
 
-    Its columns are video_id, class, start_frame, end_frame, subject_id and win_or_lose, in this order where it has no
-    header. Names of videos get four digits, as their files have them.
+    Its columns are video_id, class, start_frame, end_frame, subject_id and win_or_lose, in this order if there is no
+    header. Video names are padded to four digits, as in the file names.
 
     Args:
-        path: The file.
-        label_ids: As for `read_label_file`.
-        first_frame: Likewise.
+        path: Label file.
+        label_ids: See `read_label_file`.
+        first_frame: See `read_label_file`.
 
     Returns:
-        Name of the video to its segments, and why lines are left out.
+        Video name to its segments, and the reasons for skipped lines.
 
     Raises:
-        LabelError: As for `read_label_file`.
-        FirstFrameError: Likewise.
+        LabelError: See `read_label_file`.
+        FirstFrameError: See `read_label_file`.
     """
     rows = read_rows(Path(path), ("video", *INTERVAL, "subject"), ("video", *INTERVAL))
     faults = _find_faults(rows, label_ids, first_frame)
@@ -135,7 +135,7 @@ def read_label_table(
 
 
 def find_overlaps(segments: Iterable[Segment]) -> list[tuple[Segment, Segment]]:
-    """Find the segments that begin before an earlier one has ended, each with that one of these which ends last."""
+    """Find the segments that start before an earlier one ends, each paired with the earlier one that ends last."""
     overlaps = []
     last: Segment | None = None
     for segment in sorted(segments, key=lambda segment: (segment.start_frame, segment.index)):
@@ -147,38 +147,37 @@ def find_overlaps(segments: Iterable[Segment]) -> list[tuple[Segment, Segment]]:
 
 
 def fit_segments(segments: Iterable[Segment], num_frames: int) -> tuple[list[Segment], list[str]]:
-    """Return the segments as far as a video of `num_frames` has them, and what of them it does not have."""
+    """Return the segments cut to a video of `num_frames`, and notes about the missing frames."""
     fitting, notes = [], []
     for segment in segments:
         frames = f"{segment.clip}: frames {segment.start_frame} to {segment.end_frame}"
         if segment.start_frame >= num_frames:
-            notes.append(f"{frames} are past the end of the video, which has {num_frames}; left out")
+            notes.append(f"{frames} are beyond the end of the video, which has {num_frames}; skipped")
             continue
         if segment.end_frame >= num_frames:
-            notes.append(f"{frames} are partly past the end of the video, which has {num_frames}; cut there")
+            notes.append(f"{frames} are partly beyond the end of the video, which has {num_frames}; cut there")
             segment = replace(segment, end_frame=num_frames - 1)
         fitting.append(segment)
     return fitting, notes
 
 
 def read_rows(path: Path, order: Sequence[str], required: Sequence[str]) -> list[Row]:
-    """Read a CSV file about intervals, with a header or without.
+    """Read a CSV file about intervals, with or without a header.
 
     Args:
-        path: The file.
-        order: The columns where there is no header: a first line without a number.
-        required: Those that every line must have, as it must "video" where a header names it.
+        path: CSV file.
+        order: Columns if there is no header. A first line without numbers is a header.
+        required: Columns that every line must have, in addition to "video" if a header names it.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        LabelError: The file is no CSV, it is separated by something else than commas, its numbers are not whole, or
-            the header or a line lacks a column.
+        FileNotFoundError: The file does not exist.
+        LabelError: The file is not a CSV, is not separated by commas, has decimal numbers, or lacks a column.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"There is no file of labels {path}.")
+        raise FileNotFoundError(f"There is no label file {path}.")
     rows: list[Row] = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark first
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
             reader = csv.reader(file, skipinitialspace=True)
             for cells in reader:
                 cells = [cell.strip() for cell in cells]
@@ -190,10 +189,10 @@ def read_rows(path: Path, order: Sequence[str], required: Sequence[str]) -> list
                 where = f"line {reader.line_num} of {path}, {','.join(cells)!r}"
                 rows.append(Row(where, dict(zip(order, cells, strict=False))))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise LabelError(f"{path} is no CSV in UTF-8: {error}.") from error
+        raise LabelError(f"{path} is not a UTF-8 CSV: {error}.") from error
     for row in rows:
         if missing := [column for column in order if column in (*required, "video") and column not in row.cells]:
-            raise LabelError(f"In {row.where}, there is no {shorten(missing)}.")
+            raise LabelError(f"In {row.where}, the column {shorten(missing)} is missing.")
     return rows
 
 
@@ -202,7 +201,7 @@ def _read_header(cells: list[str], required: Sequence[str], path: Path, line: in
     if len(cells) == 1 and (mark := next((mark for mark in ";\t|" if mark in cells[0]), None)):
         raise LabelError(f"{where} is separated by {mark!r}: separate the columns by commas.")
     if any(re.fullmatch(r"-?\d+\.\d*", cell) for cell in cells):
-        raise LabelError(f"{where} has numbers with a point: classes and frames are whole numbers.")
+        raise LabelError(f"{where} has decimal numbers: classes and frames must be whole numbers.")
     order = [COLUMNS.get(cell.lower().replace("_", "").replace(" ", ""), cell) for cell in cells]
     if missing := [column for column in required if column not in order]:
         raise LabelError(
@@ -212,23 +211,20 @@ def _read_header(cells: list[str], required: Sequence[str], path: Path, line: in
 
 
 def find_fault(start: str, end: str, first_frame: int) -> str | None:
-    """Return what is wrong with the first and the last frame that are written in two cells."""
+    """Return the error in the first and last frame of an interval, given as text, or None."""
     if other := [cell for cell in (start, end) if not cell.removeprefix("-").isdecimal()]:
-        return f"{other[0]!r} is no whole number"
+        return f"{other[0]!r} is not a whole number"
     if int(end) < int(start):
         return f"frame {end} is before frame {start}"
     if int(start) < first_frame:
-        return f"there is no frame {start}, as the first one is {first_frame}" + (
-            "; if this file counts from 0, say so with --first_frame 0" if int(start) == 0 else ""
+        return f"there is no frame {start}, because the first frame is {first_frame}" + (
+            "; if this file counts from 0, set --first_frame 0" if int(start) == 0 else ""
         )
     return None
 
 
 def _find_faults(rows: list[Row], label_ids: Mapping[int, int], first_frame: int) -> dict[int, str]:
-    """Return place of a row to what is wrong with it; raise where another order of columns explains more.
-
-    That is clear where a quarter of the lines at most makes no sense in it, and half as many as in this one at most.
-    """
+    """Return row index to error; raise if another column order is clearly more plausible."""
 
     def find(order: Sequence[str]) -> dict[int, str]:
         return {
@@ -239,15 +235,15 @@ def _find_faults(rows: list[Row], label_ids: Mapping[int, int], first_frame: int
 
     if not find(INTERVAL):
         return {}
-    faults = {order: find(order) for order in itertools.permutations(INTERVAL)}  # of equals, the first is taken: ours
+    faults = {order: find(order) for order in itertools.permutations(INTERVAL)}  # ties go to the first, `INTERVAL`
     best = min(faults, key=lambda order: len(faults[order]))
     if best != INTERVAL and len(faults[best]) <= min(len(rows) / 4, len(faults[INTERVAL]) / 2):
         found = [INTERVAL[best.index(column)] for column in INTERVAL]
         better = len(rows) - len(faults[best])
         raise LabelError(
-            f"The columns must be {','.join(INTERVAL)}, but they seem to be {','.join(found)}, as which {better} of "
-            f"{len(rows)} lines make sense, and not {len(rows) - len(faults[INTERVAL])}: "
-            f"{next(iter(faults[INTERVAL].values()))}. Bring them in order."
+            f"The columns must be {','.join(INTERVAL)}, but they seem to be {','.join(found)}: {better} of "
+            f"{len(rows)} lines are valid in that order, and only {len(rows) - len(faults[INTERVAL])} in this one: "
+            f"{next(iter(faults[INTERVAL].values()))}. Reorder the columns."
         )
     if (
         0 in faults[INTERVAL]
@@ -255,16 +251,16 @@ def _find_faults(rows: list[Row], label_ids: Mapping[int, int], first_frame: int
         and _find_label_fault([rows[0].cells[column] for column in INTERVAL], label_ids, 0) is None
     ):
         raise FirstFrameError(
-            f"{faults[INTERVAL][0]} (in Python, first_frame=0). If only this line is wrong, mend it or take it out."
+            f"{faults[INTERVAL][0]} (in Python, first_frame=0). If only this line is wrong, correct or remove it."
         )
     return faults[INTERVAL]
 
 
 def _find_label_fault(cells: Sequence[str], label_ids: Mapping[int, int], first_frame: int) -> str | None:
-    """Return what is wrong with the class, the start and the end that are written in three cells."""
+    """Return the error in the class, start and end of a row, or None."""
     class_number, start, end = cells
     if not class_number.removeprefix("-").isdecimal():
-        return f"{class_number!r} is no whole number"
+        return f"{class_number!r} is not a whole number"
     if int(class_number) not in label_ids:
         return f"there is no class {class_number}, only {', '.join(map(str, label_ids))}"
     return find_fault(start, end, first_frame)

@@ -1,4 +1,4 @@
-"""Shards of a data set that need not fit on the disk, Parquet or WebDataset, opened for reading row by row."""
+"""Stream data sets of Parquet or WebDataset shards that need not fit on the disk."""
 
 import functools
 from pathlib import Path
@@ -10,9 +10,9 @@ from .image_folder import name_splits
 from .labels import NUM_LISTED, canonical_id, check_class_names, normalize_name, normalize_names, read_labels
 from .lookup import check_source
 
-WEBDATASET_IMAGES = ("jpg", "jpeg", "png", "webp")  # columns of a tar archive, which has one an extension
+WEBDATASET_IMAGES = ("jpg", "jpeg", "png", "webp")  # columns of a tar archive, one per extension
 WEBDATASET_LABELS = ("cls", "json")
-ROWS_AT_ONCE = 64  # whose labels are encoded together
+ROWS_AT_ONCE = 64  # rows whose labels are encoded together
 
 
 def load_stream(
@@ -23,33 +23,33 @@ def load_stream(
     label_column: str = "label",
     labels_file: str | Path | None = None,
 ) -> dict[str, IterableDataset]:
-    """Open a data set of the Hub, or a folder of `*.parquet` or `*.tar` shards, for reading row by row.
+    """Open a data set on the Hub, or a folder of `*.parquet` or `*.tar` shards, for reading row by row.
 
-    Rows have the columns `image`, a `datasets.Image(decode=False)`, and `label`, a `ClassLabel`. Rows whose label is
-    null or -1 are left out. Split names are those of `load_image_folder` where they mean the same ("val" is
-    "validation"); in a folder they are found in file names ("train-00000-of-00010.parquet") and sub-folders.
+    Rows have the columns `image`, a `datasets.Image(decode=False)`, and `label`, a `ClassLabel`. Rows with the label
+    null or -1 are skipped. Split names are normalised as in `load_image_folder` ("val" becomes "validation"); in a
+    folder they are taken from file names ("train-00000-of-00010.parquet") and subfolders.
 
-    In tar shards (WebDataset) the picture is the file `jpg`, `jpeg`, `png` or `webp` of a sample, its label the number
-    in `cls` or the entry "label" in `json`.
+    In tar shards (WebDataset), the image of a sample is the file `jpg`, `jpeg`, `png` or `webp`; its label is the
+    number in `cls` or the entry "label" in `json`.
 
     Args:
         name: Repository id, such as "org/name", or path of the folder.
-        config_name: Which configuration, for a data set that has several.
-        image_column: The column that holds the pictures.
-        label_column: The column that holds the classes.
-        labels_file: The `id,name` CSV, "imigue" or "smg" (see `read_labels`). Labels, or the names of a `ClassLabel`,
-            are then its ids ("01" is "1"). It is needed where the labels are no `ClassLabel`.
+        config_name: Configuration of a data set that has several.
+        image_column: Column with the images.
+        label_column: Column with the classes.
+        labels_file: `id,name` CSV, "imigue" or "smg" (see `read_labels`); labels, or the names of a `ClassLabel`, are
+            then its ids ("01" is "1"). Required if the labels are not a `ClassLabel`.
 
     Returns:
         Split name to rows.
 
     Raises:
-        FileNotFoundError: There is no such data set, or the Hub cannot be reached; there is no such labels file.
-        ValueError: The folder has no shards, a column is missing, two splits have one meaning, labels have no names,
-            or there are fewer than two classes. While rows are read: a label is no id of the labels file.
+        FileNotFoundError: The data set or the labels file does not exist, or the Hub is unreachable.
+        ValueError: The folder has no shards, a column is missing, two splits have the same meaning, labels have no
+            names, or there are fewer than two classes. While reading rows: a label is not an id of the labels file.
     """
     if Path(name).is_dir() and not any(path.suffix in (".parquet", ".tar") for path in Path(name).rglob("*")):
-        raise ValueError(f"The folder {name} holds no shards: it needs *.parquet or *.tar files.")
+        raise ValueError(f"The folder {name} contains no shards: it needs *.parquet or *.tar files.")
     check_source(name, "dataset")
     try:
         source = load_dataset(name, config_name, streaming=True)
@@ -64,7 +64,7 @@ def load_stream(
 
 
 def _find_columns(rows: IterableDataset, name: str, image_column: str, label_column: str) -> tuple[str, str]:
-    """Return the columns of the picture and of the label."""
+    """Return the names of the image column and the label column."""
     columns = rows.column_names or []
     if "__key__" in columns:  # WebDataset
         image_column = next((column for column in (image_column, *WEBDATASET_IMAGES) if column in columns), "jpg")
@@ -85,11 +85,11 @@ def _encode(
     in_json = isinstance(feature, dict) and "label" in feature
     feature = feature["label"] if in_json else feature
     if not isinstance(feature, ClassLabel | Value):
-        raise ValueError(f"The labels must be one text or number a row, but {label_column!r} is {feature}.")
+        raise ValueError(f"Each label must be one text or number, but the column {label_column!r} is {feature}.")
     if labels is None and not isinstance(feature, ClassLabel):
         raise ValueError(
-            f"The labels in {label_column!r} are {feature.dtype} without class names, and a stream can not be read "
-            "through to find its classes: give labels_file, a CSV with the header 'id,name', 'imigue' or 'smg'."
+            f"The labels in {label_column!r} are {feature.dtype} without class names, and a stream cannot be searched "
+            "for classes: give labels_file, a CSV with the header 'id,name', 'imigue' or 'smg'."
         )
     source_names = normalize_names(feature.names) if isinstance(feature, ClassLabel) else []
     names = source_names if labels is None else list(labels.values())
@@ -123,15 +123,7 @@ def _encode(
 def _encode_rows(
     images: list, labels: list, *, label_of: dict[int | str, int], source_names: list[str] | None, in_json: bool
 ) -> dict[str, list]:
-    """Return the rows that have a label, with its number.
-
-    Args:
-        images: Undecoded pictures.
-        labels: What the source holds for them.
-        label_of: Canonical id to number of the class.
-        source_names: Ids that the numbers of the source stand for, or None where they are ids.
-        in_json: Whether what the source holds is a dictionary with the label in it.
-    """
+    """Return the rows that have a label, with its class number."""
     rows: dict[str, list] = {"image": [], "label": []}
     for image, value in zip(images, labels, strict=True):
         if in_json and value is not None:
@@ -143,7 +135,7 @@ def _encode_rows(
         if class_id not in label_of:
             known = ", ".join(map(str, list(label_of)[:NUM_LISTED]))
             raise ValueError(
-                f"A row of the stream has the label {class_id!r}, which is none of the {len(label_of)} ids of classes "
+                f"A row of the stream has the label {class_id!r}, which is not one of the {len(label_of)} class ids "
                 f"({known}{', ...' if len(label_of) > NUM_LISTED else ''})."
             )
         rows["image"].append(image)

@@ -1,4 +1,4 @@
-"""Hold out a part of a data set for validation: pictures at random, or whole clips or subjects."""
+"""Hold out images for validation: at random, or by whole clips or subjects."""
 
 import warnings
 from collections.abc import Sequence
@@ -8,45 +8,45 @@ from datasets import Dataset, DatasetDict
 
 from .labels import shorten
 
-# How rows came to be held out, and what a score on them says; "given" is the user's own split.
+# How rows were held out, and what a score on them means; "given" is a split provided by the user.
 SPLIT_MEANINGS = {
-    "frame": "pictures held out at random: leaky by design, frames of one clip are on both sides",
+    "frame": "frame-level split: images held out at random, frames of one clip are on both sides",
     "clip": "held out by clip: no clip is on both sides",
-    "subject": "held out by subject: nobody is on both sides",
-    "none": "no images were held out: all were trained on",
-    "given": "the validation pictures that were given",
+    "subject": "held out by subject: no subject is on both sides",
+    "none": "no images were held out: all were used for training",
+    "given": "the given validation images",
 }
-UNKNOWN_CLIPS = "images held out at random; clips are not known, so near duplicates may be on both sides"
+UNKNOWN_CLIPS = "images held out at random; clips are unknown, so near duplicates may be on both sides"
 SPLIT_KINDS = ("frame", "clip", "subject")
-TRAINING_ONLY, NO_PART, SEVERAL_PARTS = -1, -2, -3  # instead of the number of a part
-NUM_ORDERS = 10  # in which groups are shared out; the most stratified outcome is kept
+TRAINING_ONLY, NO_PART, SEVERAL_PARTS = -1, -2, -3  # in place of a part number
+NUM_ORDERS = 10  # orders in which groups are assigned; the most stratified result is kept
 
 
 def describe_split(split_by: str, *, clips_known: bool) -> str:
-    """Say what was held out, one of `SPLIT_MEANINGS` or, for images that are not frames of known clips, another."""
+    """Return how images were held out: one of `SPLIT_MEANINGS`, or `UNKNOWN_CLIPS`."""
     return UNKNOWN_CLIPS if split_by == "frame" and not clips_known else SPLIT_MEANINGS[split_by]
 
 
 def split_stratified(dataset: Dataset, fraction: float, seed: int, *, split_by: str = "frame") -> DatasetDict:
-    """Split rows into "train" and "validation" so that both have the classes in the same proportions.
+    """Split rows into "train" and "validation" with the same class proportions.
 
-    By "frame", rows are drawn one by one: where they are frames of videos, frames of one clip come to lie on both
-    sides, and a score says little about new clips. The validation part then has `round(fraction * len(dataset))` rows,
-    shared out to the classes by largest remainder, and every class keeps at least one row in training.
+    By "frame", rows are drawn individually. Frames of the same video clip are then on both sides, and the score says
+    little about new clips. The validation split has `round(fraction * len(dataset))` rows, allocated to classes by
+    largest remainder; every class keeps at least one row in training.
 
-    By "clip" or "subject", the rows of a group stay together. The proportions are as near as the groups allow; every
-    class of two groups or more is on both sides (unless groups of many classes leave no way), and a class of one group
-    is in training only, of which a warning tells. Rows keep their order.
+    By "clip" or "subject", the rows of a group stay together, and class proportions are as close as the groups allow.
+    A class with at least two groups is on both sides, unless groups with many classes prevent it. A class with one
+    group is in training only, with a warning. Rows keep their order.
 
     Args:
-        dataset: Rows with a `ClassLabel` column `label` and, to split by them, a column `clip` or `subject`.
-        fraction: Share of the rows for validation, above 0 and below 1.
-        seed: The split is a function of this number and of the labels and groups in their order.
+        dataset: Rows with a `ClassLabel` column `label` and, to split by it, a column `clip` or `subject`.
+        fraction: Fraction of the rows for validation, above 0 and below 1.
+        seed: The split is a function of the seed and of the labels and groups in their order.
         split_by: "frame", "clip" or "subject".
 
     Raises:
-        ValueError: `fraction` or `split_by` is none of these, the column is missing, or nothing can be held out: the
-            fraction is too small, or no class has two rows, or two groups.
+        ValueError: `fraction` or `split_by` is invalid, the column is missing, or nothing can be held out: the
+            fraction is too small, or no class has two rows or groups.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"The validation fraction must be above 0 and below 1, but it is {fraction}.")
@@ -60,16 +60,16 @@ def split_stratified(dataset: Dataset, fraction: float, seed: int, *, split_by: 
 
 
 def split_fold(dataset: Dataset, num_folds: int, fold: int, seed: int, *, split_by: str = "frame") -> DatasetDict:
-    """Split rows for one round of cross-validation: every row is in the validation part of one fold at most.
+    """Split rows for one round of cross-validation; each row is in the validation split of at most one fold.
 
-    Folds have the classes in the same proportions, as near as the groups allow. Classes of a single row, or group, are
-    in training in all folds, and so in no validation part.
+    Folds have the same class proportions, as close as the groups allow. Classes with a single row or group are always
+    in training, never in validation.
 
     Args:
-        dataset: As for `split_stratified`.
-        num_folds: Number of parts, 2 or more.
-        fold: Which of them is the validation part, from 0.
-        seed: The folds are a function of this number and of the labels and groups in their order.
+        dataset: See `split_stratified`.
+        num_folds: Number of folds, 2 or more.
+        fold: Index of the fold used for validation, from 0.
+        seed: The folds are a function of the seed and of the labels and groups in their order.
         split_by: "frame", "clip" or "subject".
 
     Raises:
@@ -86,13 +86,13 @@ def split_fold(dataset: Dataset, num_folds: int, fold: int, seed: int, *, split_
 
 
 def _divide(dataset: Dataset, held_out: np.ndarray, split_by: str) -> DatasetDict:
-    """Rows where `held_out`, `(num_rows,)`, is False, and those where it is True."""
+    """Return the rows where `held_out`, `(num_rows,)`, is False as "train", the others as "validation"."""
     labels = np.asarray(dataset["label"][:])  # (num_rows,)
     if not held_out.any():
         raise ValueError(
-            f"No {split_by} of {len(labels)} pictures can be held out for validation, the largest class having "
-            f"{np.bincount(labels).max()}: give a larger fraction or more {split_by}s a class"
-            f"{'.' if split_by == 'frame' else ', or split by frame, whose scores are too high.'}"
+            f"No {split_by} of {len(labels)} images can be held out for validation; the largest class has "
+            f"{np.bincount(labels).max()} images: use a larger fraction or more {split_by}s per class"
+            f"{'.' if split_by == 'frame' else ', or split by frame, which inflates scores.'}"
         )
     unscored = np.setdiff1d(labels, labels[held_out])
     if len(unscored):
@@ -104,13 +104,13 @@ def _divide(dataset: Dataset, held_out: np.ndarray, split_by: str) -> DatasetDic
 
 
 def _number_groups(dataset: Dataset, column: str) -> np.ndarray:
-    """Number of the group of each row, (num_rows,), from 0."""
+    """Return the group number of each row, (num_rows,), from 0."""
     if column not in SPLIT_KINDS[1:]:
-        raise ValueError(f"split_by {column!r} is none of {', '.join(SPLIT_KINDS)}.")
+        raise ValueError(f"split_by must be one of {', '.join(SPLIT_KINDS)}, not {column!r}.")
     if column not in dataset.column_names:
         names = ", or name the files <clip>.<frame>.jpg" if column == "clip" else ""
         raise ValueError(
-            f"To split by {column}, that of each picture must be known; the columns are "
+            f"To split by {column}, the {column} of each image must be known; the columns are "
             f"{shorten(dataset.column_names)}. Put a metadata.csv with the columns file_name,{column} into the "
             f"folder{names}."
         )
@@ -118,7 +118,7 @@ def _number_groups(dataset: Dataset, column: str) -> np.ndarray:
 
 
 def _draw_rows(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Which rows are held out, (num_rows,), each class in proportion."""
+    """Return which rows are held out, (num_rows,), in proportion to the classes."""
     rng = np.random.default_rng(seed)
     held_out = np.zeros(len(labels), dtype=bool)
     for label, size in enumerate(_share_out_rows(np.bincount(labels), fraction)):
@@ -127,13 +127,13 @@ def _draw_rows(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
 
 
 def _share_out_rows(class_sizes: np.ndarray, fraction: float) -> np.ndarray:
-    """Return how many rows of each class to hold out, one less than the class has at most (num_classes,)."""
+    """Return the number of rows to hold out of each class, (num_classes,), leaving at least one."""
     limits = np.maximum(class_sizes - 1, 0)
     quotas = fraction * class_sizes
     sizes = np.minimum(np.floor(quotas).astype(int), limits)
     total = min(round(fraction * int(class_sizes.sum())), int(limits.sum()))
     while sizes.sum() < total:
-        # The classes furthest below their quota come first; the stable sort gives ties to the lower id.
+        # Classes furthest below their quota come first, the lower id in case of ties.
         open_classes = np.flatnonzero(sizes < limits)
         order = np.argsort(-(quotas - sizes)[open_classes], kind="stable")
         sizes[open_classes[order[: total - sizes.sum()]]] += 1
@@ -141,7 +141,7 @@ def _share_out_rows(class_sizes: np.ndarray, fraction: float) -> np.ndarray:
 
 
 def _deal_rows(labels: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
-    """Fold of each row, (num_rows,): the rows of each class are dealt out in turn; -1 for the only row of a class."""
+    """Return the fold of each row, (num_rows,), dealt in turn by class; -1 for the only row of a class."""
     rng = np.random.default_rng(seed)
     folds = np.full(len(labels), TRAINING_ONLY)
     num_dealt = 0
@@ -156,13 +156,7 @@ def _deal_rows(labels: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
 def _share_out_groups(
     labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], seed: int, kept_part: int = SEVERAL_PARTS
 ) -> np.ndarray:
-    """Part of each row, (num_rows,), so that groups stay whole and each part has its share of each class.
-
-    Groups come in a random order, larger ones rather first, each to the part where it makes the chi-square distance
-    between the parts' class counts and their shares smallest; of several orders the one that ends nearest is kept. The
-    groups of a class do not all come to one part; a class of a single group, which would, is `TRAINING_ONLY`. Those of
-    `TRAINING_ONLY` are in `kept_part`: the training part of a split, and none of several folds.
-    """
+    """Return the part of each row, (num_rows,), keeping groups whole and class proportions close to `shares`."""
     counts_GC = np.zeros((groups.max() + 1, labels.max() + 1), dtype=int)
     np.add.at(counts_GC, (groups, labels), 1)
     groups_of_class_C = (counts_GC > 0).sum(axis=0)
@@ -170,6 +164,7 @@ def _share_out_groups(
     sizes_M = counts_GC[movable_M].sum(axis=1)
     targets_PC = np.outer(shares, counts_GC.sum(axis=0))
     rng = np.random.default_rng(seed)
+    # Each group goes to the part that minimises the chi-square distance of class counts to targets.
     best_G, nearest = np.full(len(counts_GC), TRAINING_ONLY), np.inf
     for _ in range(NUM_ORDERS):
         order_M = movable_M[np.argsort(-sizes_M * rng.uniform(0.7, 1.3, len(movable_M)))]
@@ -182,12 +177,12 @@ def _share_out_groups(
 def _share_out_in_order(
     counts_GC: np.ndarray, order: np.ndarray, targets_PC: np.ndarray, kept_part: int
 ) -> tuple[np.ndarray, float]:
-    """Part of each group, (num_groups,), and the chi-square distance to `targets_PC`."""
+    """Return the part of each group, (num_groups,), and the chi-square distance to `targets_PC`."""
     parts_G = np.full(len(counts_GC), TRAINING_ONLY)
     sizes_PC = np.zeros_like(targets_PC)
-    kept_C = np.delete(counts_GC, order, axis=0).any(axis=0)  # in training whatever comes
-    remaining_C = (counts_GC[order] > 0).sum(axis=0)  # groups that are still to come
-    only_part_C = np.where(kept_C, kept_part, NO_PART)  # where all groups of a class are so far
+    kept_C = np.delete(counts_GC, order, axis=0).any(axis=0)  # always in training
+    remaining_C = (counts_GC[order] > 0).sum(axis=0)  # groups not yet assigned
+    only_part_C = np.where(kept_C, kept_part, NO_PART)  # the part that has all groups of a class so far
     for group in order:
         classes = np.flatnonzero(counts_GC[group])
         added, size_P1, target_PC = counts_GC[group, classes], sizes_PC[:, classes], targets_PC[:, classes]
@@ -196,10 +191,10 @@ def _share_out_in_order(
         last = classes[remaining_C[classes] == 0]
         forbidden = only_part_C[last]
         cost_P[forbidden[forbidden >= 0]] = np.inf
-        if np.isinf(cost_P).all():  # whichever part it came to, a class would be missing elsewhere
+        if np.isinf(cost_P).all():  # in any part, a class would be missing elsewhere
             continue
         filled_P = sizes_PC.sum(axis=1) / targets_PC.sum(axis=1)
-        part = int(np.lexsort((filled_P, cost_P.round(9)))[0])  # of equals the emptiest
+        part = int(np.lexsort((filled_P, cost_P.round(9)))[0])  # ties go to the emptiest part
         parts_G[group] = part
         sizes_PC[part, classes] += added
         first = only_part_C[classes] == NO_PART

@@ -1,4 +1,4 @@
-"""Decoded pictures from a stream of shards, which goes on where a run was interrupted."""
+"""Decode images from a stream of shards that can resume after an interruption."""
 
 import warnings
 import zlib
@@ -15,38 +15,38 @@ from torch.utils.data import IterableDataset, get_worker_info
 from .augmentation import Augmentation
 from .pixels import decode
 
-EVEN_ENOUGH = 10  # shards a reader, from where it does not matter that some readers have one more
+EVEN_ENOUGH = 10  # shards per reader, from which one more or less does not matter
 
 
 class PictureStream(IterableDataset):
-    """Decoded pictures of a stream of shards, for a `DataLoader` with the same `batch_size`.
+    """Decoded images from a stream of shards, for a `DataLoader` with the same `batch_size`.
 
-    Readers, which are the workers of all processes, share the rows: each has its own shards, the same in all passes.
-    Where there are too few shards for equal shares, each reads all of them and takes every n-th row.
+    Readers (the workers of all processes) share the rows: each reads its own shards, the same ones in every pass. If
+    there are too few shards for equal shares, each reader reads all shards and uses every n-th row.
 
-    A row is `pixel_values`, uint8 (3, image_size, image_size) with the channels last in memory, `labels`, int, and
-    `index`, a 32-bit hash of the encoded picture, so that the augmentation depends on nothing but the seed, the pass
-    and the picture.
+    A row contains `pixel_values`, uint8 (3, image_size, image_size) with channels last in memory, `labels`, int, and
+    `index`, a 32-bit hash of the encoded image. The augmentation therefore depends only on the seed, the pass and the
+    image.
 
     Args:
-        rows: A split of `mg_vtc.data.shards.load_stream`.
+        rows: Split of `mg_vtc.data.shards.load_stream`.
         image_size: Height and width, in pixels.
-        batch_size: Pictures a batch of one process.
-        repeat: Whether passes follow each other without end, each in another order, so that no process of several ends
-            before the others; or one pass in the order of the shards.
-        shuffle_buffer: Of how many undecoded pictures a reader draws the next one; 0 only changes the order of the
-            shards, from the second pass on. A reader reads one shard after the other, so a buffer that is smaller than
-            a shard mixes well only where the rows of a shard are in random order.
-        augmentation: What happens to the pictures when they are read; by default nothing.
-        seed: Seed of the augmentation and, where `shuffle_buffer` is above 0, of the order; else the pass alone
-            decides it.
-        num_processes: How many processes share the rows.
-        process_index: Which of them this is.
-        jpeg_draft: As for `decode`.
-        skip_bad_images: Whether unreadable pictures are left out with a warning instead of refused.
+        batch_size: Images per batch of one process.
+        repeat: Whether to repeat passes endlessly, each in a new order, so that no process ends early; otherwise one
+            pass in the order of the shards.
+        shuffle_buffer: Number of undecoded images from which a reader draws the next one. With 0, only the order of
+            the shards changes, from the second pass on. A reader reads one shard at a time, so a buffer smaller than a
+            shard mixes well only if the rows within a shard are in random order.
+        augmentation: Augmentation applied on access; none by default.
+        seed: Seed of the augmentation and, with `shuffle_buffer` above 0, of the order; otherwise only the pass
+            determines the order.
+        num_processes: Number of processes that share the rows.
+        process_index: Index of this process.
+        jpeg_draft: See `decode`.
+        skip_bad_images: Whether to skip unreadable images with a warning instead of raising an error.
 
     Raises:
-        ValueError: While rows are read: a picture is unreadable, or a pass that is to be repeated has no picture.
+        ValueError: While reading rows: an image is unreadable, or a pass to repeat has no image.
     """
 
     def __init__(
@@ -79,25 +79,28 @@ class PictureStream(IterableDataset):
         self._num_bad = 0
 
     def skip_batches(self, num_batches: int) -> None:
-        """Let iterations begin as if `num_batches` of this process had been taken, to go on with a run.
+        """Start iterations after the first `num_batches` batches of this process, to resume a run.
 
-        The rows that follow, and their order, are those of an iteration that was not interrupted, with the same number
-        of workers. No skipped picture is decoded, and at most two passes are read to find the place. Where pictures
-        were left out as unreadable, the place is that many rows too early.
+        With the same number of workers, the following rows and their order equal those of an uninterrupted iteration.
+        Skipped images are not decoded, and at most two passes are read to find the position. Each skipped unreadable
+        image moves the position one row too early.
+
+        Args:
+            num_batches: Number of batches already taken by this process.
 
         Raises:
             ValueError: The stream does not repeat.
         """
         if not self.repeat:
-            raise ValueError("Only a stream that repeats can go on after some batches: set repeat=True.")
+            raise ValueError("Only a repeating stream can skip batches: set repeat=True.")
         self._num_taken = num_batches
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         worker = get_worker_info()
         num_workers, worker_id = (1, 0) if worker is None else (worker.num_workers, worker.id)
-        # Batches come from the workers in turn, and a new DataLoader begins with worker 0.
+        # Workers yield batches in turn, and a new DataLoader starts with worker 0.
         turn = (worker_id + self._num_taken) % num_workers
-        skip = -((turn - self._num_taken) // num_workers) * self.batch_size  # rows: batches, rounded up, of this turn
+        skip = -((turn - self._num_taken) // num_workers) * self.batch_size  # rows that this turn has already yielded
         rows = self._share(self.num_processes * num_workers, self.process_index * num_workers + turn)
         epoch = 0
         while epoch == 0 or self.repeat:
@@ -112,27 +115,29 @@ class PictureStream(IterableDataset):
             if self.repeat and (num_rows == 0 or num_given == skip == 0):
                 raise ValueError(
                     f"Worker {worker_id} of {num_workers} of process {self.process_index} of {self.num_processes} "
-                    "finds no readable picture in the stream: there must be one for each worker of each process."
+                    "finds no readable image in the stream: each worker of each process needs at least one."
                 )
-            passes, skip = divmod(max(skip - num_rows, 0), max(num_rows, 1))  # all passes of a reader are as long
+            passes, skip = divmod(
+                max(skip - num_rows, 0), max(num_rows, 1)
+            )  # all passes of a reader have the same length
             epoch += 1 + passes
 
     def _share(self, num_readers: int, reader: int) -> datasets.IterableDataset:
-        """Return the rows of a reader; a new object, as workers share the epoch of the old one in memory."""
+        """Return the rows of a reader as a new object, because workers share the epoch of the old one."""
         num_shards = self.rows.num_shards
         if num_shards % num_readers == 0 or num_shards >= EVEN_ENOUGH * num_readers:
             rows = self.rows.shard(num_readers, reader, contiguous=False)
         else:
             rows = split_dataset_by_node(self.rows, reader, num_readers, strategy="examples")
-            if reader == 0 and self.repeat:  # once a run, not at each evaluation
+            if reader == 0 and self.repeat:  # once per run, not at each evaluation
                 warnings.warn(
-                    f"The shards, {num_shards}, make no equal shares for {num_readers} readers (processes: "
+                    f"{num_shards} shards cannot be divided equally among {num_readers} readers (processes: "
                     f"{self.num_processes}, workers of each: {num_readers // self.num_processes}), so each reads all "
-                    "shards and takes its share of the rows. A multiple of the readers is read faster.",
+                    "shards and uses a fraction of the rows. A multiple of the number of readers is faster.",
                     stacklevel=3,
                 )
         if self.shuffle_buffer > 0:
-            # From one shard at a time: datasets reads several in threads, which it waits 5 s for at the end of a pass.
+            # One shard at a time: datasets would read several in threads and wait 5 s for them after each pass.
             rows = rows.shuffle(seed=self.seed, buffer_size=self.shuffle_buffer, max_buffer_input_shards=1)
         return rows
 
@@ -156,23 +161,21 @@ class PictureStream(IterableDataset):
             yield {"pixel_values": picture, "labels": label, "index": index}  # (3, height, width), int, int
 
     def _report(self, image: dict[str, Any] | None, label: int, error: Exception) -> None:
-        """Refuse an unreadable picture or, where they are left out, warn of the 1st, 10th, 100th and so on."""
+        """Refuse an unreadable image or, if skipping, warn at the 1st, 10th, 100th and so on."""
         name = "without a name" if image is None or image["path"] is None else repr(image["path"])
         class_name = self.rows.features["label"].names[label]
-        found = f"picture {name} of the class {class_name!r} can not be read ({type(error).__name__}: {error})"
+        found = f"image {name} of the class {class_name!r} cannot be read ({type(error).__name__}: {error})"
         if not self.skip_bad_images:
-            raise ValueError(
-                f"A {found}. Mend or remove it, or leave such pictures out with skip_bad_images."
-            ) from error
+            raise ValueError(f"An {found}. Repair or remove it, or skip such images with skip_bad_images.") from error
         self._num_bad += 1
         if str(self._num_bad).strip("0") == "1":
-            warnings.warn(f"{self._num_bad} unreadable so far, left out: a {found}.", stacklevel=2)
+            warnings.warn(f"{self._num_bad} unreadable images skipped so far, the last: {found}.", stacklevel=2)
 
 
 def _read_bytes(image: dict[str, Any] | None) -> bytes:
-    """Return the encoded picture; a row may hold its path or, from a folder of the Hub, its address instead."""
+    """Return the encoded image; a row may have its path or, from a folder on the Hub, its URL instead."""
     if image is None or (image["bytes"] is None and image["path"] is None):
-        raise ValueError("the row holds no picture")
+        raise ValueError("the row contains no image")
     if image["bytes"] is not None:
         return image["bytes"]
     with xopen(image["path"], "rb") as file:

@@ -1,4 +1,4 @@
-"""Frames of video files by their number: one pass, decoded in the order in which they are shown."""
+"""Read frames of video files by number, in one pass and in display order."""
 
 import heapq
 import math
@@ -13,8 +13,8 @@ from PIL.Image import Transpose
 
 from .crops import Box
 
-MAX_SLANT = math.tan(math.radians(1))  # FFmpeg, too, takes one degree for none
-# By whether axes are exchanged, then mirrored left-right, then up-down; it moves pixels and makes no new ones
+MAX_SLANT = math.tan(math.radians(1))  # FFmpeg ignores one degree, too
+# Key: swap axes, then mirror left-right, then up-down
 TRANSPOSES = {
     (False, True, False): Transpose.FLIP_LEFT_RIGHT,
     (False, False, True): Transpose.FLIP_TOP_BOTTOM,
@@ -27,17 +27,17 @@ TRANSPOSES = {
 
 
 class VideoError(ValueError):
-    """A file is no video, or it is damaged; the message has its path."""
+    """A file is not a video, or it is damaged; the message contains its path."""
 
 
 class VideoFrame(NamedTuple):
     """A frame of a video.
 
     Attributes:
-        number: How many frames are shown before it.
-        time: Seconds from the first frame to this one. AVI does not tell when frames are shown, so of AVI with
-            B-frames this is off by a few frames, and the number is right.
-        picture: In RGB, turned and mirrored as the file says; what was to be cut out of it.
+        number: Number of frames displayed before it.
+        time: Seconds from the first frame. AVI does not store display times, so for AVI with B-frames the time is off
+            by a few frames; the number is correct.
+        picture: RGB image, rotated and mirrored as the file says, and cropped.
     """
 
     number: int
@@ -46,31 +46,30 @@ class VideoFrame(NamedTuple):
 
 
 def read_frames(path: str | Path, numbers: Iterable[int], crop: Box | None = None) -> Iterator[VideoFrame]:
-    """Read frames of a video in one pass from its beginning to the last wanted frame.
+    """Read frames of a video in one pass, from its start to the last requested frame.
 
-    A frame's number is the count of the frames that are shown before it, at constant and variable frame rates, with
-    B-frames and without. There is no seeking, which finds frames by time or by key frame and may miss by some. One
-    decoded frame is in memory at a time, besides those that the decoder needs itself.
+    The number of a frame is the count of frames displayed before it, at constant and variable frame rates, with or
+    without B-frames. The file is not seeked: seeking finds frames by time or key frame and may miss by some. One
+    decoded frame is in memory at a time, besides those that the decoder needs.
 
-    Damage is found where the decoder meets what can not be, or where a frame does not come that the file announces by
-    its time (not in AVI and VP8, nor in interlaced video). It is not found where the damaged bytes spell another
-    picture that could be: most video formats have no checksums. Of copies, compare a checksum of the files.
+    Damage is detected if the decoder meets invalid data, or if a frame announced by its time does not appear (not in
+    AVI, VP8 or interlaced video). Corruption that still decodes to a valid image is not detected, because most video
+    formats have no checksums; to verify copies, compare checksums of the files.
 
     Args:
-        path: A file that FFmpeg can decode.
-        numbers: Those of the wanted frames, from 0, ascending. They may be without end, as those of
-            `itertools.count(0, 5)`.
-        crop: What to cut out of each frame, as it is shown; by default all of it.
+        path: File that FFmpeg can decode.
+        numbers: Frame numbers, from 0, ascending; may be infinite, such as `itertools.count(0, 5)`.
+        crop: Box to crop from each frame as displayed; by default the whole frame.
 
     Yields:
-        The frames in their order. There are none of the numbers past the end of the video.
+        The frames in order; numbers beyond the end of the video yield nothing.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        VideoError: The file is no video, has no frame, or a frame before the last wanted one is damaged; or it is an
-            MP4 that is cut off. AVI and Matroska have their index at the end, so these merely end early. Or the box
-            reaches out of the frames.
-        ValueError: The numbers do not ascend.
+        FileNotFoundError: The file does not exist.
+        VideoError: The file is not a video or has no frame; a frame before the last requested one is damaged; an MP4
+            is cut off; or the crop box extends beyond the frame. A cut AVI or Matroska file ends early without an
+            error, because its index is at the end.
+        ValueError: The numbers are not ascending.
     """
     wanted = iter(numbers)
     target = next(wanted, None)
@@ -81,7 +80,7 @@ def read_frames(path: str | Path, numbers: Iterable[int], crop: Box | None = Non
     first_time, turner = None, _Turner()
     for number, frame in enumerate(_decode(Path(path))):
         if frame.time is None:
-            raise VideoError(f"{path} does not tell when a frame is shown: put it into a container, such as MP4.")
+            raise VideoError(f"{path} has no frame times: remux it into a container such as MP4.")
         first_time = frame.time if first_time is None else first_time
         if number < target:
             continue
@@ -90,73 +89,69 @@ def read_frames(path: str | Path, numbers: Iterable[int], crop: Box | None = Non
         if following is None:
             return
         if following <= target:
-            raise ValueError(f"The numbers of frames must ascend, but {following} follows {target}.")
+            raise ValueError(f"Frame numbers must be ascending, but {following} follows {target}.")
         target = following
 
 
 def count_frames(path: str | Path) -> int:
-    """Count the frames of a video by decoding it, as what files say of their length is no promise.
+    """Count the frames of a video by decoding it, because the length stored in a file is unreliable.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        VideoError: As for `read_frames`.
+        FileNotFoundError: The file does not exist.
+        VideoError: See `read_frames`.
     """
     return sum(1 for _ in _decode(Path(path)))
 
 
 def _decode(path: Path) -> Iterator[av.VideoFrame]:
-    """Yield all frames in the order in which they are shown."""
+    """Yield all frames in display order."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no video {path}.")
     num_frames, is_cut = 0, None
     try:
         with av.open(str(path)) as container:
-            stream = container.streams.best("video")  # and not the cover
+            stream = container.streams.best("video")  # not the cover image
             if not isinstance(stream, av.VideoStream):
-                raise VideoError(f"{path} has no pictures in it, only {container.format.long_name}.")
+                raise VideoError(f"{path} has no video stream, only {container.format.long_name}.")
             stream.thread_type = "AUTO"
-            stream.codec_context.options = {"err_detect": "explode"}  # what is damaged is made up otherwise
+            stream.codec_context.options = {"err_detect": "explode"}  # otherwise FFmpeg invents damaged parts
             _refuse_cut_off(stream, path)
             times = _AnnouncedTimes(container, stream)
             for packet in container.demux(stream):
                 times.announce(packet)
-                if is_cut is None:  # MP4 and MOV begin with a key frame, whatever damaged bytes say
+                if is_cut is None:  # MP4 and MOV always start with a key frame
                     is_cut = not packet.is_keyframe and "mp4" not in container.format.name
                 try:
                     frames = packet.decode()
                 except av.error.InvalidDataError:
                     if num_frames or not is_cut:
                         raise
-                    continue  # what was cut from another stream begins with frames that need earlier ones
+                    continue  # a cut stream starts with frames that need earlier ones
                 if packet.is_corrupt or any(frame.is_corrupt for frame in frames):
                     raise VideoError(f"{path} is damaged at frame {num_frames} or soon after.")
                 for frame in frames:
                     if times.find_lost(frame):
-                        raise VideoError(f"Frame {num_frames} of {path} is lost: it is in the file, but damaged.")
+                        raise VideoError(f"Frame {num_frames} of {path} is missing: it is in the file, but damaged.")
                     yield frame
                     num_frames += 1
     except av.FFmpegError as error:
-        where = f"after frame {num_frames - 1}" if num_frames else "from its beginning"
-        raise VideoError(f"{path} can not be decoded {where}: {error.strerror}.") from error
+        where = f"after frame {num_frames - 1}" if num_frames else "from the start"
+        raise VideoError(f"{path} cannot be decoded {where}: {error.strerror}.") from error
     if num_frames == 0:
-        raise VideoError(f"{path} holds no frame that can be decoded.")
+        raise VideoError(f"{path} contains no decodable frame.")
     if times.waiting:
         raise VideoError(
-            f"The last frames of {path} are lost, {len(times.waiting)}: they are in the file, but damaged."
+            f"The last {len(times.waiting)} frames of {path} are missing: they are in the file, but damaged."
         )
 
 
 class _AnnouncedTimes:
-    """When frames are to be shown, by the packets that hold them, to notice a frame that does not come.
-
-    Attributes:
-        waiting: Heap of the times of the frames that have not come. It stays empty where times are no promise: AVI has
-            none, VP8 has packets of frames that are never shown, and a field of an interlaced frame may be a packet.
-    """
+    """Display times announced by packets, used to detect missing frames."""
 
     def __init__(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
-        self.waiting: list[int] = []
+        self.waiting: list[int] = []  # heap of the times of frames that have not appeared
         self._begun, self._last = False, -math.inf
+        # AVI has no times, VP8 packets of frames that are never displayed, interlaced video packets of single fields.
         self._told = (
             container.format.name != "avi"
             and stream.codec_context.name != "vp8"
@@ -164,23 +159,19 @@ class _AnnouncedTimes:
         )
 
     def announce(self, packet: av.Packet) -> None:
-        if packet.size == 0:  # after the last one
+        if packet.size == 0:  # end of the stream
             return
-        # Some MPEG files tell the times of some frames, and those of joined files begin anew.
+        # Some MPEG files have times for some frames only, and times of joined files start again.
         if packet.pts is None or packet.dts is None or packet.dts < self._last:
             self._told = False
             self.waiting.clear()
             return
         self._last = packet.dts
-        if self._told and not packet.is_discard:  # what an edit list cuts is
+        if self._told and not packet.is_discard:  # frames cut by an edit list is
             heapq.heappush(self.waiting, packet.pts)
 
     def find_lost(self, frame: av.VideoFrame) -> bool:
-        """Return whether a frame was to come before this one, which has come now.
-
-        Those before the first one are not meant: a stream that was cut from another begins with frames that need
-        earlier ones.
-        """
+        """Return whether a frame before this one is missing, except before the first, as in cut streams."""
         while self.waiting and frame.pts is not None and self.waiting[0] <= frame.pts:
             if heapq.heappop(self.waiting) < frame.pts and self._begun:
                 return True
@@ -189,24 +180,22 @@ class _AnnouncedTimes:
 
 
 def _refuse_cut_off(stream: av.VideoStream, path: Path) -> None:
-    """Raise where the file ends before frames that its index names: decoders take that for the end of the video."""
+    """Raise if the file ends before frames in its index: decoders take that for the end of the video."""
     num_bytes = path.stat().st_size
     missing = sum(entry.pos + entry.size > num_bytes for entry in stream.index_entries)
     if missing:
         raise VideoError(
-            f"{path} is cut off: {missing} of its {len(stream.index_entries)} frames lie past its end at "
+            f"{path} is cut off: {missing} of its {len(stream.index_entries)} frames are beyond its end at "
             f"{num_bytes:,} bytes. Download or copy it again."
         )
 
 
 class _Turner:
-    """Shows frames as players do: turned and mirrored by their display matrix.
-
-    The matrix is looked up once for each angle: the side data of PyAV keep their frame in memory, as a cycle.
-    """
+    """Rotate and mirror frames by their display matrix, as players do."""
 
     def __init__(self) -> None:
-        self._transposes: dict[int, Transpose | None] = {}  # by the angle of frames
+        # One lookup per rotation angle: the side data of PyAV keep their frame in memory by a cycle.
+        self._transposes: dict[int, Transpose | None] = {}
 
     def to_picture(self, frame: av.VideoFrame) -> PIL.Image.Image:
         if frame.rotation not in self._transposes:
@@ -214,15 +203,15 @@ class _Turner:
         picture, transpose = frame.to_image(), self._transposes[frame.rotation]
         if transpose is not None:
             return picture.transpose(transpose)
-        # a slant makes new pixels; both count counter-clockwise
+        # other angles interpolate; both angles are counter-clockwise
         return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
 
     def _find_transpose(self, frame: av.VideoFrame) -> Transpose | None:
-        """Return what moves the pixels to their places, None where they stay or are turned by a slant."""
-        matrix: Any = frame.side_data.get("DISPLAYMATRIX")  # which the annotations of PyAV do not know
+        """Return the transposition of a frame; None for none or for other angles."""
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")  # missing in the type annotations of PyAV
         if matrix is None:
             return None
-        # x' = a x + c y, y' = b x + d y, from the decoded place to the shown one; y counts downwards
+        # From decoded to displayed position: x' = a x + c y, y' = b x + d y; y points down
         a, b, _, c, d = struct.unpack_from("=5i", matrix)
         if max(abs(b), abs(c)) <= MAX_SLANT * min(abs(a), abs(d)):
             return TRANSPOSES.get((False, a < 0, d < 0))
@@ -237,7 +226,7 @@ def _cut_out(picture: PIL.Image.Image, box: Box | None, path: Path) -> PIL.Image
     right, lower = box.x + box.width, box.y + box.height
     if right > picture.width or lower > picture.height:
         raise VideoError(
-            f"The box x, y, width, height = {', '.join(map(str, box))} reaches out of {path}, whose frames are "
+            f"The box x, y, width, height = {', '.join(map(str, box))} extends beyond {path}, whose frames are "
             f"{picture.width} x {picture.height}."
         )
     return picture.crop((box.x, box.y, right, lower))

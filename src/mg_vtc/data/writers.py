@@ -1,8 +1,8 @@
-"""The forms in which pictures are kept: a folder of class folders, shards of Parquet, and shards of WebDataset.
+"""Output formats of prepared images: class folders, Parquet shards and WebDataset shards.
 
-All are read by `load_dataset` and by `train.py`. A writer writes one part of a split into an empty folder, with the
-paths that its files are going to have within the split, and returns a row of metadata for each picture. A part is a
-shard; its bytes are a function of its frames.
+`load_dataset` and `train.py` read all of them. A writer writes one part of a split into an empty folder, with the file
+paths relative to the split, and returns a row of metadata for each image. A part is a shard; its bytes are a function
+of its frames.
 """
 
 import io
@@ -18,15 +18,15 @@ from datasets import ClassLabel, Features, Image, Value
 
 from .frames import Frame
 
-ROWS_AT_ONCE = 32  # pictures of a Parquet shard that are in memory together, here and where it is read
+ROWS_AT_ONCE = 32  # images of a Parquet shard in memory at once, when writing and reading
 
 
 class Columns:
-    """What is known of each picture.
+    """Metadata columns of the images.
 
     Args:
-        class_names: Id of a class to its name, in id order, which is that of the numbers in `label`.
-        known: Those of "video", "subject" and "time" that the release tells.
+        class_names: Class id to name, in the order of the numbers in `label`.
+        known: The columns "video", "subject" and "time" that the release provides.
     """
 
     def __init__(self, class_names: dict[int, str], known: Sequence[str]) -> None:
@@ -68,7 +68,7 @@ def write_class_folders(frames: Iterator[Frame], folder: Path, name: str, column
 
 
 def write_parquet(frames: Iterator[Frame], folder: Path, name: str, columns: Columns) -> list[dict[str, Any]]:
-    """Write `<name>.parquet` with the bytes of the pictures in the column `image`; classes have their names in it."""
+    """Write `<name>.parquet` with the image bytes in the column `image` and the class names in its schema."""
     others = {column: feature for column, feature in columns.features.items() if column != "file_name"}
     schema = Features(image=Image(), **others).arrow_schema
     rows: list[dict[str, Any]] = []
@@ -89,9 +89,9 @@ def write_parquet(frames: Iterator[Frame], folder: Path, name: str, columns: Col
 
 
 def write_tar(frames: Iterator[Frame], folder: Path, name: str, columns: Columns) -> list[dict[str, Any]]:
-    """Write `<name>.tar`: of each picture a `jpg`, a `cls` with the id of its class, and a `json` with the rest.
+    """Write `<name>.tar`: for each image a `jpg`, a `cls` with the class id, and a `json` with the other metadata.
 
-    A sample is called `<class id>/<clip>_<frame>`, as readers take all that follows a dot for its kind.
+    A sample is named `<class id>/<clip>_<frame>`, because readers treat everything after a dot as the extension.
     """
     rows = []
     with (folder / f"{name}.tar").open("wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
@@ -104,7 +104,7 @@ def write_tar(frames: Iterator[Frame], folder: Path, name: str, columns: Columns
                 ("cls", str(frame.label_id).encode()),
                 ("json", json.dumps(others).encode()),
             ):
-                member = tarfile.TarInfo(f"{key}.{kind}")  # of 1970 and nobody, so that the bytes are always the same
+                member = tarfile.TarInfo(f"{key}.{kind}")  # default time and owner: reproducible bytes
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
             rows.append(row)
