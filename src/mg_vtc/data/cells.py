@@ -4,7 +4,8 @@ import math
 import re
 from decimal import Decimal
 
-MISSING_TEXTS = ("", "nan", "NaN")  # the last two are written by numpy and pandas
+# As tables have missing values. "None" may be a class, of images without a gesture.
+MISSING_TEXTS = ("", "nan", "na", "n/a", "#n/a", "<na>", "null")
 
 
 def read_cell(value: object) -> str | None:
@@ -18,7 +19,7 @@ def read_cell(value: object) -> str | None:
     """
     if isinstance(value, str):
         text = value.strip()
-        return None if text in MISSING_TEXTS else re.sub(r"^(\d+)\.0+$", r"\1", text)
+        return None if text.lower() in MISSING_TEXTS else re.sub(r"^(\d+)\.0+$", r"\1", text)
     if value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
         return None
     if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):

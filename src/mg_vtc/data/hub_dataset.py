@@ -2,14 +2,19 @@
 
 import warnings
 from collections.abc import Collection
+from pathlib import Path
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dataset
 
 from .cells import read_cell
+from .file_tree import find_files, has_image_suffix
 from .image_folder import make_features, name_splits
 from .labels import normalize_name, normalize_names, shorten, sort_ids
 from .lookup import check_source
 from .metadata import read_group_columns
+from .metadata_files import is_metadata_file
+
+SHARDS = (".parquet", ".arrow", ".tar", ".json", ".jsonl", ".csv", ".zip")  # that hold rows, with or without images
 
 
 def load_hub_dataset(
@@ -59,6 +64,11 @@ def load_hub_dataset(
 def _open(name: str, config_name: str | None, columns: Collection[str]) -> dict[str, Dataset]:
     """Return the rows of each split with all columns, and check that the required ones exist."""
     check_source(name, "dataset")
+    files = find_files(Path(name)).files if Path(name).is_dir() else []
+    if any(map(has_image_suffix, files)) and not any(
+        path.suffix in SHARDS for path in files if not is_metadata_file(path)
+    ):
+        raise ValueError(f"{name!r} is a folder of image files: use train_dir, which reads their clips and splits.")
     try:
         source = load_dataset(name, config_name)
     except (ConnectionError, FileNotFoundError) as error:

@@ -32,9 +32,10 @@ from .metadata_files import MetadataTable, is_metadata_file, read_metadata, warn
 from .metadata_labels import LABEL, find_labels
 
 SPLIT_NAMES = (
-    dict.fromkeys(("train", "training"), "train")
-    | dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
-    | dict.fromkeys(("test", "testing"), "test")
+    dict.fromkeys(("train", "training", "trainset", "train_set", "training_set"), "train")
+    | dict.fromkeys(("val", "valid", "validation", "dev", "eval", "evaluation"), "validation")
+    | dict.fromkeys(("valset", "val_set", "validation_set", "evalset", "eval_set"), "validation")
+    | dict.fromkeys(("test", "testing", "testset", "test_set"), "test")
 )
 PARTS = ("train", "validation", "test")  # splits of a data set and of a run, in this order
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # of file managers, in lower case

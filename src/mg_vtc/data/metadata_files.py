@@ -22,6 +22,7 @@ METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # as in
 FILE_NAME = "file_name"
 _METADATA_NAME = re.compile(r"metadata\s*(\.\w+)?(\.(gz|bz2|xz|zip|zst))?", re.IGNORECASE)
 _DELIMITERS = ",;\t|"
+_LISTS_IMAGES = re.compile(rb"\bfile_?name\b|\.(?:jpe?g|png|webp|bmp|tiff?|heic)\b", re.IGNORECASE)
 
 
 class MetadataTable(NamedTuple):
@@ -137,8 +138,8 @@ def warn_of_other_tables(files: Iterable[Path]) -> None:
     for path in files:
         if path.suffix.lower() in (".csv", ".tsv", ".jsonl") and path.is_file():
             with path.open("rb") as file:
-                begin = file.read(1024).split(b"\n")[0]
-            if re.search(rb"\bfile_?name\b", begin.replace(b"\0", b""), re.IGNORECASE):
+                begin = file.read(1024)
+            if _LISTS_IMAGES.search(begin.replace(b"\0", b"")):
                 warnings.warn(
                     f"{path} lists image files, but is not read: rename it to metadata{path.suffix.lower()} if it "
                     "contains labels, clips or subjects.",

@@ -3,6 +3,7 @@
 import copy
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -13,29 +14,53 @@ NUM_COMPARED = 1024  # rows of the distance matrix in memory at once
 
 
 def check_known(names: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse names that consist of unknown tokens, and warn about names with some unknown tokens.
+    """Refuse names without a known word, and warn about names with some unknown words or in single letters.
 
     Raises:
-        ValueError: All tokens of a name are unknown.
+        ValueError: All words of a name are unknown.
     """
-    unknown = tokenizer.unk_token_id
-    if unknown is None:
-        return
     partly: list[str] = []
+    spelled: list[str] = []
     for name in names:
-        ids = tokenizer(name, add_special_tokens=False).input_ids
-        if all(token == unknown for token in ids):
+        words = _split_words(name, tokenizer)
+        unknown = [tokenizer.unk_token in word for word in words]
+        if all(unknown):
             raise ValueError(
                 f"The tokenizer knows no word of the name {name!r}, so the model cannot distinguish it from others: "
                 "use other words, or a text tower of that language."
             )
-        if unknown in ids:
+        if any(unknown):
             partly.append(name)
+        elif all(map(_is_spelled, words)):
+            spelled.append(name)
     if partly:
         warnings.warn(
             f"The tokenizer does not know all words of {shorten(partly)}: the model reads only the other words.",
             stacklevel=3,
         )
+    if spelled:
+        warnings.warn(
+            f"The tokenizer spells {shorten(spelled)} letter by letter, because no word of it was in the training: "
+            "expect scores near chance.",
+            stacklevel=3,
+        )
+
+
+def _split_words(name: str, tokenizer: PreTrainedTokenizerBase) -> list[list[str]]:
+    """Return the tokens of each word of a name."""
+    encoded = tokenizer(name, add_special_tokens=False)
+    tokens = tokenizer.convert_ids_to_tokens(encoded.input_ids)
+    numbers = encoded.word_ids() if tokenizer.is_fast else range(len(tokens))
+    words: dict[Any, list[str]] = {}
+    for number, token in zip(numbers, tokens, strict=True):
+        words.setdefault(number, []).append(token)
+    return list(words.values())
+
+
+def _is_spelled(word: list[str]) -> bool:
+    """Return whether a word is in single letters, as a tokenizer of few words splits others."""
+    letters = [token.removeprefix("##") for token in word]
+    return len(word) > 2 and all(len(letter) == 1 and letter.isascii() for letter in letters)
 
 
 class ClassTexts:
