@@ -1,10 +1,11 @@
 """The folder of a run: nothing is lost, nothing is taken for what it is not."""
 
 import json
-import zipfile
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import save_file
 
 from mg_vtc.runs.directory import (
     begin_run,
@@ -23,8 +24,10 @@ def make_checkpoint(folder, step, complete=True, state="{}"):
     checkpoint = folder / f"checkpoint-{step}"
     checkpoint.mkdir(parents=True)
     for name in STATE_FILES:
-        with zipfile.ZipFile(checkpoint / name, "w") as archive:  # as torch saves them
-            archive.writestr("data", "")
+        if name == "model.safetensors":
+            save_file({"weight": torch.zeros(1)}, checkpoint / name)
+        else:
+            torch.save({}, checkpoint / name)
     if complete:
         (checkpoint / "trainer_state.json").write_text(state)
     return checkpoint
@@ -277,11 +280,12 @@ def test_stream_goes_on_with_as_many_workers_as_it_had(tmp_path):
     begin(tmp_path, {"dataloader_num_workers": 1}, resume=True)
 
 
-def test_truncated_state_is_refused_before_anything_is_written(tmp_path):
+@pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth", "model.safetensors"])
+def test_truncated_state_is_refused_before_anything_is_written(name, tmp_path):
     checkpoint = make_checkpoint(tmp_path, 3)
-    whole = (checkpoint / "optimizer.pt").read_bytes()
-    (checkpoint / "optimizer.pt").write_bytes(whole[:20])
-    with pytest.raises(ValueError, match=r"cannot be resumed from: optimizer\.pt is damaged"):
+    whole = (checkpoint / name).read_bytes()
+    (checkpoint / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=f"cannot be resumed from: {name} is damaged"):
         check_checkpoint(checkpoint, 1, needs_best=False)
 
 

@@ -11,7 +11,7 @@ from transformers.dynamic_module_utils import get_relative_imports
 
 from ..data.lookup import hint_at_folder
 from ..inference.loading import open_model
-from ..runs.directory import CARD, PROVENANCE, RECIPE, RESULTS
+from ..runs.directory import CARD, PROVENANCE, RECIPE, RESULTS, read_record
 from ..runs.provenance import without_places
 from .repo_id import with_repo_id
 
@@ -126,12 +126,12 @@ def _settings_and_scores(folder: Path) -> dict[str, bytes]:
     """The recipe and the scores of a run, as far as they hold elsewhere."""
     files = {}
     provenance = folder / PROVENANCE
-    places = json.loads(provenance.read_text(encoding="utf-8")).get("places") if provenance.is_file() else None
+    places = read_record(provenance).get("places") if provenance.is_file() else None
     if (folder / RECIPE).is_file() and places is not None:
         recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
         files[RECIPE] = yaml.safe_dump(without_places(recipe, places), sort_keys=True, allow_unicode=True).encode()
     if (folder / RESULTS).is_file():
-        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        results = read_record(folder / RESULTS)
         numbers = {name: value for name, value in results.items() if isinstance(value, int | float)}
         files[RESULTS] = (json.dumps(numbers, indent=4) + "\n").encode()
     return files

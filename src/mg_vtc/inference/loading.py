@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, BaseImageProcessor, PreTrainedTokenizerBase
 
 from ..data.lookup import check_source
@@ -31,20 +32,34 @@ def open_model(
     """
     if not isinstance(model, MgVtcModel):
         config = read_config(str(model))
-        loaded, loading_info = MgVtcForImageClassification.from_pretrained(
-            str(model), config=config, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
-        )
+        try:
+            loaded, loading_info = MgVtcForImageClassification.from_pretrained(
+                str(model), config=config, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+            )
+        except SafetensorError as error:
+            raise ValueError(
+                f"The weights of {model} are damaged ({error}): copy them again, or use a checkpoint."
+            ) from error
         loaded.eval().check_weights(loading_info)
-        return loaded, AutoImageProcessor.from_pretrained(str(model), backend="pil")
+        return loaded, _open_part(AutoImageProcessor, str(model), "image processor", backend="pil")
     model.eval().check_weights(ALL_LOADED)
     if processor is None:
-        processor = AutoImageProcessor.from_pretrained(find_source(model), backend="pil")
+        processor = _open_part(AutoImageProcessor, find_source(model), "image processor", backend="pil")
     return model, getattr(processor, "image_processor", processor)
 
 
 def open_tokenizer(model: Model, processor: Any = None) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model with a text tower; for arguments and errors see `open_model`."""
-    return getattr(processor, "tokenizer", None) or AutoTokenizer.from_pretrained(find_source(model))
+    return getattr(processor, "tokenizer", None) or _open_part(AutoTokenizer, find_source(model), "tokenizer")
+
+
+def _open_part(auto_class: Any, source: str, part: str, **settings: Any) -> Any:
+    """Load the image processor or the tokenizer of a model, and name the part that is missing."""
+    try:
+        return auto_class.from_pretrained(source, **settings)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise OSError(f"{source} has no {part} that can be loaded: copy its files again ({reason})") from error
 
 
 def find_source(model: Model) -> str:
@@ -78,7 +93,7 @@ def read_config(model_id: str) -> MgVtcConfig:
         ValueError: The model type is not mg_vtc, or its configuration is invalid.
     """
     check_source(model_id, "model")
-    runs = sorted(path.parent.name for path in Path(model_id).glob("*-[0-9]*/config.json"))
+    runs = sorted(path.parent.name for path in Path(model_id).glob("*/config.json"))
     runs = [run for run in runs if not run.startswith("checkpoint-")]
     if runs and not (Path(model_id) / "config.json").exists():
         raise ValueError(f"{model_id} holds several runs and is not a model: pass one of {', '.join(runs)} in it.")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from safetensors import SafetensorError, safe_open
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
@@ -134,7 +135,9 @@ def check_checkpoint(checkpoint: Path, world_size: int, *, needs_best: bool) -> 
     if not any((checkpoint / name).is_file() for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)):
         missing.append(SAFE_WEIGHTS_NAME)
     states = [checkpoint / name for name in (OPTIMIZER_NAME, *random_states) if (checkpoint / name).is_file()]
-    if damaged := [path.name for path in states if not zipfile.is_zipfile(path)]:  # as torch saves them
+    damaged = [path.name for path in states if not zipfile.is_zipfile(path)]  # as torch saves them
+    damaged += [path.name for path in checkpoint.glob("*.safetensors") if not _is_whole(path)]
+    if damaged:
         raise ValueError(
             f"{checkpoint} cannot be resumed from: {', '.join(damaged)} is damaged. Resume from another checkpoint, "
             "or start again (--overwrite_output_dir)."
@@ -149,6 +152,15 @@ def check_checkpoint(checkpoint: Path, world_size: int, *, needs_best: bool) -> 
             f"The best checkpoint so far, checkpoint-{state['best_global_step']}, is not beside {checkpoint}, so the "
             "run cannot end with it: copy it back, or start again (--overwrite_output_dir)."
         )
+
+
+def _is_whole(weights: Path) -> bool:
+    """Return whether a file of weights is as long as its header says."""
+    try:
+        with safe_open(weights, "pt"):
+            return True
+    except SafetensorError:
+        return False
 
 
 def find_best_checkpoint(checkpoint: Path, state: Mapping[str, Any]) -> str | None:
