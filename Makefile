@@ -17,13 +17,17 @@ install: $(VENV)/installed  ## Make .venv with the package and what its tests ne
 demo: install  ## Train small towers on the drawn demo, two to four minutes on two cores
 	$(VENV)/bin/mg-vtc train demo --overwrite_output_dir
 
-test: install  ## Run the tests, offline, a file to a core
-	$(PYTHON) -m pytest --numprocesses auto --dist loadfile
+test: install  ## Run the tests but the slow ones, offline, in a few minutes on two cores
+	$(PYTHON) -m pytest --numprocesses auto --dist loadfile -m "not slow"
 
-check: install  ## Lint, check the format and the types
+test-slow: install  ## Run the others: browsers, several processes, README and guides
+	$(PYTHON) -m pytest --numprocesses auto --dist loadfile -m slow
+
+check: install  ## Lint, check format, types and prose
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+	$(PYTHON) -m pytest tests/test_prose.py
 
 format: install  ## Format the code and mend what the linter can
 	$(VENV)/bin/ruff check --fix
@@ -51,4 +55,4 @@ docs: install  ## Build the guides and the API reference in build/docs; a broken
 clean:  ## Remove what the other targets made, but the runs
 	rm -rf $(VENV) tests/node/node_modules .conformance .compat .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo test check format conformance compat page-tables bench docs clean
+.PHONY: help install demo test test-slow check format conformance compat page-tables bench docs clean

@@ -12,6 +12,8 @@ import torch
 from pages import train_on_colours
 from transformers.utils import logging
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = re.search(r"for benchmark in ([\w ]+);", (ROOT / "Makefile").read_text())[1].split()
 ONE_ROUND = ("--rounds", "1")

@@ -26,6 +26,8 @@ from transformers import ZeroShotImageClassificationPipeline
 from mg_vtc import predict
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 GUIDES = ("train_on_imigue", "train_on_your_own_folder", "enter_the_miga_challenge", "publish", "watch_a_run")
 TRAINING = re.compile(r"^((?:\w+=\S+ )*mg-vtc train .*)$", flags=re.MULTILINE)

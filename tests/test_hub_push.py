@@ -21,6 +21,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoProcessor
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 REPO = "org/mg-vtc"
 TINY = ("--vision_config", json.dumps(TINY_RESNET), "--text_config", json.dumps(TINY_DISTILBERT), "--seed", "0")

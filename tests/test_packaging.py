@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # for what hatchling itself loads by its path
 from hatch_build import link_to  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
 
 

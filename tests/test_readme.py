@@ -17,6 +17,8 @@ from mg_vtc.data.demo import render_contact_sheet, render_frame
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.recipes import list_recipes
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", README, flags=re.DOTALL)

@@ -574,6 +574,18 @@ def test_run_ends_with_commands_that_work(train, picture_folder, mg_vtc_command,
     assert "answer                    score" in capsys.readouterr().out
 
 
+def test_commands_of_a_run_work_where_labels_are_in_a_file_of_their_own(train, pictures, mg_vtc_command, capsys):
+    names = sorted(path.name for path in pictures.iterdir())
+    for number, name in enumerate(names):
+        (pictures / name).rename(pictures / str(number))
+    (pictures.parent / "names.csv").write_text("id,name\n" + "".join(f"{n},{name}\n" for n, name in enumerate(names)))
+    folder = train(
+        *(*TINY, "--train_dir", pictures, "--labels_file", pictures.parent / "names.csv", "--num_train_epochs", 1)
+    )
+    mg_vtc_command("evaluate", folder, pictures)
+    assert read_json(folder / "report" / "results.json")["conditions"]["part"] == "validation"
+
+
 def test_cross_validation_that_is_there_is_not_replaced(train, refusal, picture_folder):
     flags = (*TINY, "--train_dir", picture_folder, "--num_folds", 2, "--num_train_epochs", 1)
     before = read_folder(train(*flags))

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+pytestmark = pytest.mark.slow
+
 FEATURES = Features(label=ClassLabel(num_classes=4), clip=Value("string"), file_name=Value("string"))
 
 

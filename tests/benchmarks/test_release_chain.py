@@ -14,6 +14,8 @@ from release_chain import Clip, deal_clips, read_clips, read_submission, score, 
 
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 
+pytestmark = pytest.mark.slow
+
 COLOURS = ((220, 40, 40), (40, 200, 60), (50, 60, 220), (230, 220, 60))
 TEST_SEGMENTS = ("0009_0", "0009_1", "0010_0", "0010_1")
 

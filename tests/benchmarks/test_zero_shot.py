@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import zero_shot
 
+pytestmark = pytest.mark.slow
+
 
 def test_pictures_are_compared_with_some_classes_alone():
     logits = np.array([[9.0, 1.0, 0.0], [9.0, 0.0, 1.0], [9.0, 0.0, 1.0]])

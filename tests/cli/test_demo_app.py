@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from pages import click, free_port, serving, upload
 
+pytestmark = pytest.mark.slow
+
 
 def test_page_is_for_this_machine_alone_and_leaves_nothing_when_ctrl_c_stops_it(two_class_run, tmp_path):
     temporary, cwd = tmp_path / "temporary", tmp_path / "cwd"

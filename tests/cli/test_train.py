@@ -48,11 +48,18 @@ def start(*arguments):
 
 
 def test_refusal_is_one_line_without_the_launchers_notice_and_traceback(tmp_path):
-    done = start("demo", "--num_processes", 2, "--output_dir", tmp_path, "--learning_rate", -1)
+    (tmp_path / "notes.txt").touch()
+    done = start("demo", "--num_processes", 2, "--output_dir", tmp_path)
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("mg-vtc train: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_value_of_the_launchers_flag_is_refused_in_a_line():
+    done = start("demo", "--num_processes", "two")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "mg-vtc train: argument --num_processes: invalid int value: 'two'\n"
 
 
 def test_processes_of_the_launcher_are_one_run(tmp_path):

@@ -16,6 +16,11 @@ from mg_vtc.data.cells import read_cell
         ("1.0", "1"),
         ("1.5", "1.5"),
         ("nan", None),
+        ("NA", None),
+        ("n/a", None),
+        ("NULL", None),
+        ("<NA>", None),
+        ("None", "None"),  # a class of images without a gesture
         ("  ", None),
         (None, None),
         (7, "7"),

@@ -162,3 +162,10 @@ def test_names_that_cannot_be_are_refused(parquet_dir: Path, labels: list, featu
     write_parquet(parquet_dir / "train.parquet", labels, feature)
     with pytest.raises(ValueError, match=message):
         load_hub_dataset(str(parquet_dir))
+
+
+def test_folder_of_image_files_is_refused_with_the_setting_that_reads_it(tmp_path: Path):
+    (tmp_path / "wave").mkdir()
+    PIL.Image.new("RGB", (6, 4)).save(tmp_path / "wave" / "0000.0.png")
+    with pytest.raises(ValueError, match="is a folder of image files: use train_dir"):
+        load_hub_dataset(str(tmp_path))

@@ -319,6 +319,13 @@ def test_table_that_names_images_under_another_name_is_warned_of(folder: Path):
         load_image_folder(folder)
 
 
+def test_table_of_images_under_another_column_is_warned_of(folder: Path):
+    lines = ["image,clip", *(f"{row['file_name']},{row['clip']}" for row in ROWS)]
+    (folder / "clips.csv").write_text("\n".join(lines))
+    with pytest.warns(UserWarning, match=r"clips\.csv lists image files, but is not read"):
+        load_image_folder(folder)
+
+
 # Columns of data sets
 
 

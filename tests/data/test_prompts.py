@@ -4,8 +4,9 @@ import pytest
 import torch
 from conftest import CLASS_NAMES
 
+from mg_vtc import build_tokenizer
 from mg_vtc.data import prompts as room
-from mg_vtc.data.prompts import ClassTexts
+from mg_vtc.data.prompts import ClassTexts, check_known
 
 
 @pytest.fixture
@@ -53,3 +54,10 @@ def test_two_equal_embeddings_are_named_wherever_they_are(texts, monkeypatch, fi
         ValueError, match=f"'{CLASS_NAMES[first]}' and '{CLASS_NAMES[second]}' have the same embedding"
     ):
         texts.check_apart(embeds)
+
+
+def test_names_in_single_letters_are_warned_of():
+    tokenizer = build_tokenizer(["folding arms", "rubbing eyes"])
+    check_known(["rubbing arms", "touching eyes", "OK"], tokenizer)
+    with pytest.warns(UserWarning, match="spells 'glorp zork' letter by letter"):
+        check_known(["folding arms", "glorp zork"], tokenizer)

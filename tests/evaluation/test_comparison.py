@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 
 from mg_vtc.evaluation.comparison import compare
-from mg_vtc.evaluation.predictions_table import write_predictions_table
+from mg_vtc.evaluation.predictions_table import digest_weights, write_predictions_table
 from mg_vtc.evaluation.results import Answers
 
 
-def write(folder, logits, labels, clips=None, names=("a", "b", "c"), digests=None):
+def write(folder, logits, labels, clips=None, names=("a", "b", "c"), digests=None, weights=None):
     folder.mkdir()
     rows = [str(number) for number in range(len(labels))]
     answers = Answers(np.asarray(logits, dtype=np.float32), np.asarray(labels), list(names), rows, clips)
-    write_predictions_table(folder / "predictions.parquet", answers, digests or [f"{row:>016}" for row in rows])
+    write_predictions_table(
+        folder / "predictions.parquet", answers, digests or [f"{row:>016}" for row in rows], weights
+    )
     return folder
 
 
@@ -75,3 +77,24 @@ def test_other_images_labels_and_classes_are_refused(tmp_path, labels):
         compare(first, write(tmp_path / "classes", logits, labels, names=("a", "b", "d")))
     with pytest.raises(FileNotFoundError, match="mg-vtc evaluate"):
         compare(first, tmp_path)
+
+
+def test_model_that_changed_since_its_evaluation_is_refused(tmp_path, labels):
+    other = write(tmp_path / "b", one_hot(labels), labels)
+    run = tmp_path / "run"
+    run.mkdir()
+    for weights in (b"first", b"second"):
+        (run / "model.safetensors").write_bytes(weights)
+        if weights == b"first":
+            table = write(run / "report", one_hot(labels), labels, weights=digest_weights(run))
+            assert compare(run, other)["num_images"] == compare(table, other)["num_images"] == 60
+    for path in (run, table):
+        with pytest.raises(ValueError, match="changed since it was evaluated: run `mg-vtc evaluate` again"):
+            compare(path, other)
+
+
+def test_few_clips_that_all_differ_alike_have_no_interval(tmp_path):
+    labels, clips = np.array([0, 1, 2, 0]), ["a", "b", "c", "d"]
+    wrong, right = write(tmp_path / "a", one_hot((labels + 1) % 3), labels, clips), one_hot(labels)
+    top1 = compare(wrong, write(tmp_path / "b", right, labels, clips))["scores"]["top1_accuracy"]
+    assert (top1["difference"], top1["low"], top1["high"]) == (1, None, None)

@@ -16,7 +16,7 @@ from mg_vtc.space.answers import GestureModel
 
 
 def test_model_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(OSError, match="There is no model 'no/such'"):
+    with pytest.raises(OSError, match="No model 'no/such'"):
         open_model("no/such")
 
 
@@ -135,3 +135,25 @@ def test_a_file_that_can_not_be_replaced_leaves_those_that_would_have_left(tmp_p
     with pytest.raises(IsADirectoryError):
         write(tmp_path, None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_truncated_weights_are_refused_in_a_line(tmp_path):
+    save_model(tmp_path, TINY_RESNET, image_size=48)
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"weights of .* are damaged .*: copy them again, or use a checkpoint"):
+        open_model(tmp_path)
+
+
+def test_missing_image_processor_is_named(tmp_path):
+    save_model(tmp_path, TINY_RESNET, image_size=48)
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        (tmp_path / name).unlink(missing_ok=True)
+    with pytest.raises(OSError, match="has no image processor that can be loaded: copy its files again"):
+        open_model(tmp_path)
+
+
+def test_folder_of_runs_names_them(tmp_path):
+    save_model(tmp_path / "mine", TINY_RESNET, image_size=48)
+    with pytest.raises(ValueError, match="holds several runs and is not a model: pass one of mine"):
+        open_model(tmp_path)

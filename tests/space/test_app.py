@@ -8,6 +8,8 @@ from pages import Page, free_port, serving, train_on_colours
 
 from mg_vtc.hub.publish_space import collect_space
 
+pytestmark = pytest.mark.slow
+
 KEPT_SECONDS = 10  # by the page that is tested; enough to be answered on a busy machine
 
 

@@ -7,6 +7,8 @@ from conftest import CLASS_NAMES
 from pages import Page, free_port, serving, train_on_colours
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 COLOURS = CLASS_NAMES[:4]
 
 

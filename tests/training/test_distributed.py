@@ -11,6 +11,8 @@ from several_processes import GLOBAL_BATCH, NUM_EVALUATED, NUM_ROWS, SETTINGS
 
 from mg_vtc.training.distributed import gather_rows, take_share
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[1] / "several_processes.py"
 
 

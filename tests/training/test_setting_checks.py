@@ -19,6 +19,8 @@ from mg_vtc.training.recipe import DataArguments, ModelArguments, parse_recipe
 from mg_vtc.training.run import run as run_to_the_end
 from mg_vtc.training.setting_checks import OTHER_WORDS, check_metric
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 RUN = {  # other weights, another history, other files or another model folder
     **{"lr_scheduler_type": "linear", "lr_scheduler_kwargs": '{"num_cycles": 1}', "learning_rate": 0.001},
