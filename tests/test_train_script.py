@@ -637,7 +637,7 @@ def test_planted_leak_in_a_users_own_split_is_told_and_recorded(plant, kind, wor
     plant(own_split)
     with pytest.warns(UserWarning, match=words):
         folder = train(*TINY, "--train_dir", own_split, "--num_train_epochs", 1)
-    assert f"of these, {words.replace(' validation pictures', '')}\n" in capsys.readouterr().out  # beside the scores
+    assert f"of these, {words.replace(' validation images', '')}\n" in capsys.readouterr().out  # beside the scores
     leaks = {"same_clip": 0, "same_bytes": 0, "near_duplicate": 0} | {kind: 1}
     assert read_json(folder / "split.json")["leaks"] == {"validation": leaks}
 

@@ -104,7 +104,7 @@ def test_labels_that_begin_with_frame_0_are_refused_and_the_command_that_is_told
     command = ("prepare", "imigue", release, tmp_path / "out")
     refused = refusal(*command)
     assert "set --first_frame 0" in refused
-    assert "So begin 3 of 4 files." in refused
+    assert "The same holds for 3 of 4 files." in refused
     assert not (tmp_path / "out").exists()
     mg_vtc_command(*command, "--first_frame", 0)
 

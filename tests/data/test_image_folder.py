@@ -143,7 +143,7 @@ def test_image_files_that_are_no_rows_are_counted_with_the_reason(tmp_path: Path
 
 def test_images_beside_splits_are_counted(tmp_path: Path):
     write_pictures(tmp_path, "train/nod/a.png", "train/bow/b.png", "beside.png")
-    with pytest.warns(UserWarning, match=r"1 image files outside of the splits are skipped \('.*beside\.png'\)"):
+    with pytest.warns(UserWarning, match=r"1 image files outside of splits are skipped \('.*beside\.png'\)"):
         load_image_folder(tmp_path)
 
 

@@ -199,7 +199,7 @@ def test_column_of_the_runs_clips_is_asked_of_other_data_in_vain(run_folder, pic
     with pytest.warns(UserWarning, match=r"clip column .*'video', is missing in these data: .*no metadata\.csv"):
         answers, *_ = evaluate(str(run_folder), str(pictures), part="validation")
     assert set(answers.clips) >= {f"{name}/0003" for name in COLOURED}  # told by the names of the files
-    with pytest.raises(ValueError, match="has the column 'video'"):
+    with pytest.raises(ValueError, match="has the clip column 'video'"):
         evaluate(str(run_folder), str(pictures), clip_column="video")
 
 
@@ -213,7 +213,7 @@ def test_flat_folder_with_labels_in_metadata_is_read(tmp_path):
 
 
 def test_data_that_are_not_there_are_named(model_folder):
-    with pytest.raises(FileNotFoundError, match="no folder 'absent', and no data set of this name"):
+    with pytest.raises(FileNotFoundError, match="no folder 'absent', and no reachable data set of this name"):
         evaluate(str(model_folder), "absent")
 
 

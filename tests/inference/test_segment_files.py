@@ -69,9 +69,9 @@ def test_line_that_tells_no_frames_is_refused(read, line, fault):
 
 
 def test_short_lines_and_other_headers_are_refused(read):
-    with pytest.raises(ValueError, match=r"line 1 of .*'1,2', there is no 'end'"):
+    with pytest.raises(ValueError, match=r"line 1 of .*'1,2', the column 'end' is missing"):
         read("1,2\n")
-    with pytest.raises(ValueError, match=r"line 2 of .*'1,2', there is no 'video'"):
+    with pytest.raises(ValueError, match=r"line 2 of .*'1,2', the column 'video' is missing"):
         read("start,end,video\n1,2\n")
     with pytest.raises(ValueError, match=r"header 'video,from,to', without a column for 'start', 'end'"):
         read("video,from,to\n1,2,3\n")

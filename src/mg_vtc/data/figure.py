@@ -1,6 +1,6 @@
 """Draw generic upper-body figures: hands, arms, heads, clothes and props.
 
-Figures have their own units. The centre of the head is 0, x points right, y points down, the chin is at y = 18, the
+Figures have their own units. The centre of the head is 0; x points right, y points down. The chin is at y = 18, the
 shoulders are at y = 36 and x = -27, 27. A point is a complex number x + yj, so that rotation and scaling are one
 product.
 """

@@ -1,8 +1,8 @@
 """Load data sets from image folders, with the columns `image`, `label` and `file_name`.
 
-`image` is a `datasets.Image`, decoded on access, `label` a `ClassLabel` with the same names in all splits, in id
-order, and `file_name` identifies a row within its split. The string columns `clip` and `subject` exist if all rows
-have them.
+`image` is a `datasets.Image`, decoded on access. `label` is a `ClassLabel` with the same names in all splits, in id
+order. `file_name` identifies a row within its split. If all rows have them, there are string columns `clip` and
+`subject`.
 """
 
 import warnings

@@ -75,9 +75,9 @@ def find_leaks(
 ) -> list[Leak]:
     """Compare the training split with every other split.
 
-    Finds copies that were saved again, at another size or quality, slightly brighter or darker, or with a narrow
-    border cropped (mostly up to 2 % on each side). Does not find copies that were rotated, mirrored, cropped further
-    or converted to grey.
+    Finds copies saved again at another size or quality, slightly brighter or darker, or with a narrow border cropped
+    (mostly up to 2 % on each side). Does not find copies that were rotated, mirrored, cropped further or converted to
+    grey.
 
     Args:
         parts: "train" and other splits, with the columns `image`, `file_name`, `clip` if clips are known, and `row` if

@@ -118,8 +118,8 @@ def read_group_columns(
 ) -> dict[str, dict[str, list[str | None]]]:
     """Read the clips and subjects of a data set from its columns.
 
-    A column with the default name is ignored with a warning if another split lacks it, if it contains lists, images or
-    similar, or if no row has a value.
+    A column with the default name is ignored, with a warning, in three cases: another split lacks it, it contains
+    lists or images, or no row has a value.
 
     Args:
         splits: Split name to rows.

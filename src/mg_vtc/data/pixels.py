@@ -1,7 +1,7 @@
 """Convert images to pixel values: decode, convert to RGB, resize, collate and normalise.
 
-Images are uint8 with channels last in memory, (height, width, 3), from the decoder to the device of the model, where
-`normalize` converts them to floats.
+Images are uint8 with channels last in memory, (height, width, 3). `normalize` converts them to floats on the device of
+the model.
 """
 
 from collections.abc import Sequence

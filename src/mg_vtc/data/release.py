@@ -45,7 +45,7 @@ class Choices:
 
     @property
     def class_names(self) -> dict[int, str]:
-        """Class id to name, in id order."""
+        """Names of the classes by id, in id order."""
         names = {int(label_id): name for label_id, name in read_labels(self.data).items()}
         return {
             label_id: name for label_id, name in names.items() if self.keep_non_mg or label_id != NON_MG[self.data]

@@ -35,8 +35,8 @@ class PictureStream(IterableDataset):
         repeat: Whether to repeat passes endlessly, each in a new order, so that no process ends early; otherwise one
             pass in the order of the shards.
         shuffle_buffer: Number of undecoded images from which a reader draws the next one. With 0, only the order of
-            the shards changes, from the second pass on. A reader reads one shard at a time, so a buffer smaller than a
-            shard mixes well only if the rows within a shard are in random order.
+            the shards changes, from the second pass on. A reader reads one shard at a time: a buffer smaller than a
+            shard mixes well only if the rows of a shard are in random order.
         augmentation: Augmentation applied on access; none by default.
         seed: Seed of the augmentation and, with `shuffle_buffer` above 0, of the order; otherwise only the pass
             determines the order.
@@ -142,7 +142,6 @@ class PictureStream(IterableDataset):
         return rows
 
     def _read(self, images: list[dict[str, Any]], labels: list[int], epoch: int) -> Iterator[dict[str, Any]]:
-        """Yield decoded rows."""
         pictures, kept, indices = [], [], []
         for image, label in zip(images, labels, strict=True):
             try:

@@ -52,9 +52,9 @@ def read_frames(path: str | Path, numbers: Iterable[int], crop: Box | None = Non
     without B-frames. The file is not seeked: seeking finds frames by time or key frame and may miss by some. One
     decoded frame is in memory at a time, besides those that the decoder needs.
 
-    Damage is detected if the decoder meets invalid data, or if a frame announced by its time does not appear (not in
-    AVI, VP8 or interlaced video). Corruption that still decodes to a valid image is not detected, because most video
-    formats have no checksums; to verify copies, compare checksums of the files.
+    Damage is detected if the decoder meets invalid data. Except in AVI, VP8 and interlaced video, a missing frame is
+    also detected, by its announced time. Corruption that still decodes to a valid image is not detected, because most
+    video formats have no checksums; to verify copies, compare checksums of the files.
 
     Args:
         path: File that FFmpeg can decode.
