@@ -13,7 +13,7 @@ def test_address_is_printed_and_the_flag_reaches_the_space(mg_vtc_command, hub_c
 def test_missing_token_permission_and_name_are_told_in_a_line(refusal, hub_client, finished_run, monkeypatch):
     push_to_hub(finished_run, "org/mg-vtc")
     assert "may not write to other/space" in refusal("publish-space", "org/mg-vtc", "other/space")
-    assert "'space' does not say whose" in refusal("publish-space", "org/mg-vtc", "space")
+    assert "'space' does not name an owner" in refusal("publish-space", "org/mg-vtc", "space")
     monkeypatch.delenv("HF_TOKEN")
     assert "hf auth login" in refusal("publish-space", "org/mg-vtc", "org/space")
     assert hub_client.repos.keys() == {"org/mg-vtc"}
