@@ -47,7 +47,7 @@ def test_pictures_are_prepared_as_the_processor_does_it(picture_folder):
 
 
 def test_folder_without_pictures_is_refused_with_the_way_out(tmp_path):
-    with pytest.raises(ValueError, match="has no images: .* to --calibration"):
+    with pytest.raises(ValueError, match=r"has no images: .* to --calibration"):
         read_calibration_pictures(tmp_path, build_processor(8))
     with pytest.raises(FileNotFoundError, match="No folder"):
         read_calibration_pictures(tmp_path / "absent", build_processor(8))

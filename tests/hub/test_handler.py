@@ -326,7 +326,7 @@ REFUSED = {
     "truncated jpeg": ({"inputs": as_base64(PICTURES["jpeg"][:1000])}, r"cannot be read: .*truncated"),
     "bomb": (
         {"inputs": as_base64(encode(Image.new("1", (10000, 8000))))},
-        r"10000 x 8000 pixels; at most 50,000,000",
+        r"10000 x 8000 pixels; send at most 50,000,000",
     ),
     "greater bomb": ({"inputs": as_base64(encode(Image.new("1", (20000, 10000))))}, r"cannot be read: .*200000000"),
     "URL": ({"inputs": "https://example.org/picture.jpg"}, r"not download URLs, .*MG_VTC_ALLOW_URLS=1"),
@@ -414,7 +414,7 @@ def test_large_pil_image_is_refused_too(handler):
 
 def test_long_thin_picture_and_too_many_pixels_together_are_refused(handler, module, monkeypatch):
     """A file of 97 kB took seconds and gigabytes, and 64 of them are in a request."""
-    with pytest.raises(ValueError, match=r"1 x 20001 pixels; at most 50,000,000, 20,000 per side"):
+    with pytest.raises(ValueError, match=r"1 x 20001 pixels; send at most 50,000,000, 20,000 per side"):
         handler({"inputs": encode(Image.new("1", (1, 20001)))})
     monkeypatch.setattr(module, "MAX_PIXELS_OF_REQUEST", 2 * 40 * 50)
     assert len(handler({"inputs": [RGB, RGB]})) == 2

@@ -78,7 +78,8 @@ def test_push_that_breaks_off_changes_nothing_and_can_go_on(hub_client, finished
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
     hub_client.break_off = break_off
     go_on = re.escape(
-        f"The files on the Hub are consistent (a push is one commit). To retry, run: mg-vtc publish {finished_run} org/mg-vtc"
+        "The files on the Hub are consistent (a push is one commit). "
+        f"To retry, run: mg-vtc publish {finished_run} org/mg-vtc"
     )
     with pytest.raises(OSError, match=rf"failed: .*{words}.*\. {go_on}"):
         push_to_hub(finished_run, "org/mg-vtc")
@@ -124,7 +125,7 @@ def test_command_to_go_on_with_can_be_pasted(hub_client, finished_run, tmp_path)
     hub_client.break_off = "commit"
     with pytest.raises(OSError, match=r"To retry, run: mg-vtc publish ('.*') org/mg-vtc --revision trial$") as refused:
         push_to_hub(folder, "org/mg-vtc", revision="trial")
-    assert shlex.split(str(refused.value).split("to go on: ")[1])[2] == str(folder)
+    assert shlex.split(str(refused.value).split("To retry, run: ")[1])[2] == str(folder)
 
 
 def test_private_repository_of_somebody_else(hub_client, finished_run, monkeypatch):

@@ -239,7 +239,7 @@ def _open_picture(picture: Any) -> Image.Image:
         raise ValueError(f"send the base64 of a file, not {_shorten(picture)}.")
     if picture.width * picture.height > MAX_PIXELS or max(picture.size) > MAX_SIDE:
         raise ValueError(
-            f"it has {picture.width} x {picture.height} pixels; at most {MAX_PIXELS:,}, {MAX_SIDE:,} per side, are read."
+            f"it has {picture.width} x {picture.height} pixels; send at most {MAX_PIXELS:,}, {MAX_SIDE:,} per side."
         )
     return picture
 

@@ -95,7 +95,61 @@ def write_upload(folder: str | Path, out: str | Path, repo_id: str | None = None
         raise ValueError(f"{out} already exists and is not an empty folder: choose a new one.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        whole = f" The files on the Hub are consistent (a push is one commit). To retry, run: {again}" if again else ""
+        whole = Path(scratch, out.name)
+        for name, content in files.items():
+            (whole / name).parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, bytes):
+                (whole / name).write_bytes(content)
+            else:
+                shutil.copyfile(content, whole / name)
+        whole.replace(out)
+    return sorted(files)
+
+
+def prepare_repo(repo_id: str, *, private: bool | None = None, space_sdk: str | None = None) -> str:
+    """Create a repository if it is missing, and check that the token has write permission.
+
+    Args:
+        repo_id: Repository, such as "org/mg-vtc".
+        private: Whether a new repository is private; if True, an existing one must be private.
+        space_sdk: SDK of a Space; by default the repository is a model.
+
+    Returns:
+        URL of its page.
+
+    Raises:
+        ValueError: `repo_id` is invalid, or the repository is public but `private` is True.
+        OSError: There is no token, the Hub refused it, or the Hub is not reachable.
+    """
+    check_repo_id(repo_id)
+    if get_token() is None:
+        raise OSError(f"Pushing {repo_id} requires a Hub token: {LOG_IN}.")
+    with explaining(repo_id):
+        api, kind = HfApi(), "model" if space_sdk is None else "space"
+        page = api.create_repo(repo_id, repo_type=kind, space_sdk=space_sdk, private=private, exist_ok=True)
+        api.auth_check(
+            repo_id, repo_type=kind, write=True
+        )  # create_repo also accepts an existing repository of another owner
+        if private and not api.repo_info(repo_id, repo_type=kind).private:  # it existed before
+            raise ValueError(
+                f"{repo_id} already exists and is public, so nothing was pushed: make it private in its settings, or "
+                "choose another name."
+            )
+    return str(page)
+
+
+@contextmanager
+def explaining(repo_id: str, *, again: str | None = None) -> Iterator[None]:
+    """Turn errors of the Hub client into one-line errors with a way out.
+
+    Args:
+        repo_id: Requested repository.
+        again: Command that repeats an interrupted push.
+
+    Raises:
+        OSError: The Hub refused the request or is not reachable.
+    """
+    whole = f" The files on the Hub are consistent (a push is one commit). To retry, run: {again}" if again else ""
     try:
         yield
     except OfflineModeIsEnabled as error:
