@@ -332,7 +332,7 @@ REFUSED = {
     "URL": ({"inputs": "https://example.org/picture.jpg"}, r"not download URLs, .*MG_VTC_ALLOW_URLS=1"),
     "file URL": ({"inputs": "file:///etc/passwd"}, r"not download URLs"),
     "field of the request": ({"inputs": RGB, "candidate_labels": LABELS}, r"into 'parameters'"),
-    "mapping without image": ({"inputs": {"candidate_labels": LABELS}}, r"has an 'image'"),
+    "mapping without image": ({"inputs": {"candidate_labels": LABELS}}, r"must have an 'image'"),
     "parameter twice": ({"inputs": {"image": RGB, "top_k": 1}, "parameters": {"top_k": 2}}, r"'parameters' repeats"),
     "parameters of no names": ({"inputs": RGB, "parameters": ["top_k"]}, r"must map names to values, got \['top_k'\]"),
     "top-k of a service": ({"inputs": RGB, "parameters": {"topk": 3}}, r"Unknown parameter 'topk'; .*'top_k'"),

@@ -127,9 +127,7 @@ def prepare_repo(repo_id: str, *, private: bool | None = None, space_sdk: str | 
     with explaining(repo_id):
         api, kind = HfApi(), "model" if space_sdk is None else "space"
         page = api.create_repo(repo_id, repo_type=kind, space_sdk=space_sdk, private=private, exist_ok=True)
-        api.auth_check(
-            repo_id, repo_type=kind, write=True
-        )  # create_repo also accepts an existing repository of another owner
+        api.auth_check(repo_id, repo_type=kind, write=True)  # create_repo accepts repositories of other owners
         if private and not api.repo_info(repo_id, repo_type=kind).private:  # it existed before
             raise ValueError(
                 f"{repo_id} already exists and is public, so nothing was pushed: make it private in its settings, or "
@@ -158,11 +156,7 @@ def explaining(repo_id: str, *, again: str | None = None) -> Iterator[None]:
         raise OSError(f"{repo_id} does not have this revision: pass the name of a branch.") from error
     except HfHubHTTPError as error:
         raise OSError(f"{_refusal(error, repo_id)}{whole}") from error
-    except (
-        TRANSPORT_ERROR,
-        RuntimeError,
-        ConnectionError,
-    ) as error:  # the client raises RuntimeError for failed uploads
+    except (TRANSPORT_ERROR, RuntimeError, ConnectionError) as error:  # RuntimeError: failed upload
         reasons = [str(reason).strip().split("\n")[0].rstrip(".") for reason in (error, error.__cause__) if reason]
         reason = ": ".join(reason for reason in reasons if reason)
         raise OSError(f"The connection to the Hub for {repo_id} failed: {reason}.{whole}") from error
