@@ -109,8 +109,8 @@ def test_model_in_memory_is_exported_as_its_folder_is(trained, tmp_path):
     ("settings", "words"),
     [
         ({"format": "tflite"}, "format must be 'onnx' or 'classifier', got 'tflite'"),
-        ({"format": "classifier", "int8": True}, "int8 and calibration go with format 'onnx'"),
-        ({"format": "onnx"}, "no folder: give output_dir"),
+        ({"format": "classifier", "int8": True}, "int8 and calibration require format 'onnx'"),
+        ({"format": "onnx"}, "not a folder: pass output_dir"),
     ],
 )
 def test_exports_that_cannot_be_are_refused(trained, settings, words):

@@ -422,7 +422,7 @@ def test_nothing_pickled_and_no_token_is_written(train, refusal, picture_folder)
 def test_push_that_is_refused_is_told_before_the_training(refusal, train, hub_client, picture_folder):
     flags = (*TINY, "--train_dir", picture_folder, "--push_to_hub", "--hub_model_id")
     assert "may not write to other/model" in refusal(*flags, "other/model")
-    assert "is no name of a repository" in refusal(*flags, "org/my model")
+    assert "is not a repository name" in refusal(*flags, "org/my model")
     assert not train.folder.exists()
 
 
@@ -430,7 +430,7 @@ def test_push_that_breaks_off_leaves_the_run_and_says_how_to_go_on(refusal, trai
     hub_client.break_off = "commit"
     flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1)
     words = refusal(*flags, "--push_to_hub", "--hub_model_id", "org/model")
-    assert words.endswith(f"to go on: mg-vtc publish {train.folder} org/model")
+    assert words.endswith(f"To retry, run: mg-vtc publish {train.folder} org/model")
     assert hub_client.files("org/model").keys() == {".gitattributes"}
     assert (train.folder / "README.md").exists()
 

@@ -63,4 +63,4 @@ def test_files_that_were_not_shown_to_the_page_are_neither_opened_nor_told_of(tw
 
 
 def test_mistakes_are_told_in_a_line(refusal, tmp_path):
-    assert "--port is 99999" in refusal("demo-app", tmp_path, "--port", "99999")
+    assert "must be from 1 to 65535, got 99999" in refusal("demo-app", tmp_path, "--port", "99999")

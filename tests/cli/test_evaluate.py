@@ -30,7 +30,7 @@ def test_evaluation_writes_a_report_beside_the_model_and_shows_scores(two_class_
     lines = done.stdout.splitlines()
     assert (
         lines[0]
-        == f"{two_class_run} on {two_classes}: 16 pictures of 8 clips, part all; 2 classes, image-classification"
+        == f"{two_class_run} on {two_classes}: 16 images of 8 clips, split all; 2 classes, image-classification"
     )
     assert lines[-1] == str(two_class_run / "report" / "report.html")
     top1 = json.loads((two_class_run / "report" / "results.json").read_text())["scores"]["top1_accuracy"]

@@ -16,7 +16,7 @@ def test_export_writes_the_files_and_a_table_and_nothing_else(two_class_run, pic
     command = [*COMMAND, "export", str(two_class_run), "--to", "onnx", "--int8", "--calibration", str(pictures)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0
-    assert re.fullmatch(r"warning: classifier\.int8\.onnx is judged by 4 images, .*\n", done.stderr)
+    assert re.fullmatch(r"warning: classifier\.int8\.onnx was compared on 4 images, .*\n", done.stderr)
     folder, _, *rows = done.stdout.splitlines()
     assert folder == str(two_class_run / "onnx")
     assert {row.split()[0] for row in rows} == {path.name for path in (two_class_run / "onnx").iterdir()}

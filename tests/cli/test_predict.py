@@ -141,7 +141,7 @@ def test_refusal_of_two_processes_is_told_once(two_class_run, bad_picture, tmp_p
     command = [sys.executable, *launcher, *COMMAND, *flags]
     done = subprocess.run(command, env=ONE_THREAD, capture_output=True, text=True, timeout=180)
     assert done.returncode == 1
-    assert done.stderr.count("is no file of this command") == 1
+    assert done.stderr.count("was not written by this command") == 1
     assert "gloo" not in done.stderr
     assert "[rank1]" not in done.stderr
     assert (tmp_path / "a.csv.partial").read_text() == "mine\n"

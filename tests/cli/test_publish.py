@@ -36,7 +36,7 @@ def test_name_that_is_none_is_refused_in_a_line(refusal, finished_run, name):
 
 def test_folder_that_is_no_model_is_refused_in_a_line(refusal, tmp_path):
     words = refusal("publish", tmp_path, "org/mg-vtc")
-    assert words == f"mg-vtc: {tmp_path} is no folder of a model: there is no config.json in it."
+    assert words == f"mg-vtc: {tmp_path} is not a model folder: it has no config.json."
 
 
 def test_missing_token_and_permission_are_told_in_a_line(refusal, hub_client, finished_run, monkeypatch):

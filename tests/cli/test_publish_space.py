@@ -13,7 +13,7 @@ def test_address_is_printed_and_the_flag_reaches_the_space(mg_vtc_command, hub_c
 def test_missing_token_permission_and_name_are_told_in_a_line(refusal, hub_client, finished_run, monkeypatch):
     push_to_hub(finished_run, "org/mg-vtc")
     assert "may not write to other/space" in refusal("publish-space", "org/mg-vtc", "other/space")
-    assert "'space' does not say whose" in refusal("publish-space", "org/mg-vtc", "space")
+    assert "'space' does not name an owner" in refusal("publish-space", "org/mg-vtc", "space")
     monkeypatch.delenv("HF_TOKEN")
     assert "hf auth login" in refusal("publish-space", "org/mg-vtc", "org/space")
     assert hub_client.repos.keys() == {"org/mg-vtc"}
@@ -21,6 +21,6 @@ def test_missing_token_permission_and_name_are_told_in_a_line(refusal, hub_clien
 
 def test_model_of_a_space_has_to_be_on_the_hub(refusal, two_class_run):
     words = refusal("publish-space", two_class_run, "org/space")
-    assert words.startswith(f"mg-vtc: {two_class_run} is a folder of this machine, which a Space can not read")
+    assert words.startswith(f"mg-vtc: {two_class_run} is a local folder, which a Space cannot read")
     assert f"`mg-vtc publish {two_class_run} org/name`" in words
     assert "There is no model 'org/absent'" in refusal("publish-space", "org/absent", "org/space")

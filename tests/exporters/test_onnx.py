@@ -197,7 +197,7 @@ def test_file_that_does_not_answer_as_the_model_is_refused_and_nothing_is_left(t
     save_model(tmp_path, TINY_RESNET)
     before = sorted(path.name for path in tmp_path.iterdir())
     monkeypatch.setattr("mg_vtc.exporters.onnx.MAX_DIFFERENCE", 0.0)
-    with pytest.raises(ValueError, match=r"classifier\.onnx does not answer as the model does"):
+    with pytest.raises(ValueError, match=r"outputs of classifier\.onnx differ from the model's"):
         export_onnx(str(tmp_path), tmp_path / "onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
@@ -207,7 +207,7 @@ def test_int8_that_answers_otherwise_is_warned_of_and_its_files_are_not_replaced
     model.class_embeds.data[:] = model.class_embeds[0] + 1e-4 * torch.randn(6, 12)  # the best of these is rounding
     model.save_pretrained(tmp_path)
     with pytest.warns(
-        UserWarning, match=r"classifier\.int8\.onnx and the model agree on .* of 16 images that did not calibrate it"
+        UserWarning, match=r"classifier\.int8\.onnx and the model agree on .* of 16 non-calibration images"
     ):
         export_onnx(str(tmp_path), tmp_path / "onnx", int8=True, calibration=picture_folder)
     with pytest.raises(ValueError, match=r"holds classifier\.onnx, classifier\.int8\.onnx already"):
@@ -224,10 +224,12 @@ def test_int8_is_judged_by_images_that_did_not_calibrate_it_and_few_are_not_enou
     images = sorted(picture_folder.rglob("*.png"))
     (tmp_path / "few").mkdir()
     (tmp_path / "few" / "0.png").write_bytes(images[0].read_bytes())
-    with pytest.raises(ValueError, match="another to judge by"):
+    with pytest.raises(ValueError, match="another for the comparison"):
         export_onnx(str(tmp_path / "run"), tmp_path / "onnx", int8=True, calibration=tmp_path / "few")
     (tmp_path / "few" / "1.png").write_bytes(images[1].read_bytes())
-    with pytest.warns(UserWarning, match="is judged by 1 images, of which the model predicts 1 of 6 classes: too few"):
+    with pytest.warns(
+        UserWarning, match="was compared on 1 images, for which the model predicts 1 of 6 classes: too few"
+    ):
         files = export_onnx(str(tmp_path / "run"), tmp_path / "onnx", int8=True, calibration=tmp_path / "few")
     assert next(file for file in files if file.name == "classifier.int8.onnx").judged_on == (1, 1)
 
@@ -240,5 +242,5 @@ def test_preparation_that_metadata_can_not_hold_is_refused(model, settings):
     assert describe_classifier(model, processor)
     for name, value in settings.items():
         setattr(processor, name, value)
-    with pytest.raises(ValueError, match="prepares pictures otherwise"):
+    with pytest.raises(ValueError, match="of this model needs more"):
         describe_classifier(model, processor)

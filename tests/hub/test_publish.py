@@ -59,7 +59,7 @@ def test_private_repository_and_branch(hub_client, finished_run):
 @pytest.mark.parametrize("space_sdk", [None, "gradio"])
 def test_repository_that_is_public_is_not_published_to_as_a_private_one(hub_client, finished_run, space_sdk):
     prepare_repo("org/mg-vtc", space_sdk=space_sdk)
-    with pytest.raises(ValueError, match="org/mg-vtc is there already, and public, so nothing was published"):
+    with pytest.raises(ValueError, match="org/mg-vtc already exists and is public, so nothing was pushed"):
         prepare_repo("org/mg-vtc", space_sdk=space_sdk, private=True)
     prepare_repo("org/hidden", space_sdk=space_sdk, private=True)
     prepare_repo("org/hidden", space_sdk=space_sdk, private=True)
@@ -78,9 +78,10 @@ def test_push_that_breaks_off_changes_nothing_and_can_go_on(hub_client, finished
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
     hub_client.break_off = break_off
     go_on = re.escape(
-        f"What is on the Hub is whole, as a push is one commit; to go on: mg-vtc publish {finished_run} org/mg-vtc"
+        "The files on the Hub are consistent (a push is one commit). "
+        f"To retry, run: mg-vtc publish {finished_run} org/mg-vtc"
     )
-    with pytest.raises(OSError, match=rf"broke off: .*{words}.*\. {go_on}"):
+    with pytest.raises(OSError, match=rf"failed: .*{words}.*\. {go_on}"):
         push_to_hub(finished_run, "org/mg-vtc")
     assert hub_client.files("org/mg-vtc") == before
     hub_client.break_off = None
@@ -90,7 +91,7 @@ def test_push_that_breaks_off_changes_nothing_and_can_go_on(hub_client, finished
 
 def test_missing_token_is_told_before_the_hub_is_asked(hub_client, finished_run, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
-    with pytest.raises(OSError, match=r"no token .* org/mg-vtc .* HF_TOKEN, or run `hf auth login`"):
+    with pytest.raises(OSError, match=r"org/mg-vtc requires a Hub token: set HF_TOKEN, or run `hf auth login`"):
         push_to_hub(finished_run, "org/mg-vtc")
     assert not hub_client.requests
 
@@ -104,7 +105,7 @@ def test_token_that_the_hub_does_not_know(hub_client, finished_run, monkeypatch)
 def test_name_of_somebody_else(hub_client, finished_run, monkeypatch):
     push_to_hub(finished_run, "org/mg-vtc")
     monkeypatch.setenv("HF_TOKEN", STRANGER)
-    with pytest.raises(OSError, match="may not write to org/mg-vtc: the name is somebody else's"):
+    with pytest.raises(OSError, match="may not write to org/mg-vtc: the repository belongs to another owner"):
         push_to_hub(finished_run, "org/mg-vtc")
     with pytest.raises(OSError, match="no write permission for 'org'"):
         push_to_hub(finished_run, "org/new")
@@ -115,16 +116,16 @@ def test_name_of_somebody_else(hub_client, finished_run, monkeypatch):
 def test_public_repository_of_somebody_else_is_found_before_anything_is_sent(hub_client, key, space_sdk):
     hub_client.repos[key] = Repo()
     hub_client.repos[key].commit("main", {"README.md": File(b"theirs")}, "theirs")
-    with pytest.raises(OSError, match="may not write to stranger/taken: the name is somebody else's"):
+    with pytest.raises(OSError, match="may not write to stranger/taken: the repository belongs to another owner"):
         prepare_repo("stranger/taken", space_sdk=space_sdk)
 
 
 def test_command_to_go_on_with_can_be_pasted(hub_client, finished_run, tmp_path):
     folder = shutil.copytree(finished_run, tmp_path / "my run")
     hub_client.break_off = "commit"
-    with pytest.raises(OSError, match=r"; to go on: mg-vtc publish ('.*') org/mg-vtc --revision trial$") as refused:
+    with pytest.raises(OSError, match=r"To retry, run: mg-vtc publish ('.*') org/mg-vtc --revision trial$") as refused:
         push_to_hub(folder, "org/mg-vtc", revision="trial")
-    assert shlex.split(str(refused.value).split("to go on: ")[1])[2] == str(folder)
+    assert shlex.split(str(refused.value).split("To retry, run: ")[1])[2] == str(folder)
 
 
 def test_private_repository_of_somebody_else(hub_client, finished_run, monkeypatch):
@@ -141,7 +142,7 @@ def test_offline_mode_is_told(hub_client, finished_run, monkeypatch):
 
 def test_hub_that_can_not_be_reached(hub_client, finished_run, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(OSError, match=r"The connection to the Hub for org/mg-vtc broke off: .*refused"):
+    with pytest.raises(OSError, match=r"The connection to the Hub for org/mg-vtc failed: .*refused"):
         push_to_hub(finished_run, "org/mg-vtc")
 
 
@@ -193,7 +194,7 @@ def test_dry_run_leaves_what_is_there(finished_run, tmp_path):
     (tmp_path / "mine" / "notes.md").write_text("mine")
     for out in (tmp_path / "mine", tmp_path / "mine" / "notes.md", finished_run):
         before = read_tree(tmp_path)
-        with pytest.raises(ValueError, match="is there already and is not an empty folder: choose a new one"):
+        with pytest.raises(ValueError, match="already exists and is not an empty folder: choose a new one"):
             write_upload(finished_run, out)
         assert read_tree(tmp_path) == before
 

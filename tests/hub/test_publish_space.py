@@ -64,12 +64,12 @@ def test_token_paths_and_pictures_are_in_no_file(files):
 
 def test_token_in_a_module_is_refused(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "class GestureModel")  # as if that were one
-    with pytest.raises(ValueError, match=r"answers\.py .* holds a token of the Hub"):
+    with pytest.raises(ValueError, match=r"answers\.py .* contains a Hub token"):
         collect_space("org/mg-vtc")
 
 
 def test_folder_of_this_machine_is_no_model_of_a_space(two_class_run):
-    with pytest.raises(ValueError, match="a folder of this machine, which a Space can not read"):
+    with pytest.raises(ValueError, match="a local folder, which a Space cannot read"):
         publish_space(str(two_class_run), "org/space")
 
 
@@ -106,16 +106,16 @@ def test_space_of_others_and_files_of_its_own_are_left_alone(published, name):
     own = repo.commits[repo.branches["main"]]
     repo.commit("main", own | {name: next(iter(own.values()))}, "My own app")
     before = published.files("spaces/org/own")
-    with pytest.raises(ValueError, match=rf"org/own has files of its own \('{re.escape(name)}'\)"):
+    with pytest.raises(ValueError, match=rf"org/own has files of another app \('{re.escape(name)}'\)"):
         publish_space("org/mg-vtc", "org/own")
     assert published.files("spaces/org/own") == before
 
 
 def test_space_needs_a_token_and_a_name(published, monkeypatch):
-    with pytest.raises(ValueError, match="'space' does not say whose"):
+    with pytest.raises(ValueError, match="'space' does not name an owner"):
         publish_space("org/mg-vtc", "space")
     monkeypatch.delenv("HF_TOKEN")
-    with pytest.raises(OSError, match="There is no token of the Hub to publish org/space with"):
+    with pytest.raises(OSError, match="Pushing org/space requires a Hub token"):
         publish_space("org/mg-vtc", "org/space")
 
 

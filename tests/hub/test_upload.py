@@ -109,7 +109,10 @@ def test_model_of_another_kind_is_refused(finished_run):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("{", r"config\.json in .* is no JSON"), ('{"model_type": "mg_vtc"}', r"config\.json in .* has no auto_map")],
+    [
+        ("{", r"config\.json in .* is not valid JSON"),
+        ('{"model_type": "mg_vtc"}', r"config\.json in .* has no auto_map"),
+    ],
 )
 def test_configuration_that_can_not_be_published_is_refused(finished_run, content, words):
     (finished_run / "config.json").write_text(content)
@@ -152,14 +155,14 @@ def test_recipe_of_a_run_that_did_not_tell_its_places_stays_behind(finished_run)
 
 def test_token_in_a_file_is_refused_and_not_repeated(finished_run):
     (finished_run / "README.md").write_text(f"# Gestures\n\nuse {TOKEN}")
-    with pytest.raises(ValueError, match=r"README\.md .* holds a token of the Hub") as refusal:
+    with pytest.raises(ValueError, match=r"README\.md .* contains a Hub token") as refusal:
         collect_upload(finished_run, "org/mg-vtc")
     assert TOKEN not in str(refusal.value)
 
 
 def test_folder_of_this_machine_in_a_file_is_refused(finished_run):
     (finished_run / "README.md").write_text(f"# Gestures\n\ntrained in {finished_run}")
-    with pytest.raises(ValueError, match=r"README\.md .* a folder of this machine"):
+    with pytest.raises(ValueError, match=r"README\.md .* contains the local path"):
         collect_upload(finished_run, "org/mg-vtc")
 
 
@@ -170,7 +173,7 @@ def test_folder_of_this_machine_in_a_file_is_refused(finished_run):
 def test_path_of_another_machine_in_the_card_is_refused(finished_run, path):
     (finished_run / "README.md").write_text(f"# Gestures\n\ntrained on {path} and more")
     with pytest.raises(
-        ValueError, match=rf"README\.md .* names {re.escape(path.strip('`'))}, which looks like a path"
+        ValueError, match=rf"README\.md .* contains {re.escape(path.strip('`'))}, which looks like a local path"
     ):
         collect_upload(finished_run, "org/mg-vtc")
 

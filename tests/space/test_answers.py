@@ -46,9 +46,9 @@ def test_names_are_parted_by_lines_or_else_by_commas(text, names):
     [
         (" , ,\n", "Name 1 in '' is empty"),
         ("a,, b", "Name 2 in 'a,, b' is empty"),
-        ("folding arms", "“folding arms” alone would always get 100 %"),
+        ("folding arms", "“folding arms” alone would always score 100 %"),
         ("head up, Head  up", "are the same class name"),
-        (",".join(map(str, range(101))), "These are 101 names; 100 are the most"),
+        (",".join(map(str, range(101))), "There are 101 names; the limit is 100"),
     ],
 )
 def test_names_that_can_not_be_compared_are_refused(text, words):
@@ -82,7 +82,7 @@ def test_names_that_are_one_text_to_the_model_are_refused(gesture_model, picture
 
 
 def test_name_that_is_too_long_is_refused_and_not_cut(gesture_model, picture):
-    with pytest.raises(ValueError, match=r"“head head .*…” is too long a name: this model reads \d+ pieces"):
+    with pytest.raises(ValueError, match=r"“head head .*…” is too long: the limit of this model is \d+ tokens"):
         gesture_model.answer(picture, ["head " * 700, "rubbing eyes"])
 
 
@@ -91,7 +91,7 @@ def test_vision_only_model_knows_its_classes_alone(tmp_path, picture):
     model = GestureModel(str(tmp_path))
     assert model.tokenizer is None
     assert list(model.answer(picture, []).scores) == list(CLASS_NAMES)
-    with pytest.raises(ValueError, match="vision-only: it knows its own classes alone"):
+    with pytest.raises(ValueError, match="vision-only: it predicts its own classes only"):
         model.answer(picture, NAMES)
 
 
@@ -127,7 +127,7 @@ def test_other_models_are_refused(tmp_path):
 def test_files_that_are_no_pictures_are_refused(tmp_path, content, suffix):
     path = tmp_path / f"file{suffix}"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="can not be read as a picture") as error:
+    with pytest.raises(ValueError, match="cannot be read as an image") as error:
         open_picture(path)
     assert str(tmp_path) not in str(error.value)
 
@@ -136,20 +136,20 @@ def test_damaged_pictures_are_refused(tmp_path, picture):
     picture.save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-1000])
     assert open_picture(tmp_path / "whole.png").size == (50, 40)
-    with pytest.raises(ValueError, match="can not be read as a picture"):
+    with pytest.raises(ValueError, match="cannot be read as an image"):
         open_picture(tmp_path / "cut.png")
 
 
 @pytest.mark.parametrize("size", [(8000, 8000), (20000, 20000), (1, 20001)])
 def test_huge_pictures_are_refused_before_they_are_decoded(tmp_path, size):
     Image.new("1", size).save(tmp_path / "huge.png")
-    with pytest.raises(ValueError, match="more than 50 million pixels, or 20,000 on a side"):
+    with pytest.raises(ValueError, match="limit of 50 million pixels, or 20,000 on a side"):
         open_picture(tmp_path / "huge.png")
 
 
 def test_formats_that_other_programs_would_read_are_no_pictures(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "page.eps")
-    with pytest.raises(ValueError, match="can not be read as a picture"):
+    with pytest.raises(ValueError, match="cannot be read as an image"):
         open_picture(tmp_path / "page.eps")
 
 

@@ -54,4 +54,4 @@ def test_space_shows_its_model_with_its_own_copy_of_the_package_and_forgets_pict
         assert len(files_in(tmp_path) - examples) >= 2  # what was uploaded, and the map over it
         page.wait(lambda: files_in(tmp_path) == examples)
         page.ask()
-        assert page.wait(page.message) == "The picture has been deleted since it was chosen. Choose it again."
+        assert page.wait(page.message) == "The image has been deleted since it was chosen. Choose it again."

@@ -73,7 +73,7 @@ def test_map_is_shown_over_the_picture_and_said_to_be_rough(page, tmp_path):
 def test_file_that_is_no_picture_is_told_in_the_page_which_goes_on(page, faces, tmp_path):
     (tmp_path / "wrong.png").write_text("no picture")
     page.upload(tmp_path / "wrong.png")
-    assert page.wait(page.message) == "This file can not be read as a picture. JPEG, PNG and WebP can."
+    assert page.wait(page.message) == "This file cannot be read as an image. Use JPEG, PNG or WebP."
     assert not page.all("#heat img")
     assert "Traceback" not in page.browser.page_source
     assert str(tmp_path) not in page.browser.page_source
@@ -92,7 +92,7 @@ def test_file_of_another_kind_is_told_in_the_page(page, tmp_path):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ("folding arms", "“folding arms” alone would always get 100 %"),
+        ("folding arms", "“folding arms” alone would always score 100 %"),
         (", ,", "Name 1 in '' is empty"),
         ("Head up, head up, <b>x</b>", "'Head up' and 'head up' are the same class name"),
     ],
@@ -102,7 +102,7 @@ def test_names_that_can_not_be_compared_are_told_in_the_page(page, faces, names,
     page.wait(page.scores)
     page.ask(names)
     assert words in page.wait(page.message)
-    assert page.one("#answer").text == "Answer"  # the former one is gone
+    assert page.one("#answer").text == "Prediction"  # the former one is gone
     page.ask("folding arms, <i>head</i> up")
     page.wait(page.scores)
     assert page.message() == ""
@@ -110,7 +110,7 @@ def test_names_that_can_not_be_compared_are_told_in_the_page(page, faces, names,
 
 def test_asking_without_a_picture_is_told(page):
     page.ask()
-    assert page.wait(page.message) == "Drop, take or choose a picture first."
+    assert page.wait(page.message) == "Upload or take an image first."
 
 
 def test_drawn_example_is_answered_with_a_click(page):
@@ -170,7 +170,7 @@ def test_phone_shows_the_prediction_after_an_upload_and_after_a_question(page, f
     page.ask("folding arms, covering face")
     page.wait(lambda: len(page.scores()) == 2 and in_view(page, "#answer"))
     page.ask("folding arms")
-    page.wait(lambda: "would always get 100 %" in page.message() and in_view(page, "#message"))
+    page.wait(lambda: "would always score 100 %" in page.message() and in_view(page, "#message"))
 
 
 def test_wide_screen_shows_the_prediction_without_scrolling(page, faces):

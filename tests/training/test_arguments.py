@@ -85,7 +85,7 @@ def test_models_are_not_published_while_they_are_trained(tmp_path, strategy):
 def test_push_needs_a_place(tmp_path):
     with pytest.raises(ValueError, match="push_to_hub needs hub_model_id"):
         make(tmp_path, push_to_hub=True)
-    with pytest.raises(ValueError, match="'mg-vtc' does not say whose"):
+    with pytest.raises(ValueError, match="'mg-vtc' does not name an owner"):
         make(tmp_path, push_to_hub=True, hub_model_id="mg-vtc")
     assert make(tmp_path, push_to_hub=True, hub_model_id="org/mg-vtc").hub_strategy == "end"
 

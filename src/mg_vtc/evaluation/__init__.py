@@ -1,1 +1,1 @@
-"""How good the answers are."""
+"""Evaluation of a model: scores, intervals, comparison and report."""

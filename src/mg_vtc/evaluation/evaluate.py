@@ -80,10 +80,8 @@ def evaluate(
 
     Args:
         model: Folder or Hub id of a model of this package, or a loaded one.
-        data: Folder, Hub data set, "demo", or a loaded data set (columns `image`, `label`, optional `file_name`,
-            `clip`).
-        part: Split to score: "train", "validation", "test" or "all". The default never includes training rows (see
-            `choose_rows`).
+        data: Folder, Hub data set, "demo", or a loaded data set (`image`, `label`, optional `file_name`, `clip`).
+        part: Split: "train", "validation", "test" or "all"; the default has no training rows (see `choose_rows`).
         zero_shot: Whether to encode the data's own class names; else they must be among the model's classes.
         prompt_template: With `zero_shot`, the prompt of a class, with `{}` for its name; by default the model's.
         batch_size: Images per batch.

@@ -1,1 +1,1 @@
-"""Export to ONNX, int8 and a classifier without its text tower."""
+"""Export to ONNX, int8 ONNX and a classifier without the text tower."""

@@ -1,4 +1,4 @@
-"""`mg_vtc.export`: a model in another format, from a folder, from the Hub or from memory."""
+"""Export of a model from a folder, the Hub or memory to another format."""
 
 import tempfile
 from collections.abc import Iterator
@@ -22,29 +22,30 @@ def export(
     overwrite: bool = False,
     processor: Any = None,
 ) -> Path:
-    """Write a model as ONNX files, or as a classifier without its text tower. Outputs are compared with the model's.
+    """Export a model to ONNX files or to a classifier without the text tower, and verify the outputs.
 
     Args:
         model: Folder or Hub id of a model of this package, or a loaded one.
         format: "onnx" for the classifier and both encoders, "classifier" for a model folder without the text tower.
-        output_dir: Folder to write to; by default `model/onnx` or `model-classifier`, beside a folder.
-        int8: With "onnx": whether to write the classifier in 8 bits, too.
-        calibration: With "onnx": folder of images to compare on, and to take the ranges of `int8` from.
+        output_dir: Folder to write to; for a model folder, by default its subfolder `onnx` or the sibling
+            `<folder>-classifier`.
+        int8: With "onnx", whether to also write an int8 classifier.
+        calibration: With "onnx", folder of images for the comparison of outputs and the value ranges of `int8`.
         overwrite: Whether files of an earlier export may be replaced.
-        processor: Processor of a loaded model; by default that of the folder or repository it came from.
+        processor: Processor of a loaded model; by default the one in the folder or repository the model came from.
 
     Returns:
-        The folder.
+        Folder of the export.
 
     Raises:
-        OSError: There is no such model within reach, or an image is unreadable.
-        ValueError: A setting does not go with the format, files would be lost, `output_dir` is missing, or a file
-            does not answer as the model does.
+        OSError: The model is not found, or an image is unreadable.
+        ValueError: A setting does not fit the format, files would be overwritten, `output_dir` is missing, or the
+            outputs of a file differ from the model's.
     """
     if format not in ("onnx", "classifier"):
         raise ValueError(f"format must be 'onnx' or 'classifier', got {format!r}.")
     if format == "classifier" and (int8 or calibration is not None):
-        raise ValueError("int8 and calibration go with format 'onnx': leave them out.")
+        raise ValueError("int8 and calibration require format 'onnx': omit them.")
     folder = find_output_dir(model, format) if output_dir is None else Path(output_dir)
     with _as_folder(model, processor) as source:
         if format == "onnx":
@@ -60,19 +61,21 @@ def export(
 
 
 def find_output_dir(model: Model, format: str) -> Path:
-    """Return where an export goes by default.
+    """Return the default output folder of an export.
 
     Raises:
-        ValueError: The model is in no folder, beside which it could be.
+        ValueError: The model is not a local folder.
     """
     if isinstance(model, MgVtcModel) or not Path(model).is_dir():
-        raise ValueError(f"{'The model' if isinstance(model, MgVtcModel) else model} is no folder: give output_dir.")
+        raise ValueError(
+            f"{'The model' if isinstance(model, MgVtcModel) else model} is not a folder: pass output_dir."
+        )
     return Path(model) / "onnx" if format == "onnx" else Path(f"{Path(model).resolve()}-classifier")
 
 
 @contextmanager
 def _as_folder(model: Model, processor: Any) -> Iterator[str]:
-    """Yield the folder or Hub id of a model; one in memory is saved for as long as the block takes."""
+    """Yield the folder or Hub id of a model; save a model in memory to a temporary folder."""
     if not isinstance(model, MgVtcModel):
         yield str(model)
         return

@@ -1,4 +1,4 @@
-"""Int8 classifiers: pictures to calibrate with, and the quantisation itself."""
+"""Calibration images and static quantization of int8 classifiers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,32 +17,32 @@ from transformers import BaseImageProcessor
 from ..data.file_tree import find_files
 from ..data.pixels import to_rgb
 
-MAX_CALIBRATION_PICTURES = 256  # one half calibrates, the other judges
-# What computes on int8 in ONNX Runtime; a normalisation or a softmax is cheap, and loses most
+MAX_CALIBRATION_PICTURES = 256  # half for calibration, half for the comparison
+# Normalization and softmax stay in float: they are cheap and lose most accuracy.
 QUANTIZED_OPERATORS = ["Conv", "Relu", "Add", "MaxPool", "Gemm", "MatMul"]
 
 
 def read_calibration_pictures(folder: Path, processor: BaseImageProcessor) -> np.ndarray:
-    """Prepare pictures of a folder, nested or not: all or, of more, `MAX_CALIBRATION_PICTURES` spread evenly.
+    """Load and preprocess images of a folder and its subfolders, at most `MAX_CALIBRATION_PICTURES` spread evenly.
 
     Args:
-        folder: Files that are no pictures by their names, and hidden ones, are passed over.
-        processor: The model's own.
+        folder: Folder of images; hidden files and files with other extensions are skipped.
+        processor: Image processor of the model.
 
     Returns:
-        float32 (num_pictures, 3, height, width).
+        Pixel values, float32 (num_images, 3, height, width).
 
     Raises:
-        FileNotFoundError: There is no such folder.
-        ValueError: It holds no pictures.
-        OSError: A picture is unreadable.
+        FileNotFoundError: The folder does not exist.
+        ValueError: The folder has no images.
+        OSError: An image is unreadable.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {folder} of pictures to calibrate with.")
+        raise FileNotFoundError(f"No folder {folder} of calibration images.")
     suffixes = PIL.Image.registered_extensions()
     paths = [path for path in find_files(folder).files if path.suffix.lower() in suffixes]
     if not paths:
-        raise ValueError(f"{folder} holds no pictures: --calibration takes a folder of some that the model is for.")
+        raise ValueError(f"{folder} has no images: pass a folder of images from the model's domain to --calibration.")
     spread = np.linspace(0, len(paths) - 1, min(len(paths), MAX_CALIBRATION_PICTURES)).round().astype(int)
     pixel_values = []
     for path in (paths[index] for index in spread):
@@ -52,7 +52,7 @@ def read_calibration_pictures(folder: Path, processor: BaseImageProcessor) -> np
 
 
 class _PictureReader(CalibrationDataReader):
-    """Gives the pictures one by one, as the calibration asks for them."""
+    """Images one by one, in the interface of ONNX Runtime."""
 
     def __init__(self, pixel_values: np.ndarray) -> None:
         self._pictures: Iterator[np.ndarray] = iter(pixel_values[:, None])  # each (1, 3, height, width)
@@ -63,12 +63,12 @@ class _PictureReader(CalibrationDataReader):
 
 
 def quantize_classifier(source: Path, target: Path, pixel_values: np.ndarray) -> None:
-    """Write a classifier whose convolutions and products compute on int8: static, a scale a channel of the weights.
+    """Write an int8 classifier with static quantization and per-channel weight scales.
 
     Args:
-        source: The ONNX file of the classifier in float32.
-        target: Where to write the other.
-        pixel_values: Prepared pictures whose ranges are taken, (num_pictures, 3, height, width).
+        source: ONNX file of the float32 classifier.
+        target: File to write.
+        pixel_values: Preprocessed calibration images, (num_images, 3, height, width).
     """
     prepared = target.with_suffix(".prepared.onnx")
     quant_pre_process(source, prepared, skip_symbolic_shape=True)
@@ -79,8 +79,8 @@ def quantize_classifier(source: Path, target: Path, pixel_values: np.ndarray) ->
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=QUANTIZED_OPERATORS,
         per_channel=True,
-        # Signed activations are slow on x86. Unsigned ones times signed weights overflow the 16 bits in which
-        # processors without VNNI add two products, which costs scores, unless the weights have 7 bits:
+        # Signed activations are slow on x86. With unsigned activations, processors without VNNI overflow the 16-bit
+        # sum of two products, which costs accuracy unless the weights have 7 bits:
         # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,

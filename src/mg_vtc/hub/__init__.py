@@ -1,1 +1,1 @@
-"""What goes to the Hub beside the weights."""
+"""Push to the Hub: model card, examples, endpoint handler and demo Space."""

@@ -1,7 +1,7 @@
-"""What an Inference Endpoint runs: answers to requests about pictures, by the model in whose folder this file lies.
+"""Custom handler of an Inference Endpoint: image classification with the model in the same folder.
 
-It is uploaded beside the weights and stands alone: it imports no other file of the project. An exception is answered
-with status 400 and its text, so every text here is for the person who sent the request.
+This file is uploaded with the weights and imports no other file of the project. Exceptions are returned to the sender
+of the request with status 400, so their messages are written for that person.
 """
 
 import base64
@@ -25,8 +25,8 @@ import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-ALLOW_URLS = "MG_VTC_ALLOW_URLS"  # environment variable; only the owner of an endpoint can set it
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # Pillow reads more, some with the help of other programs
+ALLOW_URLS = "MG_VTC_ALLOW_URLS"  # environment variable, set by the owner of the endpoint
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # Pillow reads more, some through external programs
 TRANSPOSES = {  # by EXIF orientation; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,27 +36,27 @@ TRANSPOSES = {  # by EXIF orientation; 1 is upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-MAX_PICTURES, MAX_LABELS = 64, 1000  # of a request
-MAX_PIXELS, MAX_SIDE = 50_000_000, 20_000  # of a picture; a file of a few bytes can ask for the whole memory,
-MAX_PIXELS_OF_REQUEST = 200_000_000  # and many such files for minutes
+MAX_PICTURES, MAX_LABELS = 64, 1000  # per request
+MAX_PIXELS, MAX_SIDE = 50_000_000, 20_000  # per image; a tiny file can decode to gigabytes
+MAX_PIXELS_OF_REQUEST = 200_000_000  # bounds the decoding time
 MAX_URL_BYTES, MAX_URL_SECONDS, MAX_REDIRECTS = 20_000_000, 10, 3
-NUM_CACHED_TEXTS = 32  # sets of texts whose states are kept
+NUM_CACHED_TEXTS = 32  # sets of texts with cached states
 PARAMETERS: dict[str, tuple[Any, str]] = {
-    "candidate_labels": (list | str, "a list of texts, or one with commas between the labels"),
-    "hypothesis_template": (str, "a text"),
-    "top_k": (int, "a whole number"),
+    "candidate_labels": (list | str, "a list of strings, or one comma-separated string"),
+    "hypothesis_template": (str, "a string"),
+    "top_k": (int, "an integer"),
 }
 
 
 class EndpointHandler:
-    """Classifies pictures by the model's classes or, where a request has `candidate_labels`, by those (zero-shot).
+    """Classifier of images into the model's classes or, if a request has `candidate_labels`, into these (zero-shot).
 
     Args:
         path: Folder of the model.
     """
 
     def __init__(self, path: str) -> None:
-        # the code of the model came with this file, which runs already
+        # the code comes from the same repository as this file
         local: dict[str, Any] = {"trust_remote_code": True, "local_files_only": True}
         device = "cuda" if torch.cuda.is_available() else "cpu"
         checked: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
@@ -64,33 +64,33 @@ class EndpointHandler:
         model.check_weights(loading_info)
         self.model = model.eval().to(device)
         self.image_processor = AutoImageProcessor.from_pretrained(path, backend="pil", **local)
-        self.tokenizer: Any = None  # of a vision-only model
+        self.tokenizer: Any = None  # for a vision-only model
         if not self.model.config.vision_only:
             self.tokenizer = AutoTokenizer.from_pretrained(path, **local)
         self._cached_text_states = functools.lru_cache(NUM_CACHED_TEXTS)(self._get_text_states)
 
     @torch.inference_mode()
     def __call__(self, data: dict[str, Any]) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
-        """Answer a request.
+        """Handle a request.
 
         Args:
-            data: `inputs`: a picture (bytes of a file, base64 of them, a `data:` URL, a PIL image; where the endpoint
-                allows it an `http(s)` URL), or a list of pictures, or a mapping of `image` to them, and of parameters.
-                `parameters`, all optional: `candidate_labels` (a list, or names with commas between),
-                `hypothesis_template` (by default the model's own), `top_k` (by default 5 of the classes, or all
-                candidate labels).
+            data: Request with two fields. `inputs` is an image, a list of images, or a mapping with them as `image`
+                and with parameters. An image is the bytes of a file, their base64, a `data:` URL, a PIL image or, if
+                the endpoint allows it, an `http(s)` URL. `parameters` are optional: `candidate_labels` (a list or a
+                comma-separated string), `hypothesis_template` (by default the model's), `top_k` (by default 5 classes,
+                or all candidate labels).
 
         Returns:
-            For a picture, rows `{"label": str, "score": float}` with the best first, where the scores of all labels
-            add up to 1; for a list of pictures, such a list for each.
+            For an image, rows `{"label": str, "score": float}`, best first; the scores of all labels sum to 1. For a
+            list of images, one such list per image.
 
         Raises:
-            ValueError: The request can not be answered; the text says what it should be.
+            ValueError: The request is invalid; the message says how to fix it.
         """
         inputs, parameters = _read_request(data)
         pictures = inputs if isinstance(inputs, list) else [inputs]
         if not 1 <= len(pictures) <= MAX_PICTURES:
-            raise ValueError(f"'inputs' has {len(pictures)} pictures; send 1 to {MAX_PICTURES} in a request.")
+            raise ValueError(f"'inputs' has {len(pictures)} images; send 1 to {MAX_PICTURES} per request.")
         labels, text_states = self._read_labels(parameters)
         pixel_values = self._prepare(pictures)
         pixel_values = pixel_values.to(self.model.device, self.model.dtype)  # (num_pictures, 3, height, width)
@@ -104,17 +104,17 @@ class EndpointHandler:
         return answers if isinstance(inputs, list) else answers[0]
 
     def _read_labels(self, parameters: dict[str, Any]) -> tuple[list[str], torch.Tensor | None]:
-        """Labels to choose from, and states of their texts `(num_labels, width)`; `None` for the model's classes."""
+        """Return the labels and their text states `(num_labels, width)`; `None` for the model's classes."""
         config = self.model.config
         labels = parameters.get("candidate_labels")
         if labels is None:
             if "hypothesis_template" in parameters:
-                raise ValueError("'hypothesis_template' is the text of 'candidate_labels', of which there are none.")
+                raise ValueError("'hypothesis_template' requires 'candidate_labels', which are missing.")
             return [config.id2label[i] for i in range(config.num_labels)], None
         if self.tokenizer is None:
             raise ValueError(
-                "This model is vision-only and can not compare pictures with 'candidate_labels'. Leave them out to "
-                f"classify by its own {config.num_labels} classes."
+                "This model is vision-only and cannot compare images with 'candidate_labels'. Omit them to use its "
+                f"own {config.num_labels} classes."
             )
         if isinstance(labels, str):
             labels = _split_labels(labels)
@@ -127,16 +127,18 @@ class EndpointHandler:
                 f"'hypothesis_template' needs one '{{}}' for the label and no other braces, got {_shorten(template)}."
             )
         if template.encode(errors="ignore").decode() != template:
-            raise ValueError(f"{_shorten(template)} has half of a surrogate pair, which is not a character.")
+            raise ValueError(f"'hypothesis_template' has half of a surrogate pair, got {_shorten(template)}.")
         for label in labels:
             ids = self.tokenizer(label, add_special_tokens=False).input_ids
             if self.tokenizer.unk_token_id is not None and set(ids) <= {self.tokenizer.unk_token_id}:
-                raise ValueError(f"The model knows no word of the label {_shorten(label)}: use other words.")
+                raise ValueError(
+                    f"All words of the label {_shorten(label)} are unknown to the model: use other words."
+                )
         texts = tuple(template.replace("{}", label) for label in labels)
         return labels, self._cached_text_states(texts)
 
     def _get_text_states(self, texts: tuple[str, ...]) -> torch.Tensor:
-        """States of texts in the text tower, `(num_texts, width)`."""
+        """Return the text tower's states of texts, `(num_texts, width)`."""
         tokens = self.tokenizer(list(texts), padding=True, return_tensors="pt").to(self.model.device)
         length = tokens["input_ids"].shape[1]
         positions = getattr(self.model.config.text_config, "max_position_embeddings", length)
@@ -146,56 +148,51 @@ class EndpointHandler:
         return self.model.get_text_states(**tokens)
 
     def _prepare(self, pictures: list[Any]) -> torch.Tensor:
-        """Pixel values of the pictures of a request, `(num_pictures, 3, height, width)`.
-
-        Pictures are prepared one by one, so that the memory never holds two large ones.
-        """
+        """Return the pixel values of images `(num_images, 3, height, width)`, decoded one at a time to save memory."""
         prepared, num_pixels = [], 0
         for place, picture in enumerate(pictures):
             try:
                 image = _open_picture(picture)
                 num_pixels += image.width * image.height
                 if num_pixels > MAX_PIXELS_OF_REQUEST:
-                    raise ValueError(
-                        f"with it the request has more than {MAX_PIXELS_OF_REQUEST:,} pixels; send fewer."
-                    )
+                    raise ValueError(f"the request has more than {MAX_PIXELS_OF_REQUEST:,} pixels; send fewer.")
                 image = _to_rgb(image)
-            except Exception as error:  # the decoders of Pillow raise whatever they stumble over
-                raise ValueError(f"Picture {place} of 'inputs' can not be read: {error}") from error
+            except Exception as error:  # Pillow's decoders raise many types
+                raise ValueError(f"Image {place} of 'inputs' cannot be read: {error}") from error
             prepared.append(self.image_processor(images=image, return_tensors="pt")["pixel_values"])
         return torch.cat(prepared)
 
 
 def _split_labels(text: str) -> list[str]:
-    """Split labels with commas between them; one that holds a comma stands in double quotes."""
+    """Split comma-separated labels; labels with commas are in double quotes."""
     try:
         return [label for row in csv.reader([text], skipinitialspace=True, strict=True) for label in row]
     except csv.Error as error:
         raise ValueError(
-            f"'candidate_labels' has {_shorten(text)} ({error}): send a list of texts, or commas between them."
+            f"'candidate_labels' has {_shorten(text)} ({error}): send a list, or one comma-separated string."
         ) from error
 
 
 def _normalize_labels(labels: list[Any]) -> list[str]:
-    """Normalize labels by the package's rule for class names: Unicode form C, single spaces, all different."""
+    """Normalize labels like class names of the package: Unicode form C, single spaces, no duplicates."""
     names: dict[str, str] = {}
     for label in labels:
         name = " ".join(unicodedata.normalize("NFC", label).split()) if isinstance(label, str) else ""
         kinds = [unicodedata.category(character) for character in name]
         if all(kind in ("Cf", "Zs") for kind in kinds) or "Cc" in kinds or "Cs" in kinds:
             raise ValueError(
-                f"'candidate_labels' has {_shorten(label)}; each must be a text of visible characters, not empty."
+                f"'candidate_labels' has {_shorten(label)}; each must be a non-empty string of visible characters."
             )
         visible = "".join(one for one, kind in zip(name, kinds, strict=True) if kind != "Cf")
         key = " ".join(unicodedata.normalize("NFC", visible.casefold()).split())
         if key in names:
-            raise ValueError(f"'candidate_labels' has {_shorten(name)} twice: each label must be another one.")
+            raise ValueError(f"'candidate_labels' has {_shorten(name)} twice: labels must be different.")
         names[key] = name
     return list(names.values())
 
 
 def _read_request(data: Any) -> tuple[Any, dict[str, Any]]:
-    """The picture or list of pictures of a request, and its parameters, checked, without those that are null."""
+    """Return the validated image or images of a request, and its parameters that are not null."""
     if not isinstance(data, dict):
         raise ValueError(f"A request is an object with 'inputs' (images) and 'parameters', not {_shorten(data)}.")
     unknown = set(data) - {"inputs", "parameters", "options"}  # options are for the service, not for the model
@@ -211,13 +208,13 @@ def _read_request(data: Any) -> tuple[Any, dict[str, Any]]:
         inside = {name: value for name, value in inputs.items() if name != "image"}
         if "image" not in inputs or inside.keys() & given.keys():
             raise ValueError(
-                f"'inputs' as a mapping has an 'image', and parameters that 'parameters' does not repeat; its fields "
+                f"'inputs' as a mapping must have an 'image', and no parameter that 'parameters' repeats; its fields "
                 f"are {_shorten(list(inputs))}, those of 'parameters' are {_shorten(list(given))}."
             )
         inputs, given = inputs["image"], inside | given
     for name, value in given.items():
         if name not in PARAMETERS:
-            raise ValueError(f"There is no parameter {_shorten(name)}; there are {', '.join(map(repr, PARAMETERS))}.")
+            raise ValueError(f"Unknown parameter {_shorten(name)}; use {', '.join(map(repr, PARAMETERS))}.")
         kind, words = PARAMETERS[name]
         if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
             raise ValueError(f"{name!r} must be {words}, got {_shorten(value)}.")
@@ -228,7 +225,7 @@ def _read_request(data: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _open_picture(picture: Any) -> Image.Image:
-    """Open a picture of any of the forms that a request may have; its size is checked before it is decoded."""
+    """Open an image in any form of a request; check its size before it is decoded."""
     if isinstance(picture, str):
         picture = _fetch(picture) if re.match(r"\w+://", picture) else _decode_base64(picture)
     if isinstance(picture, bytes):
@@ -237,33 +234,33 @@ def _open_picture(picture: Any) -> Image.Image:
         try:
             picture = Image.open(io.BytesIO(picture), formats=FORMATS)
         except UnidentifiedImageError as error:
-            raise ValueError(f"it is no file of the kinds {', '.join(FORMATS)}.") from error
+            raise ValueError(f"it is not a file of the formats {', '.join(FORMATS)}.") from error
     if not isinstance(picture, Image.Image):
         raise ValueError(f"send the base64 of a file, not {_shorten(picture)}.")
     if picture.width * picture.height > MAX_PIXELS or max(picture.size) > MAX_SIDE:
         raise ValueError(
-            f"it has {picture.width} x {picture.height} pixels; at most {MAX_PIXELS:,}, {MAX_SIDE:,} a side, are read."
+            f"it has {picture.width} x {picture.height} pixels; send at most {MAX_PIXELS:,}, {MAX_SIDE:,} per side."
         )
     return picture
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
-    """Return the picture upright and in RGB, as training saw it: deep grey is scaled, a transparent colour shows."""
+    """Return the image upright and in RGB, as in training: scale 16-bit grey, ignore transparency."""
     try:
         orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # damaged EXIF tells no orientation
+    except Exception:  # damaged EXIF
         orientation = 1
     if orientation in TRANSPOSES:
         picture = picture.transpose(TRANSPOSES[orientation])
     if picture.mode.startswith("I") or picture.mode == "F":
         picture = Image.fromarray(_scale_grey(np.asarray(picture), picture.mode))
     picture = picture.convert("RGB")
-    picture.info.pop("transparency", None)  # a colour for which the image processor would put white
+    picture.info.pop("transparency", None)  # the image processor would replace this colour by white
     return picture
 
 
 def _scale_grey(grey: np.ndarray, mode: str) -> np.ndarray:
-    """Return grey `(height, width)` as uint8: 16 bits, int32 up to 255, floats in 0..1 or 0..255."""
+    """Return grey values `(height, width)` as uint8: from 16 bits, int32 up to 255, floats in 0..1 or 0..255."""
     if mode == "F":
         is_share = grey.min() >= 0 and grey.max() <= 1
         return np.nan_to_num((grey * 255).round() if is_share else np.clip(grey, 0, 255)).astype(np.uint8)
@@ -273,28 +270,25 @@ def _scale_grey(grey: np.ndarray, mode: str) -> np.ndarray:
 
 
 def _decode_base64(text: str) -> bytes:
-    """Decode base64 or a `data:` URL; a path of a file is never opened."""
+    """Decode base64 or a `data:` URL; never open a file path."""
     encoded = text
     if text.startswith("data:"):
         kind, _, encoded = text.partition(",")
         if not kind.endswith(";base64"):
-            raise ValueError(f"a data: URL must be of base64, got {_shorten(text)}.")
+            raise ValueError(f"a data: URL must be base64, got {_shorten(text)}.")
     try:
         return base64.b64decode("".join(encoded.split()), validate=True)
     except ValueError as error:
-        raise ValueError(f"a text must be the base64 of a file, got {_shorten(text)} ({error}).") from error
+        raise ValueError(f"a string must be the base64 of a file, got {_shorten(text)} ({error}).") from error
 
 
 def _fetch(url: str) -> bytes:
-    """Get a picture from the public internet, within limits of time and size, if the owner of the endpoint allows it.
-
-    Each redirection is checked as the first address is. Proxies of the environment are not used: a proxy resolves
-    names itself, so what it reaches could not be checked.
-    """
+    """Download an image from the public internet if the owner allows it, with limits on time, size and redirects."""
+    # Proxies of the environment are not used: they resolve names themselves, so addresses could not be checked.
     if os.environ.get(ALLOW_URLS) != "1":
         raise ValueError(
-            f"this endpoint fetches nothing from URLs, got {_shorten(url)}: send the base64 of the file. "
-            f"(Its owner may allow them with the environment variable {ALLOW_URLS}=1.)"
+            f"this endpoint does not download URLs, got {_shorten(url)}: send the base64 of the file. "
+            f"(Its owner can allow URLs with the environment variable {ALLOW_URLS}=1.)"
         )
     for _ in range(MAX_REDIRECTS + 1):
         response, content = _get(url)
@@ -302,24 +296,24 @@ def _fetch(url: str) -> bytes:
             url = urljoin(url, response.headers.get("Location", ""))
             continue
         if response.status != 200:
-            raise ValueError(f"{_shorten(url)} answered with status {response.status}.")
+            raise ValueError(f"{_shorten(url)} returned status {response.status}.")
         if len(content) > MAX_URL_BYTES:
             raise ValueError(f"{_shorten(url)} has more than {MAX_URL_BYTES:,} bytes.")
         return content
-    raise ValueError(f"there are more than {MAX_REDIRECTS} redirections, the last to {_shorten(url)}.")
+    raise ValueError(f"there are more than {MAX_REDIRECTS} redirects, the last to {_shorten(url)}.")
 
 
 def _get(url: str) -> tuple[http.client.HTTPResponse, bytes]:
-    """The answer to one request, and of its content one byte more than the limit at most."""
+    """Return the response to one request, and its content up to one byte over the limit."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"only http and https URLs are fetched, got {_shorten(url)}.")
+        raise ValueError(f"only http and https URLs are supported, got {_shorten(url)}.")
     secure = parts.scheme == "https"
     connection = http.client.HTTPConnection(parts.hostname, parts.port or (443 if secure else 80))
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         connection.sock = sock = _connect(connection.host, connection.port, secure)
-        # The timeout of a socket is for the next bytes; this one is for all. It shuts down what is below TLS.
+        # The timeout of a socket is per read; the timer bounds the whole request by closing the raw socket.
         deadline = time.monotonic() + MAX_URL_SECONDS
         timer = threading.Timer(MAX_URL_SECONDS, socket.socket.shutdown, (sock, socket.SHUT_RDWR))
         timer.start()
@@ -329,23 +323,21 @@ def _get(url: str) -> tuple[http.client.HTTPResponse, bytes]:
             content = response.read(MAX_URL_BYTES + 1)
         finally:
             timer.cancel()
-        if time.monotonic() > deadline:  # then the content may be a part of it
+        if time.monotonic() > deadline:  # the content may be incomplete
             raise TimeoutError("timed out")
     except (OSError, http.client.HTTPException) as error:
-        raise ValueError(f"{_shorten(url)} could not be fetched within {MAX_URL_SECONDS} s: {error!r}") from error
+        raise ValueError(f"{_shorten(url)} could not be downloaded within {MAX_URL_SECONDS} s: {error!r}") from error
     finally:
         connection.close()
     return response, content
 
 
 def _connect(host: str, port: int, secure: bool) -> socket.socket:
-    """Connect to a host of the public internet; what was checked is what is connected to, not a name resolved anew.
-
-    Over IPv4 alone: IPv6 has many forms in which a private IPv4 address may hide.
-    """
+    """Connect to a host of the public internet, at the address that was checked."""
+    # IPv4 only: IPv6 has many notations for private IPv4 addresses
     address = str(socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])
     if not _is_public(address):
-        raise ValueError(f"{host!r} is at no address of the public internet.")  # at which is nobody's business
+        raise ValueError(f"{host!r} is not an address of the public internet.")  # do not reveal private addresses
     sock = socket.create_connection((address, port), timeout=MAX_URL_SECONDS)
     return ssl.create_default_context().wrap_socket(sock, server_hostname=host) if secure else sock
 
@@ -355,6 +347,6 @@ def _is_public(address: str) -> bool:
 
 
 def _shorten(value: Any) -> str:
-    """A value as an error shows it, which is not a whole picture."""
+    """Return the repr of a value, shortened for messages."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:50]}... ({len(text)} characters)"

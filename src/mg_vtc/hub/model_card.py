@@ -1,4 +1,4 @@
-"""The card of a trained model: what it is, how it was trained, what was measured, and what it must not be used for."""
+"""Model card of a finished run, filled in from its records."""
 
 import json
 import re
@@ -18,30 +18,28 @@ from ..runs.directory import CARD, CONFUSION, PART_RESULTS, PROVENANCE, RECIPE, 
 from ..runs.provenance import find_hub_dataset, name_data, without_places
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")  # Jinja
-METRICS = {  # name in the results: type in the model-index, name on the page
+METRICS = {  # name in the results: metric type and name in the model-index
     "top1_accuracy": ("accuracy", "top-1 accuracy"),
     "top5_accuracy": ("top_5_accuracy", "top-5 accuracy"),
     "mean_class_accuracy": ("mean_class_accuracy", "mean class accuracy"),
     "macro_f1": ("f1", "macro-F1"),
 }
-BASELINES = {  # score: constant answer that it is compared with
+BASELINES = {  # score: its baseline
     "top1_accuracy": "majority_class",
     "top5_accuracy": "five_commonest",
     "mean_class_accuracy": "majority_class",
     "macro_f1": "majority_class",
 }
-CONSTANT_ANSWERS = {"majority_class": "always the commonest class", "five_commonest": "always the five commonest"}
+CONSTANT_ANSWERS = {"majority_class": "majority-class baseline", "five_commonest": "five most frequent classes"}
 
 
 def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> None:
-    """Fill the template with what the folder of a finished run says, and write it there as `README.md`.
-
-    Only what was measured is in the card; what is not known is left out.
+    """Write the model card of a finished run to its folder as `README.md`; unknown values are left out.
 
     Args:
-        folder: Run folder with `config.json`, `recipe.yaml`, `split.json`, `provenance.json`, `results/` and, where it
-            could be drawn, `figures/confusion.png`.
-        examples: Entries of the card's `widget`, as `write_samples` returns them.
+        folder: Run folder with `config.json`, `recipe.yaml`, `split.json`, `provenance.json`, `results/` and
+            optionally `figures/confusion.png`.
+        examples: Entries of the card's `widget` from `write_samples`.
     """
     config = MgVtcConfig.from_pretrained(folder)
     recipe, recipe_notes = read_recipe(folder / RECIPE)
@@ -64,7 +62,7 @@ def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> N
         hub_dataset=find_hub_dataset(recipe),
         data_name=name_data(recipe),
         restricted=_find_restricted(recipe, class_names),
-        # a path of the machine that trained is no part of the card
+        # no local paths in the card
         bases={
             tower: base and (f"`{base}`" if base in hub_bases else "weights in a local folder")
             for tower, base in bases.items()
@@ -85,7 +83,7 @@ def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> N
 
 
 def _find_restricted(recipe: dict[str, Any], class_names: Sequence[str]) -> str | None:
-    """Name the data set a run was trained on where it is known to be one that may not be redistributed."""
+    """Return the name of the run's data set if it is known to forbid redistribution."""
     folder = recipe.get("train_dir") or recipe.get("dataset_name")
     prepared = folder is not None and (Path(folder) / PREPARATION).is_file()
     for name, names in (("iMiGUE", IMIGUE_CLASS_NAMES), ("SMG", SMG_CLASS_NAMES)):
@@ -95,7 +93,7 @@ def _find_restricted(recipe: dict[str, Any], class_names: Sequence[str]) -> str 
 
 
 def escape_markdown(text: str) -> str:
-    """Return a text on one line that Markdown shows as it is."""
+    """Return a text on one line with Markdown characters escaped."""
     return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(text.split()))
 
 
@@ -110,7 +108,7 @@ def _describe_metadata(
     results: list[dict[str, Any]],
     examples: Sequence[dict[str, Any]],
 ) -> ModelCardData:
-    """What the Hub makes the page from; a field that is None is absent."""
+    """Return the metadata of the card; None fields are omitted."""
     hub_dataset = find_hub_dataset(recipe)
     return ModelCardData(
         library_name="transformers",
@@ -128,12 +126,12 @@ def _describe_metadata(
 
 
 def _to_python(value: Any) -> str:
-    """A text or a list of texts as Python source."""
+    """Return a string or a list of strings as Python source."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def _dump_settings(recipe: dict[str, Any], places: Sequence[str]) -> str:
-    """The recipe as YAML, without what names a place on the machine that trained."""
+    """Return the recipe as YAML, without local paths."""
     told = without_places(recipe, places)
     return yaml.safe_dump(told, sort_keys=True, allow_unicode=True, default_flow_style=None).rstrip()
 
@@ -147,10 +145,10 @@ def _tell_duration(seconds: float | None) -> str | None:
 
 
 def _list_scores(results: dict[str, Any], recipe: dict[str, Any]) -> list[EvalResult]:
-    """Scores and baselines of one part, as the `model-index` of the card has them; fractions in [0, 1]."""
+    """Return the `model-index` entries of the scores and baselines of one split; fractions in [0, 1]."""
     conditions = results["conditions"]
     where = {
-        # the classes are those of the training, whatever else the model can do
+        # scored on the training classes, even if the model supports zero-shot
         "task_type": "image-classification",
         "task_name": "Image Classification",
         "dataset_type": find_hub_dataset(recipe)

@@ -1,4 +1,4 @@
-"""Publish a Space that shows a model: one commit of the page, its card, and the package that it is written in."""
+"""Push of a demo Space for a model: the page, its card and this package in one commit."""
 
 import shlex
 from pathlib import Path
@@ -12,31 +12,31 @@ from .upload import check_private
 
 PACKAGE = Path(__file__).parents[1]
 APP, CARD, REQUIREMENTS = "app.py", "README.md", "requirements.txt"
-OURS = f"{PACKAGE.name}/space/page.py"  # in every Space of ours, and in no other
-NEW = {".gitattributes", CARD}  # what a Space has before anybody wrote an app
+OURS = f"{PACKAGE.name}/space/page.py"  # identifies the Spaces of this package
+NEW = {".gitattributes", CARD}  # files of a new Space
 
 
 def publish_space(model_id: str, space_id: str, *, private: bool | None = None) -> str:
-    """Publish a Space on which a model of the Hub is tried; a Space of ours that is there is brought up to date.
+    """Push a Space with a demo of a model on the Hub, or update an existing Space of this package.
 
-    It runs on the hardware that the Hub gives it by default, and reads the model from its repository when it starts, a
-    private one with a token in the Space's secret `HF_TOKEN`.
+    The Space runs on the Hub's default hardware and loads the model from its repository at startup. A private model
+    requires a token in the Space's secret `HF_TOKEN`.
 
     Args:
         model_id: Repository of a model of this package, such as "org/mg-vtc".
-        space_id: Repository of the Space, such as "org/mg-vtc-space"; made where there is none.
-        private: Whether the Space is private when it is made; by default what is the default of its owner.
+        space_id: Repository of the Space, such as "org/mg-vtc-space"; created if missing.
+        private: Whether a new Space is private; by default the setting of its owner.
 
     Returns:
-        Address of the Space.
+        URL of the Space.
 
     Raises:
-        ValueError: The model is a folder of this machine or one of another kind, or the Space has files of its own.
-        OSError: There is no such model within reach, no token, or the Hub refuses it.
+        ValueError: The model is a local folder or not an mg_vtc model, or the Space has other files.
+        OSError: The model or a token is missing, or the Hub refused the push.
     """
     if Path(model_id).exists():
         raise ValueError(
-            f"{model_id} is a folder of this machine, which a Space can not read: publish it first, with "
+            f"{model_id} is a local folder, which a Space cannot read: push it first with "
             f"`{shlex.join(['mg-vtc', 'publish', model_id, 'org/name'])}`."
         )
     read_config(model_id)
@@ -47,7 +47,7 @@ def publish_space(model_id: str, space_id: str, *, private: bool | None = None) 
         present = api.list_repo_files(space_id, repo_type="space")
         if OURS not in present and (own := sorted(set(present) - NEW)):
             raise ValueError(
-                f"{space_id} has files of its own ({shorten(own)}), so it is left alone: choose another name."
+                f"{space_id} has files of another app ({shorten(own)}), so it was not changed: choose another name."
             )
         stale = [name for name in present if name.startswith(f"{PACKAGE.name}/") and name not in files]
         api.create_commit(
@@ -63,17 +63,16 @@ def publish_space(model_id: str, space_id: str, *, private: bool | None = None) 
 
 
 def collect_space(model_id: str) -> dict[str, bytes]:
-    """Say which files a Space gets, and what is in them.
+    """Collect the files of a Space.
 
     Args:
-        model_id: Repository of the model, which the card then names. The page reads it there.
+        model_id: Repository of the model, which the card names and the page loads.
 
     Returns:
-        By name in the Space, the content: card, app and requirements at its root, and the modules of the package
-        beside them.
+        Content by file name: card, app and requirements at the root, and the modules of the package.
 
     Raises:
-        ValueError: A file gives away a token or a folder of this machine.
+        ValueError: A file contains a token or a local path.
     """
     card = SpaceCard.load(PACKAGE / "space" / CARD)
     card.data["models"] = [model_id]

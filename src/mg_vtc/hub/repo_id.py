@@ -1,13 +1,13 @@
-"""The name of a model on the Hub: what it must look like, and where the card waits for it."""
+"""Repository names: validation, and insertion into a model card."""
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-PLACEHOLDER = '"MODEL"'  # stands in the usage for the id that the model has not yet
+PLACEHOLDER = '"MODEL"'  # in the usage examples of a card, until the Hub id is known
 
 
 def check_repo_id(repo_id: str) -> None:
-    """Make sure that a name is one of a repository.
+    """Check that a name is a valid repository name with an owner.
 
     Raises:
         ValueError: It is not.
@@ -15,16 +15,18 @@ def check_repo_id(repo_id: str) -> None:
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise ValueError(f"{repo_id!r} is no name of a repository, such as 'org/mg-vtc': {error}") from error
+        raise ValueError(f"{repo_id!r} is not a repository name such as 'org/mg-vtc': {error}") from error
     if repo_id.count("/") != 1:
-        raise ValueError(f"{repo_id!r} does not say whose the repository is: write 'org/{repo_id}', or your own name.")
+        raise ValueError(
+            f"{repo_id!r} does not name an owner: write 'org/{repo_id}', with an organization or your user name."
+        )
 
 
 def with_repo_id(card: str, repo_id: str) -> str:
-    """Put the Hub id of a model into the usage of its card, and leave all else as it is, edits of its owner too.
+    """Insert the Hub id of a model into the usage examples of its card; leave the rest unchanged.
 
     Args:
         card: Text of the card.
-        repo_id: "owner/name".
+        repo_id: Repository as "owner/name".
     """
     return card.replace(PLACEHOLDER, f'"{repo_id}"')

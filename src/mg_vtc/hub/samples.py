@@ -1,4 +1,4 @@
-"""Example pictures of the model's page, which the package draws, with what the model answers about them."""
+"""Drawn example images for the model page, with the model's predictions."""
 
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,20 @@ from ..models.configuration_mg_vtc import MgVtcConfig
 from ..runs.directory import SAMPLES
 
 NUM_SAMPLES = 3
-NUM_CANDIDATES = 5  # names that a picture is compared with
+NUM_CANDIDATES = 5  # candidate labels per image
 IMAGE_SIZE = 256  # pixels
-CLIP = 1000  # the demo trains on clips of low numbers, so that this drawing is a new one
+CLIP = 1000  # not in the demo data, whose clips have low numbers
 
 
 def write_samples(folder: Path) -> list[dict[str, Any]]:
-    """Draw pictures of classes that the model has, ask the saved model about them, and write them to `samples/`.
+    """Draw images of classes of the model, predict them with the saved model, and write them to `samples/`.
 
     Args:
         folder: Folder of the model.
 
     Returns:
         Entries for the card's `widget`: `src`, `example_title`, `output` and, unless the model is vision-only,
-        `candidate_labels`; none for a model that has no two classes which the package can draw.
+        `candidate_labels`. Empty if the package can draw fewer than two classes of the model.
     """
     config = MgVtcConfig.from_pretrained(folder)
     candidates = _choose_candidates([*config.id2label.values()])
@@ -52,7 +52,7 @@ def write_samples(folder: Path) -> list[dict[str, Any]]:
 
 
 def _choose_candidates(class_names: list[str]) -> list[str]:
-    """Choose classes that can be drawn, from all over the list; the page divides their names at commas."""
+    """Choose drawable classes spread over the list, without commas, at which the page splits names."""
     drawable = [name for name in class_names if name in IMIGUE_CLASS_NAMES and "," not in name]
     if len(drawable) < 2:
         return []

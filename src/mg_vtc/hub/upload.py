@@ -1,4 +1,4 @@
-"""What of a run's folder goes to the Hub: an explicit list of files, which name neither a person nor this machine."""
+"""Selection of the files of a run to upload: an explicit list without personal data or local paths."""
 
 import json
 import re
@@ -22,53 +22,51 @@ TOKENIZER_FILES = (
     *("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
 )
 MODEL_FILES = (CONFIG, WEIGHTS, PROCESSOR, OLDER_PROCESSOR, *TOKENIZER_FILES)
-ENDPOINT = Path(__file__).parent  # where its files are
+ENDPOINT = Path(__file__).parent  # folder of its files
 FIGURE = re.compile(r"(?<![\w/])(?:\./)?((?:figures|samples)/[\w.-]+\.png)")
 METADATA = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
-CODE = re.compile(r"\A---\n.*?\n---\n|```.*?```", re.DOTALL)  # and metadata, which show nothing
-SHOWN = re.compile(r"(?<!\\)!\[[^\]]*\]\(<?([^)>]+)|(?<!\\)<img\b[^>]*?\bsrc=[\"']?([^\"'\s>]+)")  # pictures of a card
-ADDRESS = re.compile(r"(?:https?:|data:)?//|data:")  # as which a shown picture is none of the folder
+CODE = re.compile(r"\A---\n.*?\n---\n|```.*?```", re.DOTALL)  # and metadata, neither of which shows images
+SHOWN = re.compile(r"(?<!\\)!\[[^\]]*\]\(<?([^)>]+)|(?<!\\)<img\b[^>]*?\bsrc=[\"']?([^\"'\s>]+)")  # images of a card
+ADDRESS = re.compile(r"(?:https?:|data:)?//|data:")  # images from elsewhere
 TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}")
-PATH = re.compile(  # of some machine; after a word or a point a slash belongs to an address
+PATH = re.compile(  # local paths; after a word or a dot a slash belongs to a URL
     rb"(?<![\w.~:/-])/(?:home|Users|root|mnt|media|data|srv|scratch|tmp|work)/[\w./-]+"
     rb"|\b[A-Za-z]:\\{1,2}[\w .-]+\\[\w.\\-]+"
 )
 
 
 def collect_upload(folder: Path, repo_id: str | None) -> dict[str, bytes | Path]:
-    """Say which files a repository gets, and what is in them.
+    """Collect the files to upload.
 
-    These are the weights and `config.json`; the processor in its current and in its older form; the model's code; the
-    card, with the figures and samples that it shows; `handler.py` and `requirements.txt` of an endpoint; the recipe
-    without places of the machine that trained, if `provenance.json` tells which these are, and the numbers of
-    `all_results.json`. `split.json` stays behind: names of pictures may name people. So does whatever else is in the
-    folder: checkpoints, optimizer, reports, exports.
+    These are the weights and `config.json`; the processor in its current and older format; the model's code; the card
+    with its figures and samples; `handler.py` and `requirements.txt` of an endpoint; the numbers of
+    `all_results.json`; and the recipe without local paths, if `provenance.json` lists these. `split.json` is left out,
+    because image names may identify people. All other files (checkpoints, optimizer, reports, exports) are left out.
 
     Args:
         folder: Folder of a finished run, or of a saved model with a card.
-        repo_id: Where it goes, which the card's examples then name; without it they keep their placeholder.
+        repo_id: Repository name for the examples in the card; by default the placeholder stays.
 
     Returns:
-        By name in the repository, the content, or for the weights their path.
+        Content by file name in the repository; for the weights, their path.
 
     Raises:
-        ValueError: It is no folder of such a model, a file of it is missing, one names a token or a folder of this
-            machine, the weights are damaged, or the card shows a picture that would not be there or has metadata that
-            are no YAML.
+        ValueError: The folder is not an mg_vtc model, a file is missing or contains a token or a local path, the
+            weights are damaged, or the card shows an image that is not uploaded or has invalid YAML metadata.
     """
     config = _read_config(folder)
     for name in (WEIGHTS, CARD):
         if not (folder / name).is_file():
             raise ValueError(
-                f"{folder} has no {name}: a run of train.py ends with one; beside a model that was saved by hand, "
-                "its card has to be written."
+                f"{folder} has no {name}: a finished training run writes it; for a model saved in Python, write the "
+                "card yourself."
             )
     card = (folder / CARD).read_text(encoding="utf-8")
     _check_metadata(card, folder)
     names = [name for name in MODEL_FILES if (folder / name).is_file()] + _code(folder, config) + _figures(card)
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise ValueError(f"{folder} has no {', '.join(missing)}, which its {CONFIG} or {CARD} refer to.")
+        raise ValueError(f"{folder} has no {', '.join(missing)}, but its {CONFIG} or {CARD} refers to it.")
     files: dict[str, bytes | Path] = {name: (folder / name).read_bytes() for name in names if name != WEIGHTS}
     files |= {
         CARD: (card if repo_id is None else with_repo_id(card, repo_id)).encode(),
@@ -86,33 +84,33 @@ def collect_upload(folder: Path, repo_id: str | None) -> dict[str, bytes | Path]
 
 
 def is_part_of_model(name: str) -> bool:
-    """Whether a file of a repository is one of those that make the model, and so must not outlive its predecessor."""
+    """Return whether a file in a repository is a model file, which a push deletes if the new model lacks it."""
     return name in MODEL_FILES or re.fullmatch(r"(?:configuration|modeling)_\w+\.py", name) is not None
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(folder)!r}.{hint_at_folder(str(folder))}")
+        raise FileNotFoundError(f"No folder {str(folder)!r}.{hint_at_folder(str(folder))}")
     if not (folder / CONFIG).is_file():
-        raise ValueError(f"{folder} is no folder of a model: there is no {CONFIG} in it.")
+        raise ValueError(f"{folder} is not a model folder: it has no {CONFIG}.")
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{CONFIG} in {folder} is no JSON ({error}): save the model anew.") from error
+        raise ValueError(f"{CONFIG} in {folder} is not valid JSON ({error}): save the model again.") from error
     if config.get("model_type") != "mg_vtc":
         raise ValueError(
-            f"{folder} holds a model of type {config.get('model_type')!r}; only mg_vtc is published here."
+            f"{folder} holds a model of type {config.get('model_type')!r}; only mg_vtc models are supported."
         )
     if not config.get("auto_map"):
         raise ValueError(
-            f"{CONFIG} in {folder} has no auto_map, which names the model's code: open the model with the package and "
-            "save it anew."
+            f"{CONFIG} in {folder} has no auto_map, which names the model's code: load and save the model with "
+            "this package."
         )
     return config
 
 
 def _code(folder: Path, config: dict[str, Any]) -> list[str]:
-    """Names of the files that open the model without the package: those of `auto_map` and what they import."""
+    """Return the names of the code files in `auto_map` and of their relative imports."""
     waiting, names = {target.split(".")[0] for target in config["auto_map"].values()}, set()
     while waiting:
         name = waiting.pop()
@@ -123,7 +121,7 @@ def _code(folder: Path, config: dict[str, Any]) -> list[str]:
 
 
 def _settings_and_scores(folder: Path) -> dict[str, bytes]:
-    """The recipe and the scores of a run, as far as they hold elsewhere."""
+    """Return the recipe without local paths, and the numeric results of a run."""
     files = {}
     provenance = folder / PROVENANCE
     places = read_record(provenance).get("places") if provenance.is_file() else None
@@ -138,7 +136,7 @@ def _settings_and_scores(folder: Path) -> dict[str, bytes]:
 
 
 def _check_metadata(card: str, folder: Path) -> None:
-    """Refuse metadata that the Hub would refuse after all else was checked."""
+    """Refuse metadata that the Hub would refuse at the end of the upload."""
     if matter := METADATA.match(card):
         try:
             yaml.safe_load(matter[1])
@@ -148,35 +146,35 @@ def _check_metadata(card: str, folder: Path) -> None:
 
 
 def _figures(card: str) -> list[str]:
-    """Pictures that the card shows: figures of its results, and examples that its metadata name."""
+    """Return the names of the images that the card shows: figures of results and example images."""
     figures = sorted(set(FIGURE.findall(card)))
     for shown in SHOWN.finditer(CODE.sub("", card)):
         name = shown[1] or shown[2]
         if not ADDRESS.match(name) and name.removeprefix("./").split()[0] not in figures:
             raise ValueError(
-                f"{CARD} shows {name}, which would not be uploaded: only PNG files in figures/ and samples/ are, by "
-                "names of letters, digits, points and lines."
+                f"{CARD} shows {name}, which would not be uploaded: only PNG files in figures/ and samples/ are, with "
+                "names of letters, digits, dots, hyphens and underscores."
             )
     return figures
 
 
 def check_private(name: str, content: bytes, folder: Path) -> None:
-    """Make sure that a file which is about to be published gives away no token and no folder of this machine.
+    """Check that a file to upload contains no token and no local path.
 
     Args:
-        name: Of the file.
-        content: Of the file.
-        folder: Where it is from.
+        name: Name of the file.
+        content: Content of the file.
+        folder: Folder of the file.
 
     Raises:
-        ValueError: It does.
+        ValueError: The file contains a token or a local path.
     """
     token = get_token()
     if TOKEN.search(content) or (token and token.encode() in content):
-        raise ValueError(f"{name} in {folder} holds a token of the Hub: take it out, and revoke it.")
+        raise ValueError(f"{name} in {folder} contains a Hub token: remove it, and revoke it.")
     for place in {Path.home(), Path.cwd(), folder.resolve()}:
-        # a slash after a word belongs to a longer path or an address
+        # a slash after a word belongs to a longer path or a URL
         if place != Path(place.anchor) and re.search(rb"(?<![\w.~:/-])" + re.escape(bytes(place)) + rb"\b", content):
-            raise ValueError(f"{name} in {folder} names {place}, a folder of this machine: take it out.")
+            raise ValueError(f"{name} in {folder} contains the local path {place}: remove it.")
     if name in (CARD, RECIPE) and (found := PATH.search(content)):  # what people write
-        raise ValueError(f"{name} in {folder} names {found[0].decode()}, which looks like a path: take it out.")
+        raise ValueError(f"{name} in {folder} contains {found[0].decode()}, which looks like a local path: remove it.")

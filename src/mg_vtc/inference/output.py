@@ -126,7 +126,7 @@ def _answer(run: _Run) -> int:
     start, is_whole = broadcast_object_list([(journal.num_done, journal.is_whole) if journal else None])[0]
     if is_whole:
         return start
-    with tqdm(total=run.num_samples, initial=start, unit=" pictures", disable=None if journal else True) as bar:
+    with tqdm(total=run.num_samples, initial=start, unit=" images", disable=None if journal else True) as bar:
         for num_done, predictions in run.predictor.answer(run.inputs, start):
             agree(_keep, journal, num_done, predictions)
             bar.update(num_done - bar.n)

@@ -1,1 +1,1 @@
-"""A page on which a model is tried: on this machine by `mg-vtc demo-app`, on the Hub as a Space."""
+"""Demo page of a model, served locally by `mg-vtc demo-app` or on the Hub as a Space."""

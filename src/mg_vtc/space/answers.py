@@ -1,4 +1,4 @@
-"""What the page answers: a picture and names in, scores and a map of where the model looked out."""
+"""Predictions of the demo page: scores and a Grad-CAM map for an image and optional names."""
 
 import math
 from pathlib import Path
@@ -19,17 +19,16 @@ from ..inference.loading import read_config
 from ..models.modeling_mg_vtc import MgVtcModel
 
 MOST_NAMES = 100
-SHOWN_SIDE = 768  # pixels, of the picture under the map
+SHOWN_SIDE = 768  # pixels, longer side of the image under the map
 HEAT_COLOUR = (225, 29, 72)
 
 
 class Answer(NamedTuple):
-    """What a model says about a picture.
+    """Prediction of an image.
 
     Attributes:
-        scores: Probability of each name among all of them, in their order.
-        heat: Where the picture spoke for the likeliest name, `(h, w)` from 0 to 1; `None` where the tower keeps no
-            positions.
+        scores: Probability of each name, in the given order.
+        heat: Grad-CAM map of the best name, `(h, w)` from 0 to 1; `None` if the tower has no spatial positions.
     """
 
     scores: dict[str, float]
@@ -37,14 +36,14 @@ class Answer(NamedTuple):
 
 
 class GestureModel:
-    """A model and what prepares its inputs.
+    """A model with its processors.
 
     Args:
         model_id: Folder or Hub id of a model of this package.
 
     Raises:
-        OSError: There is no such model within reach.
-        ValueError: It is a model of another kind, or its weights are damaged.
+        OSError: The model is not found.
+        ValueError: The model type is not mg_vtc, or its weights are damaged.
     """
 
     def __init__(self, model_id: str) -> None:
@@ -58,14 +57,14 @@ class GestureModel:
         self.class_names: list[str] = [config.id2label[label] for label in range(config.num_labels)]
 
     def answer(self, picture: Image.Image, names: list[str]) -> Answer:
-        """Compare a picture with names of gestures or, where there are none, with the classes of the training.
+        """Compare an image with gesture names or, if there are none, with the training classes.
 
         Args:
-            picture: RGB.
-            names: Different ones; none for a vision-only model.
+            picture: RGB image.
+            names: Distinct names; must be empty for a vision-only model.
 
         Raises:
-            ValueError: Two names are the same to the model.
+            ValueError: The model is vision-only, or a name is too long, unknown or equal to another one for the model.
         """
         texts = self._tokenize(names) if names else {}
         pixel_values = self.image_processor(picture, return_tensors="pt").pixel_values  # (1, 3, height, width)
@@ -75,14 +74,16 @@ class GestureModel:
         seen = outputs.vision_model_output
         try:
             heat = heat_map([*(seen.hidden_states or ()), seen.last_hidden_state], logits.max()).numpy()
-        except ValueError:  # the tower keeps no positions, which is no fault of the picture
+        except ValueError:  # no spatial positions in the tower
             heat = None
         scores = logits.detach().softmax(dim=0).tolist()
         return Answer(dict(zip(names or self.class_names, scores, strict=True)), heat)
 
     def _tokenize(self, names: list[str]) -> dict[str, torch.Tensor]:
         if self.tokenizer is None:
-            raise ValueError("This model is vision-only: it knows its own classes alone, and no other names.")
+            raise ValueError(
+                "This model is vision-only: it predicts its own classes only and does not accept other names."
+            )
         check_known(names, self.tokenizer)
         prompts = [self.model.config.prompt_template.format(name) for name in names]
         texts = self.tokenizer(prompts, padding=True, return_tensors="pt")
@@ -90,62 +91,61 @@ class GestureModel:
         most = min(positions, self.tokenizer.model_max_length)
         if texts.input_ids.shape[1] > most:
             raise ValueError(
-                f"“{max(names, key=len)[:40]}…” is too long a name: this model reads {most} pieces of words."
+                f"The name “{max(names, key=len)[:40]}…” is too long: the limit of this model is {most} tokens."
             )
         first_with: dict[tuple[int, ...], str] = {}
         for name, ids in zip(names, texts.input_ids.tolist(), strict=True):
             other = first_with.setdefault(tuple(ids), name)
             if other != name:
                 raise ValueError(
-                    f"“{other}” and “{name}” are the same to this model: it ignores case, and does not know all words "
-                    "and scripts. Choose other words for one of them."
+                    f"“{other}” and “{name}” are the same to this model: it ignores case, and some words and scripts "
+                    "are unknown to it. Use other words for one of them."
                 )
         return dict(texts)
 
 
 def read_names(text: str) -> list[str]:
-    """Read the names of gestures that were typed, by the rule of `split_names`; none from nothing.
+    """Split typed gesture names with `split_names`; return an empty list for empty text.
 
     Raises:
-        ValueError: There is one name alone, or there are too many, or for a reason of `split_names`.
+        ValueError: There is only one name, there are too many, or `split_names` refuses the text.
     """
     if not text.strip():
         return []
     names = split_names(text.rstrip(" \t\r\n;,"))
     if len(names) == 1:
         raise ValueError(
-            f"“{names[0]}” alone would always get 100 %. Write two names or more, so that the model can choose, "
-            "or leave the field empty."
+            f"“{names[0]}” alone would always score 100 %. Write two or more names, or leave the field empty."
         )
     if len(names) > MOST_NAMES:
-        raise ValueError(f"These are {len(names)} names; {MOST_NAMES} are the most that are compared here.")
+        raise ValueError(f"There are {len(names)} names; the limit is {MOST_NAMES}.")
     return names
 
 
 def open_picture(path: Path) -> Image.Image:
-    """Open a file of a user as an upright RGB picture.
+    """Open an uploaded file as an upright RGB image.
 
     Raises:
-        ValueError: It is no picture, a damaged one, or too large.
+        ValueError: The file is not an image, is corrupt, or is too large.
     """
     try:
         with Image.open(path, formats=(*FORMATS, *HEIF)) as picture:
             if picture.width * picture.height > MAX_PIXELS or max(picture.size) > MAX_SIDE:
                 raise Image.DecompressionBombError
             return to_rgb(picture)
-    except Image.DecompressionBombError as error:  # Pillow's own bound is higher
+    except Image.DecompressionBombError as error:  # Pillow's own limit is higher
         most = f"{MAX_PIXELS // 1_000_000} million pixels, or {MAX_SIDE:,} on a side"
-        raise ValueError(f"The picture has more than {most}, the most that are read here. Make it smaller.") from error
-    except Exception as error:  # the decoders of Pillow raise what they like
-        raise ValueError("This file can not be read as a picture. JPEG, PNG and WebP can.") from error
+        raise ValueError(f"The image exceeds the limit of {most}. Make it smaller.") from error
+    except Exception as error:  # Pillow's decoders raise many types
+        raise ValueError("This file cannot be read as an image. Use JPEG, PNG or WebP.") from error
 
 
 def paint_heat(picture: Image.Image, heat: np.ndarray) -> Image.Image:
-    """Lay a map over a picture, the stronger the redder.
+    """Overlay an image with a map in red.
 
     Args:
-        picture: RGB; what is larger than 768 pixels is made smaller.
-        heat: `(h, w)` from 0 to 1, which covers the whole picture.
+        picture: RGB image; scaled down to 768 pixels.
+        heat: Map of the whole image, `(h, w)` from 0 to 1.
     """
     shown = picture.copy()
     shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))

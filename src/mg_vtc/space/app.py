@@ -1,4 +1,4 @@
-"""What a Space runs: the page of the model that its own README.md names."""
+"""Entry point of a Space: the demo page of the model named in its README.md."""
 
 from pathlib import Path
 

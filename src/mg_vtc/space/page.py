@@ -1,4 +1,4 @@
-"""The page on Gradio: a picture and names in, the answer out. Nothing is loaded from elsewhere, no picture kept."""
+"""Gradio demo page of a model. It loads nothing from other servers and stores no images."""
 
 import html
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from ..data.labels import IMIGUE_CLASS_NAMES
 from .answers import GestureModel, open_picture, paint_heat, read_names
 
 EXAMPLES = ("Covering face", "Touching or scratching forehead", "Arms akimbo")
-EXAMPLE_CLIP = 9  # of the drawn figures; the demo trains on the first six
-KEPT_SECONDS = 600  # how long a picture is kept for further questions about it,
-EVERY_SECONDS = 60  # and how often it is looked for older ones
-HEIGHT = 300  # of a picture on the page, in pixels
+EXAMPLE_CLIP = 9  # not in the demo data, which has the first six
+KEPT_SECONDS = 600  # lifetime of an uploaded image
+EVERY_SECONDS = 60  # interval of the deletion of older ones
+HEIGHT = 300  # pixels, of an image on the page
 LIMITS = """**A gesture is not an emotion.** The model names visible movements, and always chooses one of its names:
-nothing about what a person feels, means or hides follows. Ask people before you use their pictures, which are not
+nothing about what a person feels, means or hides follows. Ask people before you use images of them. Images are not
 stored: temporary files are deleted within a quarter of an hour. Where the law prohibits or restricts the inference of
 emotions, as at work and in education in the EU (AI Act, Article 5), do not use it for that."""
 CSS = """
@@ -26,7 +26,7 @@ CSS = """
 #limits p { font-size: 0.9rem; line-height: 1.45; }
 #answer, #message { scroll-margin: 12px; }
 #message { border-left: 4px solid #e11d48; padding: 2px 12px; }
-@media (max-width: 700px) {  /* one column: the names of one's own below the answer */
+@media (max-width: 700px) {  /* one column: the field of names below the prediction */
   #columns { flex-direction: column; flex-wrap: nowrap; }
   #given, #found { display: contents; }
   #given > *, #found > * { width: 100%; }
@@ -34,7 +34,7 @@ CSS = """
   #heat, #about { order: 2; }
 }
 """
-# On a phone the prediction is below the fold: scroll as far as it takes, once it has its height.
+# On a phone the prediction is below the fold: scroll to it once its height is known.
 SHOW_PREDICTION = """(scores) => requestAnimationFrame(() => requestAnimationFrame(() => {
   const part = document.getElementById(scores ? "answer" : "message");
   if (part) part.scrollIntoView({ block: "nearest", behavior: "smooth" });
@@ -44,31 +44,31 @@ LAUNCH: dict[str, Any] = {
     "css": CSS,
     "footer_links": [],
     "max_file_size": "20mb",
-    "run_history": False,  # which would keep pictures in the browser
+    "run_history": False,  # would keep images in the browser
     "enable_monitoring": False,
     "share": False,
     "ssr_mode": False,
     "pwa": False,
     "quiet": True,
-}  # of `Blocks.launch`, wherever the page is shown
+}  # arguments of `Blocks.launch`
 
 
 def build_page(model_id: str) -> gr.Blocks:
-    """Make the page of a model.
+    """Build the page of a model.
 
     Args:
         model_id: Folder or Hub id of a model of this package.
 
     Raises:
-        OSError: There is no such model within reach.
-        ValueError: It is a model of another kind.
+        OSError: The model is not found.
+        ValueError: The model type is not mg_vtc.
     """
     model = GestureModel(model_id)
-    # a path of this machine is nothing for the readers of a page
+    # no local path on the page
     name = Path(model_id).resolve().name if Path(model_id).is_dir() else model_id
     deletion = (EVERY_SECONDS, KEPT_SECONDS)
     with gr.Blocks(title=f"Micro-gestures: {name}", analytics_enabled=False, delete_cache=deletion) as page:
-        gr.Markdown(f"# Which gesture does a picture show?\nAsk the model `{name}`.")
+        gr.Markdown(f"# Which gesture does the image show?\nModel: `{name}`")
         gr.Markdown(LIMITS, elem_id="limits")
         with gr.Row(elem_id="columns"):
             with gr.Column(elem_id="given"):
@@ -76,21 +76,21 @@ def build_page(model_id: str) -> gr.Blocks:
                 with gr.Column(elem_id="own"):
                     names = _ask_for_names(model)
                     ask = gr.Button("Name the gesture", variant="primary", elem_id="ask")
-                    with gr.Accordion(f"The {len(model.class_names)} gestures it was trained on", open=False):
+                    with gr.Accordion(f"The {len(model.class_names)} training classes", open=False):
                         gr.Markdown("\n".join(f"- {html.escape(name)}" for name in model.class_names))
             with gr.Column(elem_id="found"):
                 shown = [
                     gr.HTML(visible=False, elem_id="message"),
-                    gr.Label(label="Answer", num_top_classes=5, elem_id="answer"),
-                    gr.Image(label="Where it looked", buttons=["fullscreen"], height=HEIGHT, elem_id="heat"),
+                    gr.Label(label="Prediction", num_top_classes=5, elem_id="answer"),
+                    gr.Image(label="Where the model looked", buttons=["fullscreen"], height=HEIGHT, elem_id="heat"),
                     gr.HTML(visible=False, padding=False, elem_id="about"),
                 ]
-        for event, if_none in ((picture.change, ""), (ask.click, "Drop, take or choose a picture first.")):
+        for event, if_none in ((picture.change, ""), (ask.click, "Upload or take an image first.")):
             answered = event(
                 _answer_with(model, if_none),
                 [picture, names],
                 shown,
-                preprocess=False,  # so that a wrong file is refused by us, in words
+                preprocess=False,  # our own messages for wrong files
                 show_progress="minimal",
                 api_visibility="private",
             )
@@ -99,10 +99,10 @@ def build_page(model_id: str) -> gr.Blocks:
 
 
 def _ask_for_picture() -> gr.Image:
-    """The field of the picture, from a file, the camera or the clipboard, and drawn examples."""
+    """Add the image field (file, camera or clipboard) and drawn examples."""
     picture = gr.Image(
-        label="Picture",
-        placeholder="Drop a picture here, choose a file, or take one with the camera",
+        label="Image",
+        placeholder="Drop an image here, choose a file, or use the camera",
         sources=["upload", "webcam", "clipboard"],
         buttons=["fullscreen"],
         height=HEIGHT,
@@ -115,11 +115,11 @@ def _ask_for_picture() -> gr.Image:
 
 
 def _ask_for_names(model: GestureModel) -> gr.Textbox:
-    """The field of names, which is absent where the model reads none."""
+    """Add the field of names, hidden for vision-only models."""
     return gr.Textbox(
-        label="Your own names of gestures",
-        info="Two or more, a line each or parted by commas. "
-        f"Empty: the {len(model.class_names)} gestures of the training.",
+        label="Your own gesture names",
+        info="Two or more, one per line or separated by commas. "
+        f"If empty: the {len(model.class_names)} training classes.",
         placeholder="folding arms, covering face, touching the neck",
         lines=2,
         visible=model.tokenizer is not None,
@@ -128,12 +128,7 @@ def _ask_for_names(model: GestureModel) -> gr.Textbox:
 
 
 def _answer_with(model: GestureModel, if_none: str) -> Callable[..., list[Any]]:
-    """What happens on the page when it is asked: values of the message, the scores, the map and what is said of it.
-
-    Args:
-        model: Which is asked.
-        if_none: Message where there is no picture.
-    """
+    """Return the event handler: values of the message, the scores, the map and its caption."""
 
     def answer(file: Any, names: str | None) -> list[Any]:
         if file is None:
@@ -145,12 +140,12 @@ def _answer_with(model: GestureModel, if_none: str) -> Callable[..., list[Any]]:
             return _refuse(str(error))
         best = max(scores, key=scores.__getitem__)
         if heat is None:
-            about = "This model keeps no positions up to its answer, so there is no map."
+            about = "This model has no layer with spatial positions, so there is no map."
         elif not heat.any():
-            about = f"No part of the picture spoke for “{best}” more than against it."
+            about = f"No region of the image increases the score of “{best}”."
         else:
             fields = " × ".join(map(str, reversed(heat.shape)))
-            about = f"The redder, the more that part spoke for “{best}”. The map is rough: {fields} fields (Grad-CAM)."
+            about = f"Red regions increase the score of “{best}”. The map is coarse: {fields} fields (Grad-CAM)."
         return [
             gr.HTML(visible=False),
             scores,
@@ -162,18 +157,11 @@ def _answer_with(model: GestureModel, if_none: str) -> Callable[..., list[Any]]:
 
 
 def _find_shown(file: Any) -> Path:
-    """Path of a picture that was shown to the page.
-
-    Whoever speaks to the server without the page may name any path, so no other file is opened, nor is it told whether
-    there is one.
-
-    Raises:
-        ValueError: It is none, or there no more.
-    """
+    """Return the path of an uploaded image; requests may name any path, so refuse all others alike."""
     named = file.get("path") if isinstance(file, dict) else None
     path = Path(named).resolve() if isinstance(named, str) and "\0" not in named else None
     if path is None or not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
-        raise ValueError("The picture has been deleted since it was chosen. Choose it again.")
+        raise ValueError("The image has been deleted since it was chosen. Choose it again.")
     return path
 
 

@@ -1,4 +1,4 @@
-"""The page of a model on this machine, for this machine alone."""
+"""Local server of the demo page."""
 
 import os
 import socket
@@ -12,25 +12,25 @@ VARIABLE = "GRADIO_TEMP_DIR"
 
 @contextmanager
 def serve(model_id: str, port: int | None = None) -> Iterator[str]:
-    """Serve the page of a model until the block ends; the pictures that were shown to it go with it.
+    """Serve the page of a model on this machine until the block ends, then delete all uploaded images.
 
-    It is within reach of this machine alone, and reaches for nothing itself but a model that is named by its Hub id.
+    The page is reachable from this machine only. It connects to nothing but the Hub, to load a model by its id.
 
     Args:
         model_id: Folder or Hub id of a model of this package.
-        port: Where, from 1 to 65535; by default the first that is free from 7860 on.
+        port: Port from 1 to 65535; by default the first free port from 7860.
 
     Yields:
-        Its address.
+        URL of the page.
 
     Raises:
-        OSError: There is no such model within reach, or no free port.
-        ValueError: It is a model of another kind, or the port is taken.
+        OSError: The model is not found, or there is no free port.
+        ValueError: The model type is not mg_vtc, or the port is invalid or in use.
     """
     if port is not None:
         _check_port(port)
     with tempfile.TemporaryDirectory(prefix="mg-vtc-demo-") as pictures, _keeping_pictures_in(pictures):
-        from .page import LAUNCH, build_page  # Gradio makes folders there when it is imported
+        from .page import LAUNCH, build_page  # Gradio creates folders there on import
 
         page = build_page(model_id)
         _, url, _ = page.launch(server_name=LOOPBACK, server_port=port, prevent_thread_lock=True, **LAUNCH)
@@ -42,7 +42,7 @@ def serve(model_id: str, port: int | None = None) -> Iterator[str]:
 
 @contextmanager
 def _keeping_pictures_in(folder: str) -> Iterator[None]:
-    """Make Gradio keep there what is uploaded and shown."""
+    """Make Gradio store uploads in a folder."""
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = folder
     try:
@@ -55,10 +55,12 @@ def _keeping_pictures_in(folder: str) -> Iterator[None]:
 
 def _check_port(port: int) -> None:
     if not 1 <= port <= 65535:
-        raise ValueError(f"--port is {port}; it must be from 1 to 65535.")
+        raise ValueError(f"--port must be from 1 to 65535, got {port}.")
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as a server does: not those that just closed
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # like the server; ignores ports that were just closed
         try:
             probe.bind((LOOPBACK, port))
         except OSError as error:
-            raise ValueError(f"Port {port} can not be used ({error.strerror}): choose another --port.") from error
+            raise ValueError(f"Port {port} cannot be used ({error.strerror}): choose another --port.") from error
