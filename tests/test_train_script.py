@@ -199,7 +199,7 @@ def test_one_thread_computes_unless_the_user_says_how_many(train, picture_folder
         torch.set_num_threads(2)
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         train(*flags)
-        assert "; 1 CPU thread (set OMP_NUM_THREADS for others)" in capsys.readouterr().out
+        assert "; 1 CPU thread (OMP_NUM_THREADS changes it)" in capsys.readouterr().out
         torch.set_num_threads(2)
         monkeypatch.setenv("OMP_NUM_THREADS", "2")
         train(*flags, "--overwrite_output_dir")

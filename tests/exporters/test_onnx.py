@@ -210,7 +210,7 @@ def test_int8_that_answers_otherwise_is_warned_of_and_its_files_are_not_replaced
         UserWarning, match=r"classifier\.int8\.onnx and the model agree on .* of 16 non-calibration images"
     ):
         export_onnx(str(tmp_path), tmp_path / "onnx", int8=True, calibration=picture_folder)
-    with pytest.raises(ValueError, match=r"holds classifier\.onnx, classifier\.int8\.onnx already"):
+    with pytest.raises(ValueError, match=r"already holds classifier\.onnx, classifier\.int8\.onnx"):
         export_onnx(str(tmp_path), tmp_path / "onnx")
 
 

@@ -16,7 +16,7 @@ from mg_vtc.space.answers import GestureModel
 
 
 def test_model_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(OSError, match="No model 'no/such'"):
+    with pytest.raises(OSError, match="There is no model 'no/such'"):
         open_model("no/such")
 
 
@@ -71,7 +71,7 @@ def test_present_files_are_refused_by_name_unless_overwriting(tmp_path):
     (tmp_path / "b").touch()
     check_destination("org/name", tmp_path, ["a"], overwrite=False)
     check_destination("org/name", tmp_path, ["a", "b"], overwrite=True)
-    with pytest.raises(ValueError, match=r"holds b already.*--overwrite"):
+    with pytest.raises(ValueError, match=r"already holds b: .*--overwrite"):
         check_destination("org/name", tmp_path, ["a", "b"], overwrite=False)
 
 

@@ -36,7 +36,7 @@ def test_an_encoder_of_texts_is_refused_as_the_tower_of_pictures(config):
 
 
 def test_an_encoder_of_pictures_is_refused_as_the_tower_of_texts():
-    with torch.device("meta"), pytest.raises(ValueError, match="ConvNextModel reads 'pixel_values'"):
+    with torch.device("meta"), pytest.raises(ValueError, match="ConvNextModel takes 'pixel_values'"):
         build_tower(ConvNextConfig(), "input_ids")
 
 

@@ -43,7 +43,7 @@ def test_empty_and_missing_folders_are_open_to_a_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "state"), [(["recipe.yaml"], "not finished"), (["recipe.yaml", "all_results.json"], "a finished run")]
+    ("files", "state"), [(["recipe.yaml"], "an unfinished run"), (["recipe.yaml", "all_results.json"], "a finished run")]
 )
 def test_folder_with_a_run_is_refused_unless_told(tmp_path, files, state):
     for name in files:
@@ -257,7 +257,7 @@ def test_run_goes_on_longer_but_not_otherwise(tmp_path):
 
 def test_checkpoint_of_another_run_is_refused(tmp_path):
     other = make_checkpoint(tmp_path / "other", 20)
-    with pytest.raises(FileNotFoundError, match="no complete checkpoint of the run in output_dir"):
+    with pytest.raises(FileNotFoundError, match="is not a complete checkpoint of the run in output_dir"):
         find_checkpoint(tmp_path / "run", str(other))
 
 
@@ -265,7 +265,7 @@ def test_checkpoint_of_another_run_is_refused(tmp_path):
 def test_run_goes_on_with_as_many_processes_as_it_had(tmp_path, begun, now):
     checkpoint = make_checkpoint(tmp_path, 3)
     for rank in range(begun) if begun > 1 else ():
-        (checkpoint / f"rng_state_{rank}.pth").touch()
+        torch.save({}, checkpoint / f"rng_state_{rank}.pth")
     check_checkpoint(checkpoint, begun, needs_best=True)
     with pytest.raises(ValueError, match=f"began with {begun} process.*, now there are {now}"):
         check_checkpoint(checkpoint, now, needs_best=True)

@@ -91,7 +91,7 @@ def test_summary_is_the_mean_and_the_sample_deviation_of_the_folds(command, tmp_
 
 
 def test_several_models_are_not_published_as_one(command):
-    with pytest.raises(ValueError, match="push_to_hub publishes one model, and num_folds trains several"):
+    with pytest.raises(ValueError, match="push_to_hub pushes one model, but num_folds trains several"):
         plan_fold(*command("--push_to_hub", "--hub_model_id", "org/mg-vtc"), fold=0)
 
 

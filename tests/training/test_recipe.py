@@ -100,12 +100,12 @@ def test_default_towers_are_the_methods(write):
 
 def test_vision_only_has_no_text_tower(write):
     assert parse_recipe([write(vision_only=True)]).model.text_model_name_or_path is None
-    with pytest.raises(ValueError, match="so is a text tower"):
+    with pytest.raises(ValueError, match="vision_only excludes a text tower"):
         parse_recipe([write(vision_only=True, text_model_name_or_path="bert")])
 
 
 def test_a_tower_has_one_origin(write):
-    with pytest.raises(ValueError, match="both name the vision tower"):
+    with pytest.raises(ValueError, match="both set the vision tower"):
         parse_recipe([write(vision_model_name_or_path="a", vision_config={"model_type": "resnet"})])
 
 

@@ -472,5 +472,5 @@ def test_model_wrapped_by_peft_is_refused(make_trainer, model):
     from peft import LoraConfig, get_peft_model
 
     adapted = get_peft_model(model, LoraConfig(target_modules=["q_lin"]))
-    with pytest.raises(ValueError, match=r"saves an adapter alone.*merge_and_unload"):
+    with pytest.raises(ValueError, match=r"saves only an adapter.*merge_and_unload"):
         make_trainer(model=adapted)
