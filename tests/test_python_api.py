@@ -131,7 +131,7 @@ def test_training_in_python_is_pushed_with_a_card(trained, split, hub_client):
     assert page == f"{hub_client.address}/org/python"
     card = hub_client.files("org/python")["README.md"].decode()
     assert "Trained in Python: these settings do not name the images" in card
-    assert f"Measured on {len(split['validation'])} images" in card or "validation pictures" in card
+    assert f"Measured on the {len(split['validation'])} validation images that came with the data" in card
 
 
 def test_recipe_is_trained_by_name_and_settings(picture_folder, tmp_path):

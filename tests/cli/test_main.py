@@ -32,10 +32,7 @@ def test_mistake_ends_the_process_with_one_line_and_exit_code_1(tmp_path):
         [*COMMAND, "export", str(tmp_path / "absent"), "--to", "onnx"], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert (
-        done.stderr
-        == f"mg-vtc: There is no folder {tmp_path / 'absent'}: for a Hub id, say with --out where to write.\n"
-    )
+    assert done.stderr == f"mg-vtc: There is no folder {tmp_path / 'absent'}: for a Hub id, give --out.\n"
 
 
 def test_missing_extra_is_told_with_the_command_that_installs_it(two_class_run):

@@ -59,7 +59,7 @@ def test_refusal_is_one_line_without_the_launchers_notice_and_traceback(tmp_path
 def test_value_of_the_launchers_flag_is_refused_in_a_line():
     done = start("demo", "--num_processes", "two")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "mg-vtc train: argument --num_processes: invalid int value: 'two'\n"
+    assert done.stderr == "mg-vtc train: argument --num_processes/--num-processes: invalid int value: 'two'\n"
 
 
 def test_processes_of_the_launcher_are_one_run(tmp_path):

@@ -43,7 +43,8 @@ def test_empty_and_missing_folders_are_open_to_a_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "state"), [(["recipe.yaml"], "an unfinished run"), (["recipe.yaml", "all_results.json"], "a finished run")]
+    ("files", "state"),
+    [(["recipe.yaml"], "an unfinished run"), (["recipe.yaml", "all_results.json"], "a finished run")],
 )
 def test_folder_with_a_run_is_refused_unless_told(tmp_path, files, state):
     for name in files:
@@ -213,7 +214,7 @@ def test_checkpoint_that_was_not_finished_is_passed_over(tmp_path):
 def test_named_checkpoint_must_be_complete(tmp_path):
     complete, incomplete = make_checkpoint(tmp_path, 20), make_checkpoint(tmp_path, 40, complete=False)
     assert find_checkpoint(tmp_path, str(complete)) == str(complete)
-    with pytest.raises(FileNotFoundError, match="no complete checkpoint"):
+    with pytest.raises(FileNotFoundError, match="is not a complete checkpoint"):
         find_checkpoint(tmp_path, str(incomplete))
 
 

@@ -44,7 +44,7 @@ def test_logit_adjustment_is_off_or_positive(tmp_path, tau):
 
 
 def test_balanced_rows_leave_no_frequencies_to_adjust_to(tmp_path):
-    with pytest.raises(ValueError, match=r"logit_adjustment 0\.5 makes up .* leave one of them out"):
+    with pytest.raises(ValueError, match=r"logit_adjustment 0\.5 corrects .* leave one of them out"):
         make(tmp_path, logit_adjustment=0.5, balanced_sampling=True)
 
 
@@ -78,7 +78,7 @@ def test_token_is_refused_and_not_repeated(tmp_path):
 
 @pytest.mark.parametrize("strategy", ["every_save", "checkpoint", "all_checkpoints"])
 def test_models_are_not_published_while_they_are_trained(tmp_path, strategy):
-    with pytest.raises(ValueError, match=f"hub_strategy '{strategy}' would publish models without a card"):
+    with pytest.raises(ValueError, match=f"hub_strategy '{strategy}' would push models without a card"):
         make(tmp_path, hub_strategy=strategy)
 
 

@@ -26,7 +26,7 @@ def summarize(results: dict[str, Any]) -> str:
         for score, value in answer.items()
         if value is not None
     }
-    lines = [*_describe(results), "", f"{'score':28}{'value':>7}{'95 % interval':>18}{'constant answer':>18}"]
+    lines = [*_describe(results), "", f"{'score':28}{'value':>7}{'95 % interval':>18}{'baseline':>18}"]
     for name, score in results["scores"].items():
         interval = "none" if score["low"] is None else f"{score['low']:.1%} to {score['high']:.1%}"
         interval += "*" * (score["method"] == "exact")
@@ -41,7 +41,7 @@ def summarize(results: dict[str, Any]) -> str:
     )
     lines.append(
         f"intervals: {conditions['interval']['num_resamples']} resamples by {conditions['interval']['resampled_by']}; "
-        "constant answer: the most frequent class (top-5: the five most frequent) of the "
+        "baseline: the most frequent class (top-5: the five most frequent) of the "
         f"{conditions['baselines_from']}"
     )
     if "clips" in results:
