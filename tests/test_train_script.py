@@ -376,7 +376,7 @@ def test_folder_with_nothing_to_train_on_is_refused(refusal, pictures, tmp_path)
 def test_class_that_no_training_picture_shows_is_named(train, pictures, tmp_path):
     shutil.copytree(pictures, tmp_path / "validation")
     shutil.rmtree(pictures / CLASS_NAMES[2])
-    with pytest.warns(UserWarning, match=f"no training picture shows: {CLASS_NAMES[2]}"):
+    with pytest.warns(UserWarning, match=f"without a training image: {CLASS_NAMES[2]}"):
         train(*TINY, "--train_dir", pictures, "--validation_dir", tmp_path / "validation", "--num_train_epochs", 1)
 
 

@@ -82,6 +82,8 @@ def _score(labels: np.ndarray, hits: list[np.ndarray], weights: np.ndarray) -> n
 def _read(run: Path) -> _Predictions:
     candidates = (run, run / PREDICTIONS, run / "report" / PREDICTIONS)
     path = next((path for path in candidates if path.is_file()), None)
+    if path is None and (runs := sorted(one.parent.name for one in run.glob("*/config.json"))):
+        raise FileNotFoundError(f"{run} holds several runs: pass one of {', '.join(runs)} in it.")
     if path is None:
         raise FileNotFoundError(
             f"{run} has no {PREDICTIONS}: run `mg-vtc evaluate {run} DATA` first, on the same images for both runs."
