@@ -58,7 +58,7 @@ def test_every_script_is_run_by_a_test():
     assert set(BENCHMARKS) == set(SMALLEST)
 
 
-@pytest.mark.filterwarnings("ignore:classifier.int8.onnx is judged by:UserWarning")  # the smallest are too few
+@pytest.mark.filterwarnings("ignore:classifier.int8.onnx was compared on:UserWarning")  # the smallest are too few
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_benchmark_prints_a_table_of_numbers(name, run_main):
     rows = run_main(name, *SMALLEST[name])
@@ -67,7 +67,7 @@ def test_benchmark_prints_a_table_of_numbers(name, run_main):
     assert any(float(number.replace(",", "")) > 0 for number in numbers)
 
 
-@pytest.mark.filterwarnings("ignore:classifier.int8.onnx is judged by:UserWarning")
+@pytest.mark.filterwarnings("ignore:classifier.int8.onnx was compared on:UserWarning")
 def test_scores_of_int8_stand_beside_those_of_torch(picture_folder, processor, tmp_path, run_main):
     run = train_on_colours(tmp_path / "run", picture_folder, processor.tokenizer)
     names = sorted(path.relative_to(picture_folder).as_posix() for path in picture_folder.rglob("*.png"))

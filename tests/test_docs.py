@@ -139,7 +139,7 @@ def test_release_becomes_pictures_a_model_and_a_report(desk):
     prepared, trained, evaluated = run_guide("train_on_imigue", desk)
     assert re.search(r"^validation +1 +3 +24 +3$", prepared, flags=re.MULTILINE)
     assert "48 images to train on, 24 to validate, 32 classes" in trained
-    assert "24 pictures of 3 clips, part test" in evaluated
+    assert "24 images of 3 clips, split test" in evaluated
     assert (desk / "runs" / "imigue" / "report" / "report.html").is_file()
 
 

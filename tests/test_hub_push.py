@@ -264,5 +264,5 @@ def test_private_model_opens_with_a_token_alone(the_hub, published, monkeypatch,
         )
         for token in (None, TOKEN)
     }
-    assert "a private repository needs a token (HF_TOKEN, or `hf auth login`)" in done[None].stderr
+    assert "Private repositories need a token (HF_TOKEN, or `hf auth login`)" in done[None].stderr
     assert done[TOKEN].stdout == "4\n", done[TOKEN].stderr

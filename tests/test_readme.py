@@ -48,7 +48,7 @@ def checkout(tmp_path_factory, picture_folder):
 
 def test_script_without_arguments_is_the_demo(checkout):
     log = (checkout / "demo.log").read_text()
-    assert log.startswith("640 images to train on, 128 to validate, 32 classes")
+    assert "640 images to train on, 128 to validate, 32 classes" in log
     assert len(re.findall(r"^epoch ", log, flags=re.MULTILINE)) == 80
 
 
@@ -109,7 +109,7 @@ def test_every_command_for_several_processes_works(checkout):
     assert len(trainings) == 2
     for code in trainings:
         screen = run(["bash", "-euc", f"{code.strip()} --num_train_epochs 1 --use_cpu"], checkout)
-        assert ("--num_processes 2" in code) == ("on each of 2 processes" in screen)
+        assert "on each of 2 processes" in screen
     assert run(["bash", "-euc", prediction], checkout) == "answers-of-two.csv: 32 rows\n"
 
 
