@@ -81,11 +81,11 @@ def test_prompt_of_the_zero_shot_pipeline_is_told_where_it_is_shown():
 def desk(tmp_path_factory, picture_folder):
     """What a user has: a folder of pictures, a release of iMiGUE, and frames without labels."""
     folder = tmp_path_factory.mktemp("desk")
-    (folder / "my_pictures").symlink_to(picture_folder)
+    (folder / "my_images").symlink_to(picture_folder)
     make_miga_release(folder / "iMiGUE")
     make_image_release(folder / "images")
     (folder / "images" / "test").rename(folder / "frames")
-    (folder / "picture.jpg").symlink_to(next((folder / "frames").iterdir()))
+    (folder / "image.jpg").symlink_to(next((folder / "frames").iterdir()))
     return folder
 
 
@@ -183,7 +183,7 @@ def test_model_gets_a_page_a_folder_to_serve_and_a_space(desk, own_folder, tmp_p
         assert "handler.py" in hub.files("org/mg-vtc")
         assert f"{hub.address}/spaces/org/mg-vtc-space" in space
     assert {answer["label"] for answer in json.loads(answered.replace("'", '"'))} <= {
-        path.name for path in (desk / "my_pictures").iterdir()
+        path.name for path in (desk / "my_images").iterdir()
     }
     check_container(desk, tmp_path / "image")
 
@@ -209,9 +209,9 @@ def check_container(desk, image):
         stdin=subprocess.DEVNULL,
     )
     try:
-        picture = (desk / "picture.jpg").read_bytes()
+        picture = (desk / "image.jpg").read_bytes()
         status, best = ask_server(port, picture, "image/jpeg")
-        assert (status, {row["label"] for row in best}) == (200, {path.name for path in desk.glob("my_pictures/*")})
+        assert (status, {row["label"] for row in best}) == (200, {path.name for path in desk.glob("my_images/*")})
         assert sum(row["score"] for row in best) == pytest.approx(1)
         question = {"inputs": base64.b64encode(picture).decode(), "parameters": {"candidate_labels": ["a", "b"]}}
         status, compared = ask_server(port, json.dumps(question).encode(), "application/json")

@@ -38,10 +38,8 @@ def checkout(tmp_path_factory, picture_folder):
     """A checkout with its demo trained by the command without arguments, pictures and a picture."""
     folder = tmp_path_factory.mktemp("checkout")
     (folder / "train.py").symlink_to(ROOT / "train.py")
-    (folder / "my_pictures").symlink_to(picture_folder)
-    render_frame(IMIGUE_CLASS_NAMES.index("Folding arms"), clip=0, frame=0, image_size=200).save(
-        folder / "picture.jpg"
-    )
+    (folder / "my_images").symlink_to(picture_folder)
+    render_frame(IMIGUE_CLASS_NAMES.index("Folding arms"), clip=0, frame=0, image_size=200).save(folder / "image.jpg")
     (folder / "demo.log").write_text(run(["accelerate", "launch", "train.py"], folder))
     return folder
 

@@ -28,7 +28,7 @@ Names movements.
 ```python
 classify = pipeline("image-classification", model="MODEL")
 
-print(classify("picture.jpg"))
+print(classify("image.jpg"))
 ```
 
 For others use `pipeline("zero-shot-image-classification", ...)`.
@@ -124,7 +124,7 @@ def test_card_claims_nothing_of_zero_shot_and_keeps_the_rest():
     assert "zero-shot" not in card.content
     assert "`org/name`, without the text tower" in card.content
     text = card.text
-    for kept in ("# Title", "Names movements.", 'print(classify("picture.jpg"))', "## Limits\n\nOf a picture."):
+    for kept in ("# Title", "Names movements.", 'print(classify("image.jpg"))', "## Limits\n\nOf a picture."):
         assert kept in text
     assert text.count("```") == 2
     assert text.index("# Title") < text.index("without the text tower") < text.index("Names movements.")

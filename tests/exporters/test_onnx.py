@@ -162,9 +162,9 @@ def test_files_name_no_path_of_the_machine(folder):
 
 
 def test_the_lines_of_the_readme_need_neither_torch_nor_transformers_and_agree_with_the_pipeline(folder, tmp_path):
-    picture = tmp_path / "picture.jpg"
+    picture = tmp_path / "image.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)).save(picture)
-    code = STANDALONE.replace("runs/demo", str(folder)).replace("picture.jpg", str(picture))
+    code = STANDALONE.replace("runs/demo", str(folder)).replace("image.jpg", str(picture))
     check = "import sys\nassert not {'torch', 'transformers', 'mg_vtc'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", f"{code}\n{check}"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

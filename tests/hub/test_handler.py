@@ -329,7 +329,7 @@ REFUSED = {
         r"10000 x 8000 pixels; send at most 50,000,000",
     ),
     "greater bomb": ({"inputs": as_base64(encode(Image.new("1", (20000, 10000))))}, r"cannot be read: .*200000000"),
-    "URL": ({"inputs": "https://example.org/picture.jpg"}, r"not download URLs, .*MG_VTC_ALLOW_URLS=1"),
+    "URL": ({"inputs": "https://example.org/image.jpg"}, r"not download URLs, .*MG_VTC_ALLOW_URLS=1"),
     "file URL": ({"inputs": "file:///etc/passwd"}, r"not download URLs"),
     "field of the request": ({"inputs": RGB, "candidate_labels": LABELS}, r"into 'parameters'"),
     "mapping without image": ({"inputs": {"candidate_labels": LABELS}}, r"must have an 'image'"),

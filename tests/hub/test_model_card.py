@@ -264,7 +264,7 @@ def test_usage_runs_as_it_stands(with_package, processor, tmp_path, write_card, 
     """Both forms of the usage, in a process of their own, on a model that is saved with its code."""
     write_card()
     save_model(tmp_path, TINY_RESNET, tokenizer=processor.tokenizer)
-    Image.new("RGB", (40, 40)).save(tmp_path / "picture.jpg")
+    Image.new("RGB", (40, 40)).save(tmp_path / "image.jpg")
     text = with_repo_id((tmp_path / "README.md").read_text(), str(tmp_path))
     codes = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     code = "".join(codes[:2] if with_package else codes[2:])
