@@ -1,4 +1,4 @@
-"""Micro-gesture classification by contrasting pictures with the names of the gestures.
+"""Micro-gesture classification by contrasting images with the names of the gestures.
 
 After `import mg_vtc` transformers' Auto classes and pipelines open a saved folder or Hub repository of this model
 without `trust_remote_code`. Public names are imported when they are first used.

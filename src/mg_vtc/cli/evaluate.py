@@ -21,8 +21,8 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--part",
         choices=("train", "validation", "test", "all"),
-        help="by default the test pictures where there are any, else the run's own validation pictures where it had "
-        "these data, else the data's validation pictures, else all",
+        help="by default the test split, else the validation images of the run if these are its data, else the "
+        "validation split of the data, else all",
     )
     parser.add_argument("--dataset_config_name", help="configuration of a Hub data set")
     parser.add_argument(

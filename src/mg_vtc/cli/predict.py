@@ -23,7 +23,7 @@ def add_parser(verbs: Any) -> None:
         "--vote",
         choices=("mean", "max", "majority"),
         help="one answer a clip: the mean or the largest of its frames' probabilities, or the class that most frames "
-        "have first; a video or segment is a clip, and pictures of one folder are named <clip>.<frame>.<extension>",
+        "have first; a video or segment is a clip, and images of one folder are named <clip>.<frame>.<extension>",
     )
     parser.add_argument(
         "--candidate_labels",

@@ -35,7 +35,7 @@ def add_parser(verbs: Any) -> None:
         "--frames_per_clip",
         type=int,
         metavar="K",
-        help="evenly spaced frames of each clip; by default 8 of a segment of a video, or all of its pictures",
+        help="number of evenly spaced frames of each clip; by default 8 of a segment of a video, or all images",
     )
     non_mg = parser.add_mutually_exclusive_group()
     non_mg.add_argument(
