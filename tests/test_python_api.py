@@ -6,11 +6,14 @@ import re
 import datasets
 import numpy as np
 import pytest
+import torch
 from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_RESNET, TINY_VIT
 from transformers import AutoConfig, AutoModel
 
 import mg_vtc
 from mg_vtc import MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
+from mg_vtc.training.callbacks import StopEarlyCallback
+from mg_vtc.training.recipe import override
 
 SETTINGS = {
     "vision_config": TINY_RESNET,
@@ -97,6 +100,62 @@ def test_images_and_paths_cannot_be_mixed(trained, split):
         mg_vtc.predict(trained.args.output_dir, [split["train"][0]["image"]], vote="mean")
 
 
+def test_paths_may_come_from_a_generator(trained, picture_folder):
+    paths = sorted((picture_folder / CLASS_NAMES[0]).iterdir())
+    of_generator = mg_vtc.predict(trained.args.output_dir, (path for path in paths))
+    assert len(list(of_generator)) == len(paths)
+
+
+def test_trained_model_has_the_class_embeddings_of_its_weights(split):
+    names = split["train"].features["label"].names
+    args = MgVtcTrainingArguments(
+        "unused",
+        per_device_train_batch_size=4,
+        max_steps=2,
+        eval_strategy="no",
+        save_strategy="no",
+        load_best_model_at_end=False,
+        report_to="none",
+        use_cpu=True,
+    )
+    trainer = MgVtcTrainer(join_towers(names), args, train_dataset=split["train"])
+    before = trainer.model.class_embeds.clone()
+    trainer.train()
+    after = trainer.model.class_embeds.clone()
+    assert not torch.equal(before, after)
+    trainer.refresh_class_embeds()
+    assert torch.equal(trainer.model.class_embeds, after)
+
+
+def test_rows_without_a_label_are_skipped_with_a_warning(trained, split):
+    rows = split["validation"]
+    labels = [-1, *rows["label"][1:]]
+    unlabelled = rows.remove_columns("label").add_column("label", labels, feature=rows.features["label"])
+    with pytest.warns(UserWarning, match=f"1 of {len(rows)} rows of validation have no label and are skipped"):
+        found = mg_vtc.evaluate(trained.args.output_dir, datasets.DatasetDict(val=unlabelled))
+    assert len(found.answers.labels) == len(rows) - 1
+    with pytest.warns(UserWarning, match="have no label and are skipped"):
+        assert trained.evaluate(unlabelled)["eval_samples"] == len(rows) - 1
+    hidden = rows.remove_columns("label").add_column("label", [-1] * len(rows), feature=rows.features["label"])
+    of_both = mg_vtc.evaluate(trained.args.output_dir, datasets.DatasetDict(validation=rows, test=hidden))
+    assert len(of_both.answers.labels) == len(rows)
+    with pytest.raises(ValueError, match="No row of the data set has a label"):
+        trained.evaluate(hidden)
+
+
+def test_labels_without_names_are_refused(trained, split):
+    rows = split["validation"].cast_column("label", datasets.Value("int64"))
+    with pytest.raises(ValueError, match="have no names: cast the column to a ClassLabel"):
+        mg_vtc.evaluate(trained.args.output_dir, rows)
+
+
+def test_early_stopping_counts_in_python_too(split):
+    names = split["train"].features["label"].names
+    args = MgVtcTrainingArguments("unused", early_stopping_patience=2, report_to="none", use_cpu=True)
+    trainer = MgVtcTrainer(join_towers(names), args)
+    assert any(isinstance(one, StopEarlyCallback) for one in trainer.callback_handler.callbacks)
+
+
 def test_model_in_memory_is_exported_as_its_folder_is(trained, tmp_path):
     of_object = mg_vtc.export(trained.model, "classifier", tmp_path / "a", processor=trained.processing_class)
     of_folder = mg_vtc.export(trained.args.output_dir, "classifier", tmp_path / "b")
@@ -141,6 +200,15 @@ def test_recipe_is_trained_by_name_and_settings(picture_folder, tmp_path):
     assert AutoConfig.from_pretrained(run).projection_dim == 12
     with pytest.raises(ValueError, match="holds a finished run"):
         mg_vtc.train("recommended", train_dir=picture_folder, output_dir=run, **SETTINGS)
+
+
+def test_settings_replace_the_towers_of_a_recipes_content():
+    recipe = {"text_config": TINY_DISTILBERT, "vision_config": TINY_RESNET, "image_size": 32}
+    assert override(recipe, {"vision_model_name_or_path": "org/tower"}) == {
+        "text_config": TINY_DISTILBERT,
+        "image_size": 32,
+    }
+    assert override(recipe, {"vision_only": True}) == {"vision_config": TINY_RESNET, "image_size": 32}
 
 
 def test_content_of_a_recipe_is_a_recipe(picture_folder, tmp_path):

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -58,5 +58,6 @@ def atomic_write_folder(folder: Path, names: Sequence[str]) -> Iterator[Path]:
                 (folder / name).unlink(missing_ok=True)
     except BaseException:
         for path in missing:
-            path.rmdir()
+            with suppress(OSError):  # files that were moved before the error stay
+                path.rmdir()
         raise

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mg_vtc.cli.train import _split_launcher_flags
+from mg_vtc.cli.train import _launch, _split_launcher_flags
 from mg_vtc.recipes import list_recipes
 from mg_vtc.training.recipe import list_flags, parse_recipe
 
@@ -37,9 +37,26 @@ def test_flags_of_the_launcher_are_told_from_those_of_the_run():
     assert rest == ["demo", "--seed", "1", "--nonsense", "x"]
 
 
-def test_precision_of_the_launcher_is_refused_with_the_runs_own():
+@pytest.mark.parametrize("flag", ["--mixed_precision", "--mixed-precision"])
+def test_precision_of_the_launcher_is_refused_with_the_runs_own(flag):
     with pytest.raises(SystemExit, match="give --bf16 or --fp16"):
-        _split_launcher_flags(["demo", "--mixed_precision", "bf16"], list_flags())
+        _split_launcher_flags(["demo", flag, "bf16"], list_flags())
+
+
+def test_flags_of_the_launcher_count_before_the_defaults(monkeypatch):
+    launched = []
+    monkeypatch.setattr("accelerate.commands.launch.launch_command", launched.append)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    _launch(["--num-machines", "2", "--machine-rank", "1", "--num-processes", "8"], ["demo"])
+    (options,) = launched
+    assert (options.num_machines, options.machine_rank, options.num_processes) == (2, 1, 8)
+    assert options.training_script_args == ["demo"]
+
+
+def test_help_is_that_of_recipes(mg_vtc_command, capsys):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        mg_vtc_command("train", "-h")
+    assert "usage: mg-vtc train [RECIPE] [--flag value ...]" in capsys.readouterr().out
 
 
 def start(*arguments):

@@ -23,15 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: The user's input is at fault, which is printed in one line.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["train"]:  # whose flags are those of recipes
-        train.train(arguments[1:])
-        return
-    parser = _build_parser()
-    options = parser.parse_args(_read_switches(arguments, parser))
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        options.run(options)
+        if arguments[:1] == ["train"]:  # whose flags are those of recipes
+            train.train(arguments[1:])
+        else:
+            _run_verb(arguments)
     except ModuleNotFoundError as error:
         if error.name not in EXTRA_OF:
             raise
@@ -41,6 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except (ValueError, OSError) as error:
         _stop(str(error))
+
+
+def _run_verb(arguments: list[str]) -> None:
+    parser = _build_parser()
+    options = parser.parse_args(_read_switches(arguments, parser))
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    options.run(options)
 
 
 def _read_switches(arguments: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:

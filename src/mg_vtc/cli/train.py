@@ -51,7 +51,7 @@ def _print_recipes() -> None:
 
 def _split_launcher_flags(arguments: Sequence[str], own: set[str]) -> tuple[list[str], list[str]]:
     """Return the flags of the launcher with their values, and the other arguments."""
-    if not [word for word in arguments if word.startswith("--") and word.partition("=")[0] not in own]:
+    if not [word for word in arguments if word.startswith("-") and word.partition("=")[0] not in own]:
         return [], list(arguments)
     from accelerate.commands.launch import launch_command_parser
 
@@ -64,7 +64,7 @@ def _split_launcher_flags(arguments: Sequence[str], own: set[str]) -> tuple[list
         if flag in own or flag not in actions:
             rest.append(word)
             continue
-        if flag == "--mixed_precision":
+        if actions[flag].dest == "mixed_precision":
             sys.exit("mg-vtc train: --mixed_precision is a flag of the launcher: give --bf16 or --fp16 instead.")
         launcher.append(word)
         if actions[flag].nargs != 0 and not sign:
@@ -77,9 +77,8 @@ def _launch(launcher: list[str], arguments: list[str]) -> None:
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    given = {word.partition("=")[0] for word in launcher}
-    if not given & {"--config_file"}:
-        launcher = [*launcher, *(word for flag in LAUNCHER_DEFAULTS.items() if flag[0] not in given for word in flag)]
+    if not any(word.replace("-", "_").startswith("__config_file") for word in launcher):
+        launcher = [*(word for flag in LAUNCHER_DEFAULTS.items() for word in flag), *launcher]  # the last one counts
     parser = launch_command_parser()
     parser.error = lambda message: sys.exit(f"mg-vtc train: {message}")  # without pages of usage
     options = parser.parse_args([*launcher, "--module", TRAINING, *arguments])
@@ -91,3 +90,5 @@ def _launch(launcher: list[str], arguments: list[str]) -> None:
         launch_command(options)
     except (subprocess.CalledProcessError, ChildFailedError):
         sys.exit(1)
+    except (ValueError, OSError) as error:  # of the launcher itself
+        sys.exit(f"mg-vtc train: {error}")

@@ -61,6 +61,29 @@ def load_hub_dataset(
     return DatasetDict({split: rows.select(labelled[split]) for split, rows in encoded.items() if labelled[split]})
 
 
+def select_labelled(rows: Dataset, name: str) -> Dataset:
+    """Return the rows with a label; those with null or -1, as in hidden test sets, are skipped with a warning.
+
+    Args:
+        rows: Column `label`.
+        name: Name of the rows in messages.
+
+    Raises:
+        ValueError: No row has a label.
+    """
+    labels = rows["label"][:]
+    labelled = [row for row, label in enumerate(labels) if label is not None and label != -1]
+    if not labelled:
+        raise ValueError(f"No row of {name} has a label.")
+    if len(labelled) < len(labels):
+        warnings.warn(
+            f"{len(labels) - len(labelled)} of {len(labels)} rows of {name} have no label and are skipped.",
+            stacklevel=4,
+        )
+        return rows.select(labelled)
+    return rows
+
+
 def _open(name: str, config_name: str | None, columns: Collection[str]) -> dict[str, Dataset]:
     """Return the rows of each split with all columns, and check that the required ones exist."""
     check_source(name, "dataset")

@@ -93,7 +93,8 @@ def _read(run: Path) -> _Predictions:
     names = metadata.get(b"class_names")
     if names is None or not {"file_name", "digest", "clip", "label", "probabilities"} <= set(table.column_names):
         raise ValueError(f"{path} is not a table of predictions written by `mg-vtc evaluate`.")
-    weights = next(filter(None, map(digest_weights, (path.parent, path.parent.parent))), None)
+    models = [path.parent, *([path.parent.parent] if path.parent.name == "report" else [])]  # as evaluate writes it
+    weights = next(filter(None, map(digest_weights, models)), None)
     if weights is not None and metadata.get(b"weights", weights.encode()) != weights.encode():
         raise ValueError(f"The model of {run} changed since it was evaluated: run `mg-vtc evaluate` again.")
     table = table.sort_by([("digest", "ascending"), ("file_name", "ascending")])

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL.Image
 import torch
-from datasets import Dataset, DatasetDict
+from datasets import ClassLabel, Dataset, DatasetDict
 from transformers import BaseImageProcessor
 
 from ..data import load_demo_dataset, load_hub_dataset, load_image_folder
 from ..data.digests import digest_pictures
 from ..data.file_tree import find_files
+from ..data.hub_dataset import select_labelled
+from ..data.image_folder import name_splits
 from ..data.metadata import GroupColumnError
 from ..data.metadata_files import is_metadata_file
 from ..data.pixels import to_rgb
@@ -231,6 +233,8 @@ def check_report_folder(model: str, folder: Path, *, overwrite: bool) -> None:
 
 def _open_on_device(model: Model, processor: Any) -> tuple[MgVtcModel, BaseImageProcessor]:
     network, image_processor = open_model(model, dtype=torch.float32, processor=processor)
+    if isinstance(model, MgVtcModel):
+        return network, image_processor  # on the device of the caller
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     return network.to(device), image_processor
 
@@ -250,7 +254,7 @@ def _load_as_run(
         skip_bad_images = recipe.get("skip_bad_images", False) and _is_image_folder(data)
     for argument, name in READ_AS_RUN.items() if _is_data_of_run(data, recipe) else ():
         value = recipe.get(name)
-        moved = name == "labels_file" and value not in (None, "imigue", "smg") and not Path(value).exists()
+        moved = name == "labels_file" and not _is_readable(value, data)
         if reading.get(argument) in (None, READING[argument]) and value is not None and not moved:
             reading |= {argument: value}
     load = functools.partial(load_splits, data, skip_bad_images=skip_bad_images, **reading)
@@ -262,6 +266,12 @@ def _load_as_run(
     except GroupColumnError as error:
         warnings.warn(f"The clip column of the run, {column!r}, is missing in these data: {error}", stacklevel=3)
         return load()
+
+
+def _is_readable(labels_file: str | None, data: str) -> bool:
+    """Return whether a labels file exists and goes with these data."""
+    named = labels_file in ("imigue", "smg") or (labels_file is not None and Path(labels_file).exists())
+    return named and _is_image_folder(data)
 
 
 def _is_data_of_run(data: str, recipe: dict[str, Any]) -> bool:
@@ -291,13 +301,19 @@ def _embed_texts(
 
 def _name_rows(data: Dataset | DatasetDict) -> DatasetDict:
     """Return loaded rows as splits, with the row number as `file_name` if there is none."""
-    splits = DatasetDict(data) if isinstance(data, DatasetDict) else DatasetDict(train=data)
+    given = dict(data) if isinstance(data, DatasetDict) else {"train": data}
+    splits = {split: given[name] for split, name in name_splits(list(given), "the data").items()}
     for split, rows in splits.items():
         if missing := {"image", "label"}.difference(rows.column_names):
-            raise ValueError(f"The split {split} lacks the columns {', '.join(sorted(missing))}: rename its columns.")
+            raise ValueError(f"The split {split} has no column {' and '.join(sorted(missing))}: rename its columns.")
+        if not isinstance(rows.features["label"], ClassLabel):
+            raise ValueError(f"The labels of the split {split} have no names: cast the column to a ClassLabel.")
+        rows = rows if len(given) > 1 and set(rows["label"][:]) <= {-1, None} else select_labelled(rows, split)
         if "file_name" not in rows.column_names:
-            splits[split] = rows.add_column("file_name", [str(number) for number in range(len(rows))])
-    return splits
+            rows = rows.add_column("file_name", [str(number) for number in range(len(rows))])
+        splits[split] = rows
+    hidden = [split for split, rows in splits.items() if set(rows["label"][:]) <= {-1, None}]  # a hidden test set
+    return DatasetDict({split: rows for split, rows in splits.items() if split not in hidden})
 
 
 def _name_data(data: str | Path | Dataset | DatasetDict) -> str:

@@ -42,6 +42,8 @@ def open_model(
             ) from error
         loaded.eval().check_weights(loading_info)
         return loaded, _open_part(AutoImageProcessor, str(model), "image processor", backend="pil")
+    if dtype != "auto" and model.dtype != dtype:
+        raise ValueError(f"The weights of the model are {model.dtype}, but must be {dtype}: pass model.float().")
     model.eval().check_weights(ALL_LOADED)
     if processor is None:
         processor = _open_part(AutoImageProcessor, find_source(model), "image processor", backend="pil")

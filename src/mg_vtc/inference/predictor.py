@@ -14,6 +14,7 @@ from accelerate.utils import gather_object, parse_flag_from_env
 
 from ..data.labels import normalize_names
 from ..data.pixels import resize, to_rgb
+from ..models.modeling_mg_vtc import MgVtcModel
 from ..runs.records import read_records
 from .aggregation import VOTES, ClipVote, rank_classes
 from .inputs import Inputs, Survey, make_inputs, survey
@@ -102,13 +103,18 @@ def predict(
     texts = {"candidate_labels": candidate_labels, "prompt_template": prompt_template}
     predictor = agree(Predictor, model, **answers, **texts, processor=processor)
     clips = {"segments": segments, "first_frame": first_frame, "frames_per_clip": frames_per_clip}
+    inputs = inputs if isinstance(inputs, (str, os.PathLike, PIL.Image.Image)) else list(inputs)
     if images := _list_images(inputs):
-        if (vote, segments, crop) != (None, None, None):
-            raise ValueError("vote, segments and crop require files, but the inputs are images in memory: omit them.")
+        _refuse_settings_of_files(vote=vote, crop=crop, segments=segments, frames_per_clip=frames_per_clip)
         return (prediction for _, batch in predictor.answer_images(images) for prediction in batch)
     found = agree(make_inputs, inputs, crop=crop, **clips)
     agree(predictor.survey, found)
     return (prediction for _, predictions in predictor.answer(found) for prediction in predictions)
+
+
+def _refuse_settings_of_files(**settings: Any) -> None:
+    if given := [name for name, value in settings.items() if value is not None]:
+        raise ValueError(f"{' and '.join(given)} cannot be used with images in memory: leave it out, or give files.")
 
 
 def _list_images(inputs: Any) -> list[Any]:
@@ -190,7 +196,7 @@ class Predictor:
         self._image_size = find_image_size(self.image_processor)
         self._jpeg_draft = read_records(network.config.name_or_path).recipe.get("jpeg_draft", False)
         # channels last as in evaluation: other convolution kernels differ in the last digits
-        self.network = network.to(processes.device)
+        self.network = network if isinstance(model, MgVtcModel) else network.to(processes.device)
         self.network.vision_model.to(memory_format=torch.channels_last)
         if candidate_labels is None:
             self.class_names = [*network.config.id2label.values()]

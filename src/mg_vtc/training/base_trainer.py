@@ -101,6 +101,8 @@ class PictureTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self._image_processor: Any = getattr(self.processing_class, "image_processor", self.processing_class)
         self.add_callback(_SetEpoch)
+        if self.args.early_stopping_patience is not None:
+            self.add_callback(StopEarlyCallback(self.args.early_stopping_patience))
         if self.train_dataset is not None and not isinstance(self.train_dataset, IterableDataset):
             check_batches(len(self.train_dataset), self.args, contrasts_within=self._contrasts_within_batches())
         self._balanced_labels = None

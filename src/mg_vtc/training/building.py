@@ -27,7 +27,7 @@ from ..models.modeling_mg_vtc import MgVtcModel
 from ..models.processing_mg_vtc import build_processor, build_tokenizer, read_normalization
 from ..runs.directory import RECIPE, begin_run, check_checkpoint, check_run_folder, find_checkpoint
 from .arguments import MgVtcTrainingArguments
-from .callbacks import EpochLineCallback, StopEarlyCallback
+from .callbacks import EpochLineCallback
 from .recipe import ModelArguments, Recipe
 from .run_data import load_run_data
 from .trainer import MgVtcTrainer
@@ -129,8 +129,6 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, PictureDat
     for callback in (PrinterCallback, ProgressCallback):  # replaced by the epoch lines
         trainer.remove_callback(callback)
     trainer.add_callback(EpochLineCallback)
-    if arguments.early_stopping_patience is not None:
-        trainer.add_callback(StopEarlyCallback(arguments.early_stopping_patience))
 
     trainer.check_start()
     if arguments.process_index == 0:

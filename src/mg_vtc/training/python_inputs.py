@@ -5,6 +5,7 @@ from typing import Any
 import datasets
 from transformers import AutoProcessor, AutoTokenizer
 
+from ..data.hub_dataset import select_labelled
 from ..data.labels import shorten
 from ..data.pictures import PictureDataset
 from ..models.configuration_mg_vtc import MgVtcConfig
@@ -35,6 +36,8 @@ def find_processor(model: Any) -> Any:
     tokenizer = None
     if text is not None:
         tokenizer = AutoTokenizer.from_pretrained(text)
+        longest = getattr(config.text_config, "max_position_embeddings", tokenizer.model_max_length)
+        tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
     elif not config.vision_only:
         tokenizer = build_tokenizer(config.class_prompts)
         if len(tokenizer) != config.text_config.vocab_size:
@@ -67,6 +70,7 @@ def wrap_rows(rows: Any, config: MgVtcConfig, image_size: int, seed: int) -> Any
             f"The data set has no column {' and '.join(sorted(missing))}, only {shorten(rows.column_names)}: rename "
             'them, as by rows.rename_column("img", "image").'
         )
+    rows = select_labelled(rows, "the data set")
     names, own = getattr(rows.features["label"], "names", None), [*config.id2label.values()]
     if names is None or names != own:
         found = "whole numbers without names" if names is None else shorten(names)

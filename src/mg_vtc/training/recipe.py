@@ -1,7 +1,7 @@
 """Recipes: a YAML file, overridden by flags."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -123,14 +123,12 @@ def parse_recipe(arguments: list[str]) -> Recipe:
     parser = _make_parser()
     defaults = vars(parser.parse_args([]))
     arguments = _put_recipe_first(arguments, parser)
-    if arguments and not arguments[0].startswith("--"):
+    if arguments and not arguments[0].startswith("-"):
         lines = _read_recipe(find_recipe(arguments[0]), defaults)
         arguments = arguments[1:]
-        for flag, other in TOWER_ALTERNATIVES.items():
-            if any(argument.split("=")[0] == f"--{flag}" for argument in arguments):
-                lines.pop(other, None)
-        if vars(parser.parse_known_args(arguments)[0])["vision_only"]:  # without the recipe's text tower
-            lines = {key: value for key, value in lines.items() if key not in TEXT_TOWER}
+        flags = {argument.split("=")[0].removeprefix("--") for argument in arguments}
+        vision_only = vars(parser.parse_known_args(arguments)[0])["vision_only"]
+        lines = override(lines, dict.fromkeys(flags) | {"vision_only": vision_only})
         arguments = [*as_flags(lines), *arguments]
     namespace, unknown = parser.parse_known_args(arguments)
     if unknown:
@@ -175,13 +173,20 @@ def _put_recipe_first(arguments: list[str], parser: HfArgumentParser) -> list[st
     places = [
         place
         for place, argument in enumerate(arguments)
-        if not argument.startswith("--")
+        if not argument.startswith("-")
         and (place == 0 or argument.endswith((".yaml", ".yml")) or argument in names)
         and (place == 0 or not arguments[place - 1].startswith("--") or arguments[place - 1] in switches)
     ]
     if len(places) > 1:
         raise ValueError(f"Give one recipe, not {' and '.join(arguments[place] for place in places)}.")
     return [arguments[place] for place in places] + [a for n, a in enumerate(arguments) if n not in places]
+
+
+def override(lines: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the lines of a recipe that go with settings that override others: one source for each tower."""
+    dropped = {other for name, other in TOWER_ALTERNATIVES.items() if name in settings}
+    dropped |= set(TEXT_TOWER) if settings.get("vision_only") else set()
+    return {key: value for key, value in lines.items() if key not in dropped}
 
 
 def find_recipe(name: str) -> Path:
@@ -206,7 +211,7 @@ def as_flags(recipe: dict[str, Any]) -> list[str]:
     flags: list[str] = []
     for key, value in recipe.items():
         if value is not None:
-            values = value if isinstance(value, list) else [value]
+            values = value if isinstance(value, (list, tuple)) else [value]
             flags += [f"--{key}", *(json.dumps(one) if isinstance(one, dict) else str(one) for one in values)]
     return flags
 

@@ -21,7 +21,7 @@ from ..data.stream import PictureStream
 from ..evaluation.metrics import constant_answer_baselines
 from .building import build_trainer, check_folder
 from .cross_validation import SCORES, fold_folder, plan_fold, summarize_folds
-from .recipe import Recipe, as_flags, parse_recipe
+from .recipe import Recipe, as_flags, override, parse_recipe
 from .records import write_records
 from .repeated_runs import plan_seed, seed_folder, summarize_seeds
 from .run_data import check_folds
@@ -69,7 +69,7 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except StrictDataclassError as error:  # a check of a configuration, wrapped in the name of the check
-        raise Refusal(str(error.__cause__ or error)) from error
+        raise Refusal(str(error.__cause__ or error)) from (error.__cause__ or error)
     except (ValueError, OSError) as error:
         raise Refusal(str(error)) from error
 
@@ -175,8 +175,10 @@ def train(recipe: str | Path | Mapping[str, Any], **settings: Any) -> Path:
         ValueError: A setting is unknown or out of range, the data cannot be trained on, or the folder holds a run.
         FloatingPointError: The loss is not finite.
     """
-    named = {} if isinstance(recipe, (str, Path)) else dict(recipe)
-    arguments = [*([] if named else [str(recipe)]), *as_flags(named | settings)]
+    if isinstance(recipe, (str, Path)):
+        arguments = [str(recipe), *as_flags(settings)]
+    else:
+        arguments = as_flags(override(dict(recipe), settings) | settings)
     try:
         return train_recipe(arguments)
     except Refusal as refusal:

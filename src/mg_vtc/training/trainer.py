@@ -184,6 +184,12 @@ class MgVtcTrainer(PictureTrainer):
                 "per_device_train_batch_size, or dataloader_drop_last."
             ) from error
 
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train, and leave the class embeddings of the trained weights in the model; see `transformers.Trainer`."""
+        output = super().train(*args, **kwargs)
+        self.refresh_class_embeds()
+        return output
+
     def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
         self.accelerator.unwrap_model(model).clamp_logit_scale()
         return super().training_step(model, *args, **kwargs)
