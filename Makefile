@@ -17,7 +17,7 @@ install: $(VENV)/installed  ## Make .venv with the package and what its tests ne
 demo: install  ## Train small towers on the drawn demo, two to four minutes on two cores
 	$(VENV)/bin/mg-vtc train demo --overwrite_output_dir
 
-test: install  ## Run the tests but the slow ones, offline, in a few minutes on two cores
+test: install  ## Run the tests except the slow ones, offline, in a few minutes on two cores
 	$(PYTHON) -m pytest --numprocesses auto --dist loadfile -m "not slow"
 
 test-slow: install  ## Run the others: browsers, several processes, README and guides
@@ -52,7 +52,7 @@ bench: install  ## Measure speed and memory, as ratios in one run; alone on the 
 docs: install  ## Build the guides and the API reference in build/docs; a broken link or reference fails
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
-clean:  ## Remove what the other targets made, but the runs
-	rm -rf $(VENV) tests/node/node_modules .conformance .compat .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## Remove what the other targets made, except the runs
+	rm -rf $(VENV) build tests/node/node_modules .conformance .compat .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .PHONY: help install demo test test-slow check format conformance compat page-tables bench docs clean

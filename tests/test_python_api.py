@@ -96,7 +96,7 @@ def test_predictions_for_images_in_memory_are_those_for_their_files(trained, spl
 def test_images_and_paths_cannot_be_mixed(trained, split):
     with pytest.raises(ValueError, match="cannot be mixed, got str"):
         next(mg_vtc.predict(trained.args.output_dir, [split["train"][0]["image"], "a.png"]))
-    with pytest.raises(ValueError, match="vote, segments and crop require files"):
+    with pytest.raises(ValueError, match="vote cannot be used with images in memory"):
         mg_vtc.predict(trained.args.output_dir, [split["train"][0]["image"]], vote="mean")
 
 
@@ -152,7 +152,7 @@ def test_labels_without_names_are_refused(trained, split):
 def test_early_stopping_counts_in_python_too(split):
     names = split["train"].features["label"].names
     args = MgVtcTrainingArguments("unused", early_stopping_patience=2, report_to="none", use_cpu=True)
-    trainer = MgVtcTrainer(join_towers(names), args)
+    trainer = MgVtcTrainer(join_towers(names), args, eval_dataset=split["validation"])
     assert any(isinstance(one, StopEarlyCallback) for one in trainer.callback_handler.callbacks)
 
 

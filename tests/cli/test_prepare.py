@@ -82,7 +82,7 @@ def test_smg_is_prepared(mg_vtc_command, tmp_path, capsys):
 
 def test_stream_without_a_validation_split_is_told_before_anything_is_written(mg_vtc_command, tmp_path):
     release = make_image_release(tmp_path / "release")
-    with pytest.raises(UserWarning, match=r"no validation split, which train\.py needs .*--to parquet"):
+    with pytest.raises(UserWarning, match=r"no validation split, which training needs .*--to parquet"):
         mg_vtc_command("prepare", "imigue", release, tmp_path / "out", "--to", "webdataset")
     assert not (tmp_path / "out").exists()
 

@@ -205,7 +205,7 @@ def test_training_is_described_without_a_path_of_this_machine(write_card, tmp_pa
     assert str(tmp_path) not in card.content
     assert "labels.csv" not in card.content
     assert f"train_dir: {ELSEWHERE}" in text
-    assert "with the same images, <code>train.py</code> repeats the run" in text
+    assert "with the same images, <code>mg-vtc train recipe.yaml</code> repeats the run" in text
     assert "torch 2." in text
 
 
@@ -214,7 +214,7 @@ def test_towers_that_readers_have_not_are_told(write_card, tmp_path):
     text = flat(card)
     assert "from weights in a local folder" in text
     assert f"vision_model_name_or_path: {ELSEWHERE}" in text
-    assert "with the same images and towers, <code>train.py</code> repeats the run" in text
+    assert "with the same images and towers, <code>mg-vtc train recipe.yaml</code> repeats the run" in text
 
 
 def test_a_duration_that_was_not_measured_is_absent(write_card):

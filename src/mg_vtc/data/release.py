@@ -239,7 +239,7 @@ class Release:
             )
         if self.choices.to == "webdataset" and "validation" not in {part.split for part in self.parts}:
             warnings.warn(
-                "This release has no validation split, which train.py needs for a stream: to train on it, stop here "
+                "This release has no validation split, which training needs for a stream: to train on it, stop here "
                 "and use --to imagefolder or --to parquet.",
                 stacklevel=4,
             )

@@ -1,7 +1,7 @@
 """Output formats of prepared images: class folders, Parquet shards and WebDataset shards.
 
-`load_dataset` and `train.py` read all of them. A writer writes one part of a split into an empty folder, with paths
-relative to the split. It returns a row of metadata for each image. A part is a shard; its bytes are a function
+`load_dataset` and `mg-vtc train` read all of them. A writer writes one part of a split into an empty folder, with
+paths relative to the split. It returns a row of metadata for each image. A part is a shard; its bytes are a function
 of its frames.
 """
 
