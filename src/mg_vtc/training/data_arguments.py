@@ -26,7 +26,8 @@ class DataArguments:
     labels_file: str | None = field(
         default=None,
         metadata={
-            "help": 'CSV file (id,name) that names the class folders, "imigue" or "smg". Default: labels.csv in train_dir.'
+            "help": 'CSV file (id,name) with names of the class folders, "imigue" or "smg". '
+            "Default: labels.csv in train_dir."
         },
     )
     train_val_split: float = field(

@@ -217,7 +217,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
         train_recipe(sys.argv[1:] if arguments is None else list(arguments))
     except (Refusal, FloatingPointError) as error:
         if int(os.environ.get("LOCAL_RANK", 0)) > 0:
-            time.sleep(2)  # the first process prints the same and ends this one; if it does not, this one prints
+            time.sleep(20)  # the first process prints the same and ends this one; if it does not, this one prints
         sys.exit(f"{program}: {error}")
     except KeyboardInterrupt:
         sys.exit(f"{program}: interrupted; to resume from the last checkpoint, add --resume_from_checkpoint true")
