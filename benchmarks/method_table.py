@@ -58,7 +58,7 @@ class Outcome(NamedTuple):
 
     @property
     def collapsed(self) -> bool:
-        """No better than a constant answer, or all classes one text."""
+        """No better than the majority-class baseline, or all classes one text."""
         return self.top1 <= self.constant1 or self.cosine > COLLAPSED_COSINE
 
 

@@ -204,10 +204,10 @@ def score(answers: Mapping[str, int], labels: Mapping[str, int]) -> float:
 
 
 def score_answers(out: Path, labels: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
-    """Top-1 of all that the chain answered, and of the commonest class of the training clips.
+    """Return top-1 of all predictions of the chain, and of the most frequent class of the training clips.
 
     Raises:
-        ValueError: The submission is not of the form, or does not answer as the table.
+        ValueError: The submission is malformed, or differs from the table of predictions.
     """
     test = labels["test"]
     answers = read_answers(out / "answers.csv")
@@ -215,12 +215,12 @@ def score_answers(out: Path, labels: Mapping[str, Mapping[str, int]]) -> dict[st
     if differ := [name for name in test if answers[name] != submission[name] + 1]:
         raise ValueError(f"The submission does not answer as the table: {', '.join(differ)}.")
     evaluation = json.loads((out / "run" / "report" / "results.json").read_text(encoding="utf-8"))
-    ((commonest, _),) = Counter(labels["train"].values()).most_common(1)
+    ((most_frequent, _),) = Counter(labels["train"].values()).most_common(1)
     return {
         "`evaluate`, pictures": evaluation["scores"]["top1_accuracy"]["value"],
         "`predict --vote mean`, clips": score(answers, test),
         "`predict --submission miga`, clips": score(submission, {name: label - 1 for name, label in test.items()}),
-        "constant answer, clips": score(dict.fromkeys(test, commonest), test),
+        "constant answer, clips": score(dict.fromkeys(test, most_frequent), test),
     }
 
 

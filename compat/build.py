@@ -27,7 +27,7 @@ def build() -> None:
     """Build the environment, unless it is there with these versions.
 
     Raises:
-        subprocess.CalledProcessError: The lower bounds can not be installed together; pip's message is shown.
+        subprocess.CalledProcessError: The lower bounds cannot be installed together; pip's message is shown.
     """
     pins = "\n".join(oldest_versions())
     if PINS.exists() and PINS.read_text() == pins:

@@ -39,7 +39,7 @@ def fetch() -> None:
     """Download and unpack the common tests, unless they are there already.
 
     Raises:
-        subprocess.CalledProcessError: pip can not find or download the source distribution; its message is shown.
+        subprocess.CalledProcessError: pip cannot find or download the source distribution; its message is shown.
     """
     if FOLDER.exists():
         return

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src" / "mg_vtc").rglob("*.py"))
+SCRIPTS = [path for name in ("benchmarks", "compat", "conformance") for path in sorted((ROOT / name).glob("*.py"))]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "EXPERIMENTS.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
@@ -31,11 +32,11 @@ def prose_of(path):
 
 
 def docstrings_of(path):
-    """Name and first line of each docstring of a file."""
+    """Name and text of each docstring of a file."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and (text := ast.get_docstring(node)):
-            yield getattr(node, "name", path.stem), text.splitlines()[0]
+            yield getattr(node, "name", path.stem), text
 
 
 @pytest.mark.parametrize("path", [*PAGES, *SOURCES], ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -45,4 +46,9 @@ def test_avoided_words_are_in_no_prose(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_docstrings_begin_with_a_verb_or_a_noun(path):
-    assert [(name, line) for name, line in docstrings_of(path) if line.split()[0] in QUESTIONS] == []
+    assert [(name, text) for name, text in docstrings_of(path) if text.split()[0] in QUESTIONS] == []
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_avoided_words_are_in_no_docstring_of_a_script(path):  # labels of their tables are those of EXPERIMENTS.md
+    assert [(name, text) for name, text in docstrings_of(path) if AVOIDED.search(text)] == []

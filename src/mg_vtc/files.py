@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+UNFINISHED = ".part"  # suffix of a file that is being written
+
 
 def check_destination(model_id: str, folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
     """Refuse to write where files would be lost; call it before anything slow.
@@ -26,7 +28,7 @@ def check_destination(model_id: str, folder: Path, names: Sequence[str], *, over
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces `path` once the block has ended; an error leaves nothing of it."""
-    temporary = path.with_name(f"{path.name}.part")
+    temporary = path.with_name(path.name + UNFINISHED)
     try:
         with temporary.open("wb") as file:
             yield file

@@ -47,9 +47,10 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _export_onnx(options: argparse.Namespace) -> None:
+    from ..exporters.export import find_output_dir
     from ..exporters.onnx import export_onnx
 
-    folder = options.out or Path(options.model) / "onnx"
+    folder = options.out or find_output_dir(options.model, "onnx")
     files = export_onnx(
         options.model, folder, int8=options.int8, calibration=options.calibration, overwrite=options.overwrite
     )
@@ -68,7 +69,8 @@ def _export_onnx(options: argparse.Namespace) -> None:
 
 def _export_classifier(options: argparse.Namespace) -> None:
     from ..exporters.classifier import export_classifier
+    from ..exporters.export import find_output_dir
 
-    folder = options.out or Path(f"{Path(options.model).resolve()}-classifier")
+    folder = options.out or find_output_dir(options.model, "classifier")
     before, after = export_classifier(options.model, folder, overwrite=options.overwrite)
     print(f"{folder}\nweights: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now")

@@ -66,22 +66,16 @@ def select_labelled(rows: Dataset, name: str) -> Dataset:
 
     Args:
         rows: Column `label`.
-        name: Name of the rows in messages.
-
-    Raises:
-        ValueError: No row has a label.
+        name: Name of the rows in the warning.
     """
     labels = rows["label"][:]
     labelled = [row for row, label in enumerate(labels) if label is not None and label != -1]
-    if not labelled:
-        raise ValueError(f"No row of {name} has a label.")
-    if len(labelled) < len(labels):
-        warnings.warn(
-            f"{len(labels) - len(labelled)} of {len(labels)} rows of {name} have no label and are skipped.",
-            stacklevel=4,
-        )
-        return rows.select(labelled)
-    return rows
+    if len(labelled) == len(labels):
+        return rows
+    warnings.warn(
+        f"{len(labels) - len(labelled)} of {len(labels)} rows of {name} have no label and are skipped.", stacklevel=3
+    )
+    return rows.select(labelled)
 
 
 def _open(name: str, config_name: str | None, columns: Collection[str]) -> dict[str, Dataset]:

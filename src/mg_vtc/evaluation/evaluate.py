@@ -1,6 +1,7 @@
 """Evaluation of a saved model on labelled images, the library side of `mg-vtc evaluate`."""
 
 import functools
+import inspect
 import json
 import warnings
 from collections.abc import Callable
@@ -35,7 +36,6 @@ from .selection import ChosenRows, choose_rows
 RESULTS, REPORT, PREDICTIONS = "results.json", "report.html", "predictions.parquet"
 
 
-READING = {"config_name": None, "labels_file": None, "image_column": "image", "label_column": "label"}  # defaults
 READ_AS_RUN = {  # argument of `load_splits`: setting of a recipe
     "config_name": "dataset_config_name",
     "labels_file": "labels_file",
@@ -255,7 +255,8 @@ def _load_as_run(
     for argument, name in READ_AS_RUN.items() if _is_data_of_run(data, recipe) else ():
         value = recipe.get(name)
         moved = name == "labels_file" and not _is_readable(value, data)
-        if reading.get(argument) in (None, READING[argument]) and value is not None and not moved:
+        default = inspect.signature(load_splits).parameters[argument].default
+        if reading.get(argument) in (None, default) and value is not None and not moved:
             reading |= {argument: value}
     load = functools.partial(load_splits, data, skip_bad_images=skip_bad_images, **reading)
     if clip_column is not None:
@@ -302,18 +303,21 @@ def _embed_texts(
 def _name_rows(data: Dataset | DatasetDict) -> DatasetDict:
     """Return loaded rows as splits, with the row number as `file_name` if there is none."""
     given = dict(data) if isinstance(data, DatasetDict) else {"train": data}
-    splits = {split: given[name] for split, name in name_splits(list(given), "the data").items()}
-    for split, rows in splits.items():
+    splits = DatasetDict()
+    for split, source in name_splits(list(given), "the data").items():
+        rows = given[source]
         if missing := {"image", "label"}.difference(rows.column_names):
             raise ValueError(f"The split {split} has no column {' and '.join(sorted(missing))}: rename its columns.")
         if not isinstance(rows.features["label"], ClassLabel):
             raise ValueError(f"The labels of the split {split} have no names: cast the column to a ClassLabel.")
-        rows = rows if len(given) > 1 and set(rows["label"][:]) <= {-1, None} else select_labelled(rows, split)
+        rows = select_labelled(rows, f"the split {split}")
         if "file_name" not in rows.column_names:
             rows = rows.add_column("file_name", [str(number) for number in range(len(rows))])
-        splits[split] = rows
-    hidden = [split for split, rows in splits.items() if set(rows["label"][:]) <= {-1, None}]  # a hidden test set
-    return DatasetDict({split: rows for split, rows in splits.items() if split not in hidden})
+        if len(rows):  # else a hidden test set
+            splits[split] = rows
+    if not splits:
+        raise ValueError("No row of the data has a label.")
+    return splits
 
 
 def _name_data(data: str | Path | Dataset | DatasetDict) -> str:

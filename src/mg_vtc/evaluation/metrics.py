@@ -141,12 +141,12 @@ def constant_answer_baselines(train_labels: np.ndarray, labels: np.ndarray) -> d
         `top1_accuracy`, `mean_class_accuracy` and `macro_f1` after `baseline_majority_class_`, and
         `baseline_five_commonest_top5_accuracy`; fractions in [0, 1].
     """
-    commonest = np.argsort(-np.bincount(train_labels), kind="stable")
-    answer = np.full_like(labels, commonest[0])
-    by_class = score_classes(labels, answer, max(labels.max(), commonest[0]) + 1)
+    most_frequent = np.argsort(-np.bincount(train_labels), kind="stable")
+    answer = np.full_like(labels, most_frequent[0])
+    by_class = score_classes(labels, answer, max(labels.max(), most_frequent[0]) + 1)
     return {
-        "baseline_majority_class_top1_accuracy": float(np.isin(labels, commonest[:1]).mean()),
+        "baseline_majority_class_top1_accuracy": float(np.isin(labels, most_frequent[:1]).mean()),
         "baseline_majority_class_mean_class_accuracy": by_class.mean_class_accuracy,
         "baseline_majority_class_macro_f1": by_class.macro_f1,
-        "baseline_five_commonest_top5_accuracy": float(np.isin(labels, commonest[:5]).mean()),
+        "baseline_five_commonest_top5_accuracy": float(np.isin(labels, most_frequent[:5]).mean()),
     }

@@ -58,8 +58,8 @@ def list_confusions(answers: Answers) -> list[dict[str, Any]]:
     """List the most frequent confusions of two classes: `right`, `answered`, `count`, `support`."""
     counts, support = count_answers(answers), np.bincount(answers.labels, minlength=len(answers.class_names))
     wrong = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
-    commonest = np.argsort(-wrong, axis=None, kind="stable")[:NUM_CONFUSIONS]
-    pairs = [divmod(int(cell), len(counts)) for cell in commonest]
+    most_frequent = np.argsort(-wrong, axis=None, kind="stable")[:NUM_CONFUSIONS]
+    pairs = [divmod(int(cell), len(counts)) for cell in most_frequent]
     return [
         {
             "right": answers.class_names[label],

@@ -81,6 +81,26 @@ def build_processor(
     return image_processor if tokenizer is None else CLIPProcessor(image_processor, tokenizer)
 
 
+def build_tower_processor(
+    image_size: int, tokenizer: PreTrainedTokenizerBase | None, vision: str | None, text_config: Any
+) -> CLIPProcessor | ViTImageProcessorPil:
+    """Build the processor of two towers, with the normalization of the one and the text length of the other.
+
+    Args:
+        image_size: Side of the square image, in pixels.
+        tokenizer: Tokenizer of the text tower; `None` for a vision-only model.
+        vision: Hub id or folder of a pretrained vision tower; `None` for one with random weights.
+        text_config: Configuration of the text tower.
+    """
+    if tokenizer is not None:
+        longest = getattr(text_config, "max_position_embeddings", tokenizer.model_max_length)
+        tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
+    if vision is None:
+        return build_processor(image_size, tokenizer)
+    mean, std = read_normalization(vision)
+    return build_processor(image_size, tokenizer, image_mean=mean, image_std=std)
+
+
 def build_tokenizer(texts: Sequence[str]) -> DistilBertTokenizer:
     """Build a lower-case WordPiece tokenizer for a text tower with random weights.
 

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
-FOLDER = Path(__file__).parent
+
+def find_recipes() -> dict[str, Path]:
+    """Return the name and the file of each recipe."""
+    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
 
 
 def list_recipes() -> dict[str, str]:
     """Return the name of each recipe and the sentence that its file begins with."""
-    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.yaml"))}
+    texts = {name: path.read_text(encoding="utf-8") for name, path in find_recipes().items()}
     return {name: text.partition("\n")[0].lstrip("# ") for name, text in texts.items()}

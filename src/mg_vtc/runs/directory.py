@@ -1,7 +1,6 @@
 """Folder of a run: its files and checkpoints, and checks that nothing is lost."""
 
 import json
-import os
 import re
 import shutil
 import warnings
@@ -14,6 +13,8 @@ import yaml
 from safetensors import SafetensorError, safe_open
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+from ..files import UNFINISHED, atomic_write
 
 RECIPE, SPLIT, RESULTS = "recipe.yaml", "split.json", "all_results.json"
 # Settings that may change when a run is resumed.
@@ -35,7 +36,6 @@ EXPORTED = ("onnx/*.onnx", "onnx/*.onnx.data", "onnx/tokenizer.json")  # default
 CARD, PROVENANCE, CONFUSION, SAMPLES = "README.md", "provenance.json", "figures/confusion.png", "samples"
 PART_RESULTS = ("results/test.json", "results/validation.json")  # test images first: they did not select a checkpoint
 PAGE_FILES = (CARD, PROVENANCE, CONFUSION, *PART_RESULTS, f"{SAMPLES}/drawn-*.png")  # files of the model's page
-UNFINISHED = ".part"  # suffix of a file that is being written
 CHECKPOINT_NAME = re.compile("checkpoint-([0-9]+)")
 MODEL_FILES = ("*config.json", "tokenizer.json", "trainer_state.json", "model*.safetensors*", "training_args.bin")
 
@@ -71,7 +71,11 @@ def clear_run_folder(folder: Path) -> None:
     """Delete the files of an earlier run but its recipe, which marks the folder if the next start is interrupted."""
     for checkpoint in list_checkpoints(folder):
         shutil.rmtree(checkpoint)
-    for pattern in (RESULTS, SPLIT, *REPORT_FILES, *EXPORTED, *PAGE_FILES, *MODEL_FILES):
+    _delete(folder, (RESULTS, SPLIT, *REPORT_FILES, *EXPORTED, *PAGE_FILES, *MODEL_FILES))
+
+
+def _delete(folder: Path, patterns: Sequence[str]) -> None:
+    for pattern in patterns:
         for path in folder.glob(pattern):
             path.unlink()
 
@@ -243,8 +247,7 @@ def begin_run(folder: Path, settings: dict[str, Any], split: dict[str, Any], *, 
     if overwrite:
         clear_run_folder(folder)
     if extended:  # the report and the exports are of a model that will be replaced
-        for path in (path for pattern in (*REPORT_FILES, *EXPORTED) for path in folder.glob(pattern)):
-            path.unlink()
+        _delete(folder, (*REPORT_FILES, *EXPORTED))
     write_start(folder, recipe, split, notes)
 
 
@@ -256,10 +259,8 @@ def write_start(folder: Path, recipe: str, split: dict[str, Any], notes: Sequenc
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file atomically."""
-    part = path.with_name(path.name + UNFINISHED)
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with atomic_write(path) as file:
+        file.write(text.encode())
 
 
 def check_settings(folder: Path, settings: dict[str, Any]) -> str | None:

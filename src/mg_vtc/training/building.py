@@ -24,7 +24,7 @@ from ..data.pixels import collate_pictures
 from ..data.stream import PictureStream
 from ..evaluation.metrics import score_top_k
 from ..models.modeling_mg_vtc import MgVtcModel
-from ..models.processing_mg_vtc import build_processor, build_tokenizer, read_normalization
+from ..models.processing_mg_vtc import build_tokenizer, build_tower_processor
 from ..runs.directory import RECIPE, begin_run, check_checkpoint, check_run_folder, find_checkpoint
 from .arguments import MgVtcTrainingArguments
 from .callbacks import EpochLineCallback
@@ -64,9 +64,6 @@ def build_model(
     elif not arguments.vision_only:
         text_tower = load_tower(arguments.text_model_name_or_path, None, "text")
         tokenizer = AutoTokenizer.from_pretrained(arguments.text_model_name_or_path)
-    if tokenizer is not None:
-        longest = getattr(text_tower.config, "max_position_embeddings", tokenizer.model_max_length)
-        tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
     vision_tower = load_tower(arguments.vision_model_name_or_path, arguments.vision_config, "vision")
     for tower in ("vision", "text"):
         if getattr(arguments, f"{tower}_config") is not None and tower in frozen:
@@ -77,11 +74,8 @@ def build_model(
             )
     model = MgVtcModel.from_vision_text_pretrained(vision_tower, text_tower, **config)
     check_image_size(model, image_size)
-    normalization: dict[str, Any] = {}
-    if arguments.vision_model_name_or_path is not None:
-        mean, std = read_normalization(arguments.vision_model_name_or_path)
-        normalization = {"image_mean": mean, "image_std": std}
-    return model, build_processor(image_size, tokenizer, **normalization)
+    vision, text_config = arguments.vision_model_name_or_path, getattr(text_tower, "config", None)
+    return model, build_tower_processor(image_size, tokenizer, vision, text_config)
 
 
 def check_image_size(model: MgVtcModel, image_size: int) -> None:

@@ -9,7 +9,7 @@ from ..data.hub_dataset import select_labelled
 from ..data.labels import shorten
 from ..data.pictures import PictureDataset
 from ..models.configuration_mg_vtc import MgVtcConfig
-from ..models.processing_mg_vtc import build_processor, build_tokenizer, read_normalization
+from ..models.processing_mg_vtc import build_tokenizer, build_tower_processor
 
 IMAGE_SIZE = 224  # pixels, for towers that take any size
 
@@ -36,8 +36,6 @@ def find_processor(model: Any) -> Any:
     tokenizer = None
     if text is not None:
         tokenizer = AutoTokenizer.from_pretrained(text)
-        longest = getattr(config.text_config, "max_position_embeddings", tokenizer.model_max_length)
-        tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
     elif not config.vision_only:
         tokenizer = build_tokenizer(config.class_prompts)
         if len(tokenizer) != config.text_config.vocab_size:
@@ -45,10 +43,8 @@ def find_processor(model: Any) -> Any:
                 f"The text tower has random weights and {config.text_config.vocab_size} tokens, where "
                 f"build_tokenizer(config.class_prompts) makes {len(tokenizer)}: give processing_class."
             )
-    normalization: dict[str, Any] = {}
-    if vision is not None:
-        normalization["image_mean"], normalization["image_std"] = read_normalization(vision)
-    return build_processor(stated if isinstance(stated, int) else IMAGE_SIZE, tokenizer, **normalization)
+    image_size = stated if isinstance(stated, int) else IMAGE_SIZE
+    return build_tower_processor(image_size, tokenizer, vision, config.text_config)
 
 
 def wrap_rows(rows: Any, config: MgVtcConfig, image_size: int, seed: int) -> Any:
@@ -71,6 +67,8 @@ def wrap_rows(rows: Any, config: MgVtcConfig, image_size: int, seed: int) -> Any
             'them, as by rows.rename_column("img", "image").'
         )
     rows = select_labelled(rows, "the data set")
+    if not len(rows):
+        raise ValueError("No row of the data set has a label.")
     names, own = getattr(rows.features["label"], "names", None), [*config.id2label.values()]
     if names is None or names != own:
         found = "whole numbers without names" if names is None else shorten(names)

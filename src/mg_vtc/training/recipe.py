@@ -10,7 +10,7 @@ import yaml
 from transformers import CONFIG_MAPPING, HfArgumentParser
 
 from ..models.configuration_mg_vtc import MgVtcConfig
-from ..recipes import FOLDER, list_recipes
+from ..recipes import find_recipes
 from .arguments import MgVtcTrainingArguments
 from .data_arguments import DataArguments
 from .records import ALWAYS_WRITTEN
@@ -169,7 +169,7 @@ def _leave_evaluations_out(training: dict[str, Any]) -> None:
 def _put_recipe_first(arguments: list[str], parser: HfArgumentParser) -> list[str]:
     """Move the recipe, which may be given after flags, to the front; refuse two."""
     switches = {flag for flag, action in parser._option_string_actions.items() if action.nargs == "?"}
-    names = list_recipes()
+    names = find_recipes()
     places = [
         place
         for place, argument in enumerate(arguments)
@@ -198,10 +198,10 @@ def find_recipe(name: str) -> Path:
     Raises:
         FileNotFoundError: There is none.
     """
-    names = list_recipes()
-    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        hint = suggest(path.stem, names)
+    names = find_recipes()
+    path = Path(name) if name.endswith((".yaml", ".yml")) else names.get(name)
+    if path is None or not path.is_file():
+        hint = suggest(Path(name).stem, names)
         raise FileNotFoundError(f"There is no recipe {name}.{hint} Recipes of the package: {', '.join(names)}.")
     return path
 
