@@ -15,7 +15,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 install: $(VENV)/installed  ## Make .venv with the package and what its tests need
 
 demo: install  ## Train small towers on the drawn demo, two to four minutes on two cores
-	$(VENV)/bin/mg-vtc train demo --overwrite_output_dir
+	$(VENV)/bin/mg-vtc train demo --overwrite
 
 test: install  ## Run the tests except the slow ones, offline, in a few minutes on two cores
 	$(PYTHON) -m pytest --numprocesses auto --dist loadfile -m "not slow"

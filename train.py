@@ -5,4 +5,4 @@ import sys
 from mg_vtc.training.run import main
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["demo", "--overwrite_output_dir"], program="train.py")
+    main(sys.argv[1:] or ["demo", "--overwrite"], program="train.py")

@@ -7,7 +7,7 @@
 * What the classes cost: `MgVtcForImageClassification` against a bare ResNet50, in the same memory layout.
 * ONNX Runtime in float32 and int8 against torch in eager mode and its default layout, on as many threads as torch.
 
-ResNet50 and DistilBERT at full size from random weights, the 32 iMiGUE classes, pictures of 224 x 224. Speed does not
+ResNet50 and DistilBERT at full size from random weights, the 32 iMiGUE classes, images of 224 x 224. Speed does not
 depend on what the weights are; the scores of int8 do, and are the matter of `benchmarks/int8_accuracy.py`.
 """
 
@@ -47,25 +47,25 @@ def save_model(folder: Path, size: int, *, smallest: bool) -> None:
     build_processor(size, tokenizer).save_pretrained(folder)
 
 
-def draw_pictures(count: int, size: int) -> list[Image.Image]:
+def draw_images(count: int, size: int) -> list[Image.Image]:
     pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
-    return [Image.fromarray(picture) for picture in pixels]
+    return [Image.fromarray(image) for image in pixels]
 
 
 def compare_pipelines(folder: Path, batch_size: int, size: int, rounds: int) -> None:
-    pictures = draw_pictures(batch_size, size)
+    images = draw_images(batch_size, size)
     named = pipeline("zero-shot-image-classification", str(folder))
     saved = pipeline("image-classification", str(folder))
     names, length = list(IMIGUE_CLASS_NAMES), {"batch_size": batch_size}
     arrangements = {
-        "zero-shot-image-classification, 32 names": lambda: named(pictures, candidate_labels=names, **length),
+        "zero-shot-image-classification, 32 names": lambda: named(images, candidate_labels=names, **length),
         "the same, the names alone as prompts": lambda: named(
-            pictures, candidate_labels=names, hypothesis_template="{}", **length
+            images, candidate_labels=names, hypothesis_template="{}", **length
         ),
-        "image-classification": lambda: saved(pictures, **length),
+        "image-classification": lambda: saved(images, **length),
     }
     seconds = measure_rounds(arrangements, rounds, warm_up=int(batch_size == 1))  # a large batch needs none
-    print_machine(f"Pipelines, {batch_size} pictures a call.")
+    print_machine(f"Pipelines, {batch_size} images a call.")
     print_table(seconds, batch_size, "images", of="of zero-shot")
 
 
@@ -93,16 +93,16 @@ def compare_with_bare_tower(folder: Path, pixel_values: torch.Tensor, rounds: in
         "MgVtcForImageClassification": run_torch(model, pixel_values),
     }
     seconds = measure_rounds(arrangements, rounds)
-    print_machine("What the classes cost, one picture a call.")
+    print_machine("What the classes cost, one image a call.")
     print_table(seconds, NUM_CALLS, "images", of="of the bare tower")
 
 
 def compare_with_onnx(folder: Path, pixel_values: torch.Tensor, rounds: int) -> None:
-    for number, picture in enumerate(draw_pictures(4, pixel_values.shape[-1])):  # to calibrate with; any are as fast
-        picture.save(folder / f"{number}.png")
+    for number, image in enumerate(draw_images(4, pixel_values.shape[-1])):  # to calibrate with; any are as fast
+        image.save(folder / f"{number}.png")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*agree on")  # of random weights, on noise
-        export_onnx(str(folder), folder / "onnx", int8=True, calibration=folder)
+        export_onnx(str(folder), folder / "onnx", int8=True, calibration_data=folder)
     model, last = (MgVtcForImageClassification.from_pretrained(folder).eval() for _ in range(2))
     last.to(memory_format=torch.channels_last)
     arrangements = {
@@ -112,7 +112,7 @@ def compare_with_onnx(folder: Path, pixel_values: torch.Tensor, rounds: int) -> 
         "ONNX Runtime, int8": run_onnx(folder / "onnx" / "classifier.int8.onnx", pixel_values),
     }
     seconds = measure_rounds(arrangements, rounds)
-    print_machine(f"ONNX Runtime {onnxruntime.__version__}, one picture a call.")
+    print_machine(f"ONNX Runtime {onnxruntime.__version__}, one image a call.")
     print_table(seconds, NUM_CALLS, "images", of="of torch eager")
 
 

@@ -23,12 +23,12 @@ import yaml
 ROOT = Path(__file__).parents[1]
 SMALL = str(ROOT / "src" / "mg_vtc" / "recipes" / "small.yaml")
 TRAIN = (sys.executable, str(ROOT / "train.py"))  # a process, so without the seconds of a launcher
-# Flags of a cell that is to be quick: smaller pictures, and the rates that suited js best in the method's table.
+# Flags of a cell that is to be quick: smaller images, and the rates that suited js best in the method's table.
 QUICK = (
     *("--image_size", "48", "--learning_rate", "3e-3"),
     *("--vision_learning_rate", "3e-3", "--text_learning_rate", "3e-4"),
 )
-# Flags of a cell that is scored after its last epoch, so that the pictures it is scored on choose nothing.
+# Flags of a cell that is scored after its last epoch, so that the images it is scored on choose nothing.
 LAST_EPOCH = ("--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false")
 RESULTS = "all_results.json"
 # The flag of a campaign for `text_flags`.

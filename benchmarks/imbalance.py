@@ -2,11 +2,11 @@
 
     python benchmarks/imbalance.py FOLDER [--imbalance 20] [--jobs 2] [--output_dir runs/imbalance]
 
-A fifth of the pictures is held out by clip and stays as it is. Of the rest, the classes in a random order keep a share
-that falls from all to 1 / `--imbalance`, whole clips as far as they go, and never less than one picture. Each cell is
+A fifth of the images is held out by clip and stays as it is. Of the rest, the classes in a random order keep a share
+that falls from all to 1 / `--imbalance`, whole clips as far as they go, and never less than one image. Each cell is
 the project's own command with the recipe `small` at 48 px; its seed draws split, order of the classes and weights,
 and it is scored after the last epoch. Prints top-1, mean class accuracy, and that of the third of the classes with the
-most and the fewest training pictures. With `text_batch` unique no logits are adjusted: they are by the batch's own
+most and the fewest training images. With `text_batch` unique no logits are adjusted: they are by the batch's own
 frequencies.
 """
 
@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 from cells import INITIALIZER_RANGE, LAST_EPOCH, QUICK, SMALL, campaign_parser, mean_and_spread, run_cells, text_flags
 from datasets import Dataset
-from links import link_pictures, score_run, split_folder
+from links import link_images, score_run, split_folder
 from rounds import print_machine
 
 TREATMENTS = {
@@ -53,7 +53,7 @@ def main() -> None:
     for seed in options.seeds:
         split = split_folder(options.folder, seed)
         parts[seed] = {"train": thin_out(split["train"], options.imbalance, seed), "validation": split["validation"]}
-        folder = link_pictures(options.output_dir / f"pictures-{seed}", parts[seed])
+        folder = link_images(options.output_dir / f"images-{seed}", parts[seed])
         run = ("--train_dir", str(folder), "--seed", str(seed), "--num_train_epochs", str(options.epochs), *LAST_EPOCH)
         run += text_flags(options.initializer_range)
         for loss_type, text_batch, treatment in ROWS:
@@ -65,7 +65,7 @@ def main() -> None:
     print_machine(f"Rare classes, {options.epochs} epochs, mean ± standard deviation of {len(options.seeds)} seeds.")
     counts = {seed: np.bincount(part["train"]["label"][:]) for seed, part in parts.items()}  # (num_classes,) each
     for seed, count in counts.items():
-        print(f"seed {seed}: {count.sum()} training pictures, {count[count > 0].min()} to {count.max()} a class")
+        print(f"seed {seed}: {count.sum()} training images, {count[count > 0].min()} to {count.max()} a class")
     print("\n| objective | texts | training rows | top-1 | mean class | common third | rare third |")
     print("|---" * 7 + "|")
     for loss_type, text_batch, treatment in ROWS:

@@ -1,9 +1,9 @@
-"""What does int8 cost in scores? Top-1 of a trained model in float32 and in int8 on its validation pictures.
+"""What does int8 cost in scores? Top-1 of a trained model in float32 and in int8 on its validation images.
 
     python benchmarks/int8_accuracy.py RUN FOLDER
 
-RUN is the folder of a run on FOLDER; its `split.json` says which pictures are validation and which training rows.
-Ranges are taken from training pictures, at most 128 spread evenly.
+RUN is the folder of a run on FOLDER; its `split.json` says which images are validation and which training rows.
+Ranges are taken from training images, at most 128 spread evenly.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from transformers.utils import logging
 
 from mg_vtc import MgVtcForImageClassification
 from mg_vtc.data import load_image_folder
-from mg_vtc.data.pixels import to_rgb
+from mg_vtc.data.decoding import to_rgb
 from mg_vtc.exporters.onnx import CLASSIFIER, INT8_CLASSIFIER, export_onnx
 
 BATCH_SIZE = 64
@@ -34,7 +34,7 @@ Classifier = Callable[[np.ndarray], np.ndarray]  # pixel values to logits
 def score(
     classifiers: dict[str, Classifier], validation: Dataset, processor: BaseImageProcessor
 ) -> dict[str, np.ndarray]:
-    """Logits of each classifier, (num_pictures, num_labels), from batches of pictures, each prepared once."""
+    """Logits of each classifier, (num_images, num_labels), from batches of images, each prepared once."""
     parts: dict[str, list[np.ndarray]] = {name: [] for name in classifiers}
     for batch in validation.iter(BATCH_SIZE):
         images = [to_rgb(image) for image in batch["image"]]
@@ -70,23 +70,23 @@ def main() -> None:
     row_of = {name: row for row, name in enumerate(rows["file_name"][:])}
     processor = AutoImageProcessor.from_pretrained(options.run, backend="pil")
     validation = rows.select([row_of[name] for name in split["validation"]])
-    labels = np.array(validation["label"][:])  # (num_pictures,)
+    labels = np.array(validation["label"][:])  # (num_images,)
     with tempfile.TemporaryDirectory() as scratch:
         calibration, folder = Path(scratch, "calibration"), Path(scratch, "onnx")
         calibration.mkdir()
         for name in split["train"]:
             image: Image.Image = rows[row_of[name]]["image"]
             image.save(calibration / f"{name.replace(os.sep, '_')}.png")
-        files = export_onnx(str(options.run), folder, int8=True, calibration=calibration)
+        files = export_onnx(str(options.run), folder, int8=True, calibration_data=calibration)
         classifiers = {"torch": open_torch(options.run)}
         classifiers |= {name: open_onnx(folder / name) for name in (CLASSIFIER, INT8_CLASSIFIER)}
-        answers = score(classifiers, validation, processor)
+        predictions = score(classifiers, validation, processor)
     size_of = {file.name: f"{file.num_bytes / 1e6:.1f}" for file in files}
-    print_machine(f"{len(labels)} validation pictures.")
+    print_machine(f"{len(labels)} validation images.")
     print("| what | MB | top-1, % | same best class as torch, % |\n|---|---|---|---|")
-    for name, logits in answers.items():
+    for name, logits in predictions.items():
         best = logits.argmax(axis=1)
-        accuracy, agreement = 100 * (best == labels).mean(), 100 * (best == answers["torch"].argmax(axis=1)).mean()
+        accuracy, agreement = 100 * (best == labels).mean(), 100 * (best == predictions["torch"].argmax(axis=1)).mean()
         print(f"| {name} | {size_of.get(name, '')} | {accuracy:.2f} | {agreement:.2f} |")
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/label_noise.py FOLDER [--noise 0 0.2 0.4] [--jobs 2] [--output_dir runs/label_noise]
 
-A fifth of the pictures is held out by clip, with right labels. Of the rest, a share of the pictures, drawn one by one,
+A fifth of the images is held out by clip, with right labels. Of the rest, a share of the images, drawn one by one,
 gets another class, each with the same probability (symmetric noise). Each cell is the project's own command with
 the recipe `small` at 48 px; its seed draws split, wrong labels and weights, and it is scored after the last epoch,
 when wrong labels have been learned by heart if they can be. Prints top-1 and mean class accuracy on the right labels.
@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 from cells import INITIALIZER_RANGE, LAST_EPOCH, QUICK, SMALL, campaign_parser, mean_and_spread, run_cells, text_flags
 from datasets import Dataset
-from links import link_pictures, split_folder
+from links import link_images, split_folder
 from rounds import print_machine
 
 OBJECTIVES = {"`js`": ("--loss_type", "js"), "`ce`": ("--loss_type", "ce")}
@@ -38,7 +38,7 @@ def main() -> None:
     for seed, noise in product(options.seeds, options.noise):
         split = split_folder(options.folder, seed)
         parts = {"train": replace_labels(split["train"], noise, seed), "validation": split["validation"]}
-        folder = link_pictures(options.output_dir / f"pictures-{noise:g}-{seed}", parts)
+        folder = link_images(options.output_dir / f"images-{noise:g}-{seed}", parts)
         run = ("--train_dir", str(folder), "--seed", str(seed), "--num_train_epochs", str(options.epochs), *LAST_EPOCH)
         run += text_flags(options.initializer_range)
         for number, flags in enumerate(OBJECTIVES.values()):

@@ -1,4 +1,4 @@
-"""Folders of links to the pictures of another folder: fewer of them, or under other classes, split beforehand."""
+"""Folders of links to the images of another folder: fewer of them, or under other classes, split beforehand."""
 
 import csv
 import shutil
@@ -14,18 +14,18 @@ from mg_vtc.data import load_image_folder
 from mg_vtc.data.splits import split_stratified
 from mg_vtc.evaluation.metrics import ClassScores, predict_classes, score_classes
 from mg_vtc.inference.loading import open_model
-from mg_vtc.inference.scoring import answer_pictures, embed_classes
+from mg_vtc.inference.scoring import embed_classes, predict_images
 
 disable_progress_bars()  # between the lines that tell how far the cells are
 logging.disable_progress_bar()
 
 
 def split_folder(folder: Path, seed: int) -> DatasetDict:
-    """The pictures of a folder, whole clips with about a fifth of them as "validation"."""
+    """The images of a folder, whole clips with about a fifth of them as "validation"."""
     return split_stratified(load_image_folder(folder)["train"], 0.2, seed, split_by="clip")
 
 
-def link_pictures(folder: Path, parts: Mapping[str, Dataset]) -> Path:
+def link_images(folder: Path, parts: Mapping[str, Dataset]) -> Path:
     """Link the rows of each part as `<folder>/<part>/<number of the class>/<file name>`, and name all classes.
 
     An earlier folder of links is replaced. The classes are those of the rows' `label`, with or without a row.
@@ -53,5 +53,5 @@ def score_run(run: Path, rows: Dataset) -> ClassScores:
     model, image_processor = open_model(str(run), dtype=torch.float32)
     num_classes = model.config.num_labels
     text_embeds = embed_classes(model, np.arange(num_classes))
-    logits, _ = answer_pictures(model, image_processor, rows, text_embeds, batch_size=64)
+    logits, _ = predict_images(model, image_processor, rows, text_embeds, batch_size=64)
     return score_classes(np.asarray(rows["label"][:]), predict_classes(logits), num_classes)

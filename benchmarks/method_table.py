@@ -4,7 +4,7 @@
 
 GESTURES is the folder that `benchmarks/gestures.py` makes; the second data set is the drawn demo. Every cell is the
 project's own command with the recipe `small`, at 48 px for 30 epochs, its seed drawing split and weights alike. It
-is scored after the last epoch, so that the pictures it is scored on choose nothing.
+is scored after the last epoch, so that the images it is scored on choose nothing.
 
 Each row is tuned alike: the factors `FACTORS` on all learning rates, each in one run on GESTURES held out by clip with
 the seed `TUNING_SEED`, which is in no cell of the table; the factor with the best top-1 is used in all cells of a row.
@@ -41,7 +41,7 @@ ROWS = {
 }
 SETS = {"gestures": "**864 drawings of two emoji sets**", "demo": "**The drawn demo**"}
 SPLITS = ("frame", "clip")
-SPLIT_TITLES = {"frame": "pictures held out (leaky by design)", "clip": "clips held out"}
+SPLIT_TITLES = {"frame": "images held out (leaky by design)", "clip": "clips held out"}
 COLLAPSED_COSINE = 0.95  # class texts that are as alike as this on the mean are one text
 
 
@@ -72,8 +72,8 @@ def read_outcome(cell: Path) -> Outcome:
     return Outcome(
         *(results[f"eval_{name}"] for name in ("top1_accuracy", "top5_accuracy", "mean_class_accuracy")),
         results["baseline_majority_class_top1_accuracy"],
-        results["baseline_five_commonest_top5_accuracy"],
-        next(log["saturated_share"] for log in reversed(history) if "saturated_share" in log),
+        results["baseline_five_most_frequent_top5_accuracy"],
+        next(log["saturated_fraction"] for log in reversed(history) if "saturated_fraction" in log),
         cosine.item(),
     )
 

@@ -1,16 +1,16 @@
-"""Does a data set that is bigger than the disk train as a small one does? Step time and memory from 1e3 pictures on.
+"""Does a data set that is bigger than the disk train as a small one does? Step time and memory from 1e3 images on.
 
-    OMP_NUM_THREADS=1 python benchmarks/pictures.py [--pictures 1000 10000 100000] [--num_workers 2]
+    OMP_NUM_THREADS=1 python benchmarks/images.py [--images 1000 10000 100000] [--num_workers 2]
 
-For each number it writes that many synthetic pictures (a pool of 1,000 JPEGs of 64 px, about 1.9 kB each, over and
+For each number it writes that many synthetic images (a pool of 1,000 JPEGs of 64 px, about 1.9 kB each, over and
 over, uncompressed) as Parquet shards to a temporary folder, and streams them once, after some steps to warm up, at
 32 px through a train step of an MgVtcModel with the smallest of towers, so that it is reading that is measured, in a
 process of its own. Memory is what is resident, shared pages counted in every process; "workers" is their sum. Step
 times are medians, with the waiting for the batch in them. Nothing is refused for its spread, as the step times of a
 quiet machine are spread too: where workers and the main process share the cores, a step finds its batch ready or waits
-for it. Drift is seen in the columns of the first and the last tenth, and in those of other numbers of pictures.
+for it. Drift is seen in the columns of the first and the last tenth, and in those of other numbers of images.
 
-Then it measures, on the same pictures, where the time of reading goes: the fastest of some rounds, as others may use
+Then it measures, on the same images, where the time of reading goes: the fastest of some rounds, as others may use
 the machine.
 """
 
@@ -42,20 +42,19 @@ from torch.utils.data import DataLoader
 
 from mg_vtc import MgVtcConfig, MgVtcModel
 from mg_vtc.data.augmentation import Augmentation
+from mg_vtc.data.decoding import collate_images, decode, normalize
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
-from mg_vtc.data.pixels import collate_pictures, decode, normalize
-from mg_vtc.data.shards import load_stream
-from mg_vtc.data.stream import PictureStream
+from mg_vtc.data.streaming import ImageStream, load_stream
 from mg_vtc.losses import contrastive_loss
 from mg_vtc.models.processing_mg_vtc import build_tokenizer
 
 JPEG_SIZE = 64  # pixels
 BATCH_SIZE = 128
 POOL_SIZE = 1000
-SHARD_SIZE = 10_000  # pictures
+SHARD_SIZE = 10_000  # images
 WARM_UP = 20  # steps
 SHUFFLE_BUFFER = 1000
-NUM_READ = 2000  # pictures of a round of the second table
+NUM_READ = 2000  # images of a round of the second table
 ROUNDS = 5
 
 
@@ -71,13 +70,13 @@ def make_pool() -> list[bytes]:
     return pool
 
 
-def write_parquet(folder: Path, num_pictures: int) -> None:
+def write_parquet(folder: Path, num_images: int) -> None:
     """Write shards, an even number, so that two workers share them equally."""
     pool = make_pool()
-    num_shards = 2 * -(-num_pictures // (2 * SHARD_SIZE))
+    num_shards = 2 * -(-num_images // (2 * SHARD_SIZE))
     features = Features(image=Image(), label=ClassLabel(names=list(IMIGUE_CLASS_NAMES)))
     for shard in range(num_shards):
-        numbers = range(shard, num_pictures, num_shards)
+        numbers = range(shard, num_images, num_shards)
         schema = features.arrow_schema
         with pq.ParquetWriter(
             folder / f"train-{shard:05d}.parquet", schema, compression="none", use_dictionary=False
@@ -91,11 +90,11 @@ def write_parquet(folder: Path, num_pictures: int) -> None:
                 writer.write_table(pa.Table.from_pydict(columns, schema=schema))
 
 
-def write_tar(path: Path, num_pictures: int) -> None:
+def write_tar(path: Path, num_images: int) -> None:
     """Write one WebDataset shard."""
     pool = make_pool()
     with tarfile.open(path, "w") as archive:
-        for number in range(num_pictures):
+        for number in range(num_images):
             label = 1 + number % len(IMIGUE_CLASS_NAMES)
             for extension, data in (("jpg", pool[number % POOL_SIZE]), ("cls", str(label).encode())):
                 member = tarfile.TarInfo(f"{number:07d}.{extension}")
@@ -132,23 +131,23 @@ def resident(process: int | str | None, field: str = "VmRSS") -> float:
     return resident_memory(process, field) / 2**20
 
 
-def train(folder: str, num_pictures: int, num_workers: int) -> dict[str, float]:
-    """Stream the pictures once through a train step."""
+def train(folder: str, num_images: int, num_workers: int) -> dict[str, float]:
+    """Stream the images once through a train step."""
     rows = load_stream(folder)["train"]
-    stream = PictureStream(
+    stream = ImageStream(
         rows,
         IMAGE_SIZE,
         BATCH_SIZE,
         repeat=True,
-        shuffle_buffer=SHUFFLE_BUFFER,
-        augmentation=Augmentation(max_shift=2),
+        shuffle_buffer_size=SHUFFLE_BUFFER,
+        augmentation=Augmentation(random_shift=2),
         seed=0,
     )
-    batches = iter(DataLoader(stream, batch_size=BATCH_SIZE, num_workers=num_workers, collate_fn=collate_pictures))
+    batches = iter(DataLoader(stream, batch_size=BATCH_SIZE, num_workers=num_workers, collate_fn=collate_images))
     step = make_step()
     for batch in itertools.islice(batches, WARM_UP):
         step(batch)
-    num_steps = num_pictures // BATCH_SIZE
+    num_steps = num_images // BATCH_SIZE
     tenth = max(num_steps // 10, 1)
     seconds, memory = [], {}
     for number in range(1, num_steps + 1):
@@ -172,19 +171,19 @@ def worker_ids() -> list[int | None]:
     return [worker.pid for worker in multiprocessing.active_children()]
 
 
-def measure_training(num_pictures: int, num_workers: int) -> None:
-    """Print the line of one number of pictures."""
+def measure_training(num_images: int, num_workers: int) -> None:
+    """Print the line of one number of images."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        write_parquet(Path(folder), num_pictures)
+        write_parquet(Path(folder), num_images)
         written = time.perf_counter() - start
         disk = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
         start = time.perf_counter()
-        command = [sys.executable, __file__, "--pictures", str(num_pictures), "--num_workers", str(num_workers)]
+        command = [sys.executable, __file__, "--images", str(num_images), "--num_workers", str(num_workers)]
         output = subprocess.run([*command, "--folder", folder], check=True, stdout=subprocess.PIPE, text=True).stdout
         took = time.perf_counter() - start
     result = json.loads(output)
-    cells = [f"{num_pictures:,}", f"{disk:.0f}", f"{written:.0f} + {took:.0f}", f"{result['speed']:.0f}"]
+    cells = [f"{num_images:,}", f"{disk:.0f}", f"{written:.0f} + {took:.0f}", f"{result['speed']:.0f}"]
     cells += [f"{result[name]:.1f}" for name in ("first", "last")]
     cells += [f"{result[f'{part}_{when}']:.0f}" for part in ("main", "workers") for when in ("early", "end", "peak")]
     print(f"| {' | '.join(cells)} |", flush=True)
@@ -215,8 +214,8 @@ def measure_reading() -> None:
             "the same from a shuffle buffer": lambda: exhaust(shuffled.iter(BATCH_SIZE)),
             "load_stream's rows, tar, in batches": lambda: exhaust(tar_rows.iter(BATCH_SIZE)),
             "decoding alone": lambda: exhaust(decode(image, IMAGE_SIZE) for image in images),
-            "PictureStream, Parquet": lambda: exhaust(PictureStream(rows, IMAGE_SIZE, BATCH_SIZE, repeat=False)),
-            "PictureStream, tar": lambda: exhaust(PictureStream(tar_rows, IMAGE_SIZE, BATCH_SIZE, repeat=False)),
+            "ImageStream, Parquet": lambda: exhaust(ImageStream(rows, IMAGE_SIZE, BATCH_SIZE, repeat=False)),
+            "ImageStream, tar": lambda: exhaust(ImageStream(tar_rows, IMAGE_SIZE, BATCH_SIZE, repeat=False)),
         }
         fastest = dict.fromkeys(arrangements, math.inf)
         for _ in range(ROUNDS):
@@ -224,28 +223,28 @@ def measure_reading() -> None:
                 start = time.perf_counter()
                 arrangement()
                 fastest[name] = min(fastest[name], time.perf_counter() - start)
-    print(f"\n| one process, the fastest of {ROUNDS} rounds | us a picture | pictures/s |\n|---|---|---|")
+    print(f"\n| one process, the fastest of {ROUNDS} rounds | us a image | images/s |\n|---|---|---|")
     for name, seconds in fastest.items():
         print(f"| {name} | {1e6 * seconds / NUM_READ:.0f} | {NUM_READ / seconds:.0f} |", flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Step time and memory by the number of pictures of a stream.")
-    parser.add_argument("--pictures", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser = argparse.ArgumentParser(description="Step time and memory by the number of images of a stream.")
+    parser.add_argument("--images", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--num_workers", type=int, default=2)
     parser.add_argument("--folder", help="Train on these shards and print JSON; the command calls itself so.")
     arguments = parser.parse_args()
     if arguments.folder is not None:
-        print(json.dumps(train(arguments.folder, arguments.pictures[0], arguments.num_workers)))
+        print(json.dumps(train(arguments.folder, arguments.images[0], arguments.num_workers)))
         return
-    print_machine(f"Streams of pictures: batches of {BATCH_SIZE}, {arguments.num_workers} workers;")
+    print_machine(f"Streams of images: batches of {BATCH_SIZE}, {arguments.num_workers} workers;")
     print(
-        "| pictures | disk MB | s to write + train | pictures/s | ms a step, first tenth | last tenth | "
+        "| images | disk MB | s to write + train | images/s | ms a step, first tenth | last tenth | "
         "main MB at 10 % | at the end | peak | workers MB at 10 % | at the end | peak |"
     )
     print("|---" * 12 + "|", flush=True)
-    for num_pictures in arguments.pictures:
-        measure_training(num_pictures, arguments.num_workers)
+    for num_images in arguments.images:
+        measure_training(num_images, arguments.num_workers)
     measure_reading()
 
 

@@ -2,17 +2,17 @@
 
     python benchmarks/release_chain.py GESTURES OUT [--epochs 30] [--seed 0]
 
-Class folders of pictures, `<class>/<clip>.<frame>.<ext>` such as benchmarks/gestures.py makes, become a release in the
-layout of the MiGA challenge: H.264 videos at 25 frames a second, each picture held for 5 frames and each clip a
+Class folders of images, `<class>/<clip>.<frame>.<ext>` such as benchmarks/gestures.py makes, become a release in the
+layout of the MiGA challenge: H.264 videos at 25 frames a second, each image held for 5 frames and each clip a
 segment, 6 videos to train on and 2 each to validate and test on. No clip is in two of them. The clips of a class are
 dealt out in turn: train, test, train, validate, train; in an order that the seed draws.
 
 The layout has ids and no names, so the first class folder, in id order, is iMiGUE's class 1, and so on to 32: the
-texts are iMiGUE's, and say nothing of what these pictures show.
+texts are iMiGUE's, and say nothing of what these images show.
 
 Then the project's own commands run, each printed before: prepare, train with the recipe `small` at 48 px, evaluate,
 predict to a table and to a submission. The screen of each is kept in `OUT/<step>.log`. At the end the submission is
-read here by its documented form alone: every segment once, classes from 0, the answers of the table.
+read here by its documented form alone: every segment once, classes from 0, the predictions of the table.
 """
 
 import argparse
@@ -43,16 +43,16 @@ from mg_vtc.data.labels import read_labels
 NUM_VIDEOS = {"train": 6, "validate": 2, "test": 2}
 DEAL = ("train", "test", "train", "validate", "train")  # the splits of the clips of a class in turn
 RATE = Fraction(25)  # frames a second
-HOLD = 5  # frames of a picture
+HOLD = 5  # frames of a image
 SIZE = 64  # pixels, as benchmarks/gestures.py makes them
 NUM_CLASSES = 32
 
 
 class Clip(NamedTuple):
-    """A segment to be: id of its class, from 1, and its pictures in order."""
+    """A segment to be: id of its class, from 1, and its images in order."""
 
     label_id: int
-    pictures: Sequence[Image.Image]
+    images: Sequence[Image.Image]
 
 
 def read_clips(folder: Path) -> list[Clip]:
@@ -70,7 +70,7 @@ def read_clips(folder: Path) -> list[Clip]:
     clips = defaultdict(list)
     for row in rows:
         clips[row["label"] + 1, row["clip"]].append(row["image"].convert("RGB").resize((SIZE, SIZE)))
-    return [Clip(label_id, pictures) for (label_id, _), pictures in clips.items()]
+    return [Clip(label_id, images) for (label_id, _), images in clips.items()]
 
 
 def deal_clips(clips: Sequence[Clip], seed: int) -> dict[str, list[Clip]]:
@@ -107,10 +107,10 @@ def write_video(path: Path, clips: Sequence[Clip]) -> list[tuple[int, int, int]]
         stream.width, stream.height, stream.pix_fmt = SIZE, SIZE, "yuv420p"
         stream.codec_context.time_base = 1 / RATE
         for clip in clips:
-            rows.append((clip.label_id, number + 1, number + HOLD * len(clip.pictures)))
-            for picture in clip.pictures:
+            rows.append((clip.label_id, number + 1, number + HOLD * len(clip.images)))
+            for image in clip.images:
                 for _ in range(HOLD):
-                    frame = av.VideoFrame.from_image(picture)
+                    frame = av.VideoFrame.from_image(image)
                     frame.pts, frame.time_base = number, 1 / RATE
                     container.mux(stream.encode(frame))
                     number += 1
@@ -151,8 +151,8 @@ def list_commands(out: Path, recipe: str, settings: Sequence[str]) -> dict[str, 
         "prepare": ("mg-vtc", "prepare", "imigue", release, prepared, "--frames_per_clip", "4"),
         "train": (*train, "--train_dir", prepared, *settings, "--output_dir", model),
         "evaluate": ("mg-vtc", "evaluate", model, prepared),
-        "predict": (*predict, "--vote", "mean", "--out", str(out / "answers.csv")),
-        "submit": (*predict, "--submission", "miga", "--out", str(out / "submission.zip")),
+        "predict": (*predict, "--vote", "mean", "--output", str(out / "predictions.csv")),
+        "submit": (*predict, "--submission", "miga", "--output", str(out / "submission.zip")),
     }
 
 
@@ -175,7 +175,7 @@ def run(command: Sequence[str], log: Path) -> float:
 
 
 def read_answers(path: Path) -> dict[str, int]:
-    """The id, from 1, of the first class of each clip in a table of answers."""
+    """The id, from 1, of the first class of each clip in a table of predictions."""
     ids = {name: int(label_id) for label_id, name in read_labels("imigue").items()}
     with path.open(newline="", encoding="utf-8") as file:
         return {row["clip"]: ids[row["label_1"]] for row in csv.DictReader(file)}
@@ -198,27 +198,27 @@ def read_submission(path: Path, samples: Mapping[str, int]) -> dict[str, int]:
     return classes
 
 
-def score(answers: Mapping[str, int], labels: Mapping[str, int]) -> float:
+def score(predictions: Mapping[str, int], labels: Mapping[str, int]) -> float:
     """The share of clips whose class is answered."""
-    return sum(answers[name] == label for name, label in labels.items()) / len(labels)
+    return sum(predictions[name] == label for name, label in labels.items()) / len(labels)
 
 
-def score_answers(out: Path, labels: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
+def score_predictions(out: Path, labels: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
     """Return top-1 of all predictions of the chain, and of the most frequent class of the training clips.
 
     Raises:
         ValueError: The submission is malformed, or differs from the table of predictions.
     """
     test = labels["test"]
-    answers = read_answers(out / "answers.csv")
+    predictions = read_answers(out / "predictions.csv")
     submission = read_submission(out / "submission.zip", test)
-    if differ := [name for name in test if answers[name] != submission[name] + 1]:
+    if differ := [name for name in test if predictions[name] != submission[name] + 1]:
         raise ValueError(f"The submission does not answer as the table: {', '.join(differ)}.")
     evaluation = json.loads((out / "run" / "report" / "results.json").read_text(encoding="utf-8"))
     ((most_frequent, _),) = Counter(labels["train"].values()).most_common(1)
     return {
-        "`evaluate`, pictures": evaluation["scores"]["top1_accuracy"]["value"],
-        "`predict --vote mean`, clips": score(answers, test),
+        "`evaluate`, images": evaluation["scores"]["top1_accuracy"]["value"],
+        "`predict --vote mean`, clips": score(predictions, test),
         "`predict --submission miga`, clips": score(submission, {name: label - 1 for name, label in test.items()}),
         "constant answer, clips": score(dict.fromkeys(test, most_frequent), test),
     }
@@ -245,14 +245,14 @@ def main() -> None:
     settings = ("--num_train_epochs", str(options.epochs), "--seed", str(options.seed), *QUICK)
     for step, command in list_commands(out, SMALL, settings).items():
         seconds[step] = run(command, out / f"{step}.log")
-    scores = score_answers(out, labels)
+    scores = score_predictions(out, labels)
 
     print_machine(f"From videos to a submission, {options.epochs} epochs, seed {options.seed}.")
     print("| step | seconds |\n|---|---|")
     print("".join(f"| {step} | {taken:.1f} |\n" for step, taken in seconds.items()))
-    print("| answers | top-1 |\n|---|---|")
-    print("".join(f"| {answers} | {100 * top1:.1f} |\n" for answers, top1 in scores.items()))
-    print(f"The submission has each of the {len(labels['test'])} segments once, and answers as the table.")
+    print("| predictions | top-1 |\n|---|---|")
+    print("".join(f"| {predictions} | {100 * top1:.1f} |\n" for predictions, top1 in scores.items()))
+    print(f"The submission has each of the {len(labels['test'])} segments once, and predictions as the table.")
 
 
 if __name__ == "__main__":

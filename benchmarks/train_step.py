@@ -2,7 +2,7 @@
 
     python benchmarks/train_step.py [--batch_size 32] [--rounds 4]
 
-* limit: ResNet50 with a linear head and cross-entropy, so the picture alone; channels last in memory, fused AdamW,
+* limit: ResNet50 with a linear head and cross-entropy, so the image alone; channels last in memory, fused AdamW,
   gradients zeroed in place, as in this project.
 * this project: ResNet50 and DistilBERT by the trainer's own objective: the text tower reads the batch's unique labels,
   padded to their longest.

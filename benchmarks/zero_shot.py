@@ -2,10 +2,10 @@
 
     python benchmarks/zero_shot.py FOLDER [--held_out 8] [--jobs 2] [--output_dir runs/zero_shot]
 
-Of each draw, which is a seed, `--held_out` classes are left out of training altogether, pictures and names. Each cell
+Of each draw, which is a seed, `--held_out` classes are left out of training altogether, images and names. Each cell
 is the project's own command with the recipe `small` at 48 px on the others, a fifth of them held out by clip.
-Afterwards all pictures of the unseen classes are compared with the unseen names, and with all names, and the held-out
-pictures of the seen classes with the seen names, and with all. A row is a prompt template; the ensemble takes the mean
+Afterwards all images of the unseen classes are compared with the unseen names, and with all names, and the held-out
+images of the seen classes with the seen names, and with all. A row is a prompt template; the ensemble takes the mean
 of a name's embeddings over the templates. Scores are means over classes, so that chance is 1 / number of names.
 The words of unseen names have tokens, which a text tower from random weights has never seen at work.
 """
@@ -15,14 +15,14 @@ import torch
 import torch.nn.functional as F
 from cells import INITIALIZER_RANGE, LAST_EPOCH, QUICK, SMALL, campaign_parser, mean_and_spread, run_cells, text_flags
 from datasets import Dataset, concatenate_datasets
-from links import link_pictures, split_folder
+from links import link_images, split_folder
 from rounds import print_machine
 
 from mg_vtc.evaluation.metrics import predict_classes, score_classes
 from mg_vtc.inference.loading import open_model
-from mg_vtc.inference.scoring import answer_pictures, embed_names
+from mg_vtc.inference.scoring import embed_names, predict_images
 
-TEMPLATES = ("{}", "a person {}", "a picture of {}")
+TEMPLATES = ("{}", "a person {}", "a image of {}")
 ENSEMBLE = "mean of the three"
 COMPARISONS = ("unseen among unseen", "unseen among all", "seen among seen", "seen among all")
 
@@ -33,9 +33,9 @@ def of_classes(rows: Dataset, classes: np.ndarray) -> Dataset:
 
 
 def mean_class_accuracy(logits: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> float:
-    """Where pictures are compared with some classes alone: logits (num_rows, num_classes), labels (num_rows,)."""
-    answers = predict_classes(logits[:, classes])  # (num_rows,), -1 for a tie
-    predicted = np.where(answers < 0, -1, classes[answers])
+    """Where images are compared with some classes alone: logits (num_rows, num_classes), labels (num_rows,)."""
+    predictions = predict_classes(logits[:, classes])  # (num_rows,), -1 for a tie
+    predicted = np.where(predictions < 0, -1, classes[predictions])
     return score_classes(labels, predicted, logits.shape[1]).mean_class_accuracy
 
 
@@ -49,7 +49,7 @@ def score_draw(run: str, unseen_rows: Dataset, seen_rows: Dataset, unseen: np.nd
     texts = torch.cat([*embeds.values()])  # (num_templates x num_classes, dim)
     scores: dict[str, list[float]] = {template: [] for template in embeds}
     for rows, own in ((unseen_rows, unseen), (seen_rows, np.setdiff1d(every, unseen))):
-        logits, _ = answer_pictures(model, image_processor, rows, texts, batch_size=64)
+        logits, _ = predict_images(model, image_processor, rows, texts, batch_size=64)
         labels = np.asarray(rows["label"][:])  # (num_rows,)
         for number, template in enumerate(embeds):
             of_template = logits[:, number * len(names) : (number + 1) * len(names)]  # (num_rows, num_classes)
@@ -70,7 +70,7 @@ def main() -> None:
         num_classes = split["train"].features["label"].num_classes
         unseen, seen = np.split(np.random.default_rng(seed).permutation(num_classes), [options.held_out])
         parts = {part: of_classes(rows, seen) for part, rows in split.items()}
-        folder = link_pictures(options.output_dir / f"pictures-{seed}", parts)
+        folder = link_images(options.output_dir / f"images-{seed}", parts)
         run = ("--train_dir", str(folder), "--seed", str(seed), "--num_train_epochs", str(options.epochs), *LAST_EPOCH)
         run += text_flags(options.initializer_range)
         cells[f"js-{seed}"] = [SMALL, *QUICK, *run, "--loss_type", "js"]

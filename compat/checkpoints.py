@@ -1,7 +1,7 @@
 """Write checkpoints or read them, by the environment of the Python that runs this: checkpoints.py write|read FOLDER.
 
-`read` prints the answers of every checkpoint about `picture.png` in the folder, as JSON; with `--without_package` the
-package is out of reach, and the code in the checkpoints is trusted.
+`read` prints the predictions of every checkpoint about `image.png` in the folder, as JSON; with `--without_package`
+the package is out of reach, and the code in the checkpoints is trusted.
 """
 
 import json
@@ -57,15 +57,15 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-def read(folder: Path, picture: Path, *, trust_remote_code: bool) -> dict[str, list[float]]:
-    """What the model of a folder answers about a picture, by the way of asking."""
+def read(folder: Path, path: Path, *, trust_remote_code: bool) -> dict[str, list[float]]:
+    """What the model of a folder predictions about a path, by the way of asking."""
     import torch
     from PIL import Image
     from transformers import AutoConfig, AutoModel, AutoModelForImageClassification, AutoProcessor, pipeline
 
     options = {"trust_remote_code": trust_remote_code}
     config = AutoConfig.from_pretrained(folder, **options)
-    image = Image.open(picture)
+    image = Image.open(path)
     processor = AutoProcessor.from_pretrained(folder, **options)
     inputs = processor(images=image, return_tensors="pt")
     model, loading = AutoModel.from_pretrained(folder, output_loading_info=True, **options)
@@ -73,7 +73,7 @@ def read(folder: Path, picture: Path, *, trust_remote_code: bool) -> dict[str, l
     classifier = AutoModelForImageClassification.from_pretrained(folder, **options)
     classify = pipeline("image-classification", str(folder), **options)
     with torch.no_grad():
-        answers = {
+        predictions = {
             "pixels": inputs["pixel_values"].flatten()[::97].tolist(),  # every 97th is enough to tell
             "AutoModel": model(**inputs).logits_per_image[0].tolist(),
             "AutoModelForImageClassification": classifier(**inputs).logits[0].tolist(),
@@ -81,17 +81,17 @@ def read(folder: Path, picture: Path, *, trust_remote_code: bool) -> dict[str, l
         }
         if not config.vision_only:
             texts = processor.tokenizer(config.class_prompts, padding=True, return_tensors="pt")
-            answers["tokens"] = texts["input_ids"].flatten().tolist()
-            answers["texts"] = model(**inputs, **texts).logits_per_image[0].tolist()
+            predictions["tokens"] = texts["input_ids"].flatten().tolist()
+            predictions["texts"] = model(**inputs, **texts).logits_per_image[0].tolist()
             compare = pipeline("zero-shot-image-classification", str(folder), **options)
             rows = compare(image, candidate_labels=config.class_prompts, hypothesis_template="{}")
-            answers["zero-shot-image-classification"] = [row["score"] for row in rows]
+            predictions["zero-shot-image-classification"] = [row["score"] for row in rows]
     from handler import EndpointHandler
 
-    answers["endpoint"] = [row["score"] for row in EndpointHandler(str(folder))({"inputs": picture.read_bytes()})]
+    predictions["endpoint"] = [row["score"] for row in EndpointHandler(str(folder))({"inputs": path.read_bytes()})]
     home = type(model).__module__.split(".")[0]
     assert home == ("transformers_modules" if trust_remote_code else "mg_vtc"), home
-    return answers
+    return predictions
 
 
 if __name__ == "__main__":
@@ -105,7 +105,7 @@ if __name__ == "__main__":
             sys.meta_path.insert(0, Absent)  # type: ignore[arg-type]
         else:
             import mg_vtc  # noqa: F401
-        answers = {
-            name: read(folder / name, folder / "picture.png", trust_remote_code=without_package) for name in TOWERS
+        predictions = {
+            name: read(folder / name, folder / "image.png", trust_remote_code=without_package) for name in TOWERS
         }
-        sys.stdout.write(json.dumps(answers))
+        sys.stdout.write(json.dumps(predictions))

@@ -1,4 +1,4 @@
-"""A checkpoint answers alike in the oldest versions that pyproject.toml allows and in those that are installed."""
+"""A checkpoint predictions alike in the oldest versions that pyproject.toml allows and in those that are installed."""
 
 import json
 import os
@@ -40,10 +40,10 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["newest", "oldest"])
 def checkpoints(request, run, tmp_path_factory):
-    """Checkpoints that one of the environments wrote, and its own answers by them."""
+    """Checkpoints that one of the environments wrote, and its own predictions by them."""
     folder = tmp_path_factory.mktemp(f"written_by_{request.param}")
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(folder / "picture.png")
+    Image.fromarray(pixels).save(folder / "image.png")
     script = ROOT / "compat" / "checkpoints.py"
     run(request.param, script, "write", folder)
     return folder, json.loads(run(request.param, script, "read", folder))
@@ -51,15 +51,15 @@ def checkpoints(request, run, tmp_path_factory):
 
 @pytest.mark.parametrize("way", [[], ["--without_package"]], ids=["package", "remote_code"])
 @pytest.mark.parametrize("reader", ["newest", "oldest"])
-def test_checkpoint_answers_alike_whoever_wrote_it_and_whoever_reads_it(checkpoints, run, reader, way):
+def test_checkpoint_predictions_alike_whoever_wrote_it_and_whoever_reads_it(checkpoints, run, reader, way):
     folder, expected = checkpoints
-    answers = json.loads(run(reader, ROOT / "compat" / "checkpoints.py", "read", folder, *way))
-    assert answers.keys() == expected.keys()
+    predictions = json.loads(run(reader, ROOT / "compat" / "checkpoints.py", "read", folder, *way))
+    assert predictions.keys() == expected.keys()
     for towers, of_ways in expected.items():
-        assert answers[towers].keys() == of_ways.keys()
+        assert predictions[towers].keys() == of_ways.keys()
         for way_of_asking, values in of_ways.items():
             assert max(values) > min(values)  # or a permutation would not show
-            assert answers[towers][way_of_asking] == pytest.approx(values, abs=1e-5), (towers, way_of_asking)
+            assert predictions[towers][way_of_asking] == pytest.approx(values, abs=1e-5), (towers, way_of_asking)
 
 
 def test_the_oldest_versions_are_the_lower_bounds_and_the_newest_are_newer(run):
@@ -77,6 +77,6 @@ def test_the_oldest_versions_are_the_lower_bounds_and_the_newest_are_newer(run):
 
 def test_oldest_versions_train_and_the_newest_read_the_run(run, tmp_path):
     code = "from mg_vtc import MgVtcModel; import sys; print(MgVtcModel.from_pretrained(sys.argv[1]).num_parameters())"
-    settings = ["--max_steps", "1", "--output_dir", tmp_path / "run", "--use_cpu", "true", "--decode_once", "false"]
+    settings = ["--max_steps", "1", "--output_dir", tmp_path / "run", "--use_cpu", "true", "--cache_images", "false"]
     run("oldest", ROOT / "train.py", ROOT / "src" / "mg_vtc" / "recipes" / "demo.yaml", *settings)
     assert int(run("newest", "-c", code, tmp_path / "run")) == int(run("oldest", "-c", code, tmp_path / "run"))

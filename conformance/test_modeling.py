@@ -15,8 +15,8 @@ from tiny import ALEXNET, BERT, RESNET, RESNET_DISTILBERT, VISION_ONLY_ALEXNET, 
 from mg_vtc import AlexNetModel, MgVtcForImageClassification, MgVtcModel
 
 SEED = torch.Generator().manual_seed(0)
-PICTURES = {"pixel_values": torch.rand(3, 3, 32, 32, generator=SEED)}
-LARGE_PICTURES = {"pixel_values": torch.rand(3, 3, 64, 64, generator=SEED)}
+IMAGES = {"pixel_values": torch.rand(3, 3, 32, 32, generator=SEED)}
+LARGE_IMAGES = {"pixel_values": torch.rand(3, 3, 64, 64, generator=SEED)}
 TEXTS = {
     "input_ids": torch.randint(1, 99, (3, 7), generator=SEED),
     "attention_mask": torch.tensor([[1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0, 0]]),
@@ -120,8 +120,8 @@ class TestResNetDistilBert(MgVtcModelTests, unittest.TestCase):
     skip_test_image_features_output_shape = True  # the last state is a feature map
     model_tester = TinyModel(
         RESNET_DISTILBERT,
-        PICTURES | TEXTS,
-        vision_model_tester=TinyModel(RESNET, PICTURES, **RESNET_STATES),
+        IMAGES | TEXTS,
+        vision_model_tester=TinyModel(RESNET, IMAGES, **RESNET_STATES),
         text_model_tester=TEXT_TOWER,
     )
 
@@ -130,8 +130,8 @@ class TestResNetDistilBert(MgVtcModelTests, unittest.TestCase):
 class TestViTBert(MgVtcModelTests, unittest.TestCase):
     model_tester = TinyModel(
         VIT_BERT,
-        PICTURES | TEXTS,
-        vision_model_tester=TinyModel(VIT, PICTURES, **VIT_STATES),
+        IMAGES | TEXTS,
+        vision_model_tester=TinyModel(VIT, IMAGES, **VIT_STATES),
         text_model_tester=TEXT_TOWER,
     )
 
@@ -140,23 +140,23 @@ class TestViTBert(MgVtcModelTests, unittest.TestCase):
 class TestResNetDistilBertForImageClassification(MgVtcForImageClassificationTests, unittest.TestCase):
     has_attentions = False
     skip_test_image_features_output_shape = True
-    model_tester = TinyModel(RESNET_DISTILBERT, PICTURES, **RESNET_STATES, text_model_tester=TEXT_TOWER)
+    model_tester = TinyModel(RESNET_DISTILBERT, IMAGES, **RESNET_STATES, text_model_tester=TEXT_TOWER)
 
 
 @not_applicable(NO_TEXT_INPUT | RANDOM_CLASS_EMBEDS)
 class TestViTBertForImageClassification(MgVtcForImageClassificationTests, unittest.TestCase):
-    model_tester = TinyModel(VIT_BERT, PICTURES, **VIT_STATES, text_model_tester=TEXT_TOWER)
+    model_tester = TinyModel(VIT_BERT, IMAGES, **VIT_STATES, text_model_tester=TEXT_TOWER)
 
 
 @not_applicable(FIVE_CONVOLUTIONS | NO_LAYERS_TO_CHECKPOINT | NO_TEXT_TOWER)
 class TestVisionOnlyAlexNetForImageClassification(MgVtcForImageClassificationTests, unittest.TestCase):
     has_attentions = False
     skip_test_image_features_output_shape = True
-    model_tester = TinyModel(VISION_ONLY_ALEXNET, LARGE_PICTURES, **ALEXNET_STATES)
+    model_tester = TinyModel(VISION_ONLY_ALEXNET, LARGE_IMAGES, **ALEXNET_STATES)
 
 
 @not_applicable(FIVE_CONVOLUTIONS | NO_HEAD)
 class TestAlexNet(CommonTests, unittest.TestCase):
     all_model_classes = (AlexNetModel,)
     has_attentions = False
-    model_tester = TinyModel(ALEXNET, LARGE_PICTURES, **ALEXNET_STATES)
+    model_tester = TinyModel(ALEXNET, LARGE_IMAGES, **ALEXNET_STATES)

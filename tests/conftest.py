@@ -1,4 +1,4 @@
-"""What the tests share: no network, small towers, and folders of small pictures."""
+"""What the tests share: no network, small towers, and folders of small images."""
 
 import json
 import os
@@ -56,7 +56,7 @@ TINY_VIT = {
 
 @pytest.fixture(scope="session", autouse=True)
 def datasets_cache(tmp_path_factory):
-    """An empty cache of data sets and decoded pictures, here and in the processes that tests start."""
+    """An empty cache of data sets and decoded images, here and in the processes that tests start."""
     folder = tmp_path_factory.mktemp("datasets")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder)
@@ -93,9 +93,9 @@ def class_texts(processor):
 
 
 @pytest.fixture(scope="session")
-def picture_folder(tmp_path_factory) -> Path:
-    """Four classes of eight pictures of 32 px; a class is a colour, so that it can be learned in seconds."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images_dir(tmp_path_factory) -> Path:
+    """Four classes of eight images of 32 px; a class is a colour, so that it can be learned in seconds."""
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for label, colour in enumerate([(220, 40, 40), (40, 200, 60), (50, 60, 220), (230, 220, 60)]):
         (folder / CLASS_NAMES[label]).mkdir()
@@ -108,9 +108,9 @@ def picture_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def picture(tmp_path_factory) -> Path:
-    """A picture of noise, 50 x 40 pixels."""
-    path = tmp_path_factory.mktemp("picture") / "picture.png"
+def image(tmp_path_factory) -> Path:
+    """A image of noise, 50 x 40 pixels."""
+    path = tmp_path_factory.mktemp("image") / "image.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
     return path
 
@@ -125,7 +125,7 @@ def tiny_recipe(tmp_path) -> str:
 
 
 class LabelledRows(list):
-    """Rows that tell their classes beforehand, as a `PictureDataset` does."""
+    """Rows that tell their classes beforehand, as a `ImageDataset` does."""
 
     @property
     def labels(self):
@@ -133,7 +133,7 @@ class LabelledRows(list):
 
 
 def make_rows(num_rows, num_labels=6, size=32):
-    """Noise pictures, and labels of which some repeat."""
+    """Noise images, and labels of which some repeat."""
     generator = torch.Generator().manual_seed(1)
     return LabelledRows(
         {
@@ -254,10 +254,10 @@ def finished_run(two_class_run, tmp_path):
     (folder / "provenance.json").write_text(json.dumps({"places": sorted(places)}))
     (folder / "split.json").write_text(json.dumps({"split_by": "frame", "train": ["anna/1.png"]}))
     (folder / "all_results.json").write_text(json.dumps({"eval_top1_accuracy": 0.5, "data": str(tmp_path)}))
-    picture = Image.new("RGB", (8, 8))
+    image = Image.new("RGB", (8, 8))
     for name in ("figures/confusion.png", "figures/other.png", "samples/drawn.png", "photo.png", "report/worst.png"):
         (folder / name).parent.mkdir(exist_ok=True)
-        picture.save(folder / name)
+        image.save(folder / name)
     (folder / "checkpoint-1").mkdir()
     for name in ("training_args.bin", "optimizer.pt", "checkpoint-1/optimizer.pt"):
         torch.save({"token": TOKEN}, folder / name)

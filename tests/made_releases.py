@@ -58,7 +58,7 @@ def make_video(
 
 
 def draw_number(number: int, video: int = 0, label: int = 0) -> Image.Image:
-    """Draw a number below 2 ** 16; the first block of the picture is its last bit.
+    """Draw a number below 2 ** 16; the first block of the image is its last bit.
 
     Below it is a pattern that tells videos apart, so that no frame is a near duplicate of one of another video. What
     is dark has a tint of the class.
@@ -71,9 +71,9 @@ def draw_number(number: int, video: int = 0, label: int = 0) -> Image.Image:
     return Image.fromarray(pixels).resize((WIDTH, HEIGHT), Image.Resampling.NEAREST)
 
 
-def read_number(picture: Image.Image) -> int:
-    """Read the number that a picture shows, whatever its size."""
-    blocks = np.asarray(picture.convert("L").resize((COLUMNS, ROWS), Image.Resampling.BOX))  # (ROWS, COLUMNS)
+def read_number(image: Image.Image) -> int:
+    """Read the number that a image shows, whatever its size."""
+    blocks = np.asarray(image.convert("L").resize((COLUMNS, ROWS), Image.Resampling.BOX))  # (ROWS, COLUMNS)
     return sum(1 << int(bit) for bit in np.flatnonzero(blocks.ravel()[:NUM_BITS] > 127))
 
 
@@ -124,8 +124,8 @@ def make_image_release(folder: Path, *, classes: Sequence[int] = (1, 2, 10, 32),
         (folder / "training" / str(label)).mkdir(parents=True)
         for clip in range(num_clips):
             for frame in range(clip + 1):
-                picture = draw_number(label * 1000 + clip * 10 + frame, 100 * label + clip, label)
-                picture.save(folder / "training" / str(label) / f"{clip:04}.{frame}.jpg", quality=90)
+                image = draw_number(label * 1000 + clip * 10 + frame, 100 * label + clip, label)
+                image.save(folder / "training" / str(label) / f"{clip:04}.{frame}.jpg", quality=90)
     (folder / "test").mkdir()
     draw_number(7).save(folder / "test" / "G10_0000.0.jpg", quality=90)
     return folder

@@ -1,4 +1,4 @@
-"""A folder of a finished run, with answers that are made up, for the tests of what is told about a run."""
+"""A folder of a finished run, with predictions that are made up, for the tests of what is told about a run."""
 
 import json
 
@@ -8,24 +8,24 @@ from datasets import Dataset, Features, Image, Value
 from PIL import Image as PillowImage
 from transformers.trainer_utils import PredictionOutput
 
-from mg_vtc.data.pictures import PictureDataset
+from mg_vtc.data.dataset import ImageDataset
 from mg_vtc.evaluation.run_results import write_run_results
 
 SPLIT = {"split_by": "clip", "seed": 7, "train": ["a"] * 8, "validation": ["b"] * 40}
 
 
 def make_part(labels, clips=None):
-    """Rows of one grey picture."""
+    """Rows of one grey image."""
     columns = {"image": [PillowImage.new("RGB", (8, 8))] * len(labels), "label": labels, "row": range(len(labels))}
     features = {"image": Image(), "label": Value("int64"), "row": Value("int64")}
     if clips is not None:
         columns["clip"], features["clip"] = clips, Value("string")
     columns = {name: list(column) for name, column in columns.items()}
-    return PictureDataset(Dataset.from_dict(columns, features=Features(features)), 8, pixels=None)
+    return ImageDataset(Dataset.from_dict(columns, features=Features(features)), 8, pixels=None)
 
 
 def make_prediction(labels, num_classes, num_right):
-    """Answers of which the first ones are right, and the others the next class."""
+    """Predictions of which the first ones are right, and the others the next class."""
     labels = np.array(labels)
     answered = np.where(np.arange(len(labels)) < num_right, labels, (labels + 1) % num_classes)
     logits = 3 * np.eye(num_classes, dtype=np.float32)[answered]  # (num_rows, num_classes)
@@ -33,7 +33,7 @@ def make_prediction(labels, num_classes, num_right):
 
 
 def write_run(folder, class_names, *, parts=("validation",), split=SPLIT, recipe=None, kept_best=False, clips=True):
-    """Write the files of a run beside its model, with 24 right answers of 40 on every part."""
+    """Write the files of a run beside its model, with 24 right predictions of 40 on every part."""
     folder.mkdir(exist_ok=True)
     (folder / "split.json").write_text(json.dumps(split))
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe or {"train_dir": str(folder), "loss_type": "kl"}))

@@ -19,18 +19,18 @@ from mg_vtc import MgVtcConfig, MgVtcModel, load_image_folder
 from mg_vtc.models.processing_mg_vtc import build_processor
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-BOUNDARY = "picture"
+BOUNDARY = "image"
 HAS_BROWSER = bool(CHROMIUM and DRIVER)
 
 
-def train_on_colours(folder, pictures, tokenizer=None):
-    """Save a model that is sure of the colours of `picture_folder`; without a tokenizer it is vision-only."""
+def train_on_colours(folder, images, tokenizer=None):
+    """Save a model that is sure of the colours of `images_dir`; without a tokenizer it is vision-only."""
     torch.manual_seed(0)
     processor = build_processor(32, tokenizer)
     texts = {"vision_only": True}
     if tokenizer is not None:
         texts = {"text_config": TINY_DISTILBERT | {"vocab_size": len(tokenizer)}}
-    rows = load_image_folder(pictures)["train"]
+    rows = load_image_folder(images)["train"]
     names = dict(enumerate(rows.features["label"].names))
     model = MgVtcModel(MgVtcConfig(vision_config=TINY_RESNET, projection_dim=12, id2label=names, **texts)).train()
     pixel_values = processor(images=rows["image"][:], return_tensors="pt").pixel_values
@@ -134,7 +134,7 @@ def open_browser(profile):
     for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", f"user-data-dir={profile}"):
         options.add_argument(f"--{flag}")
     options.add_argument("--disable-background-networking")
-    options.add_argument("--use-fake-device-for-media-stream")  # a camera that shows a test picture
+    options.add_argument("--use-fake-device-for-media-stream")  # a camera that shows a test image
     options.add_argument("--use-fake-ui-for-media-stream")  # and is allowed
     options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
     return webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
@@ -153,7 +153,7 @@ class Page:
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
         self.browser.get(self.url)
-        self.wait(lambda: self.all("#picture input[type=file]"))
+        self.wait(lambda: self.all("#image input[type=file]"))
 
     def all(self, selector):
         return self.browser.find_elements("css selector", selector)
@@ -174,7 +174,7 @@ class Page:
         return wait.until(lambda _: condition())
 
     def upload(self, path):
-        self.one("#picture input[type=file]").send_keys(str(path))
+        self.one("#image input[type=file]").send_keys(str(path))
 
     def ask(self, names=None):
         from selenium.webdriver.common.keys import Keys

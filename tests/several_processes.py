@@ -17,9 +17,8 @@ from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_VIT, LabelledRows
 from datasets import ClassLabel, Dataset, Features, Image
 
 from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
-from mg_vtc.data.pixels import collate_pictures
-from mg_vtc.data.shards import load_stream
-from mg_vtc.data.stream import PictureStream
+from mg_vtc.data.decoding import collate_images
+from mg_vtc.data.streaming import ImageStream, load_stream
 from mg_vtc.evaluation.metrics import score_top_k
 from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer
 from mg_vtc.training.distributed import broadcast_buffers, gather_rows, take_share
@@ -156,10 +155,10 @@ def evaluate_stream(folder, num_workers):
     features = Features(image=Image(), label=ClassLabel(names=names))
     shards.mkdir()
     for shard, labels in enumerate((range(7), range(7, 19))):
-        image = {"bytes": encode_picture(), "path": None}
+        image = {"bytes": encode_image(), "path": None}
         rows = Dataset.from_list([{"image": image, "label": label} for label in labels], features=features)
         rows.to_parquet(shards / f"validation-{shard:05d}-of-00002.parquet")
-    stream = PictureStream(load_stream(str(shards))["validation"], 32, 4, repeat=False)
+    stream = ImageStream(load_stream(str(shards))["validation"], 32, 4, repeat=False)
     processor = build_processor(32, build_tokenizer(names))
     text_config = TINY_DISTILBERT | {"vocab_size": len(processor.tokenizer)}
     model = MgVtcModel(
@@ -173,12 +172,12 @@ def evaluate_stream(folder, num_workers):
         dataloader_num_workers=num_workers,
     )
     trainer = MgVtcTrainer(
-        model, arguments, eval_dataset=stream, processing_class=processor, data_collator=collate_pictures
+        model, arguments, eval_dataset=stream, processing_class=processor, data_collator=collate_images
     )
     return sorted(trainer.predict(stream).label_ids.tolist())
 
 
-def encode_picture():
+def encode_image():
     file = BytesIO()
     PIL.Image.new("RGB", (8, 8)).save(file, "PNG")
     return file.getvalue()

@@ -21,10 +21,10 @@ SMALLEST = {
     "import_time": ONE_ROUND,
     "train_step": (*ONE_ROUND, "--smallest", "--batch_size", "2"),
     "memory": ("--smallest", "--batch_size", "2"),
-    "loader": (*ONE_ROUND, "--pictures", "4"),
+    "loader": (*ONE_ROUND, "--images", "4"),
     "answering": (*ONE_ROUND, "--smallest"),
     "classes": (*ONE_ROUND, "--smallest"),
-    "pictures": ("--pictures", "256", "--num_workers", "1"),
+    "images": ("--images", "256", "--num_workers", "1"),
 }
 
 
@@ -68,11 +68,11 @@ def test_benchmark_prints_a_table_of_numbers(name, run_main):
 
 
 @pytest.mark.filterwarnings("ignore:classifier.int8.onnx was compared on:UserWarning")
-def test_scores_of_int8_stand_beside_those_of_torch(picture_folder, processor, tmp_path, run_main):
-    run = train_on_colours(tmp_path / "run", picture_folder, processor.tokenizer)
-    names = sorted(path.relative_to(picture_folder).as_posix() for path in picture_folder.rglob("*.png"))
+def test_scores_of_int8_stand_beside_those_of_torch(images_dir, processor, tmp_path, run_main):
+    run = train_on_colours(tmp_path / "run", images_dir, processor.tokenizer)
+    names = sorted(path.relative_to(images_dir).as_posix() for path in images_dir.rglob("*.png"))
     (run / "split.json").write_text(json.dumps({"train": names[::2], "validation": names[1::2]}))
-    *_, by_torch, by_onnx, by_int8 = run_main("int8_accuracy", run, picture_folder)
+    *_, by_torch, by_onnx, by_int8 = run_main("int8_accuracy", run, images_dir)
     assert by_torch == ["torch", "", "100.00", "100.00"]
     assert by_onnx[0::2] == ["classifier.onnx", "100.00"]
     assert by_int8[0] == "classifier.int8.onnx"
@@ -82,26 +82,26 @@ def test_scores_of_int8_stand_beside_those_of_torch(picture_folder, processor, t
 CAMPAIGN = ("--seeds", "0", "--epochs", "1")
 
 
-def test_campaign_on_wrong_labels_runs(picture_folder, tiny_recipe, tmp_path, run_main):
+def test_campaign_on_wrong_labels_runs(images_dir, tiny_recipe, tmp_path, run_main):
     flags = (*CAMPAIGN, "--noise", "0.4", "--output_dir", tmp_path / "runs")
-    *_, js, ce = run_main("label_noise", picture_folder, *flags, SMALL=tiny_recipe)
+    *_, js, ce = run_main("label_noise", images_dir, *flags, SMALL=tiny_recipe)
     results = json.loads((tmp_path / "runs" / "0-0.4-0" / "all_results.json").read_text())
     assert js == ["`js`", f"{100 * results['eval_top1_accuracy']:.1f}", js[2]]
     assert ce[0] == "`ce`"
 
 
-def test_campaign_on_where_texts_begin_runs(picture_folder, tiny_recipe, tmp_path, run_main):
+def test_campaign_on_where_texts_begin_runs(images_dir, tiny_recipe, tmp_path, run_main):
     flags = (*CAMPAIGN, "--output_dir", tmp_path / "runs")
     constants = {"SMALL": tiny_recipe, "ROWS": [("js", "unique")]}
-    *_, near, apart = run_main("text_initialization", picture_folder, *flags, **constants)
+    *_, near, apart = run_main("text_initialization", images_dir, *flags, **constants)
     assert (near[:3], apart[:3]) == (["`js`", "unique", "0.02"], ["`js`", "unique", "0.09"])
     assert float(near[3]) > float(apart[3])
 
 
-def test_campaign_of_the_method_table_runs(picture_folder, tiny_recipe, tmp_path, run_main):
+def test_campaign_of_the_method_table_runs(images_dir, tiny_recipe, tmp_path, run_main):
     one = {"ROWS": {"`js`": ("--loss_type", "js")}, "FACTORS": (1.0,), "SEEDS": range(1), "NUM_EPOCHS": 1}
     flags = ("--sets", "gestures", "--output_dir", tmp_path / "runs")
-    rows = run_main("method_table", picture_folder, *flags, SMALL=tiny_recipe, IMAGE_SIZE=32, **one)
+    rows = run_main("method_table", images_dir, *flags, SMALL=tiny_recipe, IMAGE_SIZE=32, **one)
     (js,) = (row for row in rows if row[0].startswith("`js`") and len(row) == 5)
     results = [
         json.loads((tmp_path / "runs" / f"gestures-{split}-js-0" / "all_results.json").read_text())

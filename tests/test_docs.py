@@ -29,7 +29,7 @@ from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-GUIDES = ("train_on_imigue", "train_on_your_own_folder", "enter_the_miga_challenge", "publish", "watch_a_run")
+GUIDES = ("train_on_imigue", "train_on_your_own_folder", "enter_the_miga_challenge", "push", "watch_a_run")
 TRAINING = re.compile(r"^((?:\w+=\S+ )*mg-vtc train .*)$", flags=re.MULTILINE)
 
 
@@ -58,7 +58,7 @@ def run_guide(name, folder, environment=os.environ, *, having="", epochs=1):
     return screens
 
 
-def test_prompt_of_the_zero_shot_pipeline_is_told_where_it_is_shown():
+def test_prompt_of_the_zero_shot_pipeline_is_reported_where_it_is_shown():
     default = (
         inspect.signature(ZeroShotImageClassificationPipeline.preprocess).parameters["hypothesis_template"].default
     )
@@ -78,10 +78,10 @@ def test_prompt_of_the_zero_shot_pipeline_is_told_where_it_is_shown():
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory, picture_folder):
-    """What a user has: a folder of pictures, a release of iMiGUE, and frames without labels."""
-    folder = tmp_path_factory.mktemp("desk")
-    (folder / "my_images").symlink_to(picture_folder)
+def workspace(tmp_path_factory, images_dir):
+    """What a user has: a folder of images, a release of iMiGUE, and frames without labels."""
+    folder = tmp_path_factory.mktemp("workspace")
+    (folder / "my_images").symlink_to(images_dir)
     make_miga_release(folder / "iMiGUE")
     make_image_release(folder / "images")
     (folder / "images" / "test").rename(folder / "frames")
@@ -90,8 +90,8 @@ def desk(tmp_path_factory, picture_folder):
 
 
 @pytest.fixture(scope="module")
-def own_folder(desk):
-    return run_guide("train_on_your_own_folder", desk)
+def own_folder(workspace):
+    return run_guide("train_on_your_own_folder", workspace)
 
 
 def test_guides_are_named_in_the_readme():
@@ -99,29 +99,29 @@ def test_guides_are_named_in_the_readme():
     assert not [name for name in GUIDES if f"docs/{name}.md" not in readme]
 
 
-def test_tensorboard_gets_the_curves(desk):
-    run_guide("watch_a_run", desk, having="--report_to tensorboard")
-    (events,) = (desk / "runs" / "tensorboard" / "runs").rglob("events.out.tfevents.*")
+def test_tensorboard_gets_the_curves(workspace):
+    run_guide("watch_a_run", workspace, having="--report_to tensorboard")
+    (events,) = (workspace / "runs" / "tensorboard" / "runs").rglob("events.out.tfevents.*")
     curves = EventAccumulator(str(events)).Reload()
     assert {"train/loss", "eval/top1_accuracy"} <= set(curves.Tags()["scalars"])
 
 
-def test_wandb_gets_the_curves_offline(desk):
+def test_wandb_gets_the_curves_offline(workspace):
     pytest.importorskip("wandb")
-    run_guide("watch_a_run", desk, having="--report_to wandb")
-    (run,) = (desk / "wandb").glob("offline-run-*/run-*.wandb")
+    run_guide("watch_a_run", workspace, having="--report_to wandb")
+    (run,) = (workspace / "wandb").glob("offline-run-*/run-*.wandb")
     assert b"eval/top1_accuracy" in run.read_bytes()
 
 
-def test_trackio_gets_the_curves(desk, tmp_path):
+def test_trackio_gets_the_curves(workspace, tmp_path):
     pytest.importorskip("trackio")
-    run_guide("watch_a_run", desk, os.environ | {"HF_HOME": str(tmp_path)}, having="--report_to trackio")
+    run_guide("watch_a_run", workspace, os.environ | {"HF_HOME": str(tmp_path)}, having="--report_to trackio")
     assert b"eval/top1_accuracy" in b"".join(path.read_bytes() for path in tmp_path.glob("trackio/gestures.db*"))
 
 
-def test_run_is_stopped_early(desk):
-    run_guide("watch_a_run", desk, having="--early_stopping_patience 10", epochs=60)
-    state = json.loads((desk / "runs" / "stopped" / "trainer_state.json").read_text())
+def test_run_is_stopped_early(workspace):
+    run_guide("watch_a_run", workspace, having="--early_stopping_patience 10", epochs=60)
+    state = json.loads((workspace / "runs" / "stopped" / "trainer_state.json").read_text())
     assert 10 < state["epoch"] < 60
     scores = [log["eval_top1_accuracy"] for log in state["log_history"] if "eval_top1_accuracy" in log]
     assert max(scores[-10:]) <= max(scores[:-10])
@@ -135,33 +135,33 @@ def test_extras_are_those_of_the_package():
     )
 
 
-def test_release_becomes_pictures_a_model_and_a_report(desk):
-    prepared, trained, evaluated = run_guide("train_on_imigue", desk)
+def test_release_becomes_images_a_model_and_a_report(workspace):
+    prepared, trained, evaluated = run_guide("train_on_imigue", workspace)
     assert re.search(r"^validation +1 +3 +24 +3$", prepared, flags=re.MULTILINE)
     assert "48 images to train on, 24 to validate, 32 classes" in trained
     assert "24 images of 3 clips, split test" in evaluated
-    assert (desk / "runs" / "imigue" / "report" / "report.html").is_file()
+    assert (workspace / "runs" / "imigue" / "report" / "report.html").is_file()
 
 
-def test_own_folder_becomes_a_model_folds_and_answers(desk, own_folder):
+def test_own_folder_becomes_a_model_folds_and_predictions(workspace, own_folder):
     assert "mean of 3 folds" in own_folder[1]
-    rows = list(csv.DictReader((desk / "answers.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((workspace / "predictions.csv").read_text().splitlines()))
     assert len(rows) == 32
     assert {"label_1", "score_1", "label_3", "score_3"} <= rows[0].keys()
     assert "label_4" not in rows[0]
 
 
 @pytest.fixture(scope="module")
-def challenge(desk):
-    return run_guide("enter_the_miga_challenge", desk)
+def challenge(workspace):
+    return run_guide("enter_the_miga_challenge", workspace)
 
 
-def test_challenge_gets_the_votes_of_the_model_with_classes_from_zero(desk, challenge):
-    test = desk / "iMiGUE" / "imigue_rgb_test"
-    segments = desk / "iMiGUE" / "imigue_skeleton_test"
-    votes = predict(desk / "runs" / "miga", test, segments=segments, frames_per_clip=8, vote="mean")
+def test_challenge_gets_the_votes_of_the_model_with_classes_from_zero(workspace, challenge):
+    test = workspace / "iMiGUE" / "imigue_rgb_test"
+    segments = workspace / "iMiGUE" / "imigue_skeleton_test"
+    votes = predict(workspace / "runs" / "miga", test, segments=segments, frames_per_clip=8, vote="mean")
     expected = [[vote.clip, str(IMIGUE_CLASS_NAMES.index(vote.labels[0]))] for vote in votes]
-    with zipfile.ZipFile(desk / "submission.zip") as archive:
+    with zipfile.ZipFile(workspace / "submission.zip") as archive:
         (name,) = archive.namelist()
         rows = list(csv.reader(io.StringIO(archive.read(name).decode())))
     assert [clip for clip, _ in rows] == ["0004_0", "0004_1", "0004_2"]
@@ -169,34 +169,36 @@ def test_challenge_gets_the_votes_of_the_model_with_classes_from_zero(desk, chal
     assert "complete.zip: 3 rows\n" in challenge  # where all can be read, no answer is made up
 
 
-def test_image_level_set_gets_a_row_a_frame_with_classes_from_one(desk, challenge):
-    (row,) = csv.DictReader((desk / "submission.csv").read_text().splitlines())
-    (vote,) = predict(desk / "runs" / "miga", desk / "frames", vote="mean")
+def test_image_level_set_gets_a_row_a_frame_with_classes_from_one(workspace, challenge):
+    (row,) = csv.DictReader((workspace / "submission.csv").read_text().splitlines())
+    (vote,) = predict(workspace / "runs" / "miga", workspace / "frames", vote="mean")
     assert row == {"filename": "G10_0000.0.jpg", "class": str(IMIGUE_CLASS_NAMES.index(vote.labels[0]) + 1)}
 
 
-def test_model_gets_a_page_a_folder_to_serve_and_a_space(desk, own_folder, tmp_path):
+def test_model_gets_a_page_a_folder_to_serve_and_a_space(workspace, own_folder, tmp_path):
     with serving_hub() as hub:
-        pushed, answered, written, _, space = run_guide("publish", desk, client_environment(os.environ, hub, tmp_path))
+        pushed, answered, written, _, space = run_guide(
+            "push", workspace, client_environment(os.environ, hub, tmp_path)
+        )
         assert re.match(r"served: \d+ files", written)
         assert f"{hub.address}/org/mg-vtc" in pushed
         assert "handler.py" in hub.files("org/mg-vtc")
         assert f"{hub.address}/spaces/org/mg-vtc-space" in space
     assert {answer["label"] for answer in json.loads(answered.replace("'", '"'))} <= {
-        path.name for path in (desk / "my_images").iterdir()
+        path.name for path in (workspace / "my_images").iterdir()
     }
-    check_container(desk, tmp_path / "image")
+    check_container(workspace, tmp_path / "image")
 
 
-def check_container(desk, image):
+def check_container(workspace, image):
     """The container of the guide without Docker: its files in a folder, its command as a process on loopback."""
     (dockerfile,) = re.findall(r"```dockerfile\n(.*?)```", (ROOT / "docs" / "publish.md").read_text(), flags=re.DOTALL)
     steps = [line.split(maxsplit=1) for line in dockerfile.splitlines()]
     assert len(steps) == 10
     for source, target in (words.split() for step, words in steps if step == "COPY"):
-        copy = shutil.copytree if (desk / source).is_dir() else shutil.copy
+        copy = shutil.copytree if (workspace / source).is_dir() else shutil.copy
         image.mkdir(exist_ok=True)
-        copy(desk / source, image / (Path(source).name if target == "." else target))
+        copy(workspace / source, image / (Path(source).name if target == "." else target))
     settings = dict(word.split("=") for step, words in steps if step == "ENV" for word in words.split())
     (command,) = (json.loads(words) for step, words in steps if step == "CMD")
     port = free_port()
@@ -209,14 +211,14 @@ def check_container(desk, image):
         stdin=subprocess.DEVNULL,
     )
     try:
-        picture = (desk / "image.jpg").read_bytes()
-        status, best = ask_server(port, picture, "image/jpeg")
-        assert (status, {row["label"] for row in best}) == (200, {path.name for path in desk.glob("my_images/*")})
+        sent = (workspace / "image.jpg").read_bytes()
+        status, best = ask_server(port, sent, "image/jpeg")
+        assert (status, {row["label"] for row in best}) == (200, {path.name for path in workspace.glob("my_images/*")})
         assert sum(row["score"] for row in best) == pytest.approx(1)
-        question = {"inputs": base64.b64encode(picture).decode(), "parameters": {"candidate_labels": ["a", "b"]}}
+        question = {"inputs": base64.b64encode(sent).decode(), "parameters": {"candidate_labels": ["a", "b"]}}
         status, compared = ask_server(port, json.dumps(question).encode(), "application/json")
         assert (status, {row["label"] for row in compared}) == (200, {"a", "b"})
-        for body, kind in ((b"no picture", "image/jpeg"), (b"no JSON", "application/json")):
+        for body, kind in ((b"no sent", "image/jpeg"), (b"no JSON", "application/json")):
             status, refused = ask_server(port, body, kind)
             assert status == 400
             assert refused["error"]

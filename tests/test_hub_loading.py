@@ -1,4 +1,5 @@
-"""One saved folder opens through every door of transformers, where the package is installed and where it is not."""
+"""One saved folder opens through every entry_point of transformers, where the package is installed and where it is
+not."""
 
 import json
 import os
@@ -8,7 +9,7 @@ import sys
 import pytest
 import torch
 from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_RESNET
-from doors import OPEN_DOORS, WITH_PACKAGE, WITHOUT_PACKAGE
+from entry_points import OPEN_ENTRY_POINTS, WITH_PACKAGE, WITHOUT_PACKAGE
 
 from mg_vtc import MgVtcConfig, MgVtcModel
 from mg_vtc.models.processing_mg_vtc import build_processor
@@ -42,12 +43,12 @@ def run_elsewhere(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def open_doors(run_elsewhere, picture):
-    """Scores of one picture by door, and the package that the model's class came from."""
+def open_entry_points(run_elsewhere, image):
+    """Scores of one image by entry_point, and the package that the model's class came from."""
 
     def run(way, folder, code="", **names):
         done = run_elsewhere(
-            f"{way}{OPEN_DOORS}{code}\nprint(json.dumps([scores, home]))", folder=folder, picture=picture, **names
+            f"{way}{OPEN_ENTRY_POINTS}{code}\nprint(json.dumps([scores, home]))", folder=folder, image=image, **names
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -89,8 +90,8 @@ def vision_only_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def with_package(open_doors, folder):
-    return open_doors(WITH_PACKAGE, folder)
+def with_package(open_entry_points, folder):
+    return open_entry_points(WITH_PACKAGE, folder)
 
 
 @pytest.fixture(scope="module")
@@ -99,17 +100,17 @@ def saved_again(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def without_package(open_doors, folder, saved_again):
-    return open_doors(WITHOUT_PACKAGE, folder, SAVE_AGAIN, target=saved_again)
+def without_package(open_entry_points, folder, saved_again):
+    return open_entry_points(WITHOUT_PACKAGE, folder, SAVE_AGAIN, target=saved_again)
 
 
 def assert_close(scores, others):
     assert scores.keys() == others.keys()
-    for door in scores:
-        assert scores[door] == pytest.approx(others[door], abs=1e-6), door
+    for entry_point in scores:
+        assert scores[entry_point] == pytest.approx(others[entry_point], abs=1e-6), entry_point
 
 
-def test_every_door_opens_with_the_package_and_gives_the_same_scores(with_package):
+def test_every_entry_point_opens_with_the_package_and_gives_the_same_scores(with_package):
     scores, home = with_package
     assert home == "mg_vtc"
     assert len(scores) == 5
@@ -118,21 +119,21 @@ def test_every_door_opens_with_the_package_and_gives_the_same_scores(with_packag
     assert_close(scores, dict.fromkeys(scores, first))
 
 
-def test_every_door_opens_without_the_package_and_gives_the_same_scores(with_package, without_package):
+def test_every_entry_point_opens_without_the_package_and_gives_the_same_scores(with_package, without_package):
     scores, home = without_package
     assert home == "transformers_modules"
     assert_close(scores, with_package[0])
 
 
-def test_folder_saved_without_the_package_opens_again(open_doors, without_package, saved_again, folder):
+def test_folder_saved_without_the_package_opens_again(open_entry_points, without_package, saved_again, folder):
     assert {path.name for path in saved_again.glob("*.py")} == {path.name for path in folder.glob("*.py")}
-    scores, home = open_doors(WITHOUT_PACKAGE, saved_again)
+    scores, home = open_entry_points(WITHOUT_PACKAGE, saved_again)
     assert home == "transformers_modules"
     assert_close(scores, without_package[0])
 
 
-def test_alexnet_opens_without_the_package(open_doors, vision_only_folder):
-    scores, home = open_doors(WITHOUT_PACKAGE, vision_only_folder)
+def test_alexnet_opens_without_the_package(open_entry_points, vision_only_folder):
+    scores, home = open_entry_points(WITHOUT_PACKAGE, vision_only_folder)
     assert home == "transformers_modules"
     assert scores.keys() == {"AutoModel", "AutoModelForImageClassification", "image-classification"}
     first = scores["AutoModel"]

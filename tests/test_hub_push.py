@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TINY_DISTILBERT, TINY_RESNET
-from doors import OPEN_DOORS, WITH_PACKAGE, WITHOUT_PACKAGE
+from entry_points import OPEN_ENTRY_POINTS, WITH_PACKAGE, WITHOUT_PACKAGE
 from local_hub import TOKEN, client_environment, serving_hub
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -28,7 +28,7 @@ REPO = "org/mg-vtc"
 TINY = ("--vision_config", json.dumps(TINY_RESNET), "--text_config", json.dumps(TINY_DISTILBERT), "--seed", "0")
 TRAINING = (*TINY, "--projection_dim", "12", "--image_size", "32", "--per_device_train_batch_size", "8")
 PUSH = ("--push_to_hub", "--hub_model_id", REPO)
-PUBLISH = (sys.executable, "-m", "mg_vtc", "publish")
+PUBLISH = (sys.executable, "-m", "mg_vtc", "push")
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +48,10 @@ def run(command, environment, *, cwd=ROOT, **options):
 
 
 @pytest.fixture(scope="module")
-def trained(the_hub, home, picture_folder, tmp_path_factory):
+def trained(the_hub, home, images_dir, tmp_path_factory):
     """The folder of a run that ended with a push, what it printed, and the revision that it made."""
     folder = tmp_path_factory.mktemp("people") / "run"
-    flags = ("--train_dir", picture_folder, "--num_train_epochs", "1", "--output_dir", folder)
+    flags = ("--train_dir", images_dir, "--num_train_epochs", "1", "--output_dir", folder)
     environment = client_environment(os.environ, the_hub, home)
     done = run((sys.executable, "train.py", *TRAINING, *flags, *PUSH), environment)
     assert done.returncode == 0, done.stderr
@@ -79,14 +79,14 @@ def published(trained, first_scores, the_hub, home):
 
 
 @pytest.fixture(scope="module")
-def load(the_hub, picture):
+def load(the_hub, image):
     """Loads by the name of the repository, in a fresh interpreter that knows the Hub and no folder of the run."""
 
     def run_elsewhere(way, code, *, home, token=None, offline=False):
         environment = client_environment(os.environ, the_hub, home, token=token)
         if offline:
             environment |= {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
-        names = f"import json, sys\nfolder, picture = {REPO!r}, {str(picture)!r}"
+        names = f"import json, sys\nfolder, image = {REPO!r}, {str(image)!r}"
         path = f"sys.path.insert(0, {str(ROOT / 'src')!r})" if way == WITH_PACKAGE else ""
         program = "\n".join([names, path, way, code])
         return run((sys.executable, "-I", "-W", "error", "-c", program), environment, cwd=home)
@@ -95,27 +95,27 @@ def load(the_hub, picture):
 
 
 @pytest.fixture(scope="module")
-def open_doors(load):
-    """Scores of one picture by door, and the package that the model's class came from."""
+def open_entry_points(load):
+    """Scores of one image by entry_point, and the package that the model's class came from."""
 
     def read(way, **options):
-        done = load(way, f"{OPEN_DOORS}\nprint(json.dumps([scores, home]))", **options)
+        done = load(way, f"{OPEN_ENTRY_POINTS}\nprint(json.dumps([scores, home]))", **options)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     return read
 
 
-def score(folder, picture):
+def score(folder, image):
     """Scores of the classes by the model of a folder, in this process."""
-    pixels = AutoProcessor.from_pretrained(folder)(images=Image.open(picture), return_tensors="pt")
+    pixels = AutoProcessor.from_pretrained(folder)(images=Image.open(image), return_tensors="pt")
     with torch.no_grad():
         return AutoModel.from_pretrained(folder)(**pixels).logits_per_image.softmax(dim=1)[0].tolist()
 
 
 @pytest.fixture(scope="module")
-def first_scores(trained, picture):
-    return score(trained[0], picture)
+def first_scores(trained, image):
+    return score(trained[0], image)
 
 
 @pytest.fixture(scope="module")
@@ -125,14 +125,14 @@ def elsewhere(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def opened_elsewhere(open_doors, published, elsewhere):
-    return open_doors(WITHOUT_PACKAGE, home=elsewhere)
+def opened_elsewhere(open_entry_points, published, elsewhere):
+    return open_entry_points(WITHOUT_PACKAGE, home=elsewhere)
 
 
 def assert_close(scores, expected):
     assert len(scores) == 5
-    for door in scores:
-        assert scores[door] == pytest.approx(expected, abs=1e-5), door
+    for entry_point in scores:
+        assert scores[entry_point] == pytest.approx(expected, abs=1e-5), entry_point
 
 
 def test_run_ends_with_its_scores_and_the_page_of_the_model(trained, the_hub):
@@ -157,17 +157,17 @@ def test_what_is_uploaded_is_the_list(trained, the_hub):
     }
 
 
-def test_no_uploaded_byte_tells_of_token_machine_people_or_pickles(trained, the_hub, picture_folder):
+def test_no_uploaded_byte_tells_of_token_machine_people_or_pickles(trained, the_hub, images_dir):
     folder, _, first = trained
-    pictures = {path.read_bytes() for path in picture_folder.rglob("*.png")}
+    images = {path.read_bytes() for path in images_dir.rglob("*.png")}
     assert "0000.0.png" in (folder / "split.json").read_text()  # so that there is something to leave behind
-    assert str(picture_folder) in (folder / "recipe.yaml").read_text()
+    assert str(images_dir) in (folder / "recipe.yaml").read_text()
     for name, content in the_hub.files(REPO, first).items():
-        assert content not in pictures, name
+        assert content not in images, name
         for secret in (
             TOKEN,
             str(folder.parent),
-            str(picture_folder),
+            str(images_dir),
             str(Path.home()) + "/",
             str(ROOT),
             "0000.0.png",
@@ -190,22 +190,22 @@ def test_weights_can_be_read_by_whom_the_umask_lets(trained):
     assert stat.S_IMODE(mode) == 0o666 & ~umask
 
 
-def test_every_door_opens_without_the_package(opened_elsewhere, trained, picture, first_scores):
+def test_every_entry_point_opens_without_the_package(opened_elsewhere, trained, image, first_scores):
     scores, package = opened_elsewhere
     assert package == "transformers_modules"
-    expected = score(trained[0], picture)
+    expected = score(trained[0], image)
     assert expected != pytest.approx(first_scores, abs=1e-4)
     assert_close(scores, expected)
 
 
-def test_every_door_opens_with_the_package_and_without_trust(open_doors, opened_elsewhere, tmp_path):
-    scores, package = open_doors(WITH_PACKAGE, home=tmp_path)
+def test_every_entry_point_opens_with_the_package_and_without_trust(open_entry_points, opened_elsewhere, tmp_path):
+    scores, package = open_entry_points(WITH_PACKAGE, home=tmp_path)
     assert package == "mg_vtc"
     assert_close(scores, opened_elsewhere[0]["AutoModel"])
 
 
-def test_cache_opens_offline(open_doors, opened_elsewhere, elsewhere):
-    assert open_doors(WITHOUT_PACKAGE, home=elsewhere, offline=True)[0] == opened_elsewhere[0]
+def test_cache_opens_offline(open_entry_points, opened_elsewhere, elsewhere):
+    assert open_entry_points(WITHOUT_PACKAGE, home=elsewhere, offline=True)[0] == opened_elsewhere[0]
 
 
 PINNED = """
@@ -215,7 +215,7 @@ from transformers import AutoModel, AutoProcessor
 from transformers import AutoModel, AutoProcessor
 
 options |= {"revision": revision}
-inputs = AutoProcessor.from_pretrained(folder, **options)(images=Image.open(picture), return_tensors="pt")
+inputs = AutoProcessor.from_pretrained(folder, **options)(images=Image.open(image), return_tensors="pt")
 model = AutoModel.from_pretrained(folder, **options).eval()
 print(json.dumps(model(**inputs).logits_per_image.softmax(dim=1)[0].tolist()))
 """

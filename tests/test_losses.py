@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.spatial.distance import jensenshannon
 
-from mg_vtc.losses import LOSS_TYPES, _skewed_js, adjust_logits, contrastive_loss, saturated_share, soft_target_loss
+from mg_vtc.losses import LOSS_TYPES, _skewed_js, adjust_logits, contrastive_loss, saturated_fraction, soft_target_loss
 
 LN2 = math.log(2)
 LABELS = torch.tensor([0, 0, 1, 2, 2, 2, 3])  # of seven images; texts of classes 0 to 3 occur 2, 1, 3 and 1 times
@@ -91,7 +91,9 @@ def test_unnormalised_embeddings_with_a_small_temperature_start_without_a_gradie
     norms_B = {name: 32 * gradient(lambda z: image_to_text(z, positives), z[name])[0].norm(dim=1) for name in z}
     assert norms_B["normalised"].median() > 1e-2
     assert norms_B["published head"].median() < 1e-15
-    assert saturated_share(z["published head"], positives) > 0.9 > 0.1 > saturated_share(z["normalised"], positives)
+    assert (
+        saturated_fraction(z["published head"], positives) > 0.9 > 0.1 > saturated_fraction(z["normalised"], positives)
+    )
 
 
 # --- Skewed Jensen-Shannon
@@ -179,8 +181,8 @@ def test_merged_texts_equal_repeated_texts_in_value_and_gradient(loss_type, symm
 def test_merged_texts_equal_repeated_texts_in_the_saturated_share():
     z = normal(7, 4)
     z[2] = torch.tensor([4.0, 0.0, 4.0, 4.0])  # three wrong texts, JS 0.675; six if repeated, JS 0.683
-    assert saturated_share(z, PER_TEXT, text_counts=COUNTS) == saturated_share(z[:, LABELS], PER_PAIR)
-    assert saturated_share(z, PER_TEXT, text_counts=COUNTS) > saturated_share(z, PER_TEXT)
+    assert saturated_fraction(z, PER_TEXT, text_counts=COUNTS) == saturated_fraction(z[:, LABELS], PER_PAIR)
+    assert saturated_fraction(z, PER_TEXT, text_counts=COUNTS) > saturated_fraction(z, PER_TEXT)
 
 
 @pytest.mark.parametrize("loss_type", ["js", "kl", "ce"])
@@ -276,15 +278,15 @@ def test_saturated_share_counts_the_rows_with_a_positive_beyond_the_threshold():
     z = torch.tensor([[threshold - 0.01, 0.0], [threshold + 0.01, 0.0], [0.0, 0.0], [-99.0, 0.0]])
     z[:, 1] = torch.log1p(-z[:, 0].exp())
     positives = torch.tensor([[True, False]] * 3 + [[False, False]])
-    assert saturated_share(z, positives) == pytest.approx(1 / 3)
-    assert saturated_share(z[:1].requires_grad_(), positives[:1]) == 1
-    assert not saturated_share(z.requires_grad_(), positives).requires_grad
+    assert saturated_fraction(z, positives) == pytest.approx(1 / 3)
+    assert saturated_fraction(z[:1].requires_grad_(), positives[:1]) == 1
+    assert not saturated_fraction(z.requires_grad_(), positives).requires_grad
 
 
 # --- Targets from the embeddings
 
 
-def test_soft_target_loss_is_the_published_formula():
+def test_soft_target_loss_is_the_pushed_formula():
     images, texts = normal(5, 3, scale=1), normal(5, 3, seed=1, scale=1)
     tau = 0.7
     expected = 0.0
@@ -357,7 +359,7 @@ def test_ce_identity_refuses_merged_texts_and_foreign_pairs():
 
 def test_saturated_share_and_soft_target_loss_refuse():
     with pytest.raises(ValueError, match="positives is False everywhere"):
-        saturated_share(Z, ~POSITIVES)
+        saturated_fraction(Z, ~POSITIVES)
     with pytest.raises(ValueError, match=re.escape("one shape (B, D), a text an image, got (2, 3) and (3, 2)")):
         soft_target_loss(Z, Z.T)
     for temperature in (0.0, -1.0, math.inf, torch.tensor(math.nan)):

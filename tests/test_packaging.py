@@ -35,7 +35,7 @@ def built(tmp_path_factory):
     for name in TRACKED:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, checkout / name, follow_symlinks=False)
-    (checkout / "a_link").symlink_to("src/mg_vtc/space")
+    (checkout / "a_link").symlink_to("src/mg_vtc/app")
     (sdist,) = SdistBuilder(str(checkout)).build(directory=str(folder), versions=["standard"])
     with tarfile.open(sdist) as archive:
         archive.extractall(folder / "sdist", filter="data")
@@ -57,7 +57,7 @@ def test_wheels_of_the_tree_and_via_the_sdist_hold_the_files_of_the_repository(b
     assert tree == sdist  # to the byte, metadata too
     package = {name.removeprefix("src/") for name in TRACKED if name.startswith("src/mg_vtc/")}
     assert {name for name in tree if not name.startswith("mg_vtc-")} == package
-    assert {"mg_vtc/py.typed", "mg_vtc/space/page.py", "mg_vtc/space/README.md"} <= package
+    assert {"mg_vtc/py.typed", "mg_vtc/app/page.py", "mg_vtc/app/README.md"} <= package
 
 
 def test_no_link_of_the_repository_gives_a_folder_a_second_name():
@@ -75,7 +75,7 @@ def test_installed_command_tells_its_version(built, tmp_path):
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, f"mg-vtc {mg_vtc.__version__}\n", "")
-    assert (site / "mg_vtc" / "space" / "page.py").is_file()
+    assert (site / "mg_vtc" / "app" / "page.py").is_file()
 
 
 def install(wheel, folder):
@@ -147,7 +147,7 @@ import runpy, sys
 sys.modules.update(dict.fromkeys({extras}))
 runpy.run_path({str(ROOT / "train.py")!r}, run_name="imported")
 import mg_vtc.cli.main, mg_vtc.inference.predictor, mg_vtc.evaluation.evaluate, mg_vtc.evaluation.comparison
-import mg_vtc.hub.publish, mg_vtc.exporters.classifier
+import mg_vtc.hub.push, mg_vtc.exporters.classifier
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -180,7 +180,7 @@ def test_installed_wheel_trains_evaluates_predicts_exports_and_opens(built, tmp_
     screen = run("mg-vtc", "train", "demo", "--max_steps", "2")
     for command in re.findall(r"^  \S*mg-vtc (?:evaluate|predict) .*$", screen, flags=re.MULTILINE):
         run("mg-vtc", *command.split()[1:])
-    assert "classifier.onnx" in run("mg-vtc", "export", "runs/demo", "--to", "onnx")
+    assert "classifier.onnx" in run("mg-vtc", "export", "runs/demo", "--format", "onnx")
     code = "import mg_vtc, transformers as t; print(mg_vtc.__file__, type(t.AutoModel.from_pretrained('runs/demo')))"
     assert re.match(rf"{re.escape(str(site))}\S* <class 'mg_vtc\.models\.modeling", run("python", "-I", "-c", code))
     assert (elsewhere / "runs" / "demo" / "report" / "report.html").is_file()

@@ -33,8 +33,8 @@ def join_towers(names, **config):
 
 
 @pytest.fixture(scope="module")
-def split(picture_folder):
-    return mg_vtc.split_stratified(mg_vtc.load_image_folder(picture_folder)["train"], 0.25, seed=0, split_by="clip")
+def split(images_dir):
+    return mg_vtc.split_stratified(mg_vtc.load_image_folder(images_dir)["train"], 0.25, seed=0, split_by="clip")
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +69,18 @@ def test_trainer_needs_no_collator_metric_or_processor(trained, split):
     assert scores.metrics["test_samples"] == len(split["train"])
 
 
-def test_evaluation_of_objects_is_that_of_their_folder(trained, split, picture_folder):
+def test_evaluation_of_objects_is_that_of_their_folder(trained, split, images_dir):
     folder = trained.args.output_dir
     of_objects = mg_vtc.evaluate(trained.model, split["validation"], processor=trained.processing_class)
     of_folder = mg_vtc.evaluate(folder, split["validation"])
     assert of_objects.results["scores"] == of_folder.results["scores"]
-    assert np.array_equal(of_objects.answers.logits, of_folder.answers.logits)
+    assert np.array_equal(of_objects.predictions.logits, of_folder.predictions.logits)
     assert of_objects.results["scores"]["top1_accuracy"]["value"] == trained.evaluate()["eval_top1_accuracy"]
 
 
 def test_rows_without_names_are_numbered(trained, split):
     rows = split["validation"].remove_columns("file_name")
-    assert mg_vtc.evaluate(trained.args.output_dir, rows).answers.file_names == [*map(str, range(len(rows)))]
+    assert mg_vtc.evaluate(trained.args.output_dir, rows).predictions.file_names == [*map(str, range(len(rows)))]
 
 
 def test_predictions_for_images_in_memory_are_those_for_their_files(trained, split):
@@ -100,8 +100,8 @@ def test_images_and_paths_cannot_be_mixed(trained, split):
         mg_vtc.predict(trained.args.output_dir, [split["train"][0]["image"]], vote="mean")
 
 
-def test_paths_may_come_from_a_generator(trained, picture_folder):
-    paths = sorted((picture_folder / CLASS_NAMES[0]).iterdir())
+def test_paths_may_come_from_a_generator(trained, images_dir):
+    paths = sorted((images_dir / CLASS_NAMES[0]).iterdir())
     of_generator = mg_vtc.predict(trained.args.output_dir, (path for path in paths))
     assert len(list(of_generator)) == len(paths)
 
@@ -135,13 +135,13 @@ def test_rows_without_a_label_are_skipped_with_a_warning(trained, split):
         UserWarning, match=f"1 of {len(rows)} rows of the split validation have no label and are skipped"
     ):
         found = mg_vtc.evaluate(trained.args.output_dir, datasets.DatasetDict(val=unlabelled))
-    assert len(found.answers.labels) == len(rows) - 1
+    assert len(found.predictions.labels) == len(rows) - 1
     with pytest.warns(UserWarning, match="have no label and are skipped"):
         assert trained.evaluate(unlabelled)["eval_samples"] == len(rows) - 1
     hidden = rows.remove_columns("label").add_column("label", [-1] * len(rows), feature=rows.features["label"])
     with pytest.warns(UserWarning, match=f"{len(rows)} of {len(rows)} rows of the split test have no label"):
         of_both = mg_vtc.evaluate(trained.args.output_dir, datasets.DatasetDict(validation=rows, test=hidden))
-    assert len(of_both.answers.labels) == len(rows)
+    assert len(of_both.predictions.labels) == len(rows)
     with pytest.warns(UserWarning, match="no label"), pytest.raises(ValueError, match="No row of the data set has"):
         trained.evaluate(hidden)
 
@@ -196,13 +196,13 @@ def test_training_in_python_is_pushed_with_a_card(trained, split, hub_client):
     assert f"Measured on the {len(split['validation'])} validation images that came with the data" in card
 
 
-def test_recipe_is_trained_by_name_and_settings(picture_folder, tmp_path):
-    run = mg_vtc.train("recommended", train_dir=picture_folder, output_dir=tmp_path / "run", **SETTINGS)
+def test_recipe_is_trained_by_name_and_settings(images_dir, tmp_path):
+    run = mg_vtc.train("recommended", train_dir=images_dir, output_dir=tmp_path / "run", **SETTINGS)
     assert run == tmp_path / "run"
     assert (run / "README.md").is_file()
     assert AutoConfig.from_pretrained(run).projection_dim == 12
     with pytest.raises(ValueError, match="holds a finished run"):
-        mg_vtc.train("recommended", train_dir=picture_folder, output_dir=run, **SETTINGS)
+        mg_vtc.train("recommended", train_dir=images_dir, output_dir=run, **SETTINGS)
 
 
 def test_settings_replace_the_towers_of_a_recipes_content():
@@ -214,8 +214,8 @@ def test_settings_replace_the_towers_of_a_recipes_content():
     assert override(recipe, {"vision_only": True}) == {"vision_config": TINY_RESNET, "image_size": 32}
 
 
-def test_content_of_a_recipe_is_a_recipe(picture_folder, tmp_path):
-    recipe = SETTINGS | {"train_dir": str(picture_folder), "output_dir": str(tmp_path / "run")}
+def test_content_of_a_recipe_is_a_recipe(images_dir, tmp_path):
+    recipe = SETTINGS | {"train_dir": str(images_dir), "output_dir": str(tmp_path / "run")}
     assert mg_vtc.train(recipe, projection_dim=8) == tmp_path / "run"
     assert AutoConfig.from_pretrained(tmp_path / "run").projection_dim == 8
 

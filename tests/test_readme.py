@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from local_hub import client_environment, serving_hub
+from mg_vtc.data.demo.dataset import render_contact_sheet, render_frame
 from PIL import Image
 
-from mg_vtc.data.demo import render_contact_sheet, render_frame
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.recipes import list_recipes
 
@@ -34,11 +34,11 @@ def run(command, folder, environment=os.environ):
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory, picture_folder):
-    """A checkout with its demo trained by the command without arguments, pictures and a picture."""
+def checkout(tmp_path_factory, images_dir):
+    """A checkout with its demo trained by the command without arguments, images and a image."""
     folder = tmp_path_factory.mktemp("checkout")
     (folder / "train.py").symlink_to(ROOT / "train.py")
-    (folder / "my_images").symlink_to(picture_folder)
+    (folder / "my_images").symlink_to(images_dir)
     render_frame(IMIGUE_CLASS_NAMES.index("Folding arms"), clip=0, frame=0, image_size=200).save(folder / "image.jpg")
     (folder / "demo.log").write_text(run(["accelerate", "launch", "train.py"], folder))
     return folder
@@ -50,7 +50,7 @@ def test_script_without_arguments_is_the_demo(checkout):
     assert len(re.findall(r"^epoch ", log, flags=re.MULTILINE)) == 80
 
 
-def test_demo_ends_with_scores_far_above_a_constant_answer_the_folder_and_what_to_do_next(checkout):
+def test_demo_ends_with_scores_far_above_a_baseline_the_folder_and_what_to_do_next(checkout):
     end = (checkout / "demo.log").read_text().split("\n\n")[-3:]
     results = json.loads((checkout / "runs" / "demo" / "all_results.json").read_text())
     assert results["eval_top1_accuracy"] > 0.6
@@ -108,12 +108,12 @@ def test_every_command_for_several_processes_works(checkout):
     for code in trainings:
         screen = run(["bash", "-euc", f"{code.strip()} --num_train_epochs 1 --use_cpu"], checkout)
         assert "on each of 2 processes" in screen
-    assert run(["bash", "-euc", prediction], checkout) == "answers-of-two.csv: 32 rows\n"
+    assert run(["bash", "-euc", prediction], checkout) == "predictions-of-two.csv: 32 rows\n"
 
 
-def test_the_picture_is_what_the_package_draws():
-    with Image.open(ROOT / "docs" / "demo.png") as picture:
-        shown = np.asarray(picture.convert("RGB"), dtype=float)
+def test_the_image_is_what_the_package_draws():
+    with Image.open(ROOT / "docs" / "demo.png") as image:
+        shown = np.asarray(image.convert("RGB"), dtype=float)
     drawn = np.asarray(render_contact_sheet(), dtype=float)
     assert shown.shape == drawn.shape
     assert np.abs(shown - drawn).mean() < 1  # grey levels of 255: fonts and smoothing differ between Pillow versions

@@ -16,14 +16,14 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src" / "mg_vtc").rglob("*.py"))
 PACKAGE = ROOT / "src" / "mg_vtc"
 LAYERS = (  # a module imports its own folder and those of lines above
-    ("models", "losses", "files", "recipes"),
+    ("models", "losses", "files", "recipes", "messages"),
     ("data",),
     ("runs",),
     ("inference",),
     ("evaluation",),
     ("exporters", "hub"),
     ("training",),
-    ("space",),
+    ("app",),
     ("cli",),
 )
 HUB_FILES = ("configuration_alexnet", "configuration_mg_vtc", "modeling_alexnet", "modeling_mg_vtc", "modeling_tower")
@@ -123,9 +123,9 @@ def test_nothing_waits_to_be_filled_in():
         assert not re.search(r"RESULTS_TABLE|TBD|TODO|FIXME", (ROOT / name).read_text()), name
 
 
-def test_no_picture_but_the_drawn_one_is_in_the_repository():
-    pictures = [name for name in TRACKED if Path(name).suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".gif")]
-    assert set(pictures) <= {"docs/demo.png"}
+def test_no_image_but_the_drawn_one_is_in_the_repository():
+    images = [name for name in TRACKED if Path(name).suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".gif")]
+    assert set(images) <= {"docs/demo.png"}
 
 
 def test_version_is_the_same_wherever_it_stands():
@@ -150,7 +150,7 @@ def test_constraints_pin_every_dependency():
 def test_recipes_hold_only_keys_that_exist(path):
     from mg_vtc.training.recipe import parse_recipe
 
-    flags = [] if "dataset_name" in yaml.safe_load(path.read_text()) else ["--train_dir", "pictures"]
+    flags = [] if "dataset_name" in yaml.safe_load(path.read_text()) else ["--train_dir", "images"]
     assert parse_recipe([str(path), *flags]).training.output_dir == f"runs/{path.stem}"
 
 

@@ -43,7 +43,7 @@ from mg_vtc.training.run import run as run_to_the_end
 ROOT = Path(__file__).parents[1]
 TEXT_TOWER = ("--text_config", json.dumps(TINY_DISTILBERT))
 SETTINGS = ("--projection_dim", "12", "--image_size", "32", "--seed", "0", "--num_train_epochs", "3")
-TRAINING = (*SETTINGS, "--max_shift", "4", "--per_device_train_batch_size", "4", "--learning_rate", "0.01")
+TRAINING = (*SETTINGS, "--random_shift", "4", "--per_device_train_batch_size", "4", "--learning_rate", "0.01")
 TINY = ("--vision_config", json.dumps(TINY_RESNET), *TEXT_TOWER, *TRAINING)
 TINY_ALEXNET = {"model_type": "alexnet", "hidden_sizes": [4, 8, 8, 8, 8], "hidden_size": 16}
 
@@ -78,17 +78,17 @@ def refusal(train):
 
 
 @pytest.fixture
-def pictures(picture_folder, tmp_path):
-    """A copy of the pictures, to be spoiled."""
-    return shutil.copytree(picture_folder, tmp_path / "pictures")
+def images(images_dir, tmp_path):
+    """A copy of the images, to be spoiled."""
+    return shutil.copytree(images_dir, tmp_path / "images")
 
 
 @pytest.fixture(scope="module")
-def launched(picture_folder, tmp_path_factory):
-    """A finished run of `accelerate launch`: six classes, two of them without pictures, and a default turned off."""
+def launched(images_dir, tmp_path_factory):
+    """A finished run of `accelerate launch`: six classes, two of them without images, and a default turned off."""
     folder = tmp_path_factory.mktemp("launched")
     (folder / "labels.csv").write_text("\n".join(["id,name", *(f"{name},{name}" for name in CLASS_NAMES)]))
-    flags = ("--train_dir", picture_folder, "--labels_file", folder / "labels.csv", "--learn_logit_scale", "false")
+    flags = ("--train_dir", images_dir, "--labels_file", folder / "labels.csv", "--learn_logit_scale", "false")
     process = start(*TINY, *flags, "--output_dir", folder / "run", launcher=("-m", "accelerate.commands.launch"))
     (folder / "screen.txt").write_text(finish(process))
     return folder / "run"
@@ -124,16 +124,16 @@ def test_run_ends_with_all_that_a_model_folder_needs(launched):
     assert (launched / "model.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
-def test_evaluation_of_a_run_repeats_its_scores(launched, picture_folder):
+def test_evaluation_of_a_run_repeats_its_scores(launched, images_dir):
     with pytest.warns(UserWarning, match="Classes of the labels file without images"):
-        run = evaluate(str(launched), str(picture_folder), labels_file=str(launched.parent / "labels.csv"))
+        run = evaluate(str(launched), str(images_dir), labels_file=str(launched.parent / "labels.csv"))
     logged = read_json(launched / "all_results.json")
     for name in ("top1_accuracy", "top5_accuracy", "mean_class_accuracy", "macro_f1"):
         assert run.results["scores"][name]["value"] == logged[f"eval_{name}"]
     baselines = run.results["baselines"]
     assert baselines["majority_class"]["top1_accuracy"] == logged["baseline_majority_class_top1_accuracy"]
-    assert baselines["five_commonest"]["top5_accuracy"] == logged["baseline_five_commonest_top5_accuracy"]
-    assert sorted(run.answers.file_names) == sorted(read_json(launched / "split.json")["validation"])
+    assert baselines["five_most_frequent"]["top5_accuracy"] == logged["baseline_five_most_frequent_top5_accuracy"]
+    assert sorted(run.predictions.file_names) == sorted(read_json(launched / "split.json")["validation"])
     of_training = read_json(launched / "results" / "validation.json")
     same = ("scores", "baselines", "classes", "calibration")
     assert [of_training[name] for name in same] == [run.results[name] for name in same]
@@ -142,27 +142,27 @@ def test_evaluation_of_a_run_repeats_its_scores(launched, picture_folder):
     assert len(run.history) == len(read_json(launched / "trainer_state.json")["log_history"])
 
 
-def test_split_names_every_picture_once(launched, picture_folder):
+def test_split_names_every_image_once(launched, images_dir):
     split = read_json(launched / "split.json")
-    ids = sorted(path.relative_to(picture_folder).as_posix() for path in picture_folder.rglob("*.png"))
+    ids = sorted(path.relative_to(images_dir).as_posix() for path in images_dir.rglob("*.png"))
     assert sorted(split["train"] + split["validation"]) == ids
     assert len(split["validation"]) == 8  # a clip of two frames of each of the four classes
 
 
-def score_split(folder, pictures):
+def score_split(folder, images):
     """Logits `(rows, classes)` and class ids `(rows,)` of the validation rows, by the saved model."""
     names = read_json(folder / "split.json")["validation"]
     model = AutoModelForImageClassification.from_pretrained(folder)
     processor = AutoProcessor.from_pretrained(folder)
-    inputs = processor(images=[Image.open(pictures / name) for name in names], return_tensors="pt")
+    inputs = processor(images=[Image.open(images / name) for name in names], return_tensors="pt")
     with torch.no_grad():
         logits = model(**inputs).logits.double().numpy()
     return logits, np.array([model.config.label2id[Path(name).parent.name] for name in names])
 
 
-def test_results_are_those_of_the_saved_model_on_the_rows_of_the_split(launched, picture_folder):
+def test_results_are_those_of_the_saved_model_on_the_rows_of_the_split(launched, images_dir):
     results = read_json(launched / "all_results.json")
-    logits, labels = score_split(launched, picture_folder)
+    logits, labels = score_split(launched, images_dir)
     ranks = (logits > logits[np.arange(len(labels)), labels][:, None]).sum(axis=1)  # 0 = highest
     assert results["eval_top1_accuracy"] == pytest.approx((ranks < 1).mean())
     assert results["eval_top5_accuracy"] == pytest.approx((ranks < 5).mean())
@@ -177,12 +177,12 @@ def test_results_are_those_of_the_saved_model_on_the_rows_of_the_split(launched,
     assert results["eval_samples"] == len(labels)
 
 
-def test_baselines_are_those_of_constant_answers(launched):
+def test_baselines_are_those_of_baselines(launched):
     results, split = (read_json(launched / name) for name in ("all_results.json", "split.json"))
     train, validation = ([Path(name).parent.name for name in split[part]] for part in ("train", "validation"))
     commonest = max(CLASS_NAMES, key=train.count)  # the first of equals
     assert results["baseline_majority_class_top1_accuracy"] == validation.count(commonest) / len(validation)
-    assert results["baseline_five_commonest_top5_accuracy"] == 1  # pictures are of four classes
+    assert results["baseline_five_most_frequent_top5_accuracy"] == 1  # images are of four classes
 
 
 def test_screen_tells_of_empty_classes_of_each_epoch_and_of_the_result(launched):
@@ -192,8 +192,8 @@ def test_screen_tells_of_empty_classes_of_each_epoch_and_of_the_result(launched)
     assert screen.index("epoch") < screen.index("\ntop-1") < screen.index(f"The model is in {launched}")
 
 
-def test_one_thread_computes_unless_the_user_says_how_many(train, picture_folder, monkeypatch, capsys):
-    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1)
+def test_one_thread_computes_unless_the_user_says_how_many(train, images_dir, monkeypatch, capsys):
+    flags = (*TINY, "--train_dir", images_dir, "--num_train_epochs", 1)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
@@ -202,7 +202,7 @@ def test_one_thread_computes_unless_the_user_says_how_many(train, picture_folder
         assert "; 1 CPU thread (OMP_NUM_THREADS changes it)" in capsys.readouterr().out
         torch.set_num_threads(2)
         monkeypatch.setenv("OMP_NUM_THREADS", "2")
-        train(*flags, "--overwrite_output_dir")
+        train(*flags, "--overwrite")
         assert "; 2 CPU threads (" in capsys.readouterr().out
     finally:
         torch.set_num_threads(before)
@@ -219,7 +219,7 @@ def test_model_of_a_run_is_its_best_checkpoint(launched):
     assert read_weights(launched) == read_weights(launched / f"checkpoint-{best}")
 
 
-def test_checkpoints_open_like_the_final_folder(launched, picture_folder):
+def test_checkpoints_open_like_the_final_folder(launched, images_dir):
     checkpoints = list(launched.glob("checkpoint-*"))
     assert checkpoints
     for checkpoint in checkpoints:
@@ -227,7 +227,7 @@ def test_checkpoints_open_like_the_final_folder(launched, picture_folder):
         processor = AutoProcessor.from_pretrained(checkpoint)
         classifier = AutoModelForImageClassification.from_pretrained(checkpoint).eval()
         zero_shot = AutoModelForZeroShotImageClassification.from_pretrained(checkpoint).eval()
-        image = Image.open(next(picture_folder.rglob("*.png")))
+        image = Image.open(next(images_dir.rglob("*.png")))
         inputs = processor(images=image, text=classifier.config.class_prompts, padding=True, return_tensors="pt")
         with torch.no_grad():
             logits = classifier(inputs["pixel_values"]).logits
@@ -239,8 +239,8 @@ def test_recipe_of_a_run_repeats_it_bit_for_bit(launched, tmp_path):
     assert read_weights(tmp_path / "again") == read_weights(launched)
 
 
-def test_processes_that_torchrun_starts_without_gpus_are_one_run(picture_folder, tmp_path):
-    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, "--per_device_train_batch_size", 2)
+def test_processes_that_torchrun_starts_without_gpus_are_one_run(images_dir, tmp_path):
+    flags = (*TINY, "--train_dir", images_dir, "--num_train_epochs", 1, "--per_device_train_batch_size", 2)
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
     screen = finish(start(*flags, "--output_dir", tmp_path / "run", launcher=launcher))
     assert screen.count("images to train on") == screen.count("2 images a batch on each of 2 processes") == 1
@@ -260,9 +260,9 @@ AUGMENTED = ("--augmentation", "1", "--horizontal_flip", "true")
     ids=["between_epochs", "in_mid_epoch"],
 )
 def test_killed_and_resumed_run_ends_bit_for_bit_like_one_that_was_not_killed(
-    schedule, first_checkpoint, picture_folder, tmp_path
+    schedule, first_checkpoint, images_dir, tmp_path
 ):
-    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", "14", *schedule)
+    flags = (*TINY, "--train_dir", images_dir, "--num_train_epochs", "14", *schedule)
     flags += ("--load_best_model_at_end", "false")  # the weights compared are those of the last step
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     processes = start(*flags, "--output_dir", whole), start(*flags, "--output_dir", killed)
@@ -284,8 +284,8 @@ def test_killed_and_resumed_run_ends_bit_for_bit_like_one_that_was_not_killed(
 
 
 @pytest.mark.parametrize("tower", [TINY_RESNET, TINY_VIT], ids=["resnet", "vit"])
-def test_resumed_run_goes_on_from_the_named_checkpoint(tower, train, picture_folder, tmp_path):
-    flags = (*TINY, "--vision_config", json.dumps(tower), "--train_dir", picture_folder, "--save_total_limit", 3)
+def test_resumed_run_goes_on_from_the_named_checkpoint(tower, train, images_dir, tmp_path):
+    flags = (*TINY, "--vision_config", json.dumps(tower), "--train_dir", images_dir, "--save_total_limit", 3)
     folder = train(*flags)
     expected = {name: read_weights(folder / name) for name in ("checkpoint-12", "checkpoint-18")}
     for name in expected:
@@ -294,8 +294,8 @@ def test_resumed_run_goes_on_from_the_named_checkpoint(tower, train, picture_fol
     assert {name: read_weights(folder / name) for name in expected} == expected
 
 
-def test_moved_run_ends_with_its_best_checkpoint(train, picture_folder, tmp_path):
-    flags = (*TINY, "--train_dir", picture_folder, "--save_total_limit", 3)
+def test_moved_run_ends_with_its_best_checkpoint(train, images_dir, tmp_path):
+    flags = (*TINY, "--train_dir", images_dir, "--save_total_limit", 3)
     train(*flags)
     moved = (tmp_path / "run").rename(tmp_path / "moved")
     state_file = moved / "checkpoint-18" / "trainer_state.json"
@@ -314,8 +314,8 @@ def test_moved_run_ends_with_its_best_checkpoint(train, picture_folder, tmp_path
     assert read_folder(moved) == before
 
 
-def test_early_stopping_of_a_resumed_run_stops_where_it_would_have_stopped(train, picture_folder, tmp_path):
-    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 30, "--early_stopping_patience", 2)
+def test_early_stopping_of_a_resumed_run_stops_where_it_would_have_stopped(train, images_dir, tmp_path):
+    flags = (*TINY, "--train_dir", images_dir, "--num_train_epochs", 30, "--early_stopping_patience", 2)
     flags = (*flags, "--save_total_limit", 99)
     whole = train(*flags)
     last = max(int(path.name.removeprefix("checkpoint-")) for path in whole.glob("checkpoint-*"))
@@ -329,8 +329,8 @@ def test_early_stopping_of_a_resumed_run_stops_where_it_would_have_stopped(train
         assert read_weights(whole) == weights
 
 
-def test_extended_run_goes_on_from_its_end_and_says_so(train, picture_folder, capsys):
-    flags = (*TINY, "--train_dir", picture_folder)
+def test_extended_run_goes_on_from_its_end_and_says_so(train, images_dir, capsys):
+    flags = (*TINY, "--train_dir", images_dir)
     folder = train(*flags, "--num_train_epochs", 2)
     assert (folder / "checkpoint-12").is_dir()
     with pytest.warns(UserWarning, match="num_train_epochs 2 and extended to 3"):
@@ -340,14 +340,14 @@ def test_extended_run_goes_on_from_its_end_and_says_so(train, picture_folder, ca
     assert "repeats the run" not in (folder / "README.md").read_text()
 
 
-def test_resuming_a_checkpoint_of_weights_alone_is_refused(train, refusal, picture_folder):
-    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, "--save_only_model", "true")
+def test_resuming_a_checkpoint_of_weights_alone_is_refused(train, refusal, images_dir):
+    flags = (*TINY, "--train_dir", images_dir, "--num_train_epochs", 1, "--save_only_model", "true")
     train(*flags)
     assert "lacks optimizer.pt, scheduler.pt" in refusal(*flags, "--resume_from_checkpoint", "true")
 
 
-def test_resuming_with_other_settings_is_refused_and_nothing_is_written(train, refusal, picture_folder):
-    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1)
+def test_resuming_with_other_settings_is_refused_and_nothing_is_written(train, refusal, images_dir):
+    flags = (*TINY, "--train_dir", images_dir, "--num_train_epochs", 1)
     before = read_folder(train(*flags))
     message = refusal(*flags, "--loss_type", "ce", "--num_train_epochs", 2, "--resume_from_checkpoint", "true")
     assert "The run began with loss_type 'js', now it is 'ce'" in message
@@ -355,9 +355,9 @@ def test_resuming_with_other_settings_is_refused_and_nothing_is_written(train, r
 
 
 @pytest.mark.filterwarnings("ignore:.*training images")  # the splits are copies of each other
-def test_test_split_is_scored_once_at_the_end(train, pictures, tmp_path):
+def test_test_split_is_scored_once_at_the_end(train, images, tmp_path):
     (tmp_path / "set").mkdir()
-    pictures.rename(tmp_path / "set" / "train")
+    images.rename(tmp_path / "set" / "train")
     shutil.copytree(tmp_path / "set" / "train", tmp_path / "set" / "test")
     folder = train(*TINY, "--train_dir", tmp_path / "set", "--num_train_epochs", 1)
     results = json.loads((folder / "all_results.json").read_text())
@@ -366,52 +366,52 @@ def test_test_split_is_scored_once_at_the_end(train, pictures, tmp_path):
     assert len(json.loads((folder / "split.json").read_text())["test"]) == 32
 
 
-def test_folder_with_nothing_to_train_on_is_refused(refusal, pictures, tmp_path):
+def test_folder_with_nothing_to_train_on_is_refused(refusal, images, tmp_path):
     (tmp_path / "set").mkdir()
-    pictures.rename(tmp_path / "set" / "validation")
+    images.rename(tmp_path / "set" / "validation")
     assert "There is no training split" in refusal(*TINY, "--train_dir", tmp_path / "set")
 
 
 @pytest.mark.filterwarnings("ignore:.*training images")  # the splits are copies of each other
-def test_class_that_no_training_picture_shows_is_named(train, pictures, tmp_path):
-    shutil.copytree(pictures, tmp_path / "validation")
-    shutil.rmtree(pictures / CLASS_NAMES[2])
+def test_class_that_no_training_image_shows_is_named(train, images, tmp_path):
+    shutil.copytree(images, tmp_path / "validation")
+    shutil.rmtree(images / CLASS_NAMES[2])
     with pytest.warns(UserWarning, match=f"without a training image: {CLASS_NAMES[2]}"):
-        train(*TINY, "--train_dir", pictures, "--validation_dir", tmp_path / "validation", "--num_train_epochs", 1)
+        train(*TINY, "--train_dir", images, "--validation_dir", tmp_path / "validation", "--num_train_epochs", 1)
 
 
-def test_tower_that_takes_no_such_picture_is_refused_before_an_earlier_run_is_replaced(train, refusal, picture_folder):
-    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1)
+def test_tower_that_takes_no_such_image_is_refused_before_an_earlier_run_is_replaced(train, refusal, images_dir):
+    flags = (*TINY, "--train_dir", images_dir, "--num_train_epochs", 1)
     before = read_folder(train(*flags))
     vit = json.dumps(TINY_VIT | {"image_size": 64})
-    assert "doesn't match" in refusal(*flags, "--vision_config", vit, "--overwrite_output_dir")
+    assert "doesn't match" in refusal(*flags, "--vision_config", vit, "--overwrite")
     assert read_folder(train.folder) == before
 
 
-def test_frozen_tower_of_random_weights_is_warned_of(train, picture_folder):
+def test_frozen_tower_of_random_weights_is_warned_of(train, images_dir):
     with pytest.warns(UserWarning, match="The text tower is frozen and has random weights"):
-        train(*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, "--freeze_text_model")
+        train(*TINY, "--train_dir", images_dir, "--num_train_epochs", 1, "--freeze_text_model")
 
 
-def test_run_normalises_as_its_pretrained_vision_tower_does(train, picture_folder, tmp_path):
+def test_run_normalises_as_its_pretrained_vision_tower_does(train, images_dir, tmp_path):
     mean, std = [0.48, 0.46, 0.41], [0.27, 0.26, 0.28]
     AutoModel.from_config(AutoConfig.for_model(**TINY_RESNET)).save_pretrained(tmp_path / "tower")
     ViTImageProcessorPil(image_mean=mean, image_std=std).save_pretrained(tmp_path / "tower")
     tower = ("--vision_model_name_or_path", tmp_path / "tower")
-    folder = train(*TEXT_TOWER, *TRAINING, *tower, "--train_dir", picture_folder, "--num_train_epochs", 1)
+    folder = train(*TEXT_TOWER, *TRAINING, *tower, "--train_dir", images_dir, "--num_train_epochs", 1)
     processor = AutoProcessor.from_pretrained(folder).image_processor
     assert (list(processor.image_mean), list(processor.image_std)) == (mean, std)
 
 
-def test_towers_in_half_precision_train(train, picture_folder, tmp_path):
+def test_towers_in_half_precision_train(train, images_dir, tmp_path):
     AutoModel.from_config(AutoConfig.for_model(**TINY_RESNET)).half().save_pretrained(tmp_path / "tower")
-    flags = (*TINY[2:], "--vision_model_name_or_path", tmp_path / "tower", "--train_dir", picture_folder)
+    flags = (*TINY[2:], "--vision_model_name_or_path", tmp_path / "tower", "--train_dir", images_dir)
     folder = train(*flags, "--num_train_epochs", 1)
     assert str(tmp_path / "tower") not in (folder / "config.json").read_text()
 
 
-def test_nothing_pickled_and_no_token_is_written(train, refusal, picture_folder):
-    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1)
+def test_nothing_pickled_and_no_token_is_written(train, refusal, images_dir):
+    flags = (*TINY, "--train_dir", images_dir, "--num_train_epochs", 1)
     words = refusal(*flags, "--hub_token", "hf_SECRET")
     assert "HF_TOKEN" in words
     assert "hf_SECRET" not in words
@@ -419,25 +419,25 @@ def test_nothing_pickled_and_no_token_is_written(train, refusal, picture_folder)
     assert not list(train(*flags).rglob("training_args.bin"))
 
 
-def test_push_that_is_refused_is_told_before_the_training(refusal, train, hub_client, picture_folder):
-    flags = (*TINY, "--train_dir", picture_folder, "--push_to_hub", "--hub_model_id")
+def test_push_that_is_refused_is_reported_before_the_training(refusal, train, hub_client, images_dir):
+    flags = (*TINY, "--train_dir", images_dir, "--push_to_hub", "--hub_model_id")
     assert "may not write to other/model" in refusal(*flags, "other/model")
     assert "is not a repository name" in refusal(*flags, "org/my model")
     assert not train.folder.exists()
 
 
-def test_push_that_breaks_off_leaves_the_run_and_says_how_to_go_on(refusal, train, hub_client, picture_folder):
+def test_push_that_breaks_off_leaves_the_run_and_says_how_to_go_on(refusal, train, hub_client, images_dir):
     hub_client.break_off = "commit"
-    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1)
+    flags = (*TINY, "--train_dir", images_dir, "--num_train_epochs", 1)
     words = refusal(*flags, "--push_to_hub", "--hub_model_id", "org/model")
-    assert words.endswith(f"To retry, run: mg-vtc publish {train.folder} org/model")
+    assert words.endswith(f"To retry, run: mg-vtc push {train.folder} org/model")
     assert hub_client.files("org/model").keys() == {".gitattributes"}
     assert (train.folder / "README.md").exists()
 
 
 @pytest.mark.parametrize("state", ["", '{"best_global_step": 7,'], ids=["empty", "torn"])
-def test_checkpoint_whose_last_file_was_torn_is_passed_over(state, train, picture_folder):
-    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 2)
+def test_checkpoint_whose_last_file_was_torn_is_passed_over(state, train, images_dir):
+    flags = (*TINY, "--train_dir", images_dir, "--num_train_epochs", 2)
     weights = read_weights(folder := train(*flags))
     torn = shutil.copytree(next(folder.glob("checkpoint-*")), folder / "checkpoint-99")
     (torn / "trainer_state.json").write_text(state)
@@ -445,16 +445,16 @@ def test_checkpoint_whose_last_file_was_torn_is_passed_over(state, train, pictur
     assert read_weights(folder) == weights
 
 
-def test_resuming_with_other_pictures_is_refused(train, refusal, pictures):
-    flags = (*TINY, "--train_dir", pictures, "--num_train_epochs", 1)
+def test_resuming_with_other_images_is_refused(train, refusal, images):
+    flags = (*TINY, "--train_dir", images, "--num_train_epochs", 1)
     before = read_folder(train(*flags))
-    (pictures / "Head up" / "0000.0.png").rename(pictures / "Head up" / "9999.0.png")
+    (images / "Head up" / "0000.0.png").rename(images / "Head up" / "9999.0.png")
     assert "The rows differ from those in" in refusal(*flags, "--resume_from_checkpoint", "true")
-    assert before == read_folder(pictures.parent / "run")
+    assert before == read_folder(images.parent / "run")
 
 
-def test_resuming_where_nothing_was_saved_is_refused(refusal, picture_folder):
-    message = refusal(*TINY, "--train_dir", picture_folder, "--resume_from_checkpoint", "true")
+def test_resuming_where_nothing_was_saved_is_refused(refusal, images_dir):
+    message = refusal(*TINY, "--train_dir", images_dir, "--resume_from_checkpoint", "true")
     assert "There is no complete checkpoint in" in message
 
 
@@ -473,34 +473,32 @@ def test_resuming_where_nothing_was_saved_is_refused(refusal, picture_folder):
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*training images")  # of the split of frames
-def test_what_was_held_out_stands_beside_the_score_and_in_the_card(flags, kind, words, train, picture_folder, capsys):
-    folder = train(*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, *flags)
+def test_what_was_held_out_stands_beside_the_score_and_in_the_card(flags, kind, words, train, images_dir, capsys):
+    folder = train(*TINY, "--train_dir", images_dir, "--num_train_epochs", 1, *flags)
     assert read_json(folder / "split.json")["split_by"] == kind
     assert words in capsys.readouterr().out
     assert words in (folder / "README.md").read_text()
 
 
-def test_no_clip_is_on_both_sides_unless_asked(train, picture_folder):
-    split = read_json(train(*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1) / "split.json")
+def test_no_clip_is_on_both_sides_unless_asked(train, images_dir):
+    split = read_json(train(*TINY, "--train_dir", images_dir, "--num_train_epochs", 1) / "split.json")
     clips = [{name.rsplit(".", 2)[0] for name in split[part]} for part in ("train", "validation")]
     assert not clips[0] & clips[1]
 
 
-def test_split_by_what_is_not_known_is_refused_with_the_way_out(refusal, picture_folder):
-    message = refusal(*TINY, "--train_dir", picture_folder, "--split_by", "subject")
+def test_split_by_what_is_not_known_is_refused_with_the_way_out(refusal, images_dir):
+    message = refusal(*TINY, "--train_dir", images_dir, "--split_by", "subject")
     assert "To split by subject" in message
     assert "file_name,subject" in message
 
 
-def test_cross_validation_is_the_runs_of_its_folds_and_goes_on_where_it_was(train, picture_folder, tmp_path, capsys):
-    flags = (*TINY, "--train_dir", picture_folder, "--num_folds", 2, "--num_train_epochs", 1)
+def test_cross_validation_is_the_runs_of_its_folds_and_goes_on_where_it_was(train, images_dir, tmp_path, capsys):
+    flags = (*TINY, "--train_dir", images_dir, "--num_folds", 2, "--num_train_epochs", 1)
     folder = train(*flags)
     alone = train(*flags, "--fold", 1, output_dir=tmp_path / "alone")
     assert read_weights(folder / "fold-1") == read_weights(alone)
     validated = [name for fold in (0, 1) for name in read_json(folder / f"fold-{fold}" / "split.json")["validation"]]
-    assert sorted(validated) == sorted(
-        path.relative_to(picture_folder).as_posix() for path in picture_folder.rglob("*.png")
-    )
+    assert sorted(validated) == sorted(path.relative_to(images_dir).as_posix() for path in images_dir.rglob("*.png"))
 
     before = read_json(folder / "cross_validation.json")
     scores = [read_json(folder / f"fold-{fold}" / "all_results.json")["eval_top1_accuracy"] for fold in (0, 1)]
@@ -521,16 +519,16 @@ def test_cross_validation_is_the_runs_of_its_folds_and_goes_on_where_it_was(trai
     ],
 )
 def test_cross_validation_of_which_a_fold_cannot_be_trained_is_refused_before_the_first(
-    flags, words, refusal, picture_folder, tmp_path
+    flags, words, refusal, images_dir, tmp_path
 ):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes that a fold lacks
-        assert re.search(words, refusal(*TINY, "--train_dir", picture_folder, *flags))
+        assert re.search(words, refusal(*TINY, "--train_dir", images_dir, *flags))
     assert not (tmp_path / "run").exists()
 
 
-def test_all_images_are_trained_on_if_none_shall_be_held_out(train, refusal, picture_folder, mg_vtc_command, capsys):
-    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 2, "--train_val_split", 0)
+def test_all_images_are_trained_on_if_none_shall_be_held_out(train, refusal, images_dir, mg_vtc_command, capsys):
+    flags = (*TINY, "--train_dir", images_dir, "--num_train_epochs", 2, "--train_val_split", 0)
     folder = train(*flags)
     screen = capsys.readouterr().out
     assert "32 images to train on, none to validate" in screen
@@ -543,16 +541,16 @@ def test_all_images_are_trained_on_if_none_shall_be_held_out(train, refusal, pic
     split = read_json(folder / "split.json")
     assert (split["split_by"], len(split["train"]), "validation" in split) == ("none", 32, False)
     assert "no images were held out" in (folder / "README.md").read_text()
-    mg_vtc_command("predict", folder, picture_folder, "--top_k", 1)
+    mg_vtc_command("predict", folder, images_dir, "--top_k", 1)
     with pytest.raises(SystemExit, match="was trained on 32 of these 32 images"):
-        mg_vtc_command("evaluate", folder, picture_folder)
+        mg_vtc_command("evaluate", folder, images_dir)
     assert "holds out no images, which early_stopping_patience needs" in refusal(
-        *flags, "--early_stopping_patience", 2, "--overwrite_output_dir"
+        *flags, "--early_stopping_patience", 2, "--overwrite"
     )
 
 
-def test_seeds_are_trained_one_after_another_on_one_split_if_asked(train, picture_folder, capsys):
-    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, "--num_seeds", 2, "--split_seed", 7)
+def test_seeds_are_trained_one_after_another_on_one_split_if_asked(train, images_dir, capsys):
+    flags = (*TINY, "--train_dir", images_dir, "--num_train_epochs", 1, "--num_seeds", 2, "--split_seed", 7)
     folder = train(*flags)
     splits = [read_json(folder / f"seed-{seed}" / "split.json") for seed in (0, 1)]
     assert splits[0] == splits[1]
@@ -562,50 +560,50 @@ def test_seeds_are_trained_one_after_another_on_one_split_if_asked(train, pictur
     assert read_json(folder / "seeds.json")["split"] == "fixed"
 
 
-def test_run_ends_with_commands_that_work(train, picture_folder, mg_vtc_command, capsys):
-    folder = train(*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1)
+def test_run_ends_with_commands_that_work(train, images_dir, mg_vtc_command, capsys):
+    folder = train(*TINY, "--train_dir", images_dir, "--num_train_epochs", 1)
     lines = [line.strip() for line in capsys.readouterr().out.splitlines() if "/mg-vtc " in line]
     verbs = {words[1]: words[2:] for words in map(shlex.split, lines)}
-    assert list(verbs) == ["evaluate", "predict", "demo-app"]
-    assert verbs["evaluate"] == [str(folder), str(picture_folder)]
+    assert list(verbs) == ["evaluate", "predict", "app"]
+    assert verbs["evaluate"] == [str(folder), str(images_dir)]
     assert Path(verbs["predict"][1]).is_file()
     mg_vtc_command("evaluate", *verbs["evaluate"])
     mg_vtc_command("predict", *verbs["predict"])
     assert "answer                    score" in capsys.readouterr().out
 
 
-def test_commands_of_a_run_work_where_labels_are_in_a_file_of_their_own(train, pictures, mg_vtc_command, capsys):
-    names = sorted(path.name for path in pictures.iterdir())
+def test_commands_of_a_run_work_where_labels_are_in_a_file_of_their_own(train, images, mg_vtc_command, capsys):
+    names = sorted(path.name for path in images.iterdir())
     for number, name in enumerate(names):
-        (pictures / name).rename(pictures / str(number))
-    (pictures.parent / "names.csv").write_text("id,name\n" + "".join(f"{n},{name}\n" for n, name in enumerate(names)))
+        (images / name).rename(images / str(number))
+    (images.parent / "names.csv").write_text("id,name\n" + "".join(f"{n},{name}\n" for n, name in enumerate(names)))
     folder = train(
-        *(*TINY, "--train_dir", pictures, "--labels_file", pictures.parent / "names.csv", "--num_train_epochs", 1)
+        *(*TINY, "--train_dir", images, "--labels_file", images.parent / "names.csv", "--num_train_epochs", 1)
     )
-    mg_vtc_command("evaluate", folder, pictures)
-    assert read_json(folder / "report" / "results.json")["conditions"]["part"] == "validation"
+    mg_vtc_command("evaluate", folder, images)
+    assert read_json(folder / "report" / "results.json")["conditions"]["split"] == "validation"
 
 
-def test_cross_validation_that_is_there_is_not_replaced(train, refusal, picture_folder):
-    flags = (*TINY, "--train_dir", picture_folder, "--num_folds", 2, "--num_train_epochs", 1)
+def test_cross_validation_that_is_there_is_not_replaced(train, refusal, images_dir):
+    flags = (*TINY, "--train_dir", images_dir, "--num_folds", 2, "--num_train_epochs", 1)
     before = read_folder(train(*flags))
     assert "holds a finished run" in refusal(*flags)
     assert read_folder(train.folder) == before
 
 
 @pytest.fixture
-def own_split(picture_folder, tmp_path):
-    """Folders of training and validation pictures as a user makes them, of different clips."""
+def own_split(images_dir, tmp_path):
+    """Folders of training and validation images as a user makes them, of different clips."""
     for part, clips in (("train", "012"), ("validation", "3")):
-        for path in picture_folder.rglob("*.png"):
+        for path in images_dir.rglob("*.png"):
             if path.name[3] in clips:
-                target = tmp_path / "own" / part / path.relative_to(picture_folder)
+                target = tmp_path / "own" / part / path.relative_to(images_dir)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
     return tmp_path / "own"
 
 
-def test_pictures_that_bring_their_validation_split_are_not_split_again(train, refusal, own_split):
+def test_images_that_bring_their_validation_split_are_not_split_again(train, refusal, own_split):
     flags = (*TINY, "--train_dir", own_split, "--num_train_epochs", 1)
     assert "bring their own validation split" in refusal(*flags, "--num_folds", 2)
     folder = train(*flags, "--split_by", "frame")  # as the recipes of the method ask, where there is no such split
@@ -621,8 +619,8 @@ def plant_bytes(folder):
 
 
 def plant_near_duplicate(folder):
-    with Image.open(folder / "train/Head up/0001.0.png") as picture:
-        picture.convert("RGB").point(lambda value: value * 1.03).save(folder / "validation/Head up/0009.0.png")
+    with Image.open(folder / "train/Head up/0001.0.png") as image:
+        image.convert("RGB").point(lambda value: value * 1.03).save(folder / "validation/Head up/0009.0.png")
 
 
 @pytest.mark.parametrize(
@@ -633,71 +631,71 @@ def plant_near_duplicate(folder):
         (plant_near_duplicate, "near_duplicate", "1 validation images are near duplicates of training images"),
     ],
 )
-def test_planted_leak_in_a_users_own_split_is_told_and_recorded(plant, kind, words, train, own_split, capsys):
+def test_planted_leak_in_a_users_own_split_is_reported_and_recorded(plant, kind, words, train, own_split, capsys):
     plant(own_split)
     with pytest.warns(UserWarning, match=words):
         folder = train(*TINY, "--train_dir", own_split, "--num_train_epochs", 1)
     assert f"of these, {words.replace(' validation images', '')}\n" in capsys.readouterr().out  # beside the scores
-    leaks = {"same_clip": 0, "same_bytes": 0, "near_duplicate": 0} | {kind: 1}
-    assert read_json(folder / "split.json")["leaks"] == {"validation": leaks}
+    leakage = {"same_clip": 0, "same_bytes": 0, "near_duplicate": 0} | {kind: 1}
+    assert read_json(folder / "split.json")["leakage"] == {"validation": leakage}
 
 
-def test_split_without_leaks_is_recorded_as_looked_at(train, own_split):
+def test_split_without_leakage_is_recorded_as_looked_at(train, own_split):
     split = read_json(train(*TINY, "--train_dir", own_split, "--num_train_epochs", 1) / "split.json")
-    assert split["leaks"] == {"validation": {"same_clip": 0, "same_bytes": 0, "near_duplicate": 0}}
+    assert split["leakage"] == {"validation": {"same_clip": 0, "same_bytes": 0, "near_duplicate": 0}}
 
 
-def test_split_of_frames_tells_of_the_clips_on_both_sides(train, picture_folder):
+def test_split_of_frames_tells_of_the_clips_on_both_sides(train, images_dir):
     with pytest.warns(UserWarning, match="from the same clips as training images"):
-        train(*TINY, "--train_dir", picture_folder, "--num_train_epochs", 1, "--split_by", "frame")
+        train(*TINY, "--train_dir", images_dir, "--num_train_epochs", 1, "--split_by", "frame")
 
 
 # Objectives, towers, settings
 
 
 @pytest.mark.parametrize("loss_type", TRAINING_LOSS_TYPES)
-def test_every_objective_learns_the_colours(loss_type, train, picture_folder):
-    folder = train(*TINY, "--train_dir", picture_folder, "--loss_type", loss_type, "--num_train_epochs", 40)
+def test_every_objective_learns_the_colours(loss_type, train, images_dir):
+    folder = train(*TINY, "--train_dir", images_dir, "--loss_type", loss_type, "--num_train_epochs", 40)
     results = read_json(folder / "all_results.json")
     assert results["eval_top1_accuracy"] > 2 * results["baseline_majority_class_top1_accuracy"]
     assert math.isfinite(results["eval_loss"])
 
 
 @pytest.mark.parametrize(("tower", "size"), [(TINY_ALEXNET, 64), (TINY_RESNET, 32)], ids=["alexnet", "resnet"])
-def test_vision_only_model_trains_and_opens(tower, size, train, picture_folder):
+def test_vision_only_model_trains_and_opens(tower, size, train, images_dir):
     towers = ("--vision_config", json.dumps(tower), "--vision_only", "--loss_type", "ce", "--image_size", size)
-    folder = train(*TRAINING, *towers, "--train_dir", picture_folder)
-    logits, labels = score_split(folder, picture_folder)
+    folder = train(*TRAINING, *towers, "--train_dir", images_dir)
+    logits, labels = score_split(folder, images_dir)
     assert read_json(folder / "all_results.json")["eval_top1_accuracy"] == (logits.argmax(1) == labels).mean()
 
 
-def test_model_is_the_best_checkpoint_whatever_the_tower(train, picture_folder):
-    folder = train(*TINY, "--vision_config", json.dumps(TINY_VIT), "--train_dir", picture_folder)
+def test_model_is_the_best_checkpoint_whatever_the_tower(train, images_dir):
+    folder = train(*TINY, "--vision_config", json.dumps(TINY_VIT), "--train_dir", images_dir)
     best = read_json(folder / "trainer_state.json")["best_model_checkpoint"]
     assert read_weights(folder) == read_weights(Path(best))
 
 
-def test_flags_override_the_file(train, picture_folder, tmp_path):
+def test_flags_override_the_file(train, images_dir, tmp_path):
     recipe = {"vision_config": TINY_RESNET, "text_config": TINY_DISTILBERT, "num_train_epochs": 5, "image_size": 32}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"loss_type": "kl", "projection_dim": 12}))
-    flags = ("--train_dir", picture_folder, "--num_train_epochs", 1, "--loss_type", "ce")
+    flags = ("--train_dir", images_dir, "--num_train_epochs", 1, "--loss_type", "ce")
     merged = yaml.safe_load((train(tmp_path / "recipe.yaml", *flags) / "recipe.yaml").read_text())
     assert (merged["num_train_epochs"], merged["loss_type"], merged["projection_dim"]) == (1, "ce", 12)
     assert read_json(tmp_path / "run" / "trainer_state.json")["epoch"] == 1
 
 
-def test_early_stopping_stops_when_patience_ends(train, picture_folder):
+def test_early_stopping_stops_when_patience_ends(train, images_dir):
     patience = ("--early_stopping_patience", 2, "--num_train_epochs", 30)
-    state = read_json(train(*TINY, "--train_dir", picture_folder, *patience) / "trainer_state.json")
+    state = read_json(train(*TINY, "--train_dir", images_dir, *patience) / "trainer_state.json")
     scores = [log["eval_top1_accuracy"] for log in state["log_history"] if "eval_top1_accuracy" in log]
     assert scores.index(max(scores)) == len(scores) - 3
     assert state["global_step"] == len(scores) * 6 < 30 * 6
 
 
-def test_tensorboard_gets_the_scores(train, picture_folder):
+def test_tensorboard_gets_the_scores(train, images_dir):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    flags = (*TINY, "--train_dir", picture_folder, "--num_train_epochs", 2, "--report_to", "tensorboard")
+    flags = (*TINY, "--train_dir", images_dir, "--num_train_epochs", 2, "--report_to", "tensorboard")
     (log,) = {path.parent for path in train(*flags).rglob("events.out.tfevents.*")}
     events = EventAccumulator(str(log)).Reload()
     assert [event.step for event in events.Scalars("eval/top1_accuracy")][:2] == [6, 12]
@@ -714,37 +712,37 @@ def test_refusal_is_all_that_the_screen_shows_and_the_exit_code_is_1(tmp_path):
 
 
 def test_empty_folder_is_refused(refusal, tmp_path):
-    (tmp_path / "pictures").mkdir()
-    assert "pictures is empty: put the images of each class into a folder" in refusal(
-        *TINY, "--train_dir", tmp_path / "pictures"
+    (tmp_path / "images").mkdir()
+    assert "images is empty: put the images of each class into a folder" in refusal(
+        *TINY, "--train_dir", tmp_path / "images"
     )
 
 
-def test_single_class_is_refused(refusal, pictures):
+def test_single_class_is_refused(refusal, images):
     for folder in CLASS_NAMES[1:4]:
-        shutil.rmtree(pictures / folder)
-    assert "At least two classes are needed, not 1: ['Covering face']" in refusal(*TINY, "--train_dir", pictures)
+        shutil.rmtree(images / folder)
+    assert "At least two classes are needed, not 1: ['Covering face']" in refusal(*TINY, "--train_dir", images)
 
 
 @pytest.fixture
-def bad_pictures(pictures):
-    """Three files that are no pictures among 32 that are."""
-    whole = (pictures / "Head up" / "0000.0.png").read_bytes()
+def bad_images(images):
+    """Three files that are no images among 32 that are."""
+    whole = (images / "Head up" / "0000.0.png").read_bytes()
     for name, content in {"note.txt": b"hello", "torn.png": whole[: len(whole) // 2], "empty.jpg": b""}.items():
-        (pictures / "Head up" / name).write_bytes(content)
-    return pictures
+        (images / "Head up" / name).write_bytes(content)
+    return images
 
 
-def test_files_that_are_no_pictures_are_refused_and_listed(refusal, bad_pictures):
-    message = refusal(*TINY, "--train_dir", bad_pictures)
+def test_files_that_are_not_images_are_refused_and_listed(refusal, bad_images):
+    message = refusal(*TINY, "--train_dir", bad_images)
     assert "3 of 35 files are not readable images" in message
-    assert all(f"{bad_pictures}/Head up/{name}: " in message for name in ("note.txt", "torn.png", "empty.jpg"))
-    assert "--skip_bad_images" in message
+    assert all(f"{bad_images}/Head up/{name}: " in message for name in ("note.txt", "torn.png", "empty.jpg"))
+    assert "--skip_corrupt_images" in message
 
 
-def test_files_that_are_no_pictures_are_counted_and_left_out_if_told(train, bad_pictures, capsys):
+def test_files_that_are_not_images_are_counted_and_left_out_if_told(train, bad_images, capsys):
     with pytest.warns(UserWarning, match="3 of 35 files are not readable images and are skipped"):
-        folder = train(*TINY, "--train_dir", bad_pictures, "--skip_bad_images", "--num_train_epochs", 1)
+        folder = train(*TINY, "--train_dir", bad_images, "--skip_corrupt_images", "--num_train_epochs", 1)
     split = read_json(folder / "split.json")
     assert len(split["train"] + split["validation"]) == 32
     assert not {"Head up/note.txt", "Head up/torn.png", "Head up/empty.jpg"} & {*split["train"], *split["validation"]}
@@ -752,41 +750,41 @@ def test_files_that_are_no_pictures_are_counted_and_left_out_if_told(train, bad_
     assert "2 image files were left out; the first lines of the run name them" in capsys.readouterr().out
 
 
-def test_labels_file_of_other_ids_is_refused(refusal, picture_folder, tmp_path):
+def test_labels_file_of_other_ids_is_refused(refusal, images_dir, tmp_path):
     (tmp_path / "names.csv").write_text("id,name\n1,Head up\n2,Arms akimbo\n")
-    message = refusal(*TINY, "--train_dir", picture_folder, "--labels_file", tmp_path / "names.csv")
+    message = refusal(*TINY, "--train_dir", images_dir, "--labels_file", tmp_path / "names.csv")
     assert "'Covering face', 'Folding arms', 'Head up', 'Rubbing eyes'; ids in the file: '1', '2'" in message
 
 
-def test_class_of_one_picture_goes_to_training_with_a_warning(train, pictures):
-    for picture in sorted((pictures / "Head up").iterdir())[1:]:
-        picture.unlink()
+def test_class_of_one_image_goes_to_training_with_a_warning(train, images):
+    for image in sorted((images / "Head up").iterdir())[1:]:
+        image.unlink()
     with pytest.warns(UserWarning, match="in training only: 'Head up'"):
-        folder = train(*TINY, "--train_dir", pictures, "--num_train_epochs", 1)
+        folder = train(*TINY, "--train_dir", images, "--num_train_epochs", 1)
     assert "Head up/0000.0.png" in read_json(folder / "split.json")["train"]
 
 
-def test_folder_of_a_finished_run_is_refused_and_stays_as_it_is(refusal, launched, picture_folder):
+def test_folder_of_a_finished_run_is_refused_and_stays_as_it_is(refusal, launched, images_dir):
     before = read_folder(launched)
-    message = refusal(*TINY, "--train_dir", picture_folder, output_dir=launched)
+    message = refusal(*TINY, "--train_dir", images_dir, output_dir=launched)
     assert f"{launched} holds a finished run" in message
-    assert "--overwrite_output_dir" in message
+    assert "--overwrite" in message
     assert read_folder(launched) == before
 
 
-def test_run_that_can_not_begin_overwrites_nothing(refusal, launched, picture_folder, tmp_path):
+def test_run_that_cannot_begin_overwrites_nothing(refusal, launched, images_dir, tmp_path):
     folder = shutil.copytree(launched, tmp_path / "run")
     before = read_folder(folder)
     towers = ("--vision_config", json.dumps(TINY_RESNET), "--vision_only", "--loss_type", "ce_identity")
-    message = refusal(*TRAINING, *towers, "--train_dir", picture_folder, "--overwrite_output_dir")
+    message = refusal(*TRAINING, *towers, "--train_dir", images_dir, "--overwrite")
     assert "'ce_identity' needs texts" in message
     assert read_folder(folder) == before
 
 
-def test_overwriting_leaves_nothing_of_the_earlier_run(train, launched, picture_folder, tmp_path):
+def test_overwriting_leaves_nothing_of_the_earlier_run(train, launched, images_dir, tmp_path):
     shutil.copytree(launched, tmp_path / "run")
     towers = ("--vision_config", json.dumps(TINY_RESNET), "--vision_only", "--loss_type", "ce")
-    folder = train(*TRAINING, *towers, "--train_dir", picture_folder, "--overwrite_output_dir")
+    folder = train(*TRAINING, *towers, "--train_dir", images_dir, "--overwrite")
     names = {path.name for path in folder.iterdir()}
     assert not names & {"processor_config.json", "tokenizer.json", "tokenizer_config.json"}
     assert type(AutoProcessor.from_pretrained(folder)).__name__ == "ViTImageProcessorPil"
@@ -805,8 +803,8 @@ def test_overwriting_leaves_nothing_of_the_earlier_run(train, launched, picture_
     ],
     ids=["unknown_objective", "unknown_flag", "batch_of_one", "reporter_that_is_not_installed"],
 )
-def test_settings_that_can_not_be_are_refused(flags, words, refusal, picture_folder):
-    message = refusal(*TINY, "--train_dir", picture_folder, *flags)
+def test_settings_that_cannot_be_are_refused(flags, words, refusal, images_dir):
+    message = refusal(*TINY, "--train_dir", images_dir, *flags)
     assert all(word in message for word in words), message
 
 
@@ -814,36 +812,36 @@ def test_settings_that_can_not_be_are_refused(flags, words, refusal, picture_fol
     ("wrong", "words"),
     [
         ({"loss_typ": "js"}, "unknown key 'loss_typ'. Did you mean 'loss_type'?"),
-        ({"max_shift": 2.5}, "max_shift"),
+        ({"random_shift": 2.5}, "random_shift"),
         ({"learning_rate": "fast"}, "learning_rate"),
         ({"vision_config": TINY_RESNET | {"hiden_sizes": [8]}}, "hiden_sizes"),
     ],
     ids=["unknown_key", "half_a_pixel", "no_number", "unknown_key_of_a_tower"],
 )
-def test_recipe_with_a_wrong_line_is_refused(wrong, words, refusal, picture_folder, tmp_path):
+def test_recipe_with_a_wrong_line_is_refused(wrong, words, refusal, images_dir, tmp_path):
     recipe = {"vision_config": TINY_RESNET, "text_config": TINY_DISTILBERT, "image_size": 32, "num_train_epochs": 1}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe | wrong))
-    assert words in refusal(tmp_path / "recipe.yaml", "--train_dir", picture_folder)
+    assert words in refusal(tmp_path / "recipe.yaml", "--train_dir", images_dir)
 
 
 @pytest.mark.parametrize("part", ["vision", "text"])
-def test_tower_that_can_not_be_reached_is_refused_with_the_flag_that_takes_a_folder(part, refusal, picture_folder):
+def test_tower_that_cannot_be_reached_is_refused_with_the_flag_that_takes_a_folder(part, refusal, images_dir):
     towers = ("--vision_config", json.dumps(TINY_RESNET)) if part == "text" else TEXT_TOWER
-    message = refusal(*TRAINING, *towers, f"--{part}_model_name_or_path", "some/tower", "--train_dir", picture_folder)
+    message = refusal(*TRAINING, *towers, f"--{part}_model_name_or_path", "some/tower", "--train_dir", images_dir)
     assert "'some/tower' cannot be loaded" in message
     assert f"--{part}_model_name_or_path takes a local folder" in message
 
 
-def test_loss_that_is_not_finite_stops_the_run_and_names_the_batch(refusal, picture_folder, tmp_path):
-    message = refusal(*TINY, "--train_dir", picture_folder, "--learning_rate", "1e30")
+def test_loss_that_is_not_finite_stops_the_run_and_names_the_batch(refusal, images_dir, tmp_path):
+    message = refusal(*TINY, "--train_dir", images_dir, "--learning_rate", "1e30")
     rows = json.loads(re.search(r"training rows (\[.*?\])", message)[1])
     assert 1 <= len(rows) <= 4
     assert max(rows) < len(read_json(tmp_path / "run" / "split.json")["train"])
     assert not (tmp_path / "run" / "all_results.json").exists()
 
 
-def test_last_checkpoint_before_a_loss_that_is_not_finite_is_kept(picture_folder, tmp_path):
-    flags = (*TINY, "--train_dir", str(picture_folder), "--output_dir", str(tmp_path))
+def test_last_checkpoint_before_a_loss_that_is_not_finite_is_kept(images_dir, tmp_path):
+    flags = (*TINY, "--train_dir", str(images_dir), "--output_dir", str(tmp_path))
     trainer, _ = build_trainer(parse_recipe(list(flags)))
     collate = trainer.data_collator
 

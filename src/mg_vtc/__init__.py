@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 from .models.registration import register_when_imported
 
 if TYPE_CHECKING:
+    from .app.server import serve
     from .data import load_demo_dataset, load_hub_dataset, load_image_folder, split_stratified
-    from .data.imigue import prepare_imigue
-    from .data.smg import prepare_smg
+    from .data.releases.imigue import prepare_imigue
+    from .data.releases.smg import prepare_smg
     from .evaluation.evaluate import evaluate, write_evaluation
     from .evaluation.metrics import TopKAccuracy
     from .evaluation.scores import MicroGestureScores
     from .exporters.export import export
-    from .hub.publish import push_to_hub
-    from .hub.publish_space import publish_space
+    from .hub.push import push_to_hub
+    from .hub.space import push_space
     from .inference.grad_cam import grad_cam, heat_map
     from .inference.output import write_predictions
     from .inference.predictor import predict
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from .models.modeling_alexnet import AlexNetModel
     from .models.modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
     from .models.processing_mg_vtc import build_processor, build_tokenizer
-    from .space.server import serve
     from .training.arguments import MgVtcTrainingArguments
     from .training.run import train
     from .training.trainer import MgVtcTrainer
@@ -56,11 +56,11 @@ _HOME = {
     "load_hub_dataset": "data",
     "load_image_folder": "data",
     "predict": "inference.predictor",
-    "prepare_imigue": "data.imigue",
-    "prepare_smg": "data.smg",
-    "publish_space": "hub.publish_space",
-    "push_to_hub": "hub.publish",
-    "serve": "space.server",
+    "prepare_imigue": "data.releases.imigue",
+    "prepare_smg": "data.releases.smg",
+    "push_space": "hub.space",
+    "push_to_hub": "hub.push",
+    "serve": "app.server",
     "soft_target_loss": "losses",
     "split_stratified": "data",
     "train": "training.run",
@@ -91,7 +91,7 @@ __all__ = [
     "predict",
     "prepare_imigue",
     "prepare_smg",
-    "publish_space",
+    "push_space",
     "push_to_hub",
     "serve",
     "soft_target_loss",

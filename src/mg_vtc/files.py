@@ -17,12 +17,12 @@ def check_destination(model_id: str, folder: Path, names: Sequence[str], *, over
         ValueError: The folder is that of the model, or it has files of these names and `overwrite` is not set.
     """
     if folder.resolve() == Path(model_id).resolve():
-        raise ValueError(
-            f"--out {folder} is the folder of the model, whose files would be lost: choose another folder."
-        )
+        raise ValueError(f"{folder} is the folder of the model, whose files would be lost: choose another folder.")
     present = [name for name in names if (folder / name).exists()]
     if present and not overwrite:
-        raise ValueError(f"{folder} already holds {', '.join(present)}: choose another --out, or add --overwrite.")
+        raise ValueError(
+            f"{folder} already holds {', '.join(present)}: choose another `output_dir`, or set `overwrite`."
+        )
 
 
 @contextmanager

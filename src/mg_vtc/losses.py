@@ -140,7 +140,7 @@ def adjust_logits(logits: Tensor, log_prior: Tensor, tau: float) -> Tensor:
     return _to_full_precision(logits) + tau * log_prior
 
 
-def saturated_share(logits: Tensor, positives: Tensor, *, text_counts: Tensor | None = None) -> Tensor:
+def saturated_fraction(logits: Tensor, positives: Tensor, *, text_counts: Tensor | None = None) -> Tensor:
     """Share of the image->text rows with a positive whose Jensen-Shannon divergence exceeds `SATURATED_JS`.
 
     A row that is confidently wrong lies at the bound ln 2, where its gradient vanishes: a share that stays near one

@@ -78,7 +78,7 @@ def test_cell_of_other_flags_is_neither_taken_nor_replaced(tmp_path):
     assert (tmp_path / "mine").is_dir()
 
 
-def test_campaign_that_is_told_to_stop_takes_its_cells_along(tmp_path):
+def test_campaign_that_is_reported_to_stop_takes_its_cells_along(tmp_path):
     campaign = (
         f"import runpy, pathlib; run_cells = runpy.run_path({cells.__file__!r})['run_cells']\n"
         f"run_cells({{'slow': ['--nap', '60']}}, pathlib.Path({str(tmp_path)!r}), jobs=1, command={COMMAND!r})"

@@ -1,4 +1,4 @@
-"""How the set of real pictures is built."""
+"""How the set of real images is built."""
 
 import io
 import json
@@ -22,7 +22,7 @@ WAVE = {
 
 @pytest.fixture
 def tarball(tmp_path):
-    """A package with an emoji in three tones, half of each picture transparent."""
+    """A package with an emoji in three tones, half of each image transparent."""
     tones = {tone: {"image": f"wave-{tone}.png"} for tone in ("light", "dark")}
     files = {
         "emoji.json": json.dumps([{"short_name": "wave", "image": "wave.png", "skin_variations": tones}]).encode(),
@@ -42,7 +42,7 @@ def tarball(tmp_path):
     return tmp_path / "some-emoji-1.0.0.tgz"
 
 
-def test_set_has_864_pictures_of_144_clips_and_32_names():
+def test_set_has_864_images_of_144_clips_and_32_names():
     clips = gestures.read_clips()
     assert len({(clip["id"], clip["clip"]) for clip in clips}) == len(clips) == 144
     assert sum(int(clip["frames"]) for clip in clips) == 864
@@ -50,10 +50,10 @@ def test_set_has_864_pictures_of_144_clips_and_32_names():
 
 
 def test_frames_are_the_emoji_and_its_tones_on_white(tarball):
-    pictures = dict(gestures.draw_clips(tarball, [WAVE]))
-    assert list(pictures) == [f"training/7/0003.{frame}.jpg" for frame in range(3)]
-    assert [picture.getpixel((5, 5))[0] for picture in pictures.values()] == [90, 200, 20]
-    assert {picture.getpixel((5, 60)) for picture in pictures.values()} == {(255, 255, 255)}
+    images = dict(gestures.draw_clips(tarball, [WAVE]))
+    assert list(images) == [f"training/7/0003.{frame}.jpg" for frame in range(3)]
+    assert [image.getpixel((5, 5))[0] for image in images.values()] == [90, 200, 20]
+    assert {image.getpixel((5, 60)) for image in images.values()} == {(255, 255, 255)}
 
 
 @pytest.mark.parametrize("change", [{"short_name": "nod"}, {"frames": "6"}])
@@ -63,19 +63,19 @@ def test_package_without_the_frames_of_a_clip_is_refused(tarball, change):
         gestures.draw_clips(tarball, [clip])
 
 
-def test_pictures_that_were_not_measured_are_refused_and_nothing_is_written(tarball, tmp_path, monkeypatch):
+def test_images_that_were_not_measured_are_refused_and_nothing_is_written(tarball, tmp_path, monkeypatch):
     functions = gestures.main.__globals__
     monkeypatch.setitem(functions, "fetch", lambda package, folder: tarball)
     monkeypatch.setitem(functions, "read_clips", lambda: [WAVE])
     monkeypatch.setattr(sys, "argv", ["gestures.py", str(tmp_path / "set")])
-    with pytest.raises(SystemExit, match="not the pictures that were measured"):
+    with pytest.raises(SystemExit, match="not the images that were measured"):
         gestures.main()
     assert not (tmp_path / "set").exists()
 
 
-def test_set_has_names_sources_and_licences_beside_its_pictures(tarball, tmp_path, monkeypatch, capsys):
+def test_set_has_names_sources_and_licences_beside_its_images(tarball, tmp_path, monkeypatch, capsys):
     functions = gestures.main.__globals__
-    pixels = gestures.digest(picture.tobytes() for _, picture in gestures.draw_clips(tarball, [WAVE]))
+    pixels = gestures.digest(image.tobytes() for _, image in gestures.draw_clips(tarball, [WAVE]))
     monkeypatch.setitem(functions, "PIXELS_DIGEST", pixels)
     monkeypatch.setitem(functions, "fetch", lambda package, folder: tarball)
     monkeypatch.setitem(functions, "read_clips", lambda: [WAVE])
@@ -110,7 +110,7 @@ def test_missing_npm_is_said(tmp_path, monkeypatch):
         gestures.fetch("some-emoji@1.0.0", tmp_path)
 
 
-def test_fault_of_npm_is_passed_on(tmp_path, monkeypatch):
+def test_error_of_npm_is_passed_on(tmp_path, monkeypatch):
     (tmp_path / "npm").write_text("#!/bin/sh\necho npm error code E404 >&2\nexit 1\n")
     (tmp_path / "npm").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))

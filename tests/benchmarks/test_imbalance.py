@@ -49,11 +49,11 @@ def test_adjusted_logits_are_compared_where_they_are_allowed():
     assert len(imbalance.ROWS) == 10
 
 
-def test_campaign_prints_a_row_a_treatment(picture_folder, tiny_recipe, tmp_path, monkeypatch, capsys):
+def test_campaign_prints_a_row_a_treatment(images_dir, tiny_recipe, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(imbalance, "SMALL", tiny_recipe)
     monkeypatch.setattr(imbalance, "ROWS", [("ce", "classes", "adjusted logits")])
     flags = ["--seeds", "0", "--epochs", "1", "--jobs", "1", "--imbalance", "2", "--output_dir", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["imbalance.py", str(picture_folder), *flags])
+    monkeypatch.setattr(sys, "argv", ["imbalance.py", str(images_dir), *flags])
     imbalance.main()
     *_, row = capsys.readouterr().out.splitlines()
     objective, text_batch, treatment, *scores = (part.strip() for part in row.strip("|").split("|"))

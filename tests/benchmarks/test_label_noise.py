@@ -35,7 +35,7 @@ def test_wrong_classes_are_uniform(rows):
 
 
 def test_cells_are_flags_of_the_command_and_the_table_has_a_row_an_objective(
-    picture_folder, tmp_path, monkeypatch, capsys
+    images_dir, tmp_path, monkeypatch, capsys
 ):
     def read(cells, folder, *, jobs):
         recipes = {name: parse_recipe([*flags, "--output_dir", str(folder / name)]) for name, flags in cells.items()}
@@ -45,7 +45,7 @@ def test_cells_are_flags_of_the_command_and_the_table_has_a_row_an_objective(
 
     monkeypatch.setattr(label_noise, "run_cells", read)
     flags = ["--seeds", "0", "1", "--noise", "0", "0.4", "--output_dir", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["label_noise.py", str(picture_folder), *flags])
+    monkeypatch.setattr(sys, "argv", ["label_noise.py", str(images_dir), *flags])
     label_noise.main()
     head, _, js, ce = capsys.readouterr().out.splitlines()[-4:]
     assert head == "| objective | top-1, 0% wrong | top-1, 40% wrong | mean class, 0% wrong | mean class, 40% wrong |"

@@ -17,7 +17,7 @@ RUN = {"top1": 0.5, "top5": 0.9, "mean_class": 0.4, "constant1": 0.1, "constant5
     [({}, False), ({"top1": 0.1}, True), ({"cosine": 0.97}, True), ({"saturated": 1.0}, False)],
     ids=["learned", "no better than a constant answer", "one text", "saturated"],
 )
-def test_run_is_called_collapsed_that_answers_the_same_or_has_one_text(changed, collapsed):
+def test_run_is_called_collapsed_that_predictions_the_same_or_has_one_text(changed, collapsed):
     assert method_table.Outcome(**(RUN | changed)).collapsed == collapsed
 
 
@@ -39,10 +39,10 @@ def test_likeness_of_texts_is_their_mean_cosine(tmp_path):
     (tmp_path / "all_results.json").write_text(
         json.dumps(
             dict.fromkeys(("eval_top1_accuracy", "eval_top5_accuracy", "eval_mean_class_accuracy"), 0.5)
-            | {"baseline_majority_class_top1_accuracy": 0.1, "baseline_five_commonest_top5_accuracy": 0.3}
+            | {"baseline_majority_class_top1_accuracy": 0.1, "baseline_five_most_frequent_top5_accuracy": 0.3}
         )
     )
-    logs = [{"saturated_share": 0.7}, {"saturated_share": 0.2}, {"eval_loss": 1.0}]
+    logs = [{"saturated_fraction": 0.7}, {"saturated_fraction": 0.2}, {"eval_loss": 1.0}]
     (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": logs}))
     embeds = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]])  # cosines 0, 0 and 1
     save_file({"class_embeds": embeds}, tmp_path / "model.safetensors")

@@ -31,23 +31,23 @@ def write_zip(path, *lines):
 
 
 @pytest.fixture(scope="module")
-def clips(picture_folder):
-    return read_clips(picture_folder)
+def clips(images_dir):
+    return read_clips(images_dir)
 
 
-def test_clips_are_the_pictures_of_class_folders_numbered_from_one_in_the_order_of_the_folders(clips, picture_folder):
+def test_clips_are_the_images_of_class_folders_numbered_from_one_in_the_order_of_the_folders(clips, images_dir):
     assert [clip.label_id for clip in clips] == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4
-    assert all(len(clip.pictures) == 2 for clip in clips)
+    assert all(len(clip.images) == 2 for clip in clips)
     for clip in clips:
         folder = sorted(CLASS_NAMES[:4])[clip.label_id - 1]
         colour = COLOURS[CLASS_NAMES.index(folder)]
-        assert np.allclose(np.mean(clip.pictures, axis=(0, 1, 2)), colour, atol=8)
+        assert np.allclose(np.mean(clip.images, axis=(0, 1, 2)), colour, atol=8)
 
 
-def test_pictures_without_clips_are_refused(tmp_path):
+def test_images_without_clips_are_refused(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
-        Image.new("RGB", (8, 8)).save(tmp_path / name / "picture.png")
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "image.png")
     with pytest.raises(SystemExit, match="tells no clips"):
         read_clips(tmp_path)
 
@@ -111,15 +111,15 @@ def test_submission_of_another_form_is_refused(tmp_path, lines, words):
         read_submission(write_zip(tmp_path / "a.zip", *lines), {"0009_0": 1, "0009_1": 32})
 
 
-def test_submission_that_is_off_by_one_does_not_answer_as_the_table(tmp_path):
+def test_submission_that_is_off_by_one_does_not_prediction_as_the_table(tmp_path):
     names = IMIGUE_CLASS_NAMES
-    (tmp_path / "answers.csv").write_text(f"clip,label_1\n0009_0,{names[0]}\n0009_1,{names[4]}\n")
+    (tmp_path / "predictions.csv").write_text(f"clip,label_1\n0009_0,{names[0]}\n0009_1,{names[4]}\n")
     write_zip(tmp_path / "submission.zip", "0009_0,0", "0009_1,5")
     with pytest.raises(ValueError, match="does not answer as the table: 0009_1"):
-        release_chain.score_answers(tmp_path, {"train": {"0001_0": 1}, "test": {"0009_0": 1, "0009_1": 5}})
+        release_chain.score_predictions(tmp_path, {"train": {"0001_0": 1}, "test": {"0009_0": 1, "0009_1": 5}})
 
 
-def test_score_is_the_share_of_right_answers():
+def test_score_is_the_share_of_right_predictions():
     assert score({"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 1, "c": 3}) == pytest.approx(2 / 3)
 
 
@@ -131,9 +131,9 @@ def test_a_command_that_fails_ends_the_chain(tmp_path, capsys):
     assert capsys.readouterr().out.startswith(f"$ {sys.executable} -c ")
 
 
-def test_what_is_there_is_left_as_it_is(picture_folder, tmp_path, monkeypatch):
+def test_what_is_there_is_left_as_it_is(images_dir, tmp_path, monkeypatch):
     (tmp_path / "mine").touch()
-    monkeypatch.setattr(sys, "argv", ["release_chain.py", str(picture_folder), str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["release_chain.py", str(images_dir), str(tmp_path)])
     with pytest.raises(SystemExit, match="is there already"):
         release_chain.main()
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
@@ -141,7 +141,7 @@ def test_what_is_there_is_left_as_it_is(picture_folder, tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:Classes of the labels file without images:UserWarning")  # 4 of 32 are made
 def test_chain_ends_with_a_submission_of_all_segments(
-    picture_folder, tiny_recipe, tmp_path, monkeypatch, capsys, mg_vtc_command
+    images_dir, tiny_recipe, tmp_path, monkeypatch, capsys, mg_vtc_command
 ):
     """The verbs in this process and the training without a launcher, as starting each takes seconds."""
 
@@ -158,12 +158,12 @@ def test_chain_ends_with_a_submission_of_all_segments(
     monkeypatch.setattr(release_chain, "SMALL", tiny_recipe)
     monkeypatch.setattr(release_chain, "QUICK", ("--use_cpu",))
     out = tmp_path / "chain"
-    monkeypatch.setattr(sys, "argv", ["release_chain.py", str(picture_folder), str(out), "--epochs", "1"])
+    monkeypatch.setattr(sys, "argv", ["release_chain.py", str(images_dir), str(out), "--epochs", "1"])
     release_chain.main()
     screen = capsys.readouterr().out
     assert screen.startswith("10 videos of 16 clips: 8 to train, 4 to validate, 4 to test\n")
     assert "32 images to train on, 16 to validate, 32 classes" in (out / "train.log").read_text()
     assert "\n| submit | 1.0 |\n" in screen
     assert "\n| constant answer, clips | 25.0 |\n" in screen
-    assert screen.endswith("The submission has each of the 4 segments once, and answers as the table.\n")
+    assert screen.endswith("The submission has each of the 4 segments once, and predictions as the table.\n")
     assert set(read_submission(out / "submission.zip", dict.fromkeys(TEST_SEGMENTS, 1))) == set(TEST_SEGMENTS)

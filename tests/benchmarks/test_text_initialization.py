@@ -20,7 +20,7 @@ def test_texts_of_the_default_range_begin_as_one_point_and_those_of_a_wider_one_
 
 
 def test_cells_are_flags_of_the_command_and_the_table_has_a_row_an_objective_and_a_range(
-    picture_folder, tmp_path, monkeypatch, capsys
+    images_dir, tmp_path, monkeypatch, capsys
 ):
     def read(cells, folder, *, jobs):
         recipes = {name: parse_recipe([*flags, "--output_dir", str(folder / name)]) for name, flags in cells.items()}
@@ -30,7 +30,7 @@ def test_cells_are_flags_of_the_command_and_the_table_has_a_row_an_objective_and
 
     monkeypatch.setattr(benchmark, "run_cells", read)
     flags = ["--seeds", "0", "1", "--output_dir", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["text_initialization.py", str(picture_folder), *flags])
+    monkeypatch.setattr(sys, "argv", ["text_initialization.py", str(images_dir), *flags])
     benchmark.main()
     near, apart = capsys.readouterr().out.splitlines()[-2:]
     assert near.startswith("| `ce_identity` | pairs | 0.02 | 0.9")

@@ -10,7 +10,7 @@ import zero_shot
 pytestmark = pytest.mark.slow
 
 
-def test_pictures_are_compared_with_some_classes_alone():
+def test_images_are_compared_with_some_classes_alone():
     logits = np.array([[9.0, 1.0, 0.0], [9.0, 0.0, 1.0], [9.0, 0.0, 1.0]])
     labels = np.array([1, 2, 1])
     assert zero_shot.mean_class_accuracy(logits, labels, np.array([1, 2])) == pytest.approx((1 / 2 + 1) / 2)
@@ -22,15 +22,15 @@ def test_tie_is_no_hit():
 
 
 def test_unseen_classes_are_in_no_training_and_all_templates_are_scored(
-    picture_folder, tiny_recipe, tmp_path, monkeypatch, capsys
+    images_dir, tiny_recipe, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(zero_shot, "SMALL", tiny_recipe)
     flags = ["--seeds", "0", "--epochs", "1", "--held_out", "2", "--output_dir", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["zero_shot.py", str(picture_folder), *flags])
+    monkeypatch.setattr(sys, "argv", ["zero_shot.py", str(images_dir), *flags])
     zero_shot.main()
-    *_, person, picture, ensemble, chance = capsys.readouterr().out.splitlines()
+    *_, person, image, ensemble, chance = capsys.readouterr().out.splitlines()
     assert person.startswith("| a person {} |")
-    assert picture.startswith("| a picture of {} |")
+    assert image.startswith("| a image of {} |")
     assert len(ensemble.strip("|").split("|")) == 5
     assert chance == "| chance | 50.0 | 25.0 | 50.0 | 25.0 |"
     split = json.loads((tmp_path / "js-0" / "split.json").read_text())

@@ -10,10 +10,10 @@ from transformers import AutoConfig
 COMMAND = [sys.executable, "-m", "mg_vtc"]
 
 
-def test_export_writes_the_files_and_a_table_and_nothing_else(two_class_run, picture_folder):
-    # random weights tell two classes apart on pictures of one colour, whichever it is
-    pictures = picture_folder / CLASS_NAMES[0]
-    command = [*COMMAND, "export", str(two_class_run), "--to", "onnx", "--int8", "--calibration", str(pictures)]
+def test_export_writes_the_files_and_a_table_and_nothing_else(two_class_run, images_dir):
+    # random weights tell two classes apart on images of one colour, whichever it is
+    images = images_dir / CLASS_NAMES[0]
+    command = [*COMMAND, "export", str(two_class_run), "--format", "onnx", "--int8", "--calibration_data", str(images)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0
     assert re.fullmatch(r"warning: classifier\.int8\.onnx was compared on 4 images, .*\n", done.stderr)
@@ -27,8 +27,8 @@ def test_export_writes_the_files_and_a_table_and_nothing_else(two_class_run, pic
     )
 
 
-def test_classifier_lies_beside_the_model_and_sizes_are_told(mg_vtc_command, two_class_run, capsys):
-    mg_vtc_command("export", two_class_run, "--to", "classifier")
+def test_classifier_lies_beside_the_model_and_sizes_are_reported(mg_vtc_command, two_class_run, capsys):
+    mg_vtc_command("export", two_class_run, "--format", "classifier")
     folder = two_class_run.with_name("mine-classifier")
     assert AutoConfig.from_pretrained(folder).vision_only
     assert re.fullmatch(rf"{folder}\nweights: \d+\.\d MB before, \d+\.\d MB now\n", capsys.readouterr().out)
@@ -36,29 +36,29 @@ def test_classifier_lies_beside_the_model_and_sizes_are_told(mg_vtc_command, two
 
 def test_classifier_of_the_folder_where_one_is_lies_beside_it_too(mg_vtc_command, two_class_run, monkeypatch, capsys):
     monkeypatch.chdir(two_class_run)
-    mg_vtc_command("export", ".", "--to", "classifier", "--overwrite")
+    mg_vtc_command("export", ".", "--format", "classifier", "--overwrite")
     assert capsys.readouterr().out.splitlines()[0] == f"{two_class_run}-classifier"
 
 
 def test_files_of_the_model_are_not_replaced_by_its_export(refusal, two_class_run):
     before = (two_class_run / "tokenizer.json").read_text()
     assert "is the folder of the model" in refusal(
-        "export", two_class_run, "--to", "onnx", "--out", two_class_run, "--overwrite"
+        "export", two_class_run, "--format", "onnx", "--output_dir", two_class_run, "--overwrite"
     )
     assert (two_class_run / "tokenizer.json").read_text() == before
 
 
 def test_folder_that_is_no_model_is_refused(refusal, tmp_path):
-    assert re.match(rf"mg-vtc: .*{tmp_path}.* config\.json", refusal("export", tmp_path, "--to", "onnx"))
+    assert re.match(rf"mg-vtc: .*{tmp_path}.* config\.json", refusal("export", tmp_path, "--format", "onnx"))
 
 
-def test_int8_without_pictures_is_refused(refusal, two_class_run):
-    assert "--calibration" in refusal(
-        "export", two_class_run, "--to", "onnx", "--int8", "--out", two_class_run / "other"
+def test_int8_without_images_is_refused(refusal, two_class_run):
+    assert "--calibration_data" in refusal(
+        "export", two_class_run, "--format", "onnx", "--int8", "--output_dir", two_class_run / "other"
     )
 
 
 def test_flags_of_onnx_are_refused_for_a_classifier(refusal, two_class_run):
-    assert refusal("export", two_class_run, "--to", "classifier", "--int8") == (
-        "mg-vtc: --int8 and --calibration go with --to onnx."
+    assert refusal("export", two_class_run, "--format", "classifier", "--int8") == (
+        "mg-vtc: --int8 and --calibration_data go with --format onnx."
     )

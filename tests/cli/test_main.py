@@ -27,18 +27,18 @@ def test_version_is_that_of_the_package(mg_vtc_command, capsys):
     assert capsys.readouterr().out == f"mg-vtc {mg_vtc.__version__}\n"
 
 
-def test_mistake_ends_the_process_with_one_line_and_exit_code_1(tmp_path):
+def test_misclassification_ends_the_process_with_one_line_and_exit_code_1(tmp_path):
     done = subprocess.run(
-        [*COMMAND, "export", str(tmp_path / "absent"), "--to", "onnx"], capture_output=True, text=True, timeout=60
+        [*COMMAND, "export", str(tmp_path / "absent"), "--format", "onnx"], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"mg-vtc: There is no folder {tmp_path / 'absent'}: for a Hub id, give --out.\n"
+    assert done.stderr == f"mg-vtc: There is no folder {tmp_path / 'absent'}: for a Hub id, give --output_dir.\n"
 
 
-def test_missing_extra_is_told_with_the_command_that_installs_it(two_class_run):
+def test_missing_extra_is_reported_with_the_command_that_installs_it(two_class_run):
     code = "import sys; sys.modules['onnxruntime'] = None; from mg_vtc.cli.main import main; main(sys.argv[1:])"
     done = subprocess.run(
-        [sys.executable, "-c", code, "export", str(two_class_run), "--to", "onnx"],
+        [sys.executable, "-c", code, "export", str(two_class_run), "--format", "onnx"],
         capture_output=True,
         text=True,
         timeout=60,
@@ -47,7 +47,7 @@ def test_missing_extra_is_told_with_the_command_that_installs_it(two_class_run):
     assert done.stderr == 'mg-vtc: onnxruntime is not installed: pip install "mg-vtc[onnx]"\n'
 
 
-def test_fault_of_the_code_keeps_its_traceback(mg_vtc_command, monkeypatch, two_class_run):
+def test_error_of_the_code_keeps_its_traceback(mg_vtc_command, monkeypatch, two_class_run):
     monkeypatch.setitem(sys.modules, "mg_vtc.exporters.classifier", None)
     with pytest.raises(ModuleNotFoundError):
-        mg_vtc_command("export", two_class_run, "--to", "classifier")
+        mg_vtc_command("export", two_class_run, "--format", "classifier")

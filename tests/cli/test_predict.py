@@ -22,51 +22,51 @@ COMMAND = ["-m", "mg_vtc", "predict"]
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
-def test_table_fits_the_terminal(mg_vtc_command, two_class_run, picture_folder, capsys, monkeypatch):
+def test_table_fits_the_terminal(mg_vtc_command, two_class_run, images_dir, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    mg_vtc_command("predict", two_class_run, picture_folder)
+    mg_vtc_command("predict", two_class_run, images_dir)
     header, *lines = capsys.readouterr().out.splitlines()
-    assert header.split() == ["picture", "answer", "score", "next"]
+    assert header.split() == ["image", "answer", "score", "next"]
     assert len(lines) == 32
     assert all(len(line) <= 80 for line in lines)
     assert all(CLASS_NAMES[0] in line and CLASS_NAMES[1] in line for line in lines)
-    mg_vtc_command("predict", two_class_run, picture_folder, "--vote", "majority", "--top_k", "1")
+    mg_vtc_command("predict", two_class_run, images_dir, "--vote", "majority", "--top_k", "1")
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.startswith("clip (frames)")
     assert len(lines) == 16
     assert lines[0].startswith("Coverin…ace/0000 (2)  ")
 
 
-def test_candidates_are_split_at_commas(mg_vtc_command, two_class_run, picture_folder, capsys):
+def test_candidates_are_split_at_commas(mg_vtc_command, two_class_run, images_dir, capsys):
     flags = ("--candidate_labels", "Head up,  rubbing eyes", "--prompt_template", "a person with {}")
-    mg_vtc_command("predict", two_class_run, picture_folder / "Head up" / "0000.0.png", *flags)
+    mg_vtc_command("predict", two_class_run, images_dir / "Head up" / "0000.0.png", *flags)
     assert {"Head up", "rubbing eyes"} & {line[20:46].strip() for line in capsys.readouterr().out.splitlines()}
 
 
 @pytest.fixture
-def bad_picture(picture_folder, tmp_path):
-    """Frames of six clips in one folder, of which 2.1.png is no picture."""
+def bad_image(images_dir, tmp_path):
+    """Frames of six clips in one folder, of which 2.1.png is no image."""
     folder = tmp_path / "in"
     folder.mkdir()
-    for number, path in enumerate(sorted(picture_folder.rglob("*.png"))[:23]):
+    for number, path in enumerate(sorted(images_dir.rglob("*.png"))[:23]):
         shutil.copyfile(path, folder / f"{number // 4}.{number % 4}.png")
-    (folder / "2.1.png").write_bytes(b"no picture")
+    (folder / "2.1.png").write_bytes(b"no image")
     return folder
 
 
-def test_faults_do_not_command_the_terminal(mg_vtc_command, two_class_run, tmp_path, capsys):
-    (tmp_path / "\x1b[31m\n.png").write_bytes(b"no picture")
+def test_errors_do_not_command_the_terminal(mg_vtc_command, two_class_run, tmp_path, capsys):
+    (tmp_path / "\x1b[31m\n.png").write_bytes(b"no image")
     with pytest.raises(SystemExit):
         mg_vtc_command("predict", two_class_run, tmp_path)
     assert capsys.readouterr().err.endswith("\\x1b[31m\\n.png cannot be read: not an image\n")
 
 
-def test_bad_pictures_are_told_at_the_end_and_the_rest_is_answered(
-    mg_vtc_command, two_class_run, bad_picture, tmp_path, capsys
+def test_bad_images_are_reported_at_the_end_and_the_rest_is_predicted(
+    mg_vtc_command, two_class_run, bad_image, tmp_path, capsys
 ):
-    for flags, last_line in ((), "5.2.png"), (("--out", tmp_path / "a.csv"), f"{tmp_path / 'a.csv'}: 22 rows"):
+    for flags, last_line in ((), "5.2.png"), (("--output", tmp_path / "a.csv"), f"{tmp_path / 'a.csv'}: 22 rows"):
         with pytest.raises(SystemExit) as stop:
-            mg_vtc_command("predict", two_class_run, bad_picture, *flags)
+            mg_vtc_command("predict", two_class_run, bad_image, *flags)
         assert stop.value.code == 1
         printed = capsys.readouterr()
         assert printed.err.endswith("2.1.png cannot be read: not an image\n")
@@ -75,15 +75,15 @@ def test_bad_pictures_are_told_at_the_end_and_the_rest_is_answered(
         assert len(list(csv.DictReader(file))) == 22
 
 
-def test_killed_command_goes_on_to_the_same_bytes(mg_vtc_command, two_class_run, picture_folder, tmp_path, capsys):
+def test_killed_command_goes_on_to_the_same_bytes(mg_vtc_command, two_class_run, images_dir, tmp_path, capsys):
     many = tmp_path / "many"
     many.mkdir()
-    pictures = sorted(picture_folder.rglob("*.png"))
+    images = sorted(images_dir.rglob("*.png"))
     for number in range(900):
-        os.link(pictures[number % 32], many / f"{number // 3}.{number % 3}.png")
+        os.link(images[number % 32], many / f"{number // 3}.{number % 3}.png")
     flags = (two_class_run, many, "--vote", "max", "--batch_size", "4")
     out, partial = tmp_path / "a.csv", tmp_path / "a.csv.partial"
-    command = [sys.executable, *COMMAND, *map(str, flags), "--out", str(out)]
+    command = [sys.executable, *COMMAND, *map(str, flags), "--output", str(out)]
     process = subprocess.Popen(command, env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     while not partial.exists() or partial.stat().st_size < 2000:
         assert process.poll() is None, process.communicate()
@@ -92,22 +92,22 @@ def test_killed_command_goes_on_to_the_same_bytes(mg_vtc_command, two_class_run,
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert not out.exists()
-    mg_vtc_command("predict", *flags, "--out", out)
+    mg_vtc_command("predict", *flags, "--output", out)
     assert capsys.readouterr().out.startswith(f"{out}: 300 rows, resumed after ")
-    mg_vtc_command("predict", *flags, "--out", tmp_path / "whole.csv")
+    mg_vtc_command("predict", *flags, "--output", tmp_path / "whole.csv")
     assert capsys.readouterr().out == f"{tmp_path / 'whole.csv'}: 300 rows\n"
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert not partial.exists()
 
 
-def test_picture_that_can_not_be_read_is_told_and_then_given_a_class(
-    mg_vtc_command, refusal, bad_picture, tmp_path, capsys
+def test_image_that_cannot_be_read_is_reported_and_then_given_a_class(
+    mg_vtc_command, refusal, bad_image, tmp_path, capsys
 ):
     model = tmp_path / "model"
     save_model(
         model, TINY_RESNET, tokenizer=build_tokenizer(IMIGUE_CLASS_NAMES), id2label=dict(enumerate(IMIGUE_CLASS_NAMES))
     )
-    flags = ("predict", model, bad_picture, "--submission", "lut", "--out", tmp_path / "s.csv")
+    flags = ("predict", model, bad_image, "--submission", "lut", "--output", tmp_path / "s.csv")
     assert "1 of 23 samples have no prediction, so no submission was written: '2.1.png" in refusal(*flags)
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
@@ -121,8 +121,8 @@ def test_picture_that_can_not_be_read_is_told_and_then_given_a_class(
     assert "2.1.png,28\n" in (tmp_path / "s.csv").read_text()
 
 
-def test_two_processes_write_what_one_does(mg_vtc_command, two_class_run, bad_picture, tmp_path):
-    flags = (two_class_run, bad_picture, "--batch_size", "4", "--out")
+def test_two_processes_write_what_one_does(mg_vtc_command, two_class_run, bad_image, tmp_path):
+    flags = (two_class_run, bad_image, "--batch_size", "4", "--output")
     with pytest.raises(SystemExit):
         mg_vtc_command("predict", *flags, tmp_path / "one.csv")
     launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
@@ -134,10 +134,10 @@ def test_two_processes_write_what_one_does(mg_vtc_command, two_class_run, bad_pi
     assert (tmp_path / "two.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
 
 
-def test_refusal_of_two_processes_is_told_once(two_class_run, bad_picture, tmp_path):
+def test_refusal_of_two_processes_is_reported_once(two_class_run, bad_image, tmp_path):
     (tmp_path / "a.csv.partial").write_text("mine\n")  # which the first process alone looks at
     launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    flags = [str(two_class_run), str(bad_picture), "--out", str(tmp_path / "a.csv")]
+    flags = [str(two_class_run), str(bad_image), "--output", str(tmp_path / "a.csv")]
     command = [sys.executable, *launcher, *COMMAND, *flags]
     done = subprocess.run(command, env=ONE_THREAD, capture_output=True, text=True, timeout=180)
     assert done.returncode == 1
@@ -147,25 +147,25 @@ def test_refusal_of_two_processes_is_told_once(two_class_run, bad_picture, tmp_p
     assert (tmp_path / "a.csv.partial").read_text() == "mine\n"
 
 
-def test_reader_that_has_seen_enough_is_no_error(two_class_run, picture_folder):
-    command = [sys.executable, *COMMAND, str(two_class_run), str(picture_folder), "--batch_size", "1"]
+def test_reader_that_has_seen_enough_is_no_error(two_class_run, images_dir):
+    command = [sys.executable, *COMMAND, str(two_class_run), str(images_dir), "--batch_size", "1"]
     process = subprocess.Popen(command, env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline().startswith("picture")
+    assert process.stdout.readline().startswith("image")
     process.stdout.close()
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(timeout=60) == 1
 
 
-def test_faults_are_told_in_one_line(refusal, two_class_run, picture_folder, tmp_path):
-    def refuse(*flags, data=picture_folder):
+def test_errors_are_reported_in_one_line(refusal, two_class_run, images_dir, tmp_path):
+    def refuse(*flags, data=images_dir):
         return refusal("predict", two_class_run, data, *flags)
 
-    assert "--submission needs --out" in refuse("--submission", "lut")
-    assert "--missing_class needs --submission and --out" in refuse("--missing_class", "Head up")
-    assert "requires --submission" in refuse("--missing_class", "Head up", "--out", tmp_path / "a.csv")
-    assert "this model has 2" in refuse("--submission", "lut", "--out", tmp_path / "s.csv")
-    assert "must end in .csv or .jsonl or .parquet" in refuse("--out", tmp_path / "a.xlsx")
+    assert "--submission needs --output" in refuse("--submission", "lut")
+    assert "--missing_class needs --submission and --output" in refuse("--missing_class", "Head up")
+    assert "requires --submission" in refuse("--missing_class", "Head up", "--output", tmp_path / "a.csv")
+    assert "this model has 2" in refuse("--submission", "lut", "--output", tmp_path / "s.csv")
+    assert "must end in .csv or .jsonl or .parquet" in refuse("--output", tmp_path / "a.xlsx")
     assert "top_k must be 1 or more" in refuse("--top_k", "0")
     assert "No webcam 'webcam:99'" in refuse(data="webcam:99")
     assert "No file or folder 'absent'" in refuse(data="absent")
@@ -177,7 +177,7 @@ def test_faults_are_told_in_one_line(refusal, two_class_run, picture_folder, tmp
     assert "the inputs contain none" in refuse("--crop", tmp_path / "boxes.csv")
 
 
-def test_box_that_reaches_out_is_told_with_its_video(mg_vtc_command, two_class_run, tmp_path, capsys):
+def test_box_that_reaches_out_is_reported_with_its_video(mg_vtc_command, two_class_run, tmp_path, capsys):
     make_video(tmp_path / "v.mp4", 3)
     make_video(tmp_path / "w.mp4", 3)
     (tmp_path / "boxes.csv").write_text("video,x,y,w,h\nv,60,0,8,8\nw,0,0,8,8\n")
@@ -185,7 +185,7 @@ def test_box_that_reaches_out_is_told_with_its_video(mg_vtc_command, two_class_r
         mg_vtc_command("predict", two_class_run, tmp_path, "--crop", tmp_path / "boxes.csv")
     printed = capsys.readouterr()
     assert "v.mp4 cannot be read: VideoError: The box x, y, width, height = 60, 0, 8, 8 extends beyond" in printed.err
-    assert [line.split()[0] for line in printed.out.splitlines()] == ["picture", *["w.mp4"] * 3]
+    assert [line.split()[0] for line in printed.out.splitlines()] == ["image", *["w.mp4"] * 3]
 
 
 def test_flags_that_prepare_has_too_are_the_same_there():

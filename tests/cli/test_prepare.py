@@ -31,7 +31,7 @@ def test_summary_tells_what_there_is_and_what_was_left_out(miga, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         f"{tmp_path / 'out'}: MiGA layout",
-        "split          parts   clips  pictures  classes",
+        "split         shards   clips  images  classes",
         "train              2       4         8        2",
         "validation         1       2         4        2",
         "test               1       2         4        2",
@@ -44,13 +44,13 @@ def test_summary_tells_what_there_is_and_what_was_left_out(miga, tmp_path):
 @pytest.mark.filterwarnings("ignore:Classes of the labels file without images")
 @pytest.mark.parametrize("to", ["imagefolder", "parquet", "webdataset"])
 def test_train_reads_it_by_the_command_that_is_printed(mg_vtc_command, miga, tmp_path, capsys, to):
-    mg_vtc_command("prepare", "imigue", miga, tmp_path / "out", "--to", to, "--frames_per_clip", 2)
+    mg_vtc_command("prepare", "imigue", miga, tmp_path / "out", "--format", to, "--frames_per_clip", 2)
     command = shlex.split(capsys.readouterr().out.splitlines()[-1])
     assert command[:4] == ["to", "train:", "mg-vtc", "train"]
     recipe = parse_recipe([*command[4:], "--use_cpu", "true"])
     data = load_run_data(recipe.data, recipe.training, say=lambda line: None)
     assert (len(data.class_names), data.class_names[31]) == (32, "Illustrative hand gestures")
-    rows = {name: len(list(part)) for name, part in data.parts.items() if name != "train"}
+    rows = {name: len(list(part)) for name, part in data.splits.items() if name != "train"}
     assert rows == {"validation": 6, "test": 6}
 
 
@@ -63,7 +63,7 @@ def test_image_folder_of_datasets_has_the_classes_too(mg_vtc_command, miga, tmp_
     assert all(read_number(row["image"]) == row["frame"] for row in splits["test"])
 
 
-def test_faults_are_listed_and_end_it_with_exit_code_1(mg_vtc_command, tmp_path, capsys):
+def test_errors_are_listed_and_end_it_with_exit_code_1(mg_vtc_command, tmp_path, capsys):
     release = make_miga_release(tmp_path / "release")
     (release / "imigue_rgb_train" / "0001" / "0001.mp4").write_bytes(b"no video")
     with pytest.raises(SystemExit) as stop:
@@ -80,21 +80,21 @@ def test_smg_is_prepared(mg_vtc_command, tmp_path, capsys):
     assert "SMG layout" in capsys.readouterr().out
 
 
-def test_stream_without_a_validation_split_is_told_before_anything_is_written(mg_vtc_command, tmp_path):
+def test_stream_without_a_validation_split_is_reported_before_anything_is_written(mg_vtc_command, tmp_path):
     release = make_image_release(tmp_path / "release")
-    with pytest.raises(UserWarning, match=r"no validation split, which training needs .*--to parquet"):
-        mg_vtc_command("prepare", "imigue", release, tmp_path / "out", "--to", "webdataset")
+    with pytest.raises(UserWarning, match=r"no validation split, which training needs .*--format parquet"):
+        mg_vtc_command("prepare", "imigue", release, tmp_path / "out", "--format", "webdataset")
     assert not (tmp_path / "out").exists()
 
 
 def test_stream_without_a_validation_split_is_not_recommended(mg_vtc_command, tmp_path, capsys):
     release = make_image_release(tmp_path / "release")
     with pytest.warns(UserWarning, match="no validation split"):
-        mg_vtc_command("prepare", "imigue", release, tmp_path / "out", "--to", "webdataset")
+        mg_vtc_command("prepare", "imigue", release, tmp_path / "out", "--format", "webdataset")
     assert capsys.readouterr().out.splitlines()[-1].startswith("This release names no validation split")
 
 
-def test_labels_that_begin_with_frame_0_are_refused_and_the_command_that_is_told_works(
+def test_labels_that_begin_with_frame_0_are_refused_and_the_command_that_is_reported_works(
     mg_vtc_command, refusal, miga, tmp_path
 ):
     release = shutil.copytree(miga, tmp_path / "release")
@@ -113,7 +113,7 @@ def test_one_file_of_many_that_begins_with_frame_0_is_left_out_and_told(miga, tm
     release = shutil.copytree(miga, tmp_path / "release")
     (release / "imigue_rgb_train" / "0001" / "0001_label.csv").write_text("1,0,5\n2,6,10\n")
     preparation = prepare_imigue(release, tmp_path / "out", frames_per_clip=1)
-    assert "there is no frame 0" in "".join(preparation.faults)
+    assert "there is no frame 0" in "".join(preparation.errors)
     assert {path.name for path in (tmp_path / "out").rglob("0001*.jpg")} == set()
     assert len(list((tmp_path / "out").rglob("0002*.jpg"))) == 3
 

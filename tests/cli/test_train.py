@@ -30,7 +30,7 @@ def test_name_of_a_recipe_may_be_the_value_of_a_flag():
     assert parse_recipe(["demo", "--output_dir", "small"]).training.output_dir == "small"
 
 
-def test_flags_of_the_launcher_are_told_from_those_of_the_run():
+def test_flags_of_the_launcher_are_reported_from_those_of_the_run():
     arguments = ["demo", "--num_processes", "2", "--seed", "1", "--main_process_port=1234", "--nonsense", "x"]
     launcher, rest = _split_launcher_flags(arguments, list_flags())
     assert launcher == ["--num_processes", "2", "--main_process_port=1234"]

@@ -7,7 +7,7 @@ import datasets
 from datasets import Dataset
 from PIL import Image
 
-from mg_vtc.data.digests import digest_pictures
+from mg_vtc.data.digests import digest_images
 
 FEATURES = datasets.Features(image=datasets.Image())
 
@@ -20,5 +20,5 @@ def test_digest_is_of_the_bytes_wherever_they_are(tmp_path: Path):
     in_arrow = [{"bytes": path.read_bytes(), "path": None} for path in paths]
     embedded = Dataset.from_dict({"image": in_arrow}, features=FEATURES)
     expected = [hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest() for path in paths]
-    assert digest_pictures(in_files) == digest_pictures(embedded) == expected
-    assert digest_pictures(embedded.select([2, 0])) == [expected[2], expected[0]]
+    assert digest_images(in_files) == digest_images(embedded) == expected
+    assert digest_images(embedded.select([2, 0])) == [expected[2], expected[0]]

@@ -10,9 +10,9 @@ import PIL.Image
 import pillow_heif
 import pytest
 
-from mg_vtc.data.faults import find_fault
+from mg_vtc.data.corrupt_files import find_error
+from mg_vtc.data.decoding import decode, to_rgb
 from mg_vtc.data.image_formats import describe_unknown
-from mg_vtc.data.pixels import decode, to_rgb
 
 RGB = np.repeat(np.repeat(np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8), 16, 0), 16, 1)
 
@@ -29,7 +29,7 @@ def write_heic(path: Path) -> Path:
 
 def test_heic_is_decoded_upright(tmp_path: Path):
     path = write_heic(tmp_path / "IMG_0001.HEIC")
-    assert find_fault(path) is None
+    assert find_error(path) is None
     with PIL.Image.open(path) as image:
         difference = np.asarray(to_rgb(image)).astype(int) - RGB
     assert np.abs(difference).mean() < 4  # it is lossy
@@ -40,7 +40,7 @@ def test_without_the_extra_heic_is_named_and_the_extra_too(tmp_path: Path):
     path = write_heic(tmp_path / "IMG_0001.HEIC")
     code = (
         "import sys, pathlib; sys.modules['pillow_heif'] = None\n"
-        "from mg_vtc.data.faults import find_fault; print(find_fault(pathlib.Path(sys.argv[1])))"
+        "from mg_vtc.data.corrupt_files import find_error; print(find_error(pathlib.Path(sys.argv[1])))"
     )
     command = [sys.executable, "-c", code, str(path)]
     told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
@@ -53,7 +53,7 @@ def test_without_the_extra_heic_is_named_and_the_extra_too(tmp_path: Path):
 def test_damaged_heic_is_named(tmp_path: Path):
     path = tmp_path / "IMG_0001.HEIC"
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200))
-    assert "HEIC" in find_fault(path)
+    assert "HEIC" in find_error(path)
 
 
 @pytest.mark.parametrize(

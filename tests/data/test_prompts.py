@@ -5,7 +5,7 @@ import torch
 from conftest import CLASS_NAMES
 
 from mg_vtc import build_tokenizer
-from mg_vtc.data import prompts as room
+from mg_vtc.data import prompts
 from mg_vtc.data.prompts import ClassTexts, check_known
 
 
@@ -33,7 +33,7 @@ def test_embeddings_that_differ_pass(texts):
 
 @pytest.mark.parametrize("num_classes", [32, 1100])
 @pytest.mark.parametrize("seed", range(5))
-def test_many_rows_are_told_apart_to_rounding(num_classes, seed, processor):
+def test_many_rows_are_reported_apart_to_rounding(num_classes, seed, processor):
     names = [f"gesture {number}" for number in range(num_classes)]
     texts = ClassTexts(names, processor.tokenizer, torch.device("cpu"))
     embeds = torch.randn(num_classes, 256, generator=torch.Generator().manual_seed(seed))
@@ -47,7 +47,7 @@ def test_many_rows_are_told_apart_to_rounding(num_classes, seed, processor):
 @pytest.mark.parametrize(("first", "second"), [(0, 1), (0, 5), (4, 5)])
 @pytest.mark.parametrize("num_compared", [1024, 2])
 def test_two_equal_embeddings_are_named_wherever_they_are(texts, monkeypatch, first, second, num_compared):
-    monkeypatch.setattr(room, "NUM_COMPARED", num_compared)
+    monkeypatch.setattr(prompts, "NUM_COMPARED", num_compared)
     embeds = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
     embeds[second] = embeds[first]
     with pytest.raises(

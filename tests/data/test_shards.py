@@ -11,14 +11,14 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Image, List, Value
 
 from mg_vtc.data.labels import SMG_CLASS_NAMES
-from mg_vtc.data.shards import load_stream
+from mg_vtc.data.streaming import load_stream
 
 NAMES = ["Folding arms", "Head up", "Rubbing eyes"]
 NUMBERED = Features(image=Image(), label=Value("int64"))
 NAMED = Features(image=Image(), label=ClassLabel(names=NAMES))
 
 
-def encode_picture(number: int) -> bytes:
+def encode_image(number: int) -> bytes:
     pixels = np.random.default_rng(number).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     file = io.BytesIO()
     PIL.Image.fromarray(pixels).save(file, "PNG")
@@ -27,7 +27,7 @@ def encode_picture(number: int) -> bytes:
 
 def write_parquet(path: Path, labels: list, features: Features) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    images = [{"bytes": encode_picture(number), "path": None} for number in range(len(labels))]
+    images = [{"bytes": encode_image(number), "path": None} for number in range(len(labels))]
     image_column, label_column = features
     Dataset.from_dict({image_column: images, label_column: labels}, features=features).to_parquet(str(path))
 
@@ -54,12 +54,12 @@ def read(rows) -> list[tuple[bytes, str]]:
     return [(row["image"]["bytes"], names[row["label"]]) for row in rows]
 
 
-def test_rows_are_undecoded_pictures_and_numbers_of_classes(tmp_path):
+def test_rows_are_undecoded_images_and_numbers_of_classes(tmp_path):
     write_parquet(tmp_path / "train.parquet", [2, 0], NAMED)
     rows = load_stream(str(tmp_path))["train"]
     assert rows.features == Features(image=Image(decode=False), label=ClassLabel(names=NAMES))
     assert [row["label"] for row in rows] == [2, 0]
-    assert [row["image"]["bytes"] for row in rows] == [encode_picture(0), encode_picture(1)]
+    assert [row["image"]["bytes"] for row in rows] == [encode_image(0), encode_image(1)]
 
 
 def test_parquet_and_webdataset_give_the_same_rows(tmp_path, labels_file):
@@ -70,7 +70,7 @@ def test_parquet_and_webdataset_give_the_same_rows(tmp_path, labels_file):
     for kind, label_of in (("cls", str), ("json", lambda class_id: json.dumps({"label": class_id, "clip": 7}))):
         (tmp_path / kind).mkdir()
         samples = [
-            {"png": encode_picture(number), kind: label_of(class_id).encode()} for number, class_id in enumerate(ids)
+            {"png": encode_image(number), kind: label_of(class_id).encode()} for number, class_id in enumerate(ids)
         ]
         write_tar(tmp_path / kind / "train-00000.tar", samples)
         assert read(load_stream(str(tmp_path / kind), labels_file=labels_file)["train"]) == expected
@@ -113,13 +113,13 @@ def test_built_in_names_are_given_by_their_word(tmp_path):
 @pytest.mark.parametrize("without_label", [None, -1])
 def test_rows_without_a_label_are_left_out(tmp_path, without_label):
     write_parquet(tmp_path / "train.parquet", [0, without_label, 1], NAMED)
-    assert read(load_stream(str(tmp_path))["train"]) == [(encode_picture(0), NAMES[0]), (encode_picture(2), NAMES[1])]
+    assert read(load_stream(str(tmp_path))["train"]) == [(encode_image(0), NAMES[0]), (encode_image(2), NAMES[1])]
 
 
 def test_columns_are_named_by_the_user(tmp_path):
-    write_parquet(tmp_path / "train.parquet", [1], Features(picture=Image(), gesture=ClassLabel(names=NAMES)))
-    rows = load_stream(str(tmp_path), image_column="picture", label_column="gesture")["train"]
-    assert read(rows) == [(encode_picture(0), NAMES[1])]
+    write_parquet(tmp_path / "train.parquet", [1], Features(image=Image(), gesture=ClassLabel(names=NAMES)))
+    rows = load_stream(str(tmp_path), image_column="image", label_column="gesture")["train"]
+    assert read(rows) == [(encode_image(0), NAMES[1])]
 
 
 def test_splits_have_the_names_of_the_project(tmp_path):
@@ -174,11 +174,11 @@ def test_several_labels_a_row_are_refused(tmp_path):
 
 def test_missing_column_is_named_beside_those_that_are_there(tmp_path):
     write_parquet(tmp_path / "train.parquet", [0], NAMED)
-    with pytest.raises(ValueError, match=r"no column 'picture'; its columns are \['image', 'label'\]"):
-        load_stream(str(tmp_path), image_column="picture")
+    with pytest.raises(ValueError, match=r"no column 'image'; its columns are \['image', 'label'\]"):
+        load_stream(str(tmp_path), image_column="image")
 
 
-def test_archive_without_pictures_is_refused(tmp_path):
+def test_archive_without_images_is_refused(tmp_path):
     write_tar(tmp_path / "train.tar", [{"txt": b"a text", "cls": b"1"}])
     with pytest.raises(ValueError, match="no column 'jpg'"):
         load_stream(str(tmp_path), labels_file="smg")

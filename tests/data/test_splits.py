@@ -68,14 +68,14 @@ def test_same_seed_same_rows_other_seed_other_rows():
     assert first == second != other
 
 
-def test_single_pictures_stay_in_training_with_a_warning():
+def test_single_images_stay_in_training_with_a_warning():
     with pytest.warns(UserWarning, match="too few frames .* in training only: 'class 1', 'class 3'"):
         parts = split_stratified(make_dataset([10, 1, 10, 1]), 0.5, seed=0)
     assert count(parts["train"])[1] == count(parts["train"])[3] == 1
     assert len(parts["validation"]) == 11  # the other classes make up for them
 
 
-def test_classes_without_pictures_are_left_alone():
+def test_classes_without_images_are_left_alone():
     assert count(split_stratified(make_dataset([10, 0, 10]), 0.5, seed=0)["validation"]) == [5, 0, 5]
 
 
@@ -179,7 +179,7 @@ def test_subjects_of_many_classes_are_more_stratified_than_by_scikit_learn():
         labels, subjects = dataset["label"][:], dataset["subject"][:]
         splitter = StratifiedGroupKFold(4, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of classes with fewer pictures than folds
+            warnings.simplefilter("ignore")  # of classes with fewer images than folds
             ours = [split_fold(dataset, 4, fold, seed, split_by="subject")["validation"] for fold in range(4)]
             theirs = [dataset.select(held_out) for _, held_out in splitter.split(labels, labels, subjects)]
         distances.append([sum(chi_square(fold, dataset, 0.25) for fold in folds) for folds in (ours, theirs)])
@@ -204,7 +204,7 @@ def test_every_row_is_validated_in_exactly_one_fold(split_by):
     assert all(min(count(parts["train"])) >= 1 for parts in folds)
 
 
-def test_folds_of_pictures_have_equal_sizes_but_for_one_row():
+def test_folds_of_images_have_equal_sizes_but_for_one_row():
     folds = [split_fold(make_dataset([7, 9, 12]), 4, fold, seed=0)["validation"] for fold in range(4)]
     sizes = np.array([count(fold) for fold in folds])  # (num_folds, num_classes)
     assert np.ptp(sizes, axis=0).max() <= 1

@@ -19,7 +19,7 @@ def test_huge_scores_do_not_overflow_and_nan_has_no_share():
     assert max_softmax(scores).tolist() == [1, 0.5, 0, 0]
 
 
-def test_answers_that_are_as_often_right_as_they_say_have_no_error():
+def test_predictions_that_are_as_often_right_as_they_say_have_no_error():
     assert calibrate(np.full(10, 0.7), np.arange(10) < 7).expected_error == pytest.approx(0)
 
 

@@ -14,7 +14,7 @@ def test_order_of_the_data_stays_and_case_and_white_space_do_not_matter():
     assert ids.tolist() == [1, 0]
 
 
-def test_classes_that_the_data_lack_come_last_and_are_told():
+def test_classes_that_the_data_lack_come_last_and_are_reported():
     with pytest.warns(
         UserWarning, match=r"2 of the model's 3 classes .* can be predicted: 'Head up', 'Covering face'"
     ):

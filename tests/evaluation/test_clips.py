@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from mg_vtc.evaluation.clips import score_clips
-from mg_vtc.evaluation.results import Answers
+from mg_vtc.evaluation.results import Predictions
 
 
 def make(clips, labels=(0, 0, 0, 1, 1, 1)):
     logits = np.log(np.float32([[0.9, 0.1], [0.4, 0.6], [0.45, 0.55], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]]))
-    return Answers(logits, np.array(labels), ["a", "b"], list("uvwxyz"), clips)
+    return Predictions(logits, np.array(labels), ["a", "b"], list("uvwxyz"), clips)
 
 
 @pytest.mark.parametrize(("vote", "accuracy"), [("mean", 1.0), ("max", 1.0), ("majority", 0.5)])

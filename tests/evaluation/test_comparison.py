@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from mg_vtc.evaluation.comparison import compare
-from mg_vtc.evaluation.predictions_table import digest_weights, write_predictions_table
-from mg_vtc.evaluation.results import Answers
+from mg_vtc.evaluation.predictions_file import digest_weights, write_predictions_table
+from mg_vtc.evaluation.results import Predictions
 
 
 def write(folder, logits, labels, clips=None, names=("a", "b", "c"), digests=None, weights=None):
     folder.mkdir()
     rows = [str(number) for number in range(len(labels))]
-    answers = Answers(np.asarray(logits, dtype=np.float32), np.asarray(labels), list(names), rows, clips)
+    predictions = Predictions(np.asarray(logits, dtype=np.float32), np.asarray(labels), list(names), rows, clips)
     write_predictions_table(
-        folder / "predictions.parquet", answers, digests or [f"{row:>016}" for row in rows], weights
+        folder / "predictions.parquet", predictions, digests or [f"{row:>016}" for row in rows], weights
     )
     return folder
 

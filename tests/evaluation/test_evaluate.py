@@ -1,4 +1,4 @@
-"""The evaluation of a saved model: from a folder and data to answers and results, and what is refused."""
+"""The evaluation of a saved model: from a folder and data to predictions and results, and what is refused."""
 
 import functools
 import json
@@ -18,12 +18,12 @@ from mg_vtc import evaluate, load_demo_dataset, write_evaluation
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.evaluation.evaluate import check_report_folder, load_splits
 
-COLOURED = CLASS_NAMES[:4]  # the classes of `picture_folder`
+COLOURED = CLASS_NAMES[:4]  # the classes of `images_dir`
 
 
 @pytest.fixture(scope="module")
 def model_folder(processor, tmp_path_factory):
-    """A model of the classes of the pictures, in another order."""
+    """A model of the classes of the images, in another order."""
     folder = tmp_path_factory.mktemp("runs") / "mine"
     names = {0: COLOURED[2].upper(), 1: COLOURED[0], 2: COLOURED[3], 3: COLOURED[1]}
     save_model(folder, TINY_RESNET, tokenizer=processor.tokenizer, id2label=names)
@@ -31,10 +31,10 @@ def model_folder(processor, tmp_path_factory):
 
 
 @pytest.fixture
-def run_folder(model_folder, picture_folder, tmp_path):
+def run_folder(model_folder, images_dir, tmp_path):
     """The same with the records of a run that held out the last clip of each class, and two frames more of one."""
     folder = shutil.copytree(model_folder, tmp_path / "run")
-    names = sorted(path.relative_to(picture_folder).as_posix() for path in picture_folder.rglob("*.png"))
+    names = sorted(path.relative_to(images_dir).as_posix() for path in images_dir.rglob("*.png"))
     held_out = [name for name in names if "/0003." in name]
     train = [name for name in names if name not in held_out]
     split = {
@@ -42,7 +42,7 @@ def run_folder(model_folder, picture_folder, tmp_path):
         "seed": 5,
         "train": train[2:],
         "validation": train[:2] + held_out,
-        "leaks": {"validation": {"same_bytes": 0}},
+        "leakage": {"validation": {"same_bytes": 0}},
     }
     (folder / "split.json").write_text(json.dumps(split))
     state = {"best_model_checkpoint": "checkpoint-3", "log_history": [{"epoch": 1.0, "loss": 0.5}]}
@@ -51,110 +51,110 @@ def run_folder(model_folder, picture_folder, tmp_path):
 
 
 @pytest.fixture
-def pictures(picture_folder, tmp_path):
-    return shutil.copytree(picture_folder, tmp_path / "pictures")
+def images(images_dir, tmp_path):
+    return shutil.copytree(images_dir, tmp_path / "images")
 
 
-def test_answers_are_those_of_the_model_with_classes_matched_by_name(model_folder, picture_folder):
-    answers, results, read_picture, history, *_ = evaluate(str(model_folder), str(picture_folder))
-    assert answers.class_names == sorted(COLOURED)
+def test_predictions_are_those_of_the_model_with_classes_matched_by_name(model_folder, images_dir):
+    predictions, results, read_image, history, *_ = evaluate(str(model_folder), str(images_dir))
+    assert predictions.class_names == sorted(COLOURED)
     model = AutoModel.from_pretrained(model_folder).eval()
-    inputs = AutoProcessor.from_pretrained(model_folder)(images=[read_picture(9)], return_tensors="pt")
+    inputs = AutoProcessor.from_pretrained(model_folder)(images=[read_image(9)], return_tensors="pt")
     with torch.no_grad():
         outputs = model(**inputs)
     order = [
         [name.casefold() for name in model.config.id2label.values()].index(name.casefold())
-        for name in answers.class_names
+        for name in predictions.class_names
     ]
-    np.testing.assert_allclose(answers.logits[9], outputs.logits_per_image[0, order], atol=1e-4)
-    np.testing.assert_allclose(answers.image_embeds[9], outputs.image_embeds[0], atol=1e-5)
-    np.testing.assert_allclose(answers.text_embeds, outputs.text_embeds[order], atol=1e-6)
-    assert answers.file_names[9].startswith(answers.class_names[answers.labels[9]])
-    top1 = (answers.logits.argmax(axis=1) == answers.labels).mean()
+    np.testing.assert_allclose(predictions.logits[9], outputs.logits_per_image[0, order], atol=1e-4)
+    np.testing.assert_allclose(predictions.image_embeds[9], outputs.image_embeds[0], atol=1e-5)
+    np.testing.assert_allclose(predictions.text_embeds, outputs.text_embeds[order], atol=1e-6)
+    assert predictions.file_names[9].startswith(predictions.class_names[predictions.labels[9]])
+    top1 = (predictions.logits.argmax(axis=1) == predictions.labels).mean()
     assert results["scores"]["top1_accuracy"]["value"] == pytest.approx(top1)
     assert history is None
-    assert results["conditions"]["part"] == "all"
+    assert results["conditions"]["split"] == "all"
     assert results["conditions"]["baselines_from"] == "scored rows"
 
 
-def test_run_is_scored_on_its_validation_rows_under_its_conditions(run_folder, picture_folder):
-    answers, results, _, history, *_ = evaluate(str(run_folder), str(picture_folder))
-    assert sorted(answers.file_names) == sorted(json.loads((run_folder / "split.json").read_text())["validation"])
+def test_run_is_scored_on_its_validation_rows_under_its_conditions(run_folder, images_dir):
+    predictions, results, _, history, *_ = evaluate(str(run_folder), str(images_dir))
+    assert sorted(predictions.file_names) == sorted(json.loads((run_folder / "split.json").read_text())["validation"])
     conditions = results["conditions"]
-    assert (conditions["part"], conditions["split_by"], conditions["seed"]) == ("validation", "clip", 5)
-    assert not conditions["leaky_by_design"]
+    assert (conditions["split"], conditions["split_by"], conditions["seed"]) == ("validation", "clip", 5)
+    assert not conditions["frame_level_split"]
     assert conditions["chosen_on_these"]
-    assert conditions["leaks"] == {"same_bytes": 0}
+    assert conditions["leakage"] == {"same_bytes": 0}
     assert conditions["baselines_from"] == "training rows"
     # the class of the two frames is the commonest of these ten, but the rarest in training
     assert results["baselines"]["majority_class"]["top1_accuracy"] == 0.2
-    assert results["baselines"]["five_commonest"]["top5_accuracy"] == 1
+    assert results["baselines"]["five_most_frequent"]["top5_accuracy"] == 1
     assert history == [{"epoch": 1.0, "loss": 0.5}]
 
 
-def test_frames_split_at_random_are_called_leaky_by_design(run_folder, picture_folder):
+def test_frames_split_at_random_are_called_frame_level(run_folder, images_dir):
     split = json.loads((run_folder / "split.json").read_text()) | {"split_by": "frame"}
     (run_folder / "split.json").write_text(json.dumps(split))
-    assert evaluate(str(run_folder), str(picture_folder)).results["conditions"]["leaky_by_design"]
+    assert evaluate(str(run_folder), str(images_dir)).results["conditions"]["frame_level_split"]
 
 
-def test_last_weights_were_not_chosen_on_the_validation_rows(run_folder, picture_folder):
+def test_last_weights_were_not_chosen_on_the_validation_rows(run_folder, images_dir):
     (run_folder / "trainer_state.json").write_text(json.dumps({"best_model_checkpoint": None, "log_history": []}))
-    conditions = evaluate(str(run_folder), str(picture_folder), part="validation").results["conditions"]
+    conditions = evaluate(str(run_folder), str(images_dir), split="validation").results["conditions"]
     assert not conditions["chosen_on_these"]
 
 
-def test_rows_of_the_training_are_scored_with_a_warning(run_folder, picture_folder):
+def test_rows_of_the_training_are_scored_with_a_warning(run_folder, images_dir):
     with pytest.warns(UserWarning, match="trained on 22 of the 22 scored images"):
-        results = evaluate(str(run_folder), str(picture_folder), part="train").results
-    assert results["conditions"]["num_training_rows"] == results["conditions"]["num_pictures"] == 22
+        results = evaluate(str(run_folder), str(images_dir), split="train").results
+    assert results["conditions"]["num_training_rows"] == results["conditions"]["num_images"] == 22
     assert not results["conditions"]["chosen_on_these"]
 
 
-def test_class_absent_from_the_data_stays_an_answer_and_scores_nothing(model_folder, pictures):
-    shutil.rmtree(pictures / COLOURED[1])
+def test_class_absent_from_the_data_stays_an_prediction_and_scores_nothing(model_folder, images):
+    shutil.rmtree(images / COLOURED[1])
     with pytest.warns(UserWarning, match=f"1 of the model's 4 classes .*{COLOURED[1]}"):
-        answers, results, *_ = evaluate(str(model_folder), str(pictures))
-    assert answers.logits.shape == (24, 4)
+        predictions, results, *_ = evaluate(str(model_folder), str(images))
+    assert predictions.logits.shape == (24, 4)
     assert results["classes"][-1]["name"] == COLOURED[1]
     assert results["classes"][-1]["support"] == 0
     present = [row["recall"] for row in results["classes"][:-1]]
     assert results["scores"]["mean_class_accuracy"]["value"] == pytest.approx(np.mean(present))
 
 
-def test_class_absent_from_validation_is_no_fault(run_folder, picture_folder):
+def test_class_absent_from_validation_is_no_fault(run_folder, images_dir):
     split = json.loads((run_folder / "split.json").read_text())
     split["validation"] = [name for name in split["validation"] if not name.startswith(COLOURED[0])]
     (run_folder / "split.json").write_text(json.dumps(split))
-    results = evaluate(str(run_folder), str(picture_folder), part="validation").results
+    results = evaluate(str(run_folder), str(images_dir), split="validation").results
     assert [row["support"] for row in results["classes"]] == [0, 2, 2, 2]
 
 
-def test_more_classes_than_the_model_knows_are_refused_or_read(model_folder, pictures):
-    (pictures / COLOURED[0]).rename(pictures / "Waving")
+def test_more_classes_than_the_model_knows_are_refused_or_read(model_folder, images):
+    (images / COLOURED[0]).rename(images / "Waving")
     with pytest.raises(ValueError, match=r"not in the model: 'Waving'.*--zero_shot"):
-        evaluate(str(model_folder), str(pictures))
+        evaluate(str(model_folder), str(images))
     with pytest.warns(UserWarning, match="spells 'Waving' letter by letter"):  # it was in no training
-        answers, results, *_ = evaluate(str(model_folder), str(pictures), zero_shot=True)
-    assert answers.class_names == sorted([*COLOURED[1:], "Waving"])
+        predictions, results, *_ = evaluate(str(model_folder), str(images), zero_shot=True)
+    assert predictions.class_names == sorted([*COLOURED[1:], "Waving"])
     assert results["conditions"]["task"] == "zero-shot-image-classification"
     assert results["conditions"]["prompt_template"] == "{}"
 
 
-def test_prompt_template_is_that_of_zero_shot(model_folder, picture_folder):
-    of_model = evaluate(str(model_folder), str(picture_folder), zero_shot=True)
-    results = evaluate(str(model_folder), str(picture_folder), zero_shot=True, prompt_template="covering {}")
+def test_prompt_template_is_that_of_zero_shot(model_folder, images_dir):
+    of_model = evaluate(str(model_folder), str(images_dir), zero_shot=True)
+    results = evaluate(str(model_folder), str(images_dir), zero_shot=True, prompt_template="covering {}")
     assert results.results["conditions"]["prompt_template"] == "covering {}"
-    assert np.abs(results.answers.text_embeds - of_model.answers.text_embeds).max() > 1e-4
+    assert np.abs(results.predictions.text_embeds - of_model.predictions.text_embeds).max() > 1e-4
     with pytest.raises(ValueError, match="--prompt_template requires --zero_shot"):
-        evaluate(str(model_folder), str(picture_folder), prompt_template="covering {}")
+        evaluate(str(model_folder), str(images_dir), prompt_template="covering {}")
 
 
-def test_vision_only_model_is_scored_by_its_classes_and_refused_for_zero_shot(picture_folder, tmp_path):
+def test_vision_only_model_is_scored_by_its_classes_and_refused_for_zero_shot(images_dir, tmp_path):
     save_model(tmp_path, TINY_RESNET, id2label=dict(enumerate(COLOURED)))
-    assert evaluate(str(tmp_path), str(picture_folder)).answers.logits.shape == (32, 4)
+    assert evaluate(str(tmp_path), str(images_dir)).predictions.logits.shape == (32, 4)
     with pytest.raises(ValueError, match="vision-only"):
-        evaluate(str(tmp_path), str(picture_folder), zero_shot=True)
+        evaluate(str(tmp_path), str(images_dir), zero_shot=True)
 
 
 def test_demo_is_drawn_and_resampled_by_clip(processor, tmp_path, monkeypatch):
@@ -167,41 +167,41 @@ def test_demo_is_drawn_and_resampled_by_clip(processor, tmp_path, monkeypatch):
         id2label=dict(enumerate(IMIGUE_CLASS_NAMES)),
         image_size=8,
     )
-    answers, results, *_ = evaluate(str(tmp_path), "demo")
-    assert results["conditions"]["num_clips"] == len(set(answers.clips)) == 64
+    predictions, results, *_ = evaluate(str(tmp_path), "demo")
+    assert results["conditions"]["num_clips"] == len(set(predictions.clips)) == 64
     assert results["conditions"]["interval"]["resampled_by"] == "clip"
 
 
-def test_parquet_files_are_read_by_the_names_of_their_columns(model_folder, picture_folder, tmp_path):
+def test_parquet_files_are_read_by_the_names_of_their_columns(model_folder, images_dir, tmp_path):
     names = sorted(COLOURED)
     features = datasets.Features(photo=datasets.Image(), gesture=datasets.ClassLabel(names=names))
-    paths = sorted(picture_folder.rglob("*.png"))
+    paths = sorted(images_dir.rglob("*.png"))
     columns = {"photo": [str(path) for path in paths], "gesture": [path.parent.name for path in paths]}
     rows = datasets.Dataset.from_dict(columns, features=features)
     (tmp_path / "shards").mkdir()
     rows.to_parquet(tmp_path / "shards" / "test-00000-of-00001.parquet")
     settings = {"image_column": "photo", "label_column": "gesture"}
-    answers, results, *_ = evaluate(str(model_folder), str(tmp_path / "shards"), **settings)
-    np.testing.assert_array_equal(answers.logits, evaluate(str(model_folder), str(picture_folder)).answers.logits)
-    assert (results["conditions"]["part"], results["conditions"]["split_by"]) == ("test", "given")
+    predictions, results, *_ = evaluate(str(model_folder), str(tmp_path / "shards"), **settings)
+    np.testing.assert_array_equal(predictions.logits, evaluate(str(model_folder), str(images_dir)).predictions.logits)
+    assert (results["conditions"]["split"], results["conditions"]["split_by"]) == ("test", "given")
 
 
-def test_metadata_in_parquet_make_no_parquet_data_set_of_a_folder(model_folder, pictures):
-    names = [path.relative_to(pictures).as_posix() for path in pictures.rglob("*.png")]
+def test_metadata_in_parquet_make_no_parquet_data_set_of_a_folder(model_folder, images):
+    names = [path.relative_to(images).as_posix() for path in images.rglob("*.png")]
     columns = {"file_name": names, "video": [str(number // 16) for number in range(len(names))]}
-    datasets.Dataset.from_dict(columns).to_parquet(pictures / "metadata.parquet")
-    answers, results, *_ = evaluate(str(model_folder), str(pictures), clip_column="video")
-    assert set(answers.clips) == {"0", "1"}
+    datasets.Dataset.from_dict(columns).to_parquet(images / "metadata.parquet")
+    predictions, results, *_ = evaluate(str(model_folder), str(images), clip_column="video")
+    assert set(predictions.clips) == {"0", "1"}
     assert results["conditions"]["num_clips"] == 2
 
 
-def test_column_of_the_runs_clips_is_asked_of_other_data_in_vain(run_folder, pictures):
+def test_column_of_the_runs_clips_is_asked_of_other_data_in_vain(run_folder, images):
     (run_folder / "recipe.yaml").write_text("clip_column_name: video\n")
     with pytest.warns(UserWarning, match=r"clip column .*'video', is missing in these data: .*no metadata\.csv"):
-        answers, *_ = evaluate(str(run_folder), str(pictures), part="validation")
-    assert set(answers.clips) >= {f"{name}/0003" for name in COLOURED}  # told by the names of the files
+        predictions, *_ = evaluate(str(run_folder), str(images), split="validation")
+    assert set(predictions.clips) >= {f"{name}/0003" for name in COLOURED}  # told by the names of the files
     with pytest.raises(ValueError, match="has the clip column 'video'"):
-        evaluate(str(run_folder), str(pictures), clip_column="video")
+        evaluate(str(run_folder), str(images), clip_column="video")
 
 
 def test_flat_folder_with_labels_in_metadata_is_read(tmp_path):
@@ -223,21 +223,21 @@ def test_labels_file_names_folders_alone(model_folder):
         evaluate(str(model_folder), "demo", labels_file="imigue")
 
 
-def test_numbers_of_folders_are_no_names(model_folder, pictures):
+def test_numbers_of_folders_are_no_names(model_folder, images):
     for number, name in enumerate(COLOURED):
-        (pictures / name).rename(pictures / str(number))
+        (images / name).rename(images / str(number))
     with pytest.warns(UserWarning, match="bare numbers"), pytest.raises(ValueError, match="--labels_file"):
-        evaluate(str(model_folder), str(pictures))
-    (pictures / "labels.csv").write_text("id,name\n" + "\n".join(f"{i},{name}" for i, name in enumerate(COLOURED)))
+        evaluate(str(model_folder), str(images))
+    (images / "labels.csv").write_text("id,name\n" + "\n".join(f"{i},{name}" for i, name in enumerate(COLOURED)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert evaluate(str(model_folder), str(pictures)).answers.class_names == list(COLOURED)
+        assert evaluate(str(model_folder), str(images)).predictions.class_names == list(COLOURED)
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])
-def test_batch_of_no_picture_is_refused(model_folder, picture_folder, batch_size):
+def test_batch_of_no_image_is_refused(model_folder, images_dir, batch_size):
     with pytest.raises(ValueError, match=f"batch_size should be a positive integer.*{batch_size}"):
-        evaluate(str(model_folder), str(picture_folder), batch_size=batch_size)
+        evaluate(str(model_folder), str(images_dir), batch_size=batch_size)
 
 
 def test_files_of_somebody_else_are_not_replaced(tmp_path):
@@ -247,9 +247,9 @@ def test_files_of_somebody_else_are_not_replaced(tmp_path):
     check_report_folder("org/name", tmp_path, overwrite=True)
 
 
-def test_report_and_results_appear_together(model_folder, picture_folder, tmp_path):
+def test_report_and_results_appear_together(model_folder, images_dir, tmp_path):
     pytest.importorskip("mg_vtc.evaluation.report.page")
-    evaluation = evaluate(str(model_folder), str(picture_folder))
+    evaluation = evaluate(str(model_folder), str(images_dir))
     report = write_evaluation(evaluation, tmp_path / "report")
     assert report == tmp_path / "report" / "report.html"
     assert report.is_file()

@@ -28,9 +28,9 @@ def test_copies_of_a_frame_are_no_evidence():
     values = (np.random.default_rng(0).random(25) < 0.7).astype(float)
     once = np.diff(interval_of_mean(values, np.arange(25)))
     by_clip = np.diff(interval_of_mean(values.repeat(16), np.arange(25).repeat(16)))
-    by_picture = np.diff(interval_of_mean(values.repeat(16), np.arange(25 * 16)))
+    by_image = np.diff(interval_of_mean(values.repeat(16), np.arange(25 * 16)))
     assert by_clip == pytest.approx(once)
-    assert by_picture == pytest.approx(once / 4, rel=0.1)  # as the root of their number
+    assert by_image == pytest.approx(once / 4, rel=0.1)  # as the root of their number
 
 
 def test_interval_is_a_function_of_the_seed():
@@ -74,15 +74,15 @@ def test_single_clip_tells_nothing_about_others():
 
 def test_only_clips_hold_the_true_accuracy_as_often_as_is_said():
     rng, groups, num_trials = np.random.default_rng(0), np.arange(40).repeat(8), 150
-    held = {"clip": 0, "picture": 0}
+    held = {"clip": 0, "image": 0}
     for trial in range(num_trials):
         share = rng.beta(0.6, 0.4, 40)[groups]  # of a clip's frames that are right: 0.6 in the mean
         values = (rng.random(320) < share).astype(float)
-        for name, resampled in (("clip", groups), ("picture", np.arange(320))):
+        for name, resampled in (("clip", groups), ("image", np.arange(320))):
             low, high = interval_of_mean(values, resampled, num_resamples=200, seed=trial)
             held[name] += low <= 0.6 <= high
     assert 0.88 < held["clip"] / num_trials < 0.99
-    assert held["picture"] / num_trials < 0.75
+    assert held["image"] / num_trials < 0.75
 
 
 def test_groups_are_clips_where_they_are_known_else_rows():

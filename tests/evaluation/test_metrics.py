@@ -8,7 +8,7 @@ from transformers import EvalPrediction
 
 from mg_vtc.evaluation.metrics import (
     TopKAccuracy,
-    constant_answer_baselines,
+    class_frequency_baselines,
     predict_classes,
     score_classes,
     score_top_k,
@@ -49,34 +49,34 @@ def test_metric_gives_the_same_through_the_interface_of_evaluate(tmp_path):
     assert metric.compute(k=3) == {"top3_accuracy": pytest.approx(top_k_accuracy(scores, labels, 3))}
 
 
-def test_baselines_answer_with_the_commonest_classes_of_training():
+def test_baselines_prediction_with_the_most_frequent_classes_of_training():
     train = np.array([4] * 5 + [0] * 4 + [1] * 3 + [2] * 3 + [3] * 2 + [5])
-    baselines = constant_answer_baselines(train, np.array([4, 4, 0, 5]))
+    baselines = class_frequency_baselines(train, np.array([4, 4, 0, 5]))
     assert baselines["baseline_majority_class_top1_accuracy"] == 0.5
-    assert baselines["baseline_five_commonest_top5_accuracy"] == 0.75
+    assert baselines["baseline_five_most_frequent_top5_accuracy"] == 0.75
 
 
-def test_constant_answer_has_closed_forms_of_mean_class_accuracy_and_macro_f1():
+def test_baseline_has_closed_forms_of_mean_class_accuracy_and_macro_f1():
     """Of 4 rows in 3 classes, 2 are right: recall 1, precision 1/2 and F1 2/3 of one class, 0 of the others."""
-    baselines = constant_answer_baselines(np.array([4, 4, 0]), np.array([4, 4, 0, 5]))
+    baselines = class_frequency_baselines(np.array([4, 4, 0]), np.array([4, 4, 0, 5]))
     assert baselines["baseline_majority_class_mean_class_accuracy"] == pytest.approx(1 / 3)
     assert baselines["baseline_majority_class_macro_f1"] == pytest.approx(2 / 9)
-    absent = constant_answer_baselines(np.array([7]), np.array([4, 0]))
+    absent = class_frequency_baselines(np.array([7]), np.array([4, 0]))
     assert absent["baseline_majority_class_mean_class_accuracy"] == absent["baseline_majority_class_macro_f1"] == 0
 
 
 def test_baselines_bear_a_class_that_training_lacks():
     assert (
-        constant_answer_baselines(np.array([0, 0]), np.array([3, 0]))["baseline_majority_class_top1_accuracy"] == 0.5
+        class_frequency_baselines(np.array([0, 0]), np.array([3, 0]))["baseline_majority_class_top1_accuracy"] == 0.5
     )
 
 
-def test_row_is_answered_with_its_one_highest_score():
+def test_row_is_predicted_with_its_one_highest_score():
     scores = np.array([[0.1, 0.7], [0.5, 0.5], [np.nan, 0.2], [np.nan, np.nan], [-np.inf, -np.inf]])
     assert predict_classes(scores).tolist() == [1, -1, 1, -1, -1]
 
 
-def test_row_is_answered_with_its_class_exactly_where_top_1_counts_a_hit():
+def test_row_is_predicted_with_its_class_exactly_where_top_1_counts_a_hit():
     rng = np.random.default_rng(0)
     scores, labels = rng.integers(0, 4, (500, 5)).astype(np.float32), rng.integers(0, 5, 500)  # many ties
     scores[rng.random(scores.shape) < 0.2] = np.nan
@@ -102,7 +102,7 @@ def test_class_without_rows_is_in_no_mean_even_if_it_is_predicted():
     assert more.precision[2] == more.recall[2] == more.f1[2] == 0
 
 
-def test_row_without_answer_counts_against_its_class_and_for_no_other():
+def test_row_without_prediction_counts_against_its_class_and_for_no_other():
     scores = score_classes(np.array([0, 1]), np.array([-1, 1]), 2)
     assert scores.recall.tolist() == [0, 1]
     assert scores.precision.tolist() == [0, 1]

@@ -5,29 +5,31 @@ import json
 import numpy as np
 import pytest
 
-from mg_vtc.evaluation.results import Answers, describe_results
-from mg_vtc.evaluation.selection import ScoredPart
+from mg_vtc.evaluation.results import Predictions, describe_results
+from mg_vtc.evaluation.selection import ScoredSplit
 from mg_vtc.runs.records import RunRecords
 
-SPLIT = {"split_by": "frame", "seed": 7, "leaks": {"validation": {"same_bytes": 2}}}
+SPLIT = {"split_by": "frame", "seed": 7, "leakage": {"validation": {"same_bytes": 2}}}
 
 
 @pytest.fixture
 def describe():
-    """Results of six answers about three classes, the last without a row; four of them are right."""
+    """Results of six predictions about three classes, the last without a row; four of them are right."""
 
     def build(
-        part="validation", of_run=True, split_by="frame", train_labels=(1, 1, 0), clips=None, state=None, recipe=None
+        split="validation", of_run=True, split_by="frame", train_labels=(1, 1, 0), clips=None, state=None, recipe=None
     ):
         labels = np.array([0, 0, 0, 1, 1, 0])
         logits = 3 * np.eye(3, dtype=np.float32)[[0, 0, 2, 1, 0, 0]]
         embeds = np.zeros((6, 4), dtype=np.float32)
-        answers = Answers(logits, labels, ["a", "b", "c"], [f"a/{row}" for row in range(6)], clips, embeds, embeds[:3])
+        predictions = Predictions(
+            logits, labels, ["a", "b", "c"], [f"a/{row}" for row in range(6)], clips, embeds, embeds[:3]
+        )
         known = None if train_labels is None else np.array(train_labels)
-        scored = ScoredPart(part, of_run, split_by, num_training_rows=0, train_labels=known)
+        scored = ScoredSplit(split, of_run, split_by, num_training_rows=0, train_labels=known)
         records = RunRecords(SPLIT, state, recipe or {})
         task = {"task": "image-classification", "prompt_template": "{}"}
-        return describe_results("runs/mine", "pictures", answers, scored, records, **task)
+        return describe_results("runs/mine", "images", predictions, scored, records, **task)
 
     return build
 
@@ -46,8 +48,8 @@ def test_results_are_json_with_the_keys_that_a_report_reads(describe):
         "confusion_matrix",
     ]
     assert {*results["conditions"]} == {
-        *("part", "split_by", "leaky_by_design", "seed", "num_pictures", "num_training_rows", "num_clips"),
-        *("num_classes", "task", "prompt_template", "leaks", "chosen_on_these", "baselines_from", "interval"),
+        *("split", "split_by", "frame_level_split", "seed", "num_images", "num_training_rows", "num_clips"),
+        *("num_classes", "task", "prompt_template", "leakage", "chosen_on_these", "baselines_from", "interval"),
         *("versions", "training_rows_known"),
     }
     assert {*results["scores"]} == {
@@ -77,34 +79,38 @@ def test_bins_without_a_row_are_left_out(describe):
     assert only["high"] - only["low"] == pytest.approx(1 / 15)
 
 
-def test_bin_whose_answers_are_all_right_or_all_wrong_has_no_interval():
-    """Every resample says the same of it, however few its pictures are: that is no certainty."""
+def test_bin_whose_predictions_are_all_right_or_all_wrong_has_no_interval():
+    """Every resample says the same of it, however few its images are: that is no certainty."""
     logits = np.array([[9, 0], [9, 0], [9, 0], [1, 0], [1, 0], [1, 0]], dtype=np.float32)
-    answers = Answers(logits, np.array([0, 0, 0, 0, 1, 1]), ["nod", "wave"])
-    scored = ScoredPart("all", False, None, 0, None)
-    mixed, right = describe_results("a", "b", answers, scored, RunRecords({}, None, {}))["calibration"]
+    predictions = Predictions(logits, np.array([0, 0, 0, 0, 1, 1]), ["nod", "wave"])
+    scored = ScoredSplit("all", False, None, 0, None)
+    mixed, right = describe_results("a", "b", predictions, scored, RunRecords({}, None, {}))["calibration"]
     assert (right["accuracy"], right["accuracy_low"], right["accuracy_high"]) == (1, None, None)
     assert mixed["accuracy_low"] < mixed["accuracy"] < mixed["accuracy_high"]
 
 
-def test_constant_answers_are_the_commonest_of_training_or_else_of_the_scored_rows(describe):
+def test_baselines_are_the_most_frequent_of_training_or_else_of_the_scored_rows(describe):
     of_training, of_scored = describe(), describe(train_labels=None)
     assert of_training["conditions"]["baselines_from"] == "training rows"
     assert of_training["baselines"]["majority_class"] == {
         "top1_accuracy": pytest.approx(2 / 6),
         "top5_accuracy": None,
-        "mean_class_accuracy": pytest.approx(1 / 2),  # of two classes with pictures
+        "mean_class_accuracy": pytest.approx(1 / 2),  # of two classes with images
         "macro_f1": pytest.approx(1 / 4),  # of one, precision 1/3 and recall 1
     }
     assert of_scored["conditions"]["baselines_from"] == "scored rows"
     assert of_scored["baselines"]["majority_class"]["top1_accuracy"] == pytest.approx(4 / 6)
-    assert of_scored["baselines"]["five_commonest"] == {"top1_accuracy": None, "top5_accuracy": 1}
+    assert of_scored["baselines"]["five_most_frequent"] == {"top1_accuracy": None, "top5_accuracy": 1}
 
 
-def test_seed_and_leaks_are_of_the_runs_own_split(describe):
-    own, other = describe()["conditions"], describe(part="test", of_run=False, split_by="given")["conditions"]
-    assert (own["seed"], own["leaks"], own["leaky_by_design"]) == (7, {"same_bytes": 2}, False)  # clips are not known
-    assert (other["seed"], other["leaks"], other["leaky_by_design"]) == (None, None, False)
+def test_seed_and_leakage_are_of_the_runs_own_split(describe):
+    own, other = describe()["conditions"], describe(split="test", of_run=False, split_by="given")["conditions"]
+    assert (own["seed"], own["leakage"], own["frame_level_split"]) == (
+        7,
+        {"same_bytes": 2},
+        False,
+    )  # clips are not known
+    assert (other["seed"], other["leakage"], other["frame_level_split"]) == (None, None, False)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +120,7 @@ def test_seed_and_leaks_are_of_the_runs_own_split(describe):
         ({"state": {"best_model_checkpoint": None}}, False),
         ({"state": {"best_model_checkpoint": "checkpoint-3"}, "recipe": {"load_best_model_at_end": False}}, False),
         ({"state": None}, True),  # an exported classifier, of a run that did as runs do by default
-        ({"state": {"best_model_checkpoint": "checkpoint-3"}, "part": "test", "split_by": "given"}, False),
+        ({"state": {"best_model_checkpoint": "checkpoint-3"}, "split": "test", "split_by": "given"}, False),
         ({"state": {"best_model_checkpoint": "checkpoint-3"}, "of_run": False, "split_by": "given"}, False),
     ],
 )
@@ -125,4 +131,4 @@ def test_checkpoint_was_chosen_on_the_runs_own_validation_rows_alone(describe, s
 def test_clips_are_counted_and_resampled_where_they_are_known(describe):
     known, unknown = describe(clips=["x", "x", "y", "y", "z", "z"])["conditions"], describe()["conditions"]
     assert (known["num_clips"], known["interval"]["resampled_by"]) == (3, "clip")
-    assert (unknown["num_clips"], unknown["interval"]["resampled_by"]) == (None, "picture")
+    assert (unknown["num_clips"], unknown["interval"]["resampled_by"]) == (None, "image")

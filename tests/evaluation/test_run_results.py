@@ -12,11 +12,11 @@ from torch.utils.data import Dataset
 
 from mg_vtc.evaluation import run_results
 from mg_vtc.evaluation.run_results import write_run_results
-from mg_vtc.evaluation.scores import score_answers
+from mg_vtc.evaluation.scores import score_predictions
 
 
-def read(folder, part="validation"):
-    return json.loads((folder / "results" / f"{part}.json").read_text())
+def read(folder, split="validation"):
+    return json.loads((folder / "results" / f"{split}.json").read_text())
 
 
 def test_scores_are_those_of_the_predictions_with_whole_clips_resampled(tmp_path):
@@ -24,7 +24,7 @@ def test_scores_are_those_of_the_predictions_with_whole_clips_resampled(tmp_path
     results = read(tmp_path)
     labels = [row % 2 for row in range(40)]
     logits = make_prediction(labels, 6, 24).predictions
-    expected = score_answers(logits, np.array(labels), [f"clip {row // 8}" for row in range(40)])
+    expected = score_predictions(logits, np.array(labels), [f"clip {row // 8}" for row in range(40)])
     assert results["scores"]["top1_accuracy"]["value"] == 0.6
     assert results["scores"] == {name: score._asdict() for name, score in expected.intervals.items()}
     conditions = results["conditions"]
@@ -38,14 +38,14 @@ def test_baselines_are_of_the_training_rows(tmp_path):
     assert read(tmp_path)["baselines"]["majority_class"]["top1_accuracy"] == 0.5
 
 
-def test_intervals_of_pictures_without_clips_resample_pictures_and_are_narrower(tmp_path):
+def test_intervals_of_images_without_clips_resample_images_and_are_narrower(tmp_path):
     write_run(tmp_path / "clips", CLASS_NAMES)
-    write_run(tmp_path / "pictures", CLASS_NAMES, clips=False)
+    write_run(tmp_path / "images", CLASS_NAMES, clips=False)
     widths = []
-    for name in ("clips", "pictures"):
+    for name in ("clips", "images"):
         score = read(tmp_path / name)["scores"]["top1_accuracy"]
         widths.append(score["high"] - score["low"])
-    assert read(tmp_path / "pictures")["conditions"]["interval"]["resampled_by"] == "picture"
+    assert read(tmp_path / "images")["conditions"]["interval"]["resampled_by"] == "image"
     assert widths[1] < widths[0]
 
 
@@ -55,7 +55,7 @@ def test_nothing_names_a_place_on_this_machine(tmp_path):
     assert read(tmp_path)["data"] == "a local folder of images"
 
 
-def test_each_part_has_its_results_and_test_pictures_chose_nothing(tmp_path):
+def test_each_part_has_its_results_and_test_images_chose_nothing(tmp_path):
     write_run(tmp_path, CLASS_NAMES, parts=("validation", "test"), kept_best=True)
     assert read(tmp_path)["conditions"]["chosen_on_these"]
     assert not read(tmp_path, "test")["conditions"]["chosen_on_these"]
@@ -66,25 +66,25 @@ class Rows(Dataset):
     """Rows whose number, classes and clips are not known, as those of a stream."""
 
 
-def test_a_stream_is_resampled_by_picture_and_compared_with_constant_answers_of_its_own_rows(tmp_path):
+def test_a_stream_is_resampled_by_image_and_compared_with_baselines_of_its_own_rows(tmp_path):
     write_run(tmp_path, CLASS_NAMES, split={"split_by": "given"})
     predicted = {"validation": make_prediction([0, 0, 0, 1], 6, 3)}
     write_run_results(tmp_path, predicted, {"train": Rows(), "validation": Rows()}, list(CLASS_NAMES))
     results = read(tmp_path)
-    assert results["conditions"]["num_pictures"] == 4
-    assert results["conditions"]["interval"]["resampled_by"] == "picture"
+    assert results["conditions"]["num_images"] == 4
+    assert results["conditions"]["interval"]["resampled_by"] == "image"
     assert results["conditions"]["baselines_from"] == "scored rows"
     assert results["baselines"]["majority_class"]["top1_accuracy"] == 0.75
 
 
-def test_figure_has_a_dark_cell_where_answers_are(tmp_path):
+def test_figure_has_a_dark_cell_where_predictions_are(tmp_path):
     write_run(tmp_path, CLASS_NAMES)
-    with Image.open(tmp_path / "figures" / "confusion.png") as picture:
-        assert picture.mode in ("RGB", "RGBA")
-        colours = {colour[:3] for _, colour in picture.getcolors(maxcolors=2**20)}
-        assert picture.getpixel((1, 1))[:3] == (255, 255, 255)  # no transparent page, which is black in the dark
+    with Image.open(tmp_path / "figures" / "confusion.png") as image:
+        assert image.mode in ("RGB", "RGBA")
+        colours = {colour[:3] for _, colour in image.getcolors(maxcolors=2**20)}
+        assert image.getpixel((1, 1))[:3] == (255, 255, 255)  # no transparent page, which is black in the dark
     assert len(colours) > 10
-    assert not [key for key in picture.info if key == "Software"]
+    assert not [key for key in image.info if key == "Software"]
 
 
 def test_without_the_extra_the_figure_is_absent_and_a_warning_tells_the_way(tmp_path, monkeypatch):

@@ -5,8 +5,8 @@ import json
 import datasets
 import pytest
 
-from mg_vtc.data.digests import digest_pictures
-from mg_vtc.evaluation.selection import assign_parts, choose_rows
+from mg_vtc.data.digests import digest_images
+from mg_vtc.evaluation.selection import assign_splits, choose_rows
 from mg_vtc.runs.records import read_records
 
 FRAME = {"split_by": "frame", "seed": 7, "train": ["a/0", "a/1", "b/0"], "validation": ["a/2", "b/1"]}
@@ -46,14 +46,14 @@ def test_rows_of_the_training_are_counted_when_they_are_asked_for():
     assert (training.scored.num_training_rows, training.scored.split_by) == (3, None)  # they were not held out
 
 
-def test_pictures_that_are_gone_since_are_no_doubt():
+def test_images_that_are_gone_since_are_no_doubt():
     assert names_of(choose_rows(make_splits(train=["a/0", "b/1"]), FRAME)) == ["b/1"]
 
 
-def test_pictures_of_which_some_are_the_runs_are_refused_and_can_be_chosen():
+def test_images_of_which_some_are_the_runs_are_refused_and_can_be_chosen():
     splits = make_splits(train=["a/0", "a/2", "b/7"])
     with pytest.raises(
-        ValueError, match=r"2 of these 3 images belong to the run .* 1 do not.*--part all .* including 1 training"
+        ValueError, match=r"2 of these 3 images belong to the run .* 1 do not.*`split='all'` .* including 1 training"
     ):
         choose_rows(splits, FRAME)
     assert names_of(choose_rows(splits, FRAME, "validation")) == ["a/2"]
@@ -61,25 +61,25 @@ def test_pictures_of_which_some_are_the_runs_are_refused_and_can_be_chosen():
 
 
 def test_nothing_but_rows_of_the_training_is_refused():
-    with pytest.raises(ValueError, match=r"trained on 2 of these 2 images.*--part all"):
+    with pytest.raises(ValueError, match=r"trained on 2 of these 2 images.*`split='all'`"):
         choose_rows(make_splits(train=["a/0", "b/0"]), FRAME)
 
 
-@pytest.mark.parametrize("run", [{}, {"split_by": "given"}, FRAME], ids=["no run", "stream", "other pictures"])
-def test_other_pictures_are_all_scored(run):
+@pytest.mark.parametrize("run", [{}, {"split_by": "given"}, FRAME], ids=["no run", "stream", "other images"])
+def test_other_images_are_all_scored(run):
     chosen = choose_rows(make_splits(train=["a/10", "b/11"]), run)
     assert names_of(chosen) == ["a/10", "b/11"]
     assert chosen.scored == ("all", False, None, 0, None)
 
 
 def test_test_rows_come_before_validation_rows_before_all():
-    parts = {"train": ["a/10"], "validation": ["a/11"], "test": ["a/12"], "extra": ["b/13"]}
-    chosen = choose_rows(make_splits(**parts), {})
+    rows = {"train": ["a/10"], "validation": ["a/11"], "test": ["a/12"], "extra": ["b/13"]}
+    chosen = choose_rows(make_splits(**rows), {})
     assert (names_of(chosen), chosen.scored.split_by) == (["a/12"], "given")
-    del parts["test"]
-    assert names_of(choose_rows(make_splits(**parts), {})) == ["a/11"]
-    del parts["validation"]
-    assert names_of(choose_rows(make_splits(**parts), {})) == ["a/10", "b/13"]
+    del rows["test"]
+    assert names_of(choose_rows(make_splits(**rows), {})) == ["a/11"]
+    del rows["validation"]
+    assert names_of(choose_rows(make_splits(**rows), {})) == ["a/10", "b/13"]
 
 
 def test_given_split_of_a_run_is_matched_split_by_split():
@@ -91,9 +91,9 @@ def test_given_split_of_a_run_is_matched_split_by_split():
 
 
 def test_folder_of_one_part_of_a_run_is_known_by_all_of_its_names():
-    assert assign_parts({"train": ["a/0", "b/1"]}, GIVEN) == {"train": ["validation"] * 2}
-    assert assign_parts({"train": ["b/0", "a/0"]}, GIVEN) == {"train": ["train"] * 2}
-    assert assign_parts({"train": ["a/0", "b/1", "a/9", "c"]}, GIVEN) == {
+    assert assign_splits({"train": ["a/0", "b/1"]}, GIVEN) == {"train": ["validation"] * 2}
+    assert assign_splits({"train": ["b/0", "a/0"]}, GIVEN) == {"train": ["train"] * 2}
+    assert assign_splits({"train": ["a/0", "b/1", "a/9", "c"]}, GIVEN) == {
         "train": ["train", "validation", "test", None]
     }
 
@@ -107,7 +107,7 @@ def test_test_rows_of_a_run_that_split_the_rest_itself_are_given():
 
 
 def test_part_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match=r"no split 'test', only train, validation; --part all"):
+    with pytest.raises(ValueError, match=r"no split 'test', only train, validation; `split='all'`"):
         choose_rows(make_splits(train=["a/10"], validation=["a/11"]), {}, "test")
     with pytest.raises(ValueError, match=r"part must be train, validation, test or all, got 'dev'"):
         choose_rows(make_splits(train=["a/10"]), {}, "dev")
@@ -125,7 +125,7 @@ def test_model_without_a_run_has_no_records(tmp_path):
     assert read_records(str(tmp_path)) == ({}, None, {})
 
 
-def make_pictures(**splits):
+def make_images(**splits):
     """Rows that have bytes, as (name, content); the class is no matter."""
     features = datasets.Features(
         image=datasets.Image(), label=datasets.ClassLabel(names=["a", "b"]), file_name=datasets.Value("string")
@@ -143,42 +143,42 @@ def make_pictures(**splits):
     )
 
 
-def record(split_by="frame", **parts):
+def record(split_by="frame", **rows):
     """What `split.json` says of a run that had these rows."""
-    pictures = make_pictures(**parts)
-    names = {part: rows["file_name"][:] for part, rows in pictures.items()}
-    digests = {part: digest_pictures(rows) for part, rows in pictures.items()}
+    images = make_images(**rows)
+    names = {part: rows["file_name"][:] for part, rows in images.items()}
+    digests = {part: digest_images(rows) for part, rows in images.items()}
     return {"split_by": split_by, "seed": 0, "digests": digests, **names}
 
 
 RUN = {"train": [("0", b"x"), ("2", b"z")], "validation": [("1", b"y")]}
 
 
-def test_pictures_of_the_same_names_and_other_bytes_are_not_those_of_the_run():
+def test_images_of_the_same_names_and_other_bytes_are_not_those_of_the_run():
     run = record(**RUN)
-    assert names_of(choose_rows(make_pictures(train=[("0", b"x"), ("1", b"y"), ("2", b"z")]), run)) == ["1"]
-    others = choose_rows(make_pictures(train=[("0", b"X"), ("1", b"Y"), ("2", b"Z")]), run)
+    assert names_of(choose_rows(make_images(train=[("0", b"x"), ("1", b"y"), ("2", b"z")]), run)) == ["1"]
+    others = choose_rows(make_images(train=[("0", b"X"), ("1", b"Y"), ("2", b"Z")]), run)
     assert (len(others.rows), others.scored.part, others.scored.num_training_rows) == (3, "all", 0)
 
 
-def test_training_pictures_under_other_names_are_training_pictures():
+def test_training_images_under_other_names_are_training_images():
     run = record(**RUN)
-    renamed = make_pictures(train=[("train/0", b"z"), ("train/1", b"x")])
+    renamed = make_images(train=[("train/0", b"z"), ("train/1", b"x")])
     with pytest.raises(ValueError, match="trained on 2 of these 2 images \\(same bytes or names"):
         choose_rows(renamed, run)
     assert choose_rows(renamed, run, "all").scored.num_training_rows == 2
-    given = choose_rows(make_pictures(train=[("a", b"new")], test=[("b", b"x"), ("c", b"other")]), run)
+    given = choose_rows(make_images(train=[("a", b"new")], test=[("b", b"x"), ("c", b"other")]), run)
     assert (given.scored.part, len(given.rows), given.scored.num_training_rows) == ("test", 2, 1)
-    both = choose_rows(make_pictures(train=[("train/0", b"x"), ("train/1", b"y")]), run)
+    both = choose_rows(make_images(train=[("train/0", b"x"), ("train/1", b"y")]), run)
     assert (names_of(both), both.scored.part, both.scored.num_training_rows) == (["train/1"], "validation", 0)
 
 
 @pytest.mark.parametrize("split_by", ["frame", "given"])
-def test_validation_picture_with_the_bytes_of_a_training_picture_stays_one(split_by):
+def test_validation_image_with_the_bytes_of_a_training_image_stays_one(split_by):
     """The run scored it, and counts it as a leak: its scores are found again."""
-    parts = RUN | {"validation": [("1", b"y"), ("3", b"x")]}
-    pictures = make_pictures(**(parts if split_by == "given" else {"train": [*parts["train"], *parts["validation"]]}))
-    assert names_of(choose_rows(pictures, record(split_by, **parts))) == ["1", "3"]
+    rows = RUN | {"validation": [("1", b"y"), ("3", b"x")]}
+    images = make_images(**(rows if split_by == "given" else {"train": [*rows["train"], *rows["validation"]]}))
+    assert names_of(choose_rows(images, record(split_by, **rows))) == ["1", "3"]
 
 
 @pytest.mark.parametrize("name", ["split.json", "trainer_state.json", "recipe.yaml"])

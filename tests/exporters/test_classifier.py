@@ -1,4 +1,4 @@
-"""A classifier without its text tower answers as the model does, bit for bit, and claims no more than it can."""
+"""A classifier without its text tower predictions as the model does, bit for bit, and claims no more than it can."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ pipeline("zero-shot-image-classification")
 
 ## Limits
 
-Of a picture.
+Of a image.
 """
 
 
@@ -97,11 +97,11 @@ def test_folder_carries_the_code_and_the_records_of_the_training(folders):
 
 
 @pytest.mark.parametrize("folders", [TINY_RESNET], indirect=True, ids=["resnet"])  # one, as it takes seconds
-def test_pipeline_answers_with_the_package_and_without(folders, tmp_path):
+def test_pipeline_predictions_with_the_package_and_without(folders, tmp_path):
     _, classifier, _ = folders
-    picture = tmp_path / "picture.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(picture)
-    answer = pipeline("image-classification", str(classifier))(str(picture))
+    image = tmp_path / "image.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(image)
+    answer = pipeline("image-classification", str(classifier))(str(image))
     code = f"""
 import sys
 class Absent:
@@ -110,7 +110,7 @@ class Absent:
             raise ModuleNotFoundError(name=name)
 sys.meta_path.insert(0, Absent)
 from transformers import pipeline
-print(pipeline("image-classification", {str(classifier)!r}, trust_remote_code=True)({str(picture)!r}))
+print(pipeline("image-classification", {str(classifier)!r}, trust_remote_code=True)({str(image)!r}))
 """
     environment = os.environ | {"HF_HOME": str(tmp_path), "HF_MODULES_CACHE": str(tmp_path / "modules")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
@@ -124,7 +124,7 @@ def test_card_claims_nothing_of_zero_shot_and_keeps_the_rest():
     assert "zero-shot" not in card.content
     assert "`org/name`, without the text tower" in card.content
     text = card.text
-    for kept in ("# Title", "Names movements.", 'print(classify("image.jpg"))', "## Limits\n\nOf a picture."):
+    for kept in ("# Title", "Names movements.", 'print(classify("image.jpg"))', "## Limits\n\nOf a image."):
         assert kept in text
     assert text.count("```") == 2
     assert text.index("# Title") < text.index("without the text tower") < text.index("Names movements.")

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForImageClassification, BertTokenizer, pipeline
 
 from mg_vtc import MgVtcModel
-from mg_vtc.data.pixels import to_rgb
+from mg_vtc.data.decoding import to_rgb
 from mg_vtc.exporters.onnx import describe_classifier, export_onnx
 from mg_vtc.models.processing_mg_vtc import build_processor
 
@@ -44,18 +44,18 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def folder(tokenizer, picture_folder, tmp_path_factory):
-    """A model whose classes are those of the pictures, by their embeddings, and its ONNX files in `onnx`."""
+def folder(tokenizer, images_dir, tmp_path_factory):
+    """A model whose classes are those of the images, by their embeddings, and its ONNX files in `onnx`."""
     folder = tmp_path_factory.mktemp("model")
     settings = {"text_config": TINY_BERT, "tokenizer": tokenizer, "prompt_template": "person {}"}
     model = save_model(folder, TINY_RESNET, **settings)
     for label, name in enumerate(CLASS_NAMES[:4]):
-        images = [to_rgb(Image.open(path)) for path in (picture_folder / name).iterdir()]
+        images = [to_rgb(Image.open(path)) for path in (images_dir / name).iterdir()]
         with torch.no_grad():
             outputs = model(**build_processor(32)(images, return_tensors="pt"))
         model.class_embeds[label] = outputs.image_embeds.mean(dim=0)
     model.save_pretrained(folder)
-    export_onnx(str(folder), folder / "onnx", int8=True, calibration=picture_folder)
+    export_onnx(str(folder), folder / "onnx", int8=True, calibration_data=images_dir)
     return folder
 
 
@@ -130,7 +130,7 @@ def test_text_encoder_takes_any_length(folder, length):
     np.testing.assert_allclose(embeds, embed_texts(folder, inputs), atol=1e-5)
 
 
-def test_metadata_say_what_the_classes_are_and_how_to_prepare_a_picture(folder):
+def test_metadata_say_what_the_classes_are_and_how_to_prepare_a_image(folder):
     for name in ("classifier.onnx", "classifier.int8.onnx"):
         about = onnxruntime.InferenceSession(folder / "onnx" / name).get_modelmeta().custom_metadata_map
         assert json.loads(about["labels"]) == list(CLASS_NAMES)
@@ -143,8 +143,8 @@ def test_metadata_say_what_the_classes_are_and_how_to_prepare_a_picture(folder):
         assert float(about["logit_scale"]) == pytest.approx(1 / 0.07, rel=1e-3)
 
 
-def test_int8_classifier_is_smaller_and_has_the_same_best_classes(folder, picture_folder):
-    paths = sorted(picture_folder.rglob("*.png"))
+def test_int8_classifier_is_smaller_and_has_the_same_best_classes(folder, images_dir):
+    paths = sorted(images_dir.rglob("*.png"))
     pixel_values = build_processor(32)([Image.open(path) for path in paths], return_tensors="pt")["pixel_values"]
     truth, int8 = (
         run(folder / "onnx" / f"classifier{kind}.onnx", pixel_values=pixel_values) for kind in ("", ".int8")
@@ -162,14 +162,14 @@ def test_files_name_no_path_of_the_machine(folder):
 
 
 def test_the_lines_of_the_readme_need_neither_torch_nor_transformers_and_agree_with_the_pipeline(folder, tmp_path):
-    picture = tmp_path / "image.jpg"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)).save(picture)
-    code = STANDALONE.replace("runs/demo", str(folder)).replace("image.jpg", str(picture))
+    image = tmp_path / "image.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)).save(image)
+    code = STANDALONE.replace("runs/demo", str(folder)).replace("image.jpg", str(image))
     check = "import sys\nassert not {'torch', 'transformers', 'mg_vtc'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", f"{code}\n{check}"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     answer = eval(done.stdout)
-    truth = {row["label"]: row["score"] for row in pipeline("image-classification", str(folder))(str(picture))}
+    truth = {row["label"]: row["score"] for row in pipeline("image-classification", str(folder))(str(image))}
     assert list(answer) == list(truth)
     assert answer == pytest.approx(truth, abs=1e-3)
 
@@ -193,7 +193,7 @@ def test_text_encoder_takes_token_types_where_the_tower_does(folder, tokenizer):
     np.testing.assert_allclose(embeds, embed_texts(folder, inputs), atol=1e-5)
 
 
-def test_file_that_does_not_answer_as_the_model_is_refused_and_nothing_is_left(tmp_path, monkeypatch):
+def test_file_that_does_not_prediction_as_the_model_is_refused_and_nothing_is_left(tmp_path, monkeypatch):
     save_model(tmp_path, TINY_RESNET)
     before = sorted(path.name for path in tmp_path.iterdir())
     monkeypatch.setattr("mg_vtc.exporters.onnx.MAX_DIFFERENCE", 0.0)
@@ -202,42 +202,42 @@ def test_file_that_does_not_answer_as_the_model_is_refused_and_nothing_is_left(t
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_int8_that_answers_otherwise_is_warned_of_and_its_files_are_not_replaced_unasked(picture_folder, tmp_path):
+def test_int8_that_predictions_otherwise_is_warned_of_and_its_files_are_not_replaced_unasked(images_dir, tmp_path):
     model = save_model(tmp_path, TINY_RESNET)
     model.class_embeds.data[:] = model.class_embeds[0] + 1e-4 * torch.randn(6, 12)  # the best of these is rounding
     model.save_pretrained(tmp_path)
     with pytest.warns(
         UserWarning, match=r"classifier\.int8\.onnx and the model agree on .* of 16 non-calibration images"
     ):
-        export_onnx(str(tmp_path), tmp_path / "onnx", int8=True, calibration=picture_folder)
+        export_onnx(str(tmp_path), tmp_path / "onnx", int8=True, calibration_data=images_dir)
     with pytest.raises(ValueError, match=r"already holds classifier\.onnx, classifier\.int8\.onnx"):
         export_onnx(str(tmp_path), tmp_path / "onnx")
 
 
-def test_int8_without_pictures_is_refused(folder):
-    with pytest.raises(ValueError, match="--calibration"):
+def test_int8_without_images_is_refused(folder):
+    with pytest.raises(ValueError, match="`calibration_data`"):
         export_onnx(str(folder), folder / "onnx", int8=True)
 
 
-def test_int8_is_judged_by_images_that_did_not_calibrate_it_and_few_are_not_enough(picture_folder, tmp_path):
+def test_int8_is_judged_by_images_that_did_not_calibrate_it_and_few_are_not_enough(images_dir, tmp_path):
     save_model(tmp_path / "run", TINY_RESNET)
-    images = sorted(picture_folder.rglob("*.png"))
+    images = sorted(images_dir.rglob("*.png"))
     (tmp_path / "few").mkdir()
     (tmp_path / "few" / "0.png").write_bytes(images[0].read_bytes())
     with pytest.raises(ValueError, match="another for the comparison"):
-        export_onnx(str(tmp_path / "run"), tmp_path / "onnx", int8=True, calibration=tmp_path / "few")
+        export_onnx(str(tmp_path / "run"), tmp_path / "onnx", int8=True, calibration_data=tmp_path / "few")
     (tmp_path / "few" / "1.png").write_bytes(images[1].read_bytes())
     with pytest.warns(
         UserWarning, match="was compared on 1 images, for which the model predicts 1 of 6 classes: too few"
     ):
-        files = export_onnx(str(tmp_path / "run"), tmp_path / "onnx", int8=True, calibration=tmp_path / "few")
+        files = export_onnx(str(tmp_path / "run"), tmp_path / "onnx", int8=True, calibration_data=tmp_path / "few")
     assert next(file for file in files if file.name == "classifier.int8.onnx").judged_on == (1, 1)
 
 
 @pytest.mark.parametrize(
     "settings", [{"size": {"shortest_edge": 32}}, {"do_normalize": False}, {"rescale_factor": 1.0}]
 )
-def test_preparation_that_metadata_can_not_hold_is_refused(model, settings):
+def test_preparation_that_metadata_cannot_hold_is_refused(model, settings):
     processor = build_processor(32)
     assert describe_classifier(model, processor)
     for name, value in settings.items():

@@ -1,4 +1,4 @@
-"""An endpoint answers as the pipelines of transformers do, in the schema of the task, or says what is wrong."""
+"""An endpoint predictions as the pipelines of transformers do, in the schema of the task, or says what is wrong."""
 
 import base64
 import http.client
@@ -30,8 +30,8 @@ from PIL import Image
 from saved_models import save_model
 from transformers import pipeline
 
+from mg_vtc.data.decoding import to_rgb
 from mg_vtc.data.labels import normalize_names, split_names
-from mg_vtc.data.pixels import to_rgb
 
 ROOT = Path(__file__).parents[2]
 HUB = ROOT / "src" / "mg_vtc" / "hub"
@@ -54,13 +54,13 @@ def as_base64(content):
 
 
 def turned():
-    """A picture that is upright only once its EXIF orientation is obeyed."""
+    """A image that is upright only once its EXIF orientation is obeyed."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return encode(noise(), exif=exif)
 
 
-PICTURES = {
+IMAGES = {
     "rgb": encode(noise()),
     "grey": encode(noise("L")),
     "grey with alpha": encode(noise("LA")),
@@ -170,88 +170,86 @@ def assert_same(answer, expected):
     assert max(scores) - min(scores) > 1e-3  # scores that differ, so that a permutation would show
 
 
-@pytest.mark.parametrize("name", [*PICTURES, *UNLIKE_PIPELINES])
-def test_pictures_are_what_training_makes_of_them(module, name):
-    content = (PICTURES | UNLIKE_PIPELINES)[name]
-    with Image.open(io.BytesIO(content)) as picture, Image.open(io.BytesIO(content)) as same:
-        own, of_training = module._to_rgb(picture), to_rgb(same)
+@pytest.mark.parametrize("name", [*IMAGES, *UNLIKE_PIPELINES])
+def test_images_are_what_training_makes_of_them(module, name):
+    content = (IMAGES | UNLIKE_PIPELINES)[name]
+    with Image.open(io.BytesIO(content)) as image, Image.open(io.BytesIO(content)) as same:
+        own, of_training = module._to_rgb(image), to_rgb(same)
     assert np.array_equal(own, of_training)
     assert "transparency" not in own.info | of_training.info
 
 
 @pytest.mark.parametrize("name", UNLIKE_PIPELINES)
-def test_answers_are_those_to_what_training_sees(ask, classify, name):
+def test_predictions_are_those_to_what_training_sees(ask, classify, name):
     content = UNLIKE_PIPELINES[name]
     answer = ask({"inputs": as_base64(content)})
     assert_same(answer, classify(to_rgb(Image.open(io.BytesIO(content)))))
     assert answer != classify(Image.open(io.BytesIO(content)))
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_classes_have_the_scores_of_the_image_classification_pipeline(ask, classify, name):
-    answer = ask({"inputs": as_base64(PICTURES[name])})
-    assert_same(answer, classify(Image.open(io.BytesIO(PICTURES[name]))))
+    answer = ask({"inputs": as_base64(IMAGES[name])})
+    assert_same(answer, classify(Image.open(io.BytesIO(IMAGES[name]))))
     assert len(answer) == 5  # of six classes
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_candidate_labels_have_the_scores_of_the_zero_shot_pipeline(ask, compare, name):
     parameters = {"candidate_labels": LABELS, "hypothesis_template": "this is {}"}
-    answer = ask({"inputs": as_base64(PICTURES[name]), "parameters": parameters})
-    expected = compare(
-        Image.open(io.BytesIO(PICTURES[name])), candidate_labels=LABELS, hypothesis_template="this is {}"
-    )
+    answer = ask({"inputs": as_base64(IMAGES[name]), "parameters": parameters})
+    expected = compare(Image.open(io.BytesIO(IMAGES[name])), candidate_labels=LABELS, hypothesis_template="this is {}")
     assert_same(answer, expected)
 
 
 def test_orientation_matters_to_the_scores(ask):
-    assert ask({"inputs": as_base64(PICTURES["turned"])}) != ask({"inputs": as_base64(PICTURES["rgb"])})
+    assert ask({"inputs": as_base64(IMAGES["turned"])}) != ask({"inputs": as_base64(IMAGES["rgb"])})
 
 
 def test_without_a_template_the_text_is_that_of_the_training(ask, compare):
-    answer = ask({"inputs": as_base64(PICTURES["rgb"]), "parameters": {"candidate_labels": LABELS}})
+    answer = ask({"inputs": as_base64(IMAGES["rgb"]), "parameters": {"candidate_labels": LABELS}})
     assert_same(answer, compare(noise(), candidate_labels=LABELS, hypothesis_template="a person {}"))
 
 
 def test_classes_as_candidate_labels_have_the_scores_of_the_classes(ask):
-    picture = as_base64(PICTURES["rgb"])
-    named = ask({"inputs": picture, "parameters": {"candidate_labels": list(CLASS_NAMES)}})
-    classes = ask({"inputs": picture, "parameters": {"top_k": 6}})
+    image = as_base64(IMAGES["rgb"])
+    named = ask({"inputs": image, "parameters": {"candidate_labels": list(CLASS_NAMES)}})
+    classes = ask({"inputs": image, "parameters": {"top_k": 6}})
     assert_same(named, classes)
     assert sum(row["score"] for row in classes) == pytest.approx(1)
 
 
-def test_pictures_of_a_list_are_answered_as_each_alone(ask):
+def test_images_of_a_list_are_predicted_as_each_alone(ask):
     names = ["rgb", "turned", "grey"]
     for parameters in ({}, {"candidate_labels": LABELS}):
-        answers = ask({"inputs": [as_base64(PICTURES[name]) for name in names], "parameters": parameters})
-        for name, answer in zip(names, answers, strict=True):
-            assert_same(answer, ask({"inputs": as_base64(PICTURES[name]), "parameters": parameters}))
+        predictions = ask({"inputs": [as_base64(IMAGES[name]) for name in names], "parameters": parameters})
+        for name, answer in zip(names, predictions, strict=True):
+            assert_same(answer, ask({"inputs": as_base64(IMAGES[name]), "parameters": parameters}))
 
 
-def test_list_of_one_picture_is_answered_by_a_list(ask):
-    picture = as_base64(PICTURES["rgb"])
-    assert ask({"inputs": [picture]}) == [ask({"inputs": picture})]
+def test_list_of_one_image_is_predicted_by_a_list(ask):
+    image = as_base64(IMAGES["rgb"])
+    assert ask({"inputs": [image]}) == [ask({"inputs": image})]
 
 
 @pytest.mark.parametrize("name", ["rgb", "turned", "jpeg"])
-def test_file_sent_as_such_is_answered_as_its_base64(ask, name):
+def test_file_sent_as_such_is_predicted_as_its_base64(ask, name):
     kind = "image/jpeg" if name == "jpeg" else "image/png"
-    assert ask(PICTURES[name], kind=kind) == ask({"inputs": as_base64(PICTURES[name])})
+    assert ask(IMAGES[name], kind=kind) == ask({"inputs": as_base64(IMAGES[name])})
 
 
 def test_parameters_may_stand_in_the_query(ask):
-    picture = as_base64(PICTURES["rgb"])
+    image = as_base64(IMAGES["rgb"])
     for parameters in ({"top_k": 2}, {"candidate_labels": ", ".join(LABELS)}):
-        answer = ask(PICTURES["rgb"], kind="image/png", path=f"/predict?{urlencode(parameters)}")
-        assert answer == ask({"inputs": picture, "parameters": parameters})
+        answer = ask(IMAGES["rgb"], kind="image/png", path=f"/predict?{urlencode(parameters)}")
+        assert answer == ask({"inputs": image, "parameters": parameters})
     assert [row["label"] for row in answer] == [
-        row["label"] for row in ask({"inputs": picture, "parameters": {"candidate_labels": LABELS}})
+        row["label"] for row in ask({"inputs": image, "parameters": {"candidate_labels": LABELS}})
     ]
 
 
-def test_picture_has_several_forms(ask):
-    plain = as_base64(PICTURES["rgb"])
+def test_image_has_several_forms(ask):
+    plain = as_base64(IMAGES["rgb"])
     expected = ask({"inputs": plain, "parameters": {"candidate_labels": LABELS}})
     lines = "\n".join(re.findall(".{1,76}", plain))
     for form in (f"data:image/png;base64,{plain}", lines):
@@ -261,28 +259,28 @@ def test_picture_has_several_forms(ask):
 
 
 def test_null_parameters_and_options_of_the_service_change_nothing(ask):
-    plain = {"inputs": as_base64(PICTURES["rgb"])}
+    plain = {"inputs": as_base64(IMAGES["rgb"])}
     names = ("candidate_labels", "hypothesis_template", "top_k")
     assert ask(plain | {"parameters": dict.fromkeys(names), "options": {"wait_for_model": True}}) == ask(plain)
 
 
 def test_top_k_beyond_the_labels_gives_all(ask):
-    picture = as_base64(PICTURES["rgb"])
-    assert len(ask({"inputs": picture, "parameters": {"top_k": 99}})) == 6
-    assert len(ask({"inputs": picture, "parameters": {"top_k": 1, "candidate_labels": LABELS}})) == 1
+    image = as_base64(IMAGES["rgb"])
+    assert len(ask({"inputs": image, "parameters": {"top_k": 99}})) == 6
+    assert len(ask({"inputs": image, "parameters": {"top_k": 1, "candidate_labels": LABELS}})) == 1
 
 
-def test_client_of_the_hub_understands_the_answers(post, classify, compare, monkeypatch, tmp_path):
+def test_client_of_the_hub_understands_the_predictions(post, classify, compare, monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # it is sent to the loopback interface
     client = InferenceClient(model=post.url, token="of nobody")
-    path = tmp_path / "picture.png"
-    path.write_bytes(PICTURES["rgb"])
+    path = tmp_path / "image.png"
+    path.write_bytes(IMAGES["rgb"])
     assert_same(client.image_classification(str(path)), classify(noise()))
-    assert_same(client.image_classification(PICTURES["rgb"], top_k=3), classify(noise(), top_k=3))
+    assert_same(client.image_classification(IMAGES["rgb"], top_k=3), classify(noise(), top_k=3))
     expected = compare(noise(), candidate_labels=LABELS, hypothesis_template="a photo of {}")
     assert_same(
         client.zero_shot_image_classification(
-            PICTURES["rgb"], candidate_labels=LABELS, hypothesis_template="a photo of {}"
+            IMAGES["rgb"], candidate_labels=LABELS, hypothesis_template="a photo of {}"
         ),
         expected,
     )
@@ -301,19 +299,19 @@ def test_package_and_network_are_out_of_reach_of_the_endpoint(code, error):
     assert done.stderr.splitlines()[-1].startswith(error)
 
 
-def test_health_is_told(post):
+def test_health_is_reported(post):
     assert post(None, method="GET", path="/health") == (200, b"Ok")
 
 
-RGB = as_base64(PICTURES["rgb"])
+RGB = as_base64(IMAGES["rgb"])
 REFUSED = {
-    "no picture": ({"inputs": None}, r"fields 'inputs'"),
+    "no image": ({"inputs": None}, r"fields 'inputs'"),
     "empty text": ({"inputs": ""}, r"Image 0 .* it is empty"),
     "empty list": ({"inputs": []}, r"has 0 images; send 1 to 64"),
-    "too many pictures": ({"inputs": [RGB] * 65}, r"has 65 images; send 1 to 64"),
+    "too many images": ({"inputs": [RGB] * 65}, r"has 65 images; send 1 to 64"),
     "number": ({"inputs": 3}, r"send the base64 of a file, not 3"),
     "second is wrong": ({"inputs": [RGB, {"image": RGB}]}, r"Image 1 .* send the base64 of a file, not \{'image'"),
-    "not base64": ({"inputs": "a picture, please"}, r"base64 of a file, got 'a picture, please'"),
+    "not base64": ({"inputs": "a image, please"}, r"base64 of a file, got 'a image, please'"),
     "a path": ({"inputs": "/etc/passwd"}, r"base64 of a file, got '/etc/passwd'"),
     "a path that is base64": ({"inputs": "/etc/nothing"}, r"not a file of the formats BMP, GIF, JPEG"),
     "data URL of text": ({"inputs": "data:image/svg+xml,<svg/>"}, r"data: URL must be base64, got 'data:image/svg"),
@@ -322,8 +320,8 @@ REFUSED = {
         {"inputs": as_base64(encode(noise(), "EPS"))},
         r"not a file of the formats BMP, GIF, JPEG",
     ),
-    "truncated png": ({"inputs": as_base64(PICTURES["rgb"][:3000])}, r"cannot be read: .*truncated"),
-    "truncated jpeg": ({"inputs": as_base64(PICTURES["jpeg"][:1000])}, r"cannot be read: .*truncated"),
+    "truncated png": ({"inputs": as_base64(IMAGES["rgb"][:3000])}, r"cannot be read: .*truncated"),
+    "truncated jpeg": ({"inputs": as_base64(IMAGES["jpeg"][:1000])}, r"cannot be read: .*truncated"),
     "bomb": (
         {"inputs": as_base64(encode(Image.new("1", (10000, 8000))))},
         r"10000 x 8000 pixels; send at most 50,000,000",
@@ -376,7 +374,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_request_that_can_not_be_answered_is_told_why(complaint, name):
+def test_request_that_cannot_be_predicted_is_reported_why(complaint, name):
     request, words = REFUSED[name]
     text = complaint(request)
     assert re.search(words, text), text
@@ -401,9 +399,9 @@ def handler(module, folder):
     return module.EndpointHandler(str(folder))
 
 
-def test_bytes_and_pil_images_are_pictures(handler):
-    assert handler({"inputs": PICTURES["rgb"]}) == handler({"inputs": noise()}) == handler({"inputs": RGB})
-    first, second = handler({"inputs": [PICTURES["rgb"], noise()]})
+def test_bytes_and_pil_images_are_images(handler):
+    assert handler({"inputs": IMAGES["rgb"]}) == handler({"inputs": noise()}) == handler({"inputs": RGB})
+    first, second = handler({"inputs": [IMAGES["rgb"], noise()]})
     assert first == second
 
 
@@ -412,7 +410,7 @@ def test_large_pil_image_is_refused_too(handler):
         handler({"inputs": Image.new("1", (10000, 8000))})
 
 
-def test_long_thin_picture_and_too_many_pixels_together_are_refused(handler, module, monkeypatch):
+def test_long_thin_image_and_too_many_pixels_together_are_refused(handler, module, monkeypatch):
     """A file of 97 kB took seconds and gigabytes, and 64 of them are in a request."""
     with pytest.raises(ValueError, match=r"1 x 20001 pixels; send at most 50,000,000, 20,000 per side"):
         handler({"inputs": encode(Image.new("1", (1, 20001)))})
@@ -454,12 +452,12 @@ def test_vision_only_model_knows_its_classes_alone(tmp_path):
         handler({"inputs": RGB, "parameters": {"candidate_labels": LABELS}})
 
 
-class PictureSite(BaseHTTPRequestHandler):
-    """Pictures of the internet, and what is met there besides."""
+class ImageSite(BaseHTTPRequestHandler):
+    """Images of the internet, and what is met there besides."""
 
     def do_GET(self):
         size = {"/large.png": 3000}.get(self.path, 0)
-        content = PICTURES["rgb"] + bytes(size)
+        content = IMAGES["rgb"] + bytes(size)
         self.send_response({"/gone.png": 410}.get(self.path, 302 if self.path.startswith("/to") else 200))
         self.send_header("Content-Length", str(len(content)))
         if self.path.startswith("/to"):
@@ -495,7 +493,7 @@ def serving(server):
 
 @pytest.fixture(scope="module")
 def site():
-    with serving(QuietServer(("127.0.0.1", 0), PictureSite)) as address:
+    with serving(QuietServer(("127.0.0.1", 0), ImageSite)) as address:
         yield f"http://{address}"
 
 
@@ -514,17 +512,17 @@ def public_site(monkeypatch, allowed, module, site):
 
 
 def test_url_is_fetched_where_the_owner_allows_it(handler, public_site):
-    assert handler({"inputs": f"{public_site}/picture.png?size=large"}) == handler({"inputs": RGB})
+    assert handler({"inputs": f"{public_site}/image.png?size=large"}) == handler({"inputs": RGB})
 
 
 def test_url_is_not_fetched_for_another_value_of_the_variable(handler, public_site, monkeypatch):
     monkeypatch.setenv("MG_VTC_ALLOW_URLS", "0")
     with pytest.raises(ValueError, match="not download URLs"):
-        handler({"inputs": f"{public_site}/picture.png"})
+        handler({"inputs": f"{public_site}/image.png"})
 
 
 def test_redirections_are_followed_three_times(handler, public_site):
-    url = f"{public_site}/picture.png"
+    url = f"{public_site}/image.png"
     for _ in range(3):
         url = f"{public_site}/to?{url}"
     assert handler({"inputs": url}) == handler({"inputs": RGB})
@@ -541,24 +539,24 @@ SPECIAL = ("169.254.169.254", "100.64.0.1")  # where clouds tell their machines 
 def test_private_addresses_are_never_connected_to(allowed, monkeypatch, host):
     monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("it was connected to"))
     with pytest.raises(ValueError, match="not an address of the public internet"):
-        allowed({"inputs": f"http://{host}/picture.png"})
+        allowed({"inputs": f"http://{host}/image.png"})
 
 
 def test_address_behind_a_private_name_is_not_told(allowed, monkeypatch):
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.1.2.3", 80))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     with pytest.raises(ValueError, match="'inside' is not an address of the public internet") as refusal:
-        allowed({"inputs": "http://inside/picture.png"})
+        allowed({"inputs": "http://inside/image.png"})
     assert "10.1.2.3" not in str(refusal.value)
 
 
 def test_ipv6_addresses_are_not_connected_to(allowed, monkeypatch):
     monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("it was connected to"))
     with pytest.raises(ValueError, match="cannot be read"):
-        allowed({"inputs": "http://[::1]/picture.png"})
+        allowed({"inputs": "http://[::1]/image.png"})
 
 
-@pytest.mark.parametrize("target", ["http://127.0.0.2:{port}/picture.png", "file:///etc/passwd", "//10.0.0.1/a.png"])
+@pytest.mark.parametrize("target", ["http://127.0.0.2:{port}/image.png", "file:///etc/passwd", "//10.0.0.1/a.png"])
 def test_redirections_into_the_private_are_refused(handler, public_site, target):
     port = public_site.rpartition(":")[2]
     with pytest.raises(ValueError, match=r"not an address of the public internet|only http and https URLs"):
@@ -568,12 +566,12 @@ def test_redirections_into_the_private_are_refused(handler, public_site, target)
 def test_what_no_url_gives_is_said(handler, public_site, module, monkeypatch):
     with pytest.raises(ValueError, match=r"gone\.png' returned status 410"):
         handler({"inputs": f"{public_site}/gone.png"})
-    monkeypatch.setattr(module, "MAX_URL_BYTES", len(PICTURES["rgb"]) + 100)
-    handler({"inputs": f"{public_site}/picture.png"})
+    monkeypatch.setattr(module, "MAX_URL_BYTES", len(IMAGES["rgb"]) + 100)
+    handler({"inputs": f"{public_site}/image.png"})
     with pytest.raises(ValueError, match=r"large\.png' has more than [\d,]+ bytes"):
         handler({"inputs": f"{public_site}/large.png"})
     with pytest.raises(ValueError, match="could not be downloaded"):
-        handler({"inputs": f"{public_site.replace('http', 'https')}/picture.png"})
+        handler({"inputs": f"{public_site.replace('http', 'https')}/image.png"})
 
 
 def test_slow_site_is_left_in_time(handler, public_site, module, monkeypatch):
@@ -596,16 +594,16 @@ def test_https_needs_a_certificate_that_is_trusted(handler, public_site, module,
         capture_output=True,
         timeout=60,
     )
-    server = QuietServer(("127.0.0.1", 0), PictureSite)
+    server = QuietServer(("127.0.0.1", 0), ImageSite)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     with serving(server) as address:
         url = f"https://localhost:{address.rpartition(':')[2]}"
         with pytest.raises(ValueError, match="CERTIFICATE_VERIFY_FAILED"):
-            handler({"inputs": f"{url}/picture.png"})
+            handler({"inputs": f"{url}/image.png"})
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        assert handler({"inputs": f"{url}/picture.png"}) == handler({"inputs": RGB})
+        assert handler({"inputs": f"{url}/image.png"}) == handler({"inputs": RGB})
         monkeypatch.setattr(module, "MAX_URL_SECONDS", 0.3)
         with pytest.raises(ValueError, match="could not be downloaded within"):
             handler({"inputs": f"{url}/slow.png"})
@@ -633,7 +631,7 @@ VALUES = st.recursive(
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(VALUES | st.fixed_dictionaries({"inputs": VALUES | st.just(RGB)}, optional={"parameters": VALUES}))
-def test_any_request_gets_an_answer_or_a_complaint(handler, request):
+def test_any_request_gets_an_prediction_or_a_complaint(handler, request):
     with suppress(ValueError):  # status 400, with its text
         assert isinstance(handler(request), list)
 

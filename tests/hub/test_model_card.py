@@ -21,7 +21,7 @@ from mg_vtc import MgVtcConfig, MgVtcTrainingArguments
 from mg_vtc.exporters.classifier import adapt_card
 from mg_vtc.hub.model_card import escape_markdown, write_model_card
 from mg_vtc.hub.repo_id import with_repo_id
-from mg_vtc.hub.samples import write_samples
+from mg_vtc.hub.widgets import write_samples
 from mg_vtc.runs.provenance import ELSEWHERE, write_provenance
 from mg_vtc.training.recipe import parse_recipe
 
@@ -43,8 +43,8 @@ def write_card(tmp_path, config):
     return write
 
 
-def read_results(folder, part="validation"):
-    return json.loads((folder / "results" / f"{part}.json").read_text())
+def read_results(folder, split="validation"):
+    return json.loads((folder / "results" / f"{split}.json").read_text())
 
 
 def flat(card):
@@ -54,7 +54,7 @@ def flat(card):
 # Results
 
 
-def test_scores_stand_beside_their_intervals_and_constant_answers(write_card, tmp_path):
+def test_scores_stand_beside_their_intervals_and_baselines(write_card, tmp_path):
     text = write_card().text
     scores = read_results(tmp_path)["scores"]
     rows = {"top1_accuracy": "top-1 accuracy", "macro_f1": "macro-F1", "mean_class_accuracy": "mean class accuracy"}
@@ -91,16 +91,16 @@ def test_only_a_split_of_frames_is_called_frame_level(write_card, split_by, word
     assert ("say little about unseen clips" in text) == (split_by == "frame")
 
 
-def test_pictures_that_the_training_knows_are_counted(write_card):
+def test_images_that_the_training_knows_are_counted(write_card):
     assert "of training images" not in flat(write_card())
-    leaks = {"leaks": {"validation": {"same_clip": 0, "near_duplicate": 3}}}
+    leakage = {"leakage": {"validation": {"same_clip": 0, "near_duplicate": 3}}}
     for split_by in ("clip", "frame"):
-        text = flat(write_card(split=SPLIT | leaks | {"split_by": split_by}))
+        text = flat(write_card(split=SPLIT | leakage | {"split_by": split_by}))
         assert "Data leakage: of these images, 3 are near duplicates of training images." in text
     assert "from the same clips as training images" not in text
 
 
-def test_choosing_the_checkpoint_on_the_same_pictures_is_told_where_it_was_done(write_card):
+def test_choosing_the_checkpoint_on_the_same_images_is_reported_where_it_was_done(write_card):
     assert "same images was kept" not in flat(write_card())
     assert "on these same images was kept, so its scores are optimistic" in flat(write_card(kept_best=True))
 
@@ -117,7 +117,7 @@ def test_what_a_stream_does_not_know_is_absent(write_card):
     assert "for training" not in text
 
 
-def test_test_pictures_are_reported_first(write_card):
+def test_test_images_are_reported_first(write_card):
     text = flat(write_card(parts=("validation", "test"), kept_best=True))
     test, validation = text.index("the 40 test images"), text.index("Measured on 40 images of 5 clips")
     assert test < validation < text.index("same images was kept")
@@ -209,7 +209,7 @@ def test_training_is_described_without_a_path_of_this_machine(write_card, tmp_pa
     assert "torch 2." in text
 
 
-def test_towers_that_readers_have_not_are_told(write_card, tmp_path):
+def test_towers_that_readers_have_not_are_reported(write_card, tmp_path):
     card = write_card(recipe={"dataset_name": "demo", "vision_model_name_or_path": str(tmp_path)})
     text = flat(card)
     assert "from weights in a local folder" in text
@@ -231,7 +231,7 @@ def test_citation_is_that_of_the_software(write_card):
     assert citation["references"][1]["title"] in flat(write_card(recipe={"loss_type": "js"}))
 
 
-def test_drawings_are_not_called_pictures_of_people(write_card):
+def test_drawings_are_not_called_images_of_people(write_card):
     text = flat(write_card(recipe={"dataset_name": "demo"}))
     assert "trained on drawings, which show nobody" in text
     assert "may not be redistributed" not in text
@@ -270,9 +270,9 @@ def test_usage_runs_as_it_stands(with_package, processor, tmp_path, write_card, 
     code = "".join(codes[:2] if with_package else codes[2:])
     assert len(codes) == 4
     assert ("import mg_vtc" in code) == with_package == ("trust_remote_code" not in code)
-    answers = run_python(code, tmp_path).splitlines()
-    assert len(answers) == 2
-    assert all(name in answers[1] for name in CLASS_NAMES[:3])
+    predictions = run_python(code, tmp_path).splitlines()
+    assert len(predictions) == 2
+    assert all(name in predictions[1] for name in CLASS_NAMES[:3])
 
 
 def test_card_of_the_classifier_alone_keeps_the_usage_that_it_has(write_card):
@@ -371,19 +371,19 @@ def test_page_knows_task_and_library_and_its_snippets_open_the_model(
         config = MgVtcConfig(vision_config=config.vision_config, vision_only=True, id2label=config.id2label)
     card = write_card(config)
     save_model(tmp_path, TINY_RESNET, tokenizer=None if vision_only else processor.tokenizer)
-    doors = json.loads((tmp_path / "config.json").read_text())["auto_map"]
-    doors = sorted(door for door in doors if door.startswith("AutoModel"))
-    assert "AutoModel" in doors
+    entry_points = json.loads((tmp_path / "config.json").read_text())["auto_map"]
+    entry_points = sorted(entry_point for entry_point in entry_points if entry_point.startswith("AutoModel"))
+    assert "AutoModel" in entry_points
     codes = []
-    for door in doors:
-        page = show_page(tmp_path, door)
+    for entry_point in entry_points:
+        page = show_page(tmp_path, entry_point)
         assert page["task"] == card.data.pipeline_tag.replace("-", " ").title().replace("Zero Shot", "Zero-Shot")
         assert page["library"] == "Transformers"
         assert card.data.pipeline_tag in page["library_tasks"]
         assert len(page["snippets"]) == 2
         assert all("trust_remote_code=True" in snippet for snippet in page["snippets"])
         codes += page["snippets"]
-    assert any(f"import AutoProcessor, {doors[-1]}" in code for code in codes)
+    assert any(f"import AutoProcessor, {entry_points[-1]}" in code for code in codes)
     Image.new("RGB", (40, 40)).save(tmp_path / "parrots.png")
     code = "\n".join(dict.fromkeys(codes)).replace("org/gestures", str(tmp_path))
     run_python(re.sub(r"https://\S*parrots.png", str(tmp_path / "parrots.png"), code), tmp_path)

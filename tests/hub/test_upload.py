@@ -114,7 +114,7 @@ def test_model_of_another_kind_is_refused(finished_run):
         ('{"model_type": "mg_vtc"}', r"config\.json in .* has no auto_map"),
     ],
 )
-def test_configuration_that_can_not_be_published_is_refused(finished_run, content, words):
+def test_configuration_that_cannot_be_pushed_is_refused(finished_run, content, words):
     (finished_run / "config.json").write_text(content)
     with pytest.raises(ValueError, match=words):
         collect_upload(finished_run, "org/mg-vtc")
@@ -127,14 +127,14 @@ def test_configuration_that_can_not_be_published_is_refused(finished_run, conten
         *('<img width="9" src="samples/k.jpeg">', "![](../photo.png)"),
     ],
 )
-def test_picture_of_the_card_that_would_not_be_there_is_refused(finished_run, shown):
+def test_image_of_the_card_that_would_not_be_there_is_refused(finished_run, shown):
     with open(finished_run / "README.md", "a") as card:
         card.write(f"\n{shown}\n")
     with pytest.raises(ValueError, match=r"README\.md shows .*, which would not be uploaded"):
         collect_upload(finished_run, "org/mg-vtc")
 
 
-def test_pictures_of_elsewhere_and_of_the_list_may_be_shown(finished_run):
+def test_images_of_elsewhere_and_of_the_list_may_be_shown(finished_run):
     with open(finished_run / "README.md", "a") as card:
         card.write('\n![](https://example.org/a.png) <img src="./figures/other.png"> ![](data:image/png;base64,AA)\n')
     assert "figures/other.png" in collect_upload(finished_run, "org/mg-vtc")

@@ -44,11 +44,11 @@ def test_heat_map_of_a_score_that_nothing_speaks_for_is_all_0():
 
 
 def test_map_lies_where_the_score_comes_from():
-    picture = torch.zeros(1, 3, 32, 32)
-    picture[:, 0, 4:8, 20:24] = 1
-    picture.requires_grad_(True)
-    stage = nn.functional.avg_pool2d(picture, 4)  # (1, 3, 8, 8)
-    heat = heat_map([picture, stage], stage[:, 0].mean())
+    image = torch.zeros(1, 3, 32, 32)
+    image[:, 0, 4:8, 20:24] = 1
+    image.requires_grad_(True)
+    stage = nn.functional.avg_pool2d(image, 4)  # (1, 3, 8, 8)
+    heat = heat_map([image, stage], stage[:, 0].mean())
     assert heat.shape == (8, 8)
     assert heat.nonzero().tolist() == [[1, 5]]
 

@@ -71,15 +71,15 @@ def test_linked_folders_are_followed_but_not_in_a_circle(tmp_path):
         survey(make_inputs(tmp_path / "in"), contiguous_clips=False)
 
 
-def test_what_is_no_picture_by_its_name_is_passed_over_and_told(tmp_path):
+def test_what_is_no_image_by_its_name_is_passed_over_and_told(tmp_path):
     touch(tmp_path, "x.png", "notes.txt", "Makefile")
     with pytest.warns(UserWarning, match=r"Skipped 2 files .*'Makefile', 'notes.txt'"):
         assert survey(make_inputs(tmp_path), contiguous_clips=False).num_samples == 1
 
 
-def test_a_file_that_is_named_is_a_picture_whatever_its_suffix(tmp_path):
-    touch(tmp_path, "picture", "x.mp4")
-    assert [source.kind for source in listed(tmp_path / "picture", tmp_path / "x.mp4")] == ["picture", "video"]
+def test_a_file_that_is_named_is_a_image_whatever_its_suffix(tmp_path):
+    touch(tmp_path, "image", "x.mp4")
+    assert [source.kind for source in listed(tmp_path / "image", tmp_path / "x.mp4")] == ["image", "video"]
 
 
 def test_several_inputs_keep_their_order_and_paths(tmp_path, monkeypatch):

@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from saved_models import save_model
 from transformers import AutoModel, ResNetConfig
 
+from mg_vtc.app.predictions import GestureModel
 from mg_vtc.files import atomic_write_folder, check_destination
 from mg_vtc.hub.handler import EndpointHandler
 from mg_vtc.inference.loading import open_model
-from mg_vtc.space.answers import GestureModel
 
 
 def test_model_that_is_not_there_is_named(tmp_path):
@@ -129,7 +129,7 @@ def test_an_error_leaves_the_files_of_an_earlier_export(tmp_path):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old", "b": "old"}
 
 
-def test_a_file_that_can_not_be_replaced_leaves_those_that_would_have_left(tmp_path):
+def test_a_file_that_cannot_be_replaced_leaves_those_that_would_have_left(tmp_path):
     (tmp_path / "a").mkdir()  # which no file replaces
     (tmp_path / "b").write_text("old")
     with pytest.raises(IsADirectoryError):

@@ -1,4 +1,4 @@
-"""Files of answers, and what is kept of a run that was killed."""
+"""Files of predictions, and what is kept of a run that was killed."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ import pytest
 from mg_vtc.inference.prediction_files import Journal, check_suffix, write_predictions_file
 from mg_vtc.inference.predictor import Prediction
 
-PICTURES = [
+IMAGES = [
     Prediction("a, b.png", "a, b", 3, None, 1, ["Rubbing eyes", "Buckle button, collar"], [0.75, 1e-7], None),
     Prediction("bad.png", None, None, None, 1, [], [], "not an image"),
     Prediction("ü.mp4", "ü", 0, 1 / 3, 1, ["Head up", "Rubbing eyes"], [2 / 3, 1 / 3], None),
@@ -20,11 +20,11 @@ CLIPS = [Prediction(None, "a", None, None, 4, ["Head up"], [1.0], None)]
 COLUMNS = ["file", "clip", "frame", "time", "label_1", "score_1", "label_2", "score_2"]
 
 
-def write(path, predictions=PICTURES, **settings):
+def write(path, predictions=IMAGES, **settings):
     return write_predictions_file(path, iter(predictions), **({"top_k": 2, "voted": False} | settings))
 
 
-def test_csv_has_a_row_for_each_answer(tmp_path):
+def test_csv_has_a_row_for_each_prediction(tmp_path):
     assert write(tmp_path / "a.csv") == 2
     with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
@@ -48,9 +48,9 @@ def test_clips_have_their_own_columns(tmp_path):
     assert (tmp_path / "a.csv").read_text() == "clip,num_frames,label_1,score_1\na,4,Head up,1.000000\n"
 
 
-def test_nothing_answered_is_a_file_without_rows(tmp_path):
+def test_nothing_predicted_is_a_file_without_rows(tmp_path):
     for suffix in ("csv", "jsonl", "parquet"):
-        assert write(tmp_path / f"a.{suffix}", PICTURES[1:2]) == 0
+        assert write(tmp_path / f"a.{suffix}", IMAGES[1:2]) == 0
     assert pyarrow.parquet.read_table(tmp_path / "a.parquet").column_names == COLUMNS
 
 
@@ -58,7 +58,7 @@ def test_failure_leaves_the_file_that_was_there(tmp_path):
     (tmp_path / "a.csv").write_text("before")
 
     def failing():
-        yield PICTURES[0]
+        yield IMAGES[0]
         raise OSError("no more")
 
     with pytest.raises(OSError, match="no more"):
@@ -68,35 +68,35 @@ def test_failure_leaves_the_file_that_was_there(tmp_path):
 
 def test_journal_gives_back_what_was_added_and_goes_on(tmp_path):
     journal = Journal(tmp_path / "a.csv", {"vote": None})
-    journal.add(2, PICTURES[:2])
+    journal.add(2, IMAGES[:2])
     again = Journal(tmp_path / "a.csv", {"vote": None})
     assert again.num_done == 2
-    again.add(3, PICTURES[2:])
-    assert list(again.read()) == PICTURES
+    again.add(3, IMAGES[2:])
+    assert list(again.read()) == IMAGES
     assert Journal(tmp_path / "a.csv", {"vote": None}).num_done == 3
-    assert again.close() == PICTURES[1:2]
+    assert again.close() == IMAGES[1:2]
     assert not list(tmp_path.iterdir())
 
 
-def test_journal_knows_that_all_is_answered(tmp_path):
+def test_journal_knows_that_all_is_predicted(tmp_path):
     journal = Journal(tmp_path / "a.csv", {})
-    journal.add(3, PICTURES)
+    journal.add(3, IMAGES)
     assert not Journal(tmp_path / "a.csv", {}).is_whole
     journal.end()
     again = Journal(tmp_path / "a.csv", {})
-    assert (again.is_whole, again.num_done, list(again.read())) == (True, 3, PICTURES)
+    assert (again.is_whole, again.num_done, list(again.read())) == (True, 3, IMAGES)
 
 
 @pytest.mark.parametrize("num_bytes", [1, 30, 100])
 def test_half_a_line_is_as_if_it_had_not_come(tmp_path, num_bytes):
     journal = Journal(tmp_path / "a.csv", {})
-    journal.add(1, PICTURES[:1])
-    journal.add(3, PICTURES[1:])
+    journal.add(1, IMAGES[:1])
+    journal.add(3, IMAGES[1:])
     text = journal.path.read_bytes()
     journal.path.write_bytes(text[:-num_bytes])
     again = Journal(tmp_path / "a.csv", {})
     assert again.num_done == 1
-    again.add(3, PICTURES[1:])
+    again.add(3, IMAGES[1:])
     assert again.path.read_bytes() == text
 
 
@@ -128,13 +128,13 @@ def test_file_of_somebody_else_is_kept(tmp_path):
 
 def test_full_disk_keeps_what_is_complete_and_tells_how_to_go_on(tmp_path):
     journal = Journal(tmp_path / "a.csv", {})
-    journal.add(2, PICTURES[:2])
+    journal.add(2, IMAGES[:2])
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (journal.path.stat().st_size + 40, limits[1]))
         with pytest.raises(OSError, match=r"cannot be written .* predictions of 2 images: .* to resume"):
-            journal.add(3, PICTURES[2:])
+            journal.add(3, IMAGES[2:])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)

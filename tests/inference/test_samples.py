@@ -1,4 +1,4 @@
-"""The right pictures and frames, in the right order."""
+"""The right images and frames, in the right order."""
 
 import itertools
 
@@ -7,9 +7,9 @@ import pytest
 from made_releases import make_video, read_number
 from PIL import Image
 
-from mg_vtc.data.frames import choose_frames
-from mg_vtc.data.pixels import resize
-from mg_vtc.data.video import VideoError, read_frames
+from mg_vtc.data.decoding import resize
+from mg_vtc.data.releases.frames import choose_frames
+from mg_vtc.data.releases.video import VideoError, read_frames
 from mg_vtc.inference.inputs import make_inputs
 from mg_vtc.inference.samples import _read_webcam, read_samples
 
@@ -62,7 +62,7 @@ def test_segments_come_one_after_another_though_they_overlap(video, tmp_path):
     assert read(video, segments=csv) == [(clip, number, number) for clip, numbers in wanted for number in numbers]
 
 
-def test_segment_past_the_end_has_the_frames_that_are_there_and_is_told(video, tmp_path):
+def test_segment_past_the_end_has_the_frames_that_are_there_and_is_reported(video, tmp_path):
     found = read(video, segments=segments(tmp_path, "1,28,31", "1,40,50"))
     assert found[:2] == [("0001_0", 28, 28), ("0001_0", 29, 29)]
     assert found[2:] == [
@@ -79,16 +79,16 @@ def test_box_is_cut_out_of_the_frames_of_its_video(video, tmp_path, settings):
         settings = {"segments": segments(tmp_path, settings["segments"], "other,5,9")}
     whole = list(read_samples(make_inputs([video, other], **settings), SIZE))
     cropped = list(read_samples(make_inputs([video, other], crop=crop, **settings), SIZE))
-    pictures = {frame.number: frame.picture for frame in read_frames(video, range(30))}
+    images = {frame.number: frame.image for frame in read_frames(video, range(30))}
     assert [sample for sample, _ in cropped] == [sample for sample, _ in whole]
     for (sample, read_cropped), (_, read_whole) in zip(cropped, whole, strict=True):
         expected = read_whole()
         if sample.file == str(video):
-            expected = resize(pictures[sample.frame].crop((0, 0, 32, 48)), SIZE)
+            expected = resize(images[sample.frame].crop((0, 0, 32, 48)), SIZE)
         assert np.array_equal(read_cropped(), expected)
 
 
-def test_box_that_reaches_out_is_told_once_a_clip_and_others_go_on(video, tmp_path):
+def test_box_that_reaches_out_is_reported_once_a_clip_and_others_go_on(video, tmp_path):
     other = make_video(tmp_path / "other.mp4", 3)
     crop = boxes(tmp_path, "1,40,0,25,8")
     (clip, frame, fault), *rest = read(video, other, crop=crop)
@@ -99,7 +99,7 @@ def test_box_that_reaches_out_is_told_once_a_clip_and_others_go_on(video, tmp_pa
     assert [(clip, number) for clip, number, _ in found] == [("0001_0", None), ("0001_1", None)]
 
 
-def test_broken_video_is_told_and_others_go_on(video, tmp_path):
+def test_broken_video_is_reported_and_others_go_on(video, tmp_path):
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(video.read_bytes()[:600])
     found = read(broken, video, frames_per_clip=2)
@@ -109,9 +109,9 @@ def test_broken_video_is_told_and_others_go_on(video, tmp_path):
     assert [(clip, number) for clip, number, _ in found] == [("broken_0", None), ("broken_1", None)]
 
 
-def test_pictures_are_read_when_they_are_asked_for(tmp_path):
+def test_images_are_read_when_they_are_asked_for(tmp_path):
     Image.new("RGB", (8, 8), (9, 9, 9)).save(tmp_path / "a.3.png")
-    (tmp_path / "b.png").write_bytes(b"no picture")
+    (tmp_path / "b.png").write_bytes(b"no image")
     (sample, read_pixels), (_, read_bad) = read_samples(make_inputs(tmp_path), SIZE)
     assert sample == ("a.3.png", "a", 3, None)
     assert (read_pixels() == 9).all()
@@ -121,7 +121,7 @@ def test_pictures_are_read_when_they_are_asked_for(tmp_path):
 
 
 def test_webcam_gives_one_frame():
-    # FFmpeg's own test picture, in the way that a camera is read: there is none where tests run
+    # FFmpeg's own test image, in the way that a camera is read: there is none where tests run
     pixels = _read_webcam("testsrc=size=320x240", SIZE, form="lavfi")
     assert pixels.shape == (SIZE, SIZE, 3)
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100

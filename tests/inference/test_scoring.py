@@ -9,7 +9,7 @@ from transformers import AutoModelForImageClassification, AutoProcessor
 
 from mg_vtc import load_image_folder
 from mg_vtc.inference.loading import open_model
-from mg_vtc.inference.scoring import answer_pictures, embed_classes, embed_names, find_image_size
+from mg_vtc.inference.scoring import embed_classes, embed_names, find_image_size, predict_images
 from mg_vtc.models.processing_mg_vtc import build_processor
 
 
@@ -26,13 +26,13 @@ def opened(folder):
 
 
 @pytest.mark.parametrize("batch_size", [5, 32])
-def test_answers_equal_those_of_the_model_on_what_its_processor_makes(folder, opened, picture_folder, batch_size):
-    rows = load_image_folder(picture_folder)["train"]
+def test_predictions_equal_those_of_the_model_on_what_its_processor_makes(folder, opened, images_dir, batch_size):
+    rows = load_image_folder(images_dir)["train"]
     model, image_processor = opened
     ids = torch.arange(6).numpy()
-    logits, embeds = answer_pictures(model, image_processor, rows, embed_classes(model, ids), batch_size=batch_size)
-    pictures = [Image.open(picture_folder / name) for name in rows["file_name"]]
-    inputs = AutoProcessor.from_pretrained(folder)(images=pictures, return_tensors="pt")
+    logits, embeds = predict_images(model, image_processor, rows, embed_classes(model, ids), batch_size=batch_size)
+    images = [Image.open(images_dir / name) for name in rows["file_name"]]
+    inputs = AutoProcessor.from_pretrained(folder)(images=images, return_tensors="pt")
     reference = AutoModelForImageClassification.from_pretrained(folder).eval()
     with torch.no_grad():
         torch.testing.assert_close(torch.from_numpy(logits), reference(**inputs).logits, atol=1e-4, rtol=1e-4)
@@ -64,14 +64,14 @@ def test_template_without_one_place_for_the_name_is_refused(folder, opened, temp
         embed_names(opened[0], str(folder), list(CLASS_NAMES), template)
 
 
-def test_vision_only_model_can_not_read_names(tmp_path):
+def test_vision_only_model_cannot_read_names(tmp_path):
     save_model(tmp_path, TINY_RESNET)
     model, _ = open_model(str(tmp_path))
     with pytest.raises(ValueError, match=r"vision-only.*--zero_shot"):
         embed_names(model, str(tmp_path), ["waving", "nodding"], "{}")
 
 
-def test_pictures_must_be_squares():
+def test_images_must_be_squares():
     processor = build_processor(48)
     assert find_image_size(processor) == 48
     processor.size["width"] = 32

@@ -70,25 +70,25 @@ def test_other_classes_are_refused(names, words):
 
 def test_lut_has_a_row_for_each_frame_in_the_order_of_the_folder(tmp_path):
     named = name_samples("lut", sources(tmp_path, "G_0001.10.jpg", "G_0001.2.jpg", "x/a, b.jpg"))
-    answers = [
+    predictions = [
         answer("Rubbing eyes", file="G_0001.2.jpg", clip="G_0001"),
         answer("Turtle neck", file="G_0001.10.jpg", clip="G_0001"),
         answer("Illustrative hand gestures", file="x/a, b.jpg"),
     ]
     path = tmp_path / "s.csv"
-    assert write_submission("lut", path, answers, named, number_classes("lut", SHUFFLED)) == 0
+    assert write_submission("lut", path, predictions, named, number_classes("lut", SHUFFLED)) == 0
     rows = [["filename", "class"], ["G_0001.2.jpg", "7"], ["G_0001.10.jpg", "1"], ["a, b.jpg", "32"]]
     assert read_rows(path) == rows
 
 
-def test_lut_gives_frames_the_answer_of_their_clip(tmp_path):
+def test_lut_gives_frames_the_prediction_of_their_clip(tmp_path):
     named = name_samples("lut", sources(tmp_path, "a.0.jpg", "a.1.jpg", "b.0.jpg"))
-    answers = [
+    predictions = [
         answer("Head up", clip="a"),
         answer(None, file="a.1.jpg", clip="a", error="not an image"),
         answer("Turtle neck", clip="b"),
     ]
-    write_submission("lut", tmp_path / "s.csv", answers, named, number_classes("lut", SHUFFLED))
+    write_submission("lut", tmp_path / "s.csv", predictions, named, number_classes("lut", SHUFFLED))
     assert read_rows(tmp_path / "s.csv")[1:] == [["a.0.jpg", "28"], ["a.1.jpg", "28"], ["b.0.jpg", "1"]]
 
 
@@ -96,49 +96,52 @@ def test_miga_has_a_row_for_each_clip_without_header_and_the_same_bytes_again(tm
     (tmp_path / "segments.csv").write_text("video,start_frame,end_frame\n0002,5,6\n0002,1,3\n")
     list(sources(tmp_path, "0002/0002.mp4"))
     named = name_samples("miga", list_sources(make_inputs(tmp_path / "in", segments=tmp_path / "segments.csv")))
-    answers = [answer("Turtle neck", clip="0002_1"), answer("Illustrative hand gestures", clip="0002_0")]
+    predictions = [answer("Turtle neck", clip="0002_1"), answer("Illustrative hand gestures", clip="0002_0")]
     ids = number_classes("miga", SHUFFLED)
     for name in ("s.zip", "again/s.zip"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        assert write_submission("miga", tmp_path / name, answers, named, ids) == 0
+        assert write_submission("miga", tmp_path / name, predictions, named, ids) == 0
     assert read_rows(tmp_path / "s.zip") == [["0002_0", "31"], ["0002_1", "0"]]
     assert zipfile.ZipFile(tmp_path / "s.zip").namelist() == ["s.csv"]
     assert (tmp_path / "s.zip").read_bytes() == (tmp_path / "again" / "s.zip").read_bytes()
 
 
-def test_miga_takes_clips_in_pictures_and_in_files(tmp_path):
+def test_miga_takes_clips_in_images_and_in_files(tmp_path):
     found = sources(tmp_path, "0001_0.3.jpg", "0001_0.4.jpg", "0001/0001_2.mp4")
     assert name_samples("miga", found) == {"0001_0": ("0001_0",), "0001_2": ("0001/0001_2",)}
 
 
-def test_sample_without_answer_writes_nothing(tmp_path):
+def test_sample_without_prediction_writes_nothing(tmp_path):
     named = name_samples("lut", sources(tmp_path, "a.jpg", "b.jpg", "c.jpg"))
-    answers = [answer("Head up", file="a.jpg"), answer(None, file="b.jpg", error="not an image")]
+    predictions = [answer("Head up", file="a.jpg"), answer(None, file="b.jpg", error="not an image")]
     with pytest.raises(
         ValueError, match=r"2 of 3 samples have no prediction.*'b.jpg: not an image', 'c.jpg'.*--missing_class"
     ):
-        write_submission("lut", tmp_path / "s.csv", answers, named, number_classes("lut", SHUFFLED))
+        write_submission("lut", tmp_path / "s.csv", predictions, named, number_classes("lut", SHUFFLED))
     assert not (tmp_path / "s.csv").exists()
 
 
-def test_clip_without_answer_is_told_with_the_fault_of_its_video(tmp_path):
+def test_clip_without_prediction_is_reported_with_the_error_of_its_video(tmp_path):
     (tmp_path / "segments.csv").write_text("video,start_frame,end_frame\n1,1,3\n1,8,9\n")
     list(sources(tmp_path, "1.mp4"))
     named = name_samples("miga", list_sources(make_inputs(tmp_path / "in", segments=tmp_path / "segments.csv")))
-    answers = [answer("Head up", clip="1_0"), answer(None, file="1.mp4", clip="1_1", error="it ends before frame 7")]
+    predictions = [
+        answer("Head up", clip="1_0"),
+        answer(None, file="1.mp4", clip="1_1", error="it ends before frame 7"),
+    ]
     with pytest.raises(ValueError, match=r"1 of 2 samples .*: '1_1: it ends before frame 7'\."):
-        write_submission("miga", tmp_path / "s.zip", answers, named, number_classes("miga", SHUFFLED))
+        write_submission("miga", tmp_path / "s.zip", predictions, named, number_classes("miga", SHUFFLED))
 
 
 @pytest.mark.parametrize(("submission", "name", "missing"), [("lut", "s.csv", "7"), ("miga", "s.zip", "6")])
-def test_samples_without_answer_get_the_class_that_is_told(tmp_path, submission, name, missing):
+def test_samples_without_prediction_get_the_class_that_is_reported(tmp_path, submission, name, missing):
     named = name_samples(submission, sources(tmp_path, "a_0.1.jpg", "b_0.1.jpg", "c_0.1.jpg"))
-    answers = [
+    predictions = [
         answer("Head up", file=None if submission == "miga" else "b_0.1.jpg", clip="b_0"),
         answer(None, file="a_0.1.jpg", clip="a_0", error="not an image"),
     ]
     ids = number_classes(submission, SHUFFLED)
-    assert write_submission(submission, tmp_path / name, answers, named, ids, "Rubbing eyes") == 2
+    assert write_submission(submission, tmp_path / name, predictions, named, ids, "Rubbing eyes") == 2
     assert [row[1] for row in read_rows(tmp_path / name)[-3:]] == [missing, str(ids["Head up"]), missing]
 
 

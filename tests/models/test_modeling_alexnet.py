@@ -22,7 +22,7 @@ def test_last_feature_map_of_224_pixels_is_6_x_6():
     assert [state.shape[-1] for state in outputs.hidden_states] == [55, 27, 13, 13, 13]
 
 
-def test_smallest_picture_is_63_pixels():
+def test_smallest_image_is_63_pixels():
     model = AlexNetModel(AlexNetConfig(hidden_size=8)).eval()
     assert model(torch.zeros(1, 3, 63, 63)).pooler_output.shape == (1, 8)
     with pytest.raises(ValueError, match=r"63 x 63 pixels or more, got \(62, 63\)"):

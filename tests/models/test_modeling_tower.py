@@ -27,7 +27,7 @@ def test_head_dropout_is_before_the_residual(config):
 
 
 @pytest.mark.parametrize("config", [BertConfig(hidden_size=12), CLIPConfig()], ids=["bert", "clip"])
-def test_an_encoder_of_texts_is_refused_as_the_tower_of_pictures(config):
+def test_an_encoder_of_texts_is_refused_as_the_tower_of_images(config):
     with (
         torch.device("meta"),
         pytest.raises(ValueError, match="takes 'input_ids', but this tower must take 'pixel_values'"),
@@ -35,7 +35,7 @@ def test_an_encoder_of_texts_is_refused_as_the_tower_of_pictures(config):
         build_tower(config, "pixel_values")
 
 
-def test_an_encoder_of_pictures_is_refused_as_the_tower_of_texts():
+def test_an_encoder_of_images_is_refused_as_the_tower_of_texts():
     with torch.device("meta"), pytest.raises(ValueError, match="ConvNextModel takes 'pixel_values'"):
         build_tower(ConvNextConfig(), "input_ids")
 

@@ -1,4 +1,4 @@
-"""The processor: what the pictures and the texts become, and that it is made of transformers' own classes."""
+"""The processor: what the images and the texts become, and that it is made of transformers' own classes."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from PIL import Image
 from transformers import AutoProcessor, CLIPImageProcessorPil, CLIPProcessor, DistilBertTokenizer, ViTImageProcessorPil
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from mg_vtc.data.pixels import normalize, resize
+from mg_vtc.data.decoding import normalize, resize
 from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer, read_normalization
 
 NAMES = ["Covering face", "Touching or scratching neck"]
@@ -28,7 +28,7 @@ def test_training_and_pipelines_see_the_same_pixels_within_one_grey_level():
     assert ((given - expected).abs() > 1e-5).float().mean() < 0.01
 
 
-def test_grey_pictures_have_three_channels():
+def test_grey_images_have_three_channels():
     assert build_processor(32)(Image.new("L", (8, 8)), return_tensors="pt")["pixel_values"].shape == (1, 3, 32, 32)
 
 

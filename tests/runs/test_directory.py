@@ -218,7 +218,7 @@ def test_named_checkpoint_must_be_complete(tmp_path):
         find_checkpoint(tmp_path, str(incomplete))
 
 
-def test_folder_without_checkpoints_can_not_be_resumed(tmp_path):
+def test_folder_without_checkpoints_cannot_be_resumed(tmp_path):
     with pytest.raises(FileNotFoundError, match="no complete checkpoint"):
         find_checkpoint(tmp_path, "true")
 
@@ -238,7 +238,7 @@ def test_resuming_with_other_rows_is_refused(tmp_path):
 
 
 def test_recipe_keeps_what_repeats_the_run_and_no_token(tmp_path):
-    settings = {"loss_type": "kl", "hub_token": "secret", "overwrite_output_dir": True, "text_config": None}
+    settings = {"loss_type": "kl", "hub_token": "secret", "overwrite": True, "text_config": None}
     begin(tmp_path, settings)
     assert yaml.safe_load((tmp_path / "recipe.yaml").read_text()) == {"loss_type": "kl"}
 
@@ -248,8 +248,8 @@ def test_run_goes_on_longer_but_not_otherwise(tmp_path):
     before = (tmp_path / "recipe.yaml").read_text()
     with pytest.raises(ValueError, match="began with loss_type 'kl', now it is 'ce'"):
         begin(tmp_path, {"loss_type": "ce", "num_train_epochs": 2}, resume=True)
-    with pytest.raises(ValueError, match="began with max_shift None, now it is 4"):
-        begin(tmp_path, {"loss_type": "kl", "num_train_epochs": 2, "max_shift": 4}, resume=True)
+    with pytest.raises(ValueError, match="began with random_shift None, now it is 4"):
+        begin(tmp_path, {"loss_type": "kl", "num_train_epochs": 2, "random_shift": 4}, resume=True)
     assert (tmp_path / "recipe.yaml").read_text() == before
     with pytest.warns(UserWarning, match="extended to 3"):
         begin(tmp_path, {"loss_type": "kl", "num_train_epochs": 3}, resume=True)

@@ -25,7 +25,7 @@ from mg_vtc.runs.provenance import (
 @pytest.fixture
 def recipe(tmp_path):
     """The recipe of a run in `tmp_path`."""
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"train_dir": "pictures", "loss_type": "js"}))
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"train_dir": "images", "loss_type": "js"}))
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def checkout(tmp_path):
     return folder
 
 
-def test_commit_is_that_of_the_checkout_and_changes_are_told(checkout):
+def test_commit_is_that_of_the_checkout_and_changes_are_reported(checkout):
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True)
     assert find_commit(checkout) == head.stdout[:12]
     (checkout / "train.py").write_text("changed")
@@ -52,7 +52,7 @@ def test_commit_of_somebody_elses_checkout_is_not_told(checkout):
     assert find_commit(checkout / "vendored") is None
 
 
-def test_a_checkout_that_git_can_not_read_has_no_commit(tmp_path, monkeypatch):
+def test_a_checkout_that_git_cannot_read_has_no_commit(tmp_path, monkeypatch):
     (tmp_path / ".git").write_text("gitdir: nowhere\n")
     assert find_commit(tmp_path) is None
     monkeypatch.setenv("PATH", str(tmp_path))  # without git

@@ -77,7 +77,7 @@ def test_token_is_refused_and_not_repeated(tmp_path):
 
 
 @pytest.mark.parametrize("strategy", ["every_save", "checkpoint", "all_checkpoints"])
-def test_models_are_not_published_while_they_are_trained(tmp_path, strategy):
+def test_models_are_not_pushed_while_they_are_trained(tmp_path, strategy):
     with pytest.raises(ValueError, match=f"hub_strategy '{strategy}' would push models without a card"):
         make(tmp_path, hub_strategy=strategy)
 

@@ -1,4 +1,4 @@
-"""Batches, loaders and pixel values of a Trainer of pictures; of several processes in test_gathering."""
+"""Batches, loaders and pixel values of a Trainer of images; of several processes in test_gathering."""
 
 from types import SimpleNamespace
 
@@ -9,7 +9,7 @@ from conftest import LabelledRows, make_rows
 from mg_vtc.training.base_trainer import check_batches
 
 
-def test_uint8_pictures_are_normalised_as_the_processor_does(make_trainer, processor):
+def test_uint8_images_are_normalised_as_the_processor_does(make_trainer, processor):
     pixels = torch.randint(256, (2, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     expected = processor.image_processor(list(pixels.numpy()), return_tensors="pt")["pixel_values"]
     prepared = make_trainer()._prepare_inputs({"pixel_values": pixels, "labels": torch.tensor([0, 1])})
@@ -32,7 +32,7 @@ def test_fewer_rows_than_a_batch_that_must_be_full_are_refused(make_trainer):
 @pytest.mark.parametrize(
     ("num_rows", "drop_last", "refused"), [(33, False, True), (33, True, False), (36, False, False)]
 )
-def test_last_batch_without_a_picture_for_each_process_is_refused(num_rows, drop_last, refused):
+def test_last_batch_without_a_image_for_each_process_is_refused(num_rows, drop_last, refused):
     args = SimpleNamespace(world_size=4, train_batch_size=8, dataloader_drop_last=drop_last)
     if refused:
         with pytest.raises(ValueError, match="33 training images in batches of 32 leave 1 for 4 processes"):
@@ -68,6 +68,6 @@ class Stream(torch.utils.data.IterableDataset):
 
 
 @pytest.mark.parametrize(("rows", "kind"), [(list(make_rows(8)), "list"), (Stream(), "Stream")])
-def test_rows_whose_classes_are_not_known_beforehand_can_not_be_balanced(make_trainer, rows, kind):
+def test_rows_whose_classes_are_not_known_beforehand_cannot_be_balanced(make_trainer, rows, kind):
     with pytest.raises(ValueError, match=f"balanced_sampling must know the class .* a {kind} has no `labels`"):
         make_trainer(train=rows, balanced_sampling=True)

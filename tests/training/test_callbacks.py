@@ -28,7 +28,7 @@ def show(tmp_path):
 
 
 def test_an_epoch_is_one_line_in_percent(show, capsys):
-    show(logs={"loss": 0.2104, "saturated_share": 0.031, "learning_rate": 9.1e-4})
+    show(logs={"loss": 0.2104, "saturated_fraction": 0.031, "learning_rate": 9.1e-4})
     line, *rest = capsys.readouterr().out.splitlines()
     assert not rest
     expected = (

@@ -15,7 +15,7 @@ def command(tmp_path):
     """Arguments of a cross-validation of three folds, and what they mean."""
 
     def make(*flags):
-        arguments = ["--train_dir", "pictures", "--num_folds", "3", "--output_dir", str(tmp_path / "cv"), *flags]
+        arguments = ["--train_dir", "images", "--num_folds", "3", "--output_dir", str(tmp_path / "cv"), *flags]
         return arguments, parse_recipe(arguments)
 
     return make
@@ -45,8 +45,8 @@ def test_going_on_leaves_finished_folds_resumes_begun_ones_and_begins_the_others
     plans = [plan_fold(*command("--resume_from_checkpoint", "true"), fold) for fold in range(3)]
     assert plans[0] is None
     begun, new = (parse_recipe(plan).training for plan in plans[1:])
-    assert (begun.resume_from_checkpoint, begun.overwrite_output_dir) == ("true", False)
-    assert (new.resume_from_checkpoint, new.overwrite_output_dir) == (None, True)
+    assert (begun.resume_from_checkpoint, begun.overwrite) == ("true", False)
+    assert (new.resume_from_checkpoint, new.overwrite) == (None, True)
 
 
 @pytest.mark.parametrize("flags", [("--seed", "7"), ("--loss_type", "ce"), ("--num_folds", "5")])
@@ -72,8 +72,8 @@ def write_fold(folder, score, train, validation):
     write(folder, "all_results.json", dict.fromkeys(SCORES, score))
     rows = {"train": train, "validation": validation}
     digests = {part: ["7f"] * len(names) for part, names in rows.items()}
-    leaks = {"validation": {"same_clip": 0, "near_duplicate": len(train)}}
-    write(folder, "split.json", {"split_by": "clip", "digests": digests, "leaks": leaks, **rows})
+    leakage = {"validation": {"same_clip": 0, "near_duplicate": len(train)}}
+    write(folder, "split.json", {"split_by": "clip", "digests": digests, "leakage": leakage, **rows})
 
 
 def test_summary_is_the_mean_and_the_sample_deviation_of_the_folds(command, tmp_path):
@@ -83,20 +83,20 @@ def test_summary_is_the_mean_and_the_sample_deviation_of_the_folds(command, tmp_
     summary = summarize_folds(command()[1])
     assert summary == json.loads((tmp_path / "cv" / "cross_validation.json").read_text())
     assert (summary["split_by"], summary["chosen_on_these"]) == ("clip", False)
-    assert summary["leaks"] == {"same_clip": 0, "near_duplicate": 6}  # 2 in each of 3 folds
+    assert summary["leakage"] == {"same_clip": 0, "near_duplicate": 6}  # 2 in each of 3 folds
     top1 = summary["eval_top1_accuracy"]
     assert top1["folds"] == [0.5, 0.6, 0.8]
     assert top1["mean"] == pytest.approx(1.9 / 3)
     assert top1["std"] == pytest.approx(statistics.stdev([0.5, 0.6, 0.8]))
 
 
-def test_several_models_are_not_published_as_one(command):
+def test_several_models_are_not_pushed_as_one(command):
     with pytest.raises(ValueError, match="push_to_hub pushes one model, but num_folds trains several"):
         plan_fold(*command("--push_to_hub", "--hub_model_id", "org/mg-vtc"), fold=0)
 
 
 @pytest.mark.parametrize(("train", "validation"), [("abd", "c"), ("bc", "a")])
-def test_folds_of_other_pictures_or_held_out_twice_have_no_mean(command, tmp_path, train, validation):
+def test_folds_of_other_images_or_held_out_twice_have_no_mean(command, tmp_path, train, validation):
     write_fold(tmp_path / "cv" / "fold-0", 0.5, ["b", "c"], ["a"])
     write_fold(tmp_path / "cv" / "fold-1", 0.5, ["a", "c"], ["b"])
     write_fold(tmp_path / "cv" / "fold-2", 0.5, list(train), list(validation))

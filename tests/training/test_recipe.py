@@ -148,7 +148,7 @@ def test_tower_that_is_not_json_with_a_model_type_is_refused(write, text):
         ({"labels_file": "x"}, "go with train_dir"),
         ({"train_val_split": 1.0}, "train_val_split must be at least 0 and less than 1, got 1.0"),
         ({"image_size": 0}, "image_size 0 must be positive"),
-        ({"max_shift": -1}, "max_shift must be 0 or more pixels, but it is -1"),
+        ({"random_shift": -1}, "random_shift must be 0 or more pixels, but it is -1"),
         ({"augmentation": 1.5}, "must be between 0 and 1, but it is 1.5"),
     ],
 )

@@ -13,7 +13,7 @@ from mg_vtc.training.run import Refusal, train_seeds
 @pytest.fixture
 def command(tmp_path):
     def make(*flags):
-        arguments = ["--train_dir", "pictures", "--output_dir", str(tmp_path / "seeds"), "--num_seeds", "3", *flags]
+        arguments = ["--train_dir", "images", "--output_dir", str(tmp_path / "seeds"), "--num_seeds", "3", *flags]
         return arguments, parse_recipe([*arguments, "--use_cpu"])
 
     return make
@@ -39,7 +39,7 @@ def test_resuming_leaves_finished_seeds_and_refuses_those_of_other_settings(comm
     begin_run(seed_folder(recipe, 0), settings | {"use_cpu": None}, {}, overwrite=False, resume=False)
     finish(recipe, 0)
     assert plan_seed(arguments, recipe, 0) is None
-    assert "--overwrite_output_dir" in plan_seed(arguments, recipe, 1)
+    assert "--overwrite" in plan_seed(arguments, recipe, 1)
     arguments, recipe = command("--resume_from_checkpoint", "true", "--seed", "0", "--loss_type", "ce")
     with pytest.raises(ValueError, match="The run began with loss_type"):
         plan_seed(arguments, recipe, 0)

@@ -1,4 +1,4 @@
-"""The pictures of a run: the same whether they are decoded once or each time, or a stream of shards."""
+"""The images of a run: the same whether they are decoded once or each time, or a stream of shards."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import TINY_DISTILBERT, TINY_RESNET
 from datasets import ClassLabel, Dataset, Features, Image
-from PIL import Image as Picture
+from PIL import Image as ReleaseImage
 from safetensors.torch import load_file
 from train_command import finish, kill_after, start
 
@@ -31,29 +31,29 @@ def assert_equal_rows(first, second):
 
 
 @pytest.mark.parametrize(
-    "flags", [(), ("--max_shift", 3), ("--augmentation", 1, "--horizontal_flip", "true"), ("--jpeg_draft", "true")]
+    "flags", [(), ("--random_shift", 3), ("--augmentation", 1, "--horizontal_flip", "true"), ("--jpeg_draft", "true")]
 )
-def test_pictures_decoded_once_are_those_decoded_each_time(picture_folder, flags):
-    once = load("--train_dir", picture_folder, *flags)
-    each_time = load("--train_dir", picture_folder, *flags, "--decode_once", "false")
+def test_images_decoded_once_are_those_decoded_each_time(images_dir, flags):
+    once = load("--train_dir", images_dir, *flags)
+    each_time = load("--train_dir", images_dir, *flags, "--cache_images", "false")
     for name in ("train", "validation"):
-        rows = [part.parts[name].__getitems__(range(len(part.parts[name]))) for part in (once, each_time)]
+        rows = [part.splits[name].__getitems__(range(len(part.splits[name]))) for part in (once, each_time)]
         assert_equal_rows(*rows)
 
 
-def test_training_pictures_alone_are_augmented_and_their_labels_stay(picture_folder):
-    flags = ("--augmentation", 1, "--horizontal_flip", "true", "--max_shift", 2)
-    plain, augmented = load("--train_dir", picture_folder), load("--train_dir", picture_folder, *flags)
-    assert_equal_rows(plain.parts["validation"], augmented.parts["validation"])
-    for row, other in zip(plain.parts["train"], augmented.parts["train"], strict=True):
+def test_training_images_alone_are_augmented_and_their_labels_stay(images_dir):
+    flags = ("--augmentation", 1, "--horizontal_flip", "true", "--random_shift", 2)
+    plain, augmented = load("--train_dir", images_dir), load("--train_dir", images_dir, *flags)
+    assert_equal_rows(plain.splits["validation"], augmented.splits["validation"])
+    for row, other in zip(plain.splits["train"], augmented.splits["train"], strict=True):
         assert not torch.equal(row.pop("pixel_values"), other.pop("pixel_values"))
         assert row == other
 
 
-def test_each_part_has_the_pictures_of_its_file_names(picture_folder):
-    data = load("--train_dir", picture_folder)
+def test_each_part_has_the_images_of_its_file_names(images_dir):
+    data = load("--train_dir", images_dir)
     assert data.split["split_by"] == "clip"  # as the names of the files tell clips
-    for name, dataset in data.parts.items():
+    for name, dataset in data.splits.items():
         for file_name, row in zip(data.split[name], dataset.__getitems__(range(len(dataset))), strict=True):
             folder = file_name.split("/")[0]
             assert data.class_names[row["labels"]] == folder
@@ -61,34 +61,34 @@ def test_each_part_has_the_pictures_of_its_file_names(picture_folder):
 
 
 @pytest.mark.filterwarnings("ignore:.*training images")  # the splits are copies of each other
-def test_given_splits_have_their_own_pictures(picture_folder, tmp_path):
+def test_given_splits_have_their_own_images(images_dir, tmp_path):
     for name in ("train", "val", "test"):
-        shutil.copytree(picture_folder, tmp_path / name)
+        shutil.copytree(images_dir, tmp_path / name)
     folder = next(path for path in (tmp_path / "val").iterdir())
     for path in folder.iterdir():
-        Picture.new("RGB", (8, 8)).save(path)  # black, unlike all others
+        ReleaseImage.new("RGB", (8, 8)).save(path)  # black, unlike all others
     with pytest.warns(UserWarning, match="8 of 96 images are of one colour"):
         data = load("--train_dir", tmp_path)
-    assert (data.split["split_by"], list(data.parts)) == ("given", ["train", "validation", "test"])
+    assert (data.split["split_by"], list(data.splits)) == ("given", ["train", "validation", "test"])
     black = {
         name: sum(not row["pixel_values"].any() for row in dataset.__getitems__(range(len(dataset))))
-        for name, dataset in data.parts.items()
+        for name, dataset in data.splits.items()
     }
     assert black == {"train": 0, "validation": 8, "test": 0}
 
 
-def test_another_split_of_the_same_pictures_decodes_nothing(picture_folder):
+def test_another_split_of_the_same_images_decodes_nothing(images_dir):
     said = []
-    load("--train_dir", picture_folder, "--image_size", 20, "--seed", 0, said=said)
+    load("--train_dir", images_dir, "--image_size", 20, "--seed", 0, said=said)
     before = sorted(cache_folder().iterdir())
-    load("--train_dir", picture_folder, "--seed", 1, said=said)
-    load("--train_dir", picture_folder, "--seed", 2, said=said)
+    load("--train_dir", images_dir, "--seed", 1, said=said)
+    load("--train_dir", images_dir, "--seed", 2, said=said)
     assert sorted(cache_folder().iterdir()) == before
 
 
-def test_what_it_costs_is_said_before(picture_folder):
+def test_what_it_costs_is_said_before(images_dir):
     said = []
-    recipe = parse_recipe(["--train_dir", str(picture_folder), "--output_dir", "unused", "--image_size", "21"])
+    recipe = parse_recipe(["--train_dir", str(images_dir), "--output_dir", "unused", "--image_size", "21"])
     for _ in range(2):
         load_run_data(recipe.data, recipe.training, say=said.append)
     assert len(said) == 1
@@ -96,14 +96,14 @@ def test_what_it_costs_is_said_before(picture_folder):
 
 
 @pytest.fixture(scope="session")
-def shards(picture_folder, tmp_path_factory):
-    """The pictures as Parquet shards with the bytes inside: four to train on, one to validate."""
+def shards(images_dir, tmp_path_factory):
+    """The images as Parquet shards with the bytes inside: four to train on, one to validate."""
     folder = tmp_path_factory.mktemp("shards")
-    names = sorted(path.name for path in picture_folder.iterdir())
+    names = sorted(path.name for path in images_dir.iterdir())
     rows = [
         {"image": {"bytes": path.read_bytes(), "path": None}, "label": label}
         for label, name in enumerate(names)
-        for path in sorted((picture_folder / name).iterdir())
+        for path in sorted((images_dir / name).iterdir())
     ]
     features = Features(image=Image(), label=ClassLabel(names=names))
     order = np.random.default_rng(0).permutation(len(rows))
@@ -119,7 +119,7 @@ def shards(picture_folder, tmp_path_factory):
 
 NO_BEST = ("--load_best_model_at_end", "false")
 STREAMING = (
-    *("--streaming", "--max_steps", "6", "--shuffle_buffer", "10", "--image_size", "32", "--augmentation", "1"),
+    *("--streaming", "--max_steps", "6", "--shuffle_buffer_size", "10", "--image_size", "32", "--augmentation", "1"),
     *("--vision_config", json.dumps(TINY_RESNET), "--text_config", json.dumps(TINY_DISTILBERT)),
     *("--eval_strategy", "steps", "--eval_steps", "3", "--save_strategy", "steps", "--save_steps", "3"),
     *("--save_total_limit", "2"),  # the last one, too, where it is not the best
@@ -136,7 +136,7 @@ STREAMING = (
         (("--max_steps", "4", "--dataset_name", "nowhere/nothing"), "There is no data set 'nowhere/nothing'"),
     ],
 )
-def test_stream_that_can_not_be_read_is_refused(shards, flags, message):
+def test_stream_that_cannot_be_read_is_refused(shards, flags, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         load("--dataset_name", shards, "--streaming", "--save_strategy", "steps", "--eval_strategy", "steps", *flags)
 
@@ -154,7 +154,7 @@ def test_split_of_a_stream_without_labels_is_left_out(shards, tmp_path):
     hidden.to_parquet(folder / "test-00000-of-00001.parquet")
     with pytest.warns(UserWarning, match="No row of the split test has a label, so it is left out"):
         data = load("--dataset_name", folder, "--streaming", "--max_steps", 4, "--save_strategy", "no", *NO_BEST)
-    assert set(data.parts) == {"train", "validation"}
+    assert set(data.splits) == {"train", "validation"}
 
 
 def test_stream_that_would_save_nothing_before_its_end_is_warned_of(shards):

@@ -47,7 +47,7 @@ RUN = {  # other weights, another history, other files or another model folder
     **{
         "augmentation": 0.5,
         "horizontal_flip": True,
-        "max_shift": 2,
+        "random_shift": 2,
         "train_val_split": 0.5,
         "split_by": "frame",
         "split_seed": 5,
@@ -74,7 +74,7 @@ REFUSED = {  # in a line, before anything is written
     **{"ddp_static_graph": True, "ddp_backend": "gloo", "ddp_timeout": 5, "fsdp": "full_shard"},
     **{"fsdp_config": '{"x": 1}', "deepspeed": "x.json", "debug": "underflow_overflow", "do_train": True},
     **{"do_predict": True, "local_rank": 0, "image_column_name": "x", "label_column_name": "x"},
-    **{"dataset_config_name": "x", "shuffle_buffer": 5, "streaming": True, "labels_file": "imigue"},
+    **{"dataset_config_name": "x", "shuffle_buffer_size": 5, "streaming": True, "labels_file": "imigue"},
     **{"clip_column_name": "x", "subject_column_name": "x", "vision_model_name_or_path": "no/folder/here"},
     **{"text_model_name_or_path": "no/folder/here", "dataset_name": "demo", "validation_dir": "nowhere"},
     **{"train_dir": "nowhere", "resume_from_checkpoint": True},
@@ -84,8 +84,8 @@ ELSEWHERE = {
     *("activation_checkpointing", "activation_checkpointing_kwargs", "gradient_checkpointing"),
     *("gradient_checkpointing_kwargs", "auto_find_batch_size", "full_determinism", "eval_accumulation_steps"),
     *("per_device_eval_batch_size", "log_on_each_node", "log_level", "log_level_replica", "disable_tqdm", "do_eval"),
-    *("dataloader_num_workers", "dataloader_pin_memory", "use_cpu", "output_dir", "overwrite_output_dir"),
-    *("num_seeds", "decode_once", "jpeg_draft", "skip_bad_images", "torch_compile", "torch_compile_backend"),
+    *("dataloader_num_workers", "dataloader_pin_memory", "use_cpu", "output_dir", "overwrite"),
+    *("num_seeds", "cache_images", "jpeg_draft", "skip_corrupt_images", "torch_compile", "torch_compile_backend"),
     "torch_compile_mode",
 }
 PYTHON_ONLY = {"liger_kernel_config", "parallelism_config"}  # which the command line cannot read
@@ -102,11 +102,11 @@ NAMED_BY = {  # words of a refusal that does not name the setting
 
 
 @pytest.fixture(scope="module")
-def run(picture_folder, tmp_path_factory):
+def run(images_dir, tmp_path_factory):
     """Train three epochs with flags, in this process, and return what the run left; raise what refuses it."""
     towers = ("--vision_config", json.dumps(TINY_RESNET), "--text_config", json.dumps(TINY_DISTILBERT))
     common = ("--image_size", 32, "--projection_dim", 12, "--num_train_epochs", 3, "--learning_rate", 0.01)
-    common = (*towers, *common, "--per_device_train_batch_size", 9, "--train_dir", picture_folder, "--use_cpu")
+    common = (*towers, *common, "--per_device_train_batch_size", 9, "--train_dir", images_dir, "--use_cpu")
 
     def train(*flags):
         folder = tmp_path_factory.mktemp("settings") / "run"
@@ -162,7 +162,7 @@ def test_accepted_setting_makes_another_run_or_record(name, plain, run):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_setting_that_can_not_be_followed_is_refused(name, run):
+def test_setting_that_cannot_be_followed_is_refused(name, run):
     with pytest.raises((ValueError, OSError)) as refusal:
         run(*flags_of(name, REFUSED[name]))
     assert NAMED_BY.get(name, name) in str(refusal.value)

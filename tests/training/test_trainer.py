@@ -59,7 +59,7 @@ def test_classes_compare_with_every_prompt(make_trainer, model):
     torch.testing.assert_close(loss, contrastive_loss(outputs.logits_per_image, positives))
 
 
-def test_identity_takes_other_pictures_of_the_class_for_negatives(make_trainer, model):
+def test_identity_takes_other_images_of_the_class_for_negatives(make_trainer, model):
     batch = batch_of(make_rows(8, num_labels=2))
     loss, outputs = make_trainer(loss_type="ce_identity").compute_loss(model, batch, return_outputs=True)
     target = torch.arange(8)
@@ -70,7 +70,7 @@ def test_identity_takes_other_pictures_of_the_class_for_negatives(make_trainer, 
     torch.testing.assert_close(loss, expected)
 
 
-def test_soft_targets_are_the_published_ones_for_embeddings_as_long_as_the_scale_says(make_trainer, model):
+def test_soft_targets_are_the_pushed_ones_for_embeddings_as_long_as_the_scale_says(make_trainer, model):
     batch = batch_of(make_rows(8))
     loss, outputs = make_trainer(loss_type="ce_soft").compute_loss(model, batch, return_outputs=True)
     images, texts = (model.logit_scale.exp().sqrt() * embeds for embeds in (outputs.image_embeds, outputs.text_embeds))
@@ -82,7 +82,7 @@ def test_soft_targets_are_the_published_ones_for_embeddings_as_long_as_the_scale
 
 
 def make_vision_only(dropout=0.0):
-    """A model whose objective is a mean over pictures: no texts, no batch norm, no dropout."""
+    """A model whose objective is a mean over images: no texts, no batch norm, no dropout."""
     torch.manual_seed(0)
     tower = AutoModel.from_config(AutoConfig.for_model(**TINY_VIT))
     return MgVtcModel.from_vision_text_pretrained(
@@ -143,7 +143,7 @@ def test_prior_of_rows_that_do_not_tell_their_classes_is_refused(make_trainer):
 
 
 @pytest.mark.parametrize(("num_rows", "batch_size"), [(8, 1), (9, 8)])
-def test_a_picture_alone_in_its_batch_is_refused_unless_compared_with_all_classes(make_trainer, num_rows, batch_size):
+def test_a_image_alone_in_its_batch_is_refused_unless_compared_with_all_classes(make_trainer, num_rows, batch_size):
     settings = {"train": make_rows(num_rows), "per_device_train_batch_size": batch_size}
     with pytest.raises(ValueError, match="leave a single image"):
         make_trainer(**settings)
@@ -178,7 +178,7 @@ def test_vision_only_refuses_objectives_that_pair_texts(make_trainer):
         make_trainer(make_vision_only(), loss_type="ce_identity")
 
 
-def test_accumulated_gradient_is_that_of_the_larger_batch_for_a_mean_over_pictures(make_trainer):
+def test_accumulated_gradient_is_that_of_the_larger_batch_for_a_mean_over_images(make_trainer):
     weights = []
     for batch_size, steps in ((8, 1), (2, 4)):
         trainer = make_trainer(
@@ -265,7 +265,7 @@ def test_saturated_share_is_logged_with_the_loss(make_trainer):
     trainer.train()
     logs = [log for log in trainer.state.log_history if "loss" in log]
     assert logs
-    assert all(0 <= log["saturated_share"] <= 1 for log in logs)
+    assert all(0 <= log["saturated_fraction"] <= 1 for log in logs)
 
 
 def test_checkpoints_are_filled_and_readable_by_others(make_trainer, model, class_texts, tmp_path):
@@ -437,7 +437,7 @@ def test_model_of_a_training_in_python_is_pushed_with_a_card(hub_client, make_tr
 
 
 @pytest.mark.parametrize("taken", [False, True])
-def test_no_permission_is_told_before_the_training(hub_client, make_trainer, taken):
+def test_no_permission_is_reported_before_the_training(hub_client, make_trainer, taken):
     if taken:  # which the client then finds there, and takes for made
         hub_client.repos["other/mg-vtc"] = Repo()
         hub_client.repos["other/mg-vtc"].commit("main", {}, "theirs")

@@ -22,7 +22,7 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("run_a", metavar="RUN_A", help="folder of an evaluated run, or of its report")
     parser.add_argument("run_b", metavar="RUN_B", help="folder of another run")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the comparison to FILE.json, too")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the comparison to FILE.json, too")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE")
     parser.set_defaults(run=_compare)
 
@@ -30,8 +30,8 @@ def add_parser(verbs: Any) -> None:
 def _compare(options: argparse.Namespace) -> None:
     from ..evaluation.comparison import compare
 
-    if options.out is not None and options.out.exists() and not options.overwrite:
-        raise ValueError(f"{options.out} exists: choose another --out, or add --overwrite.")
+    if options.output is not None and options.output.exists() and not options.overwrite:
+        raise ValueError(f"{options.output} exists: choose another --output, or add --overwrite.")
     result = compare(options.run_a, options.run_b)
     print(f"A {options.run_a}\nB {options.run_b}")
     print(f"{result['num_images']} images, {result['num_groups']} {result['resampled_by']}s are resampled\n")
@@ -42,10 +42,10 @@ def _compare(options: argparse.Namespace) -> None:
         difference = f"{100 * score['difference']:+.1f}"
         print(f"{TITLES[name]:22}{score['a']:8.1%}{score['b']:8.1%}{difference:>9}{interval:>20}{only}".rstrip())
     print(f"\n{_conclude(result['scores']['top1_accuracy'], result['num_groups'], result['resampled_by'])}")
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        print(options.out)
+    if options.output is not None:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        print(options.output)
 
 
 def _conclude(score: dict[str, Any], num_groups: int, group: str) -> str:

@@ -19,14 +19,14 @@ def add_parser(verbs: Any) -> None:
         "data", metavar="DATA", help="folder of class folders or of Parquet files, Hub data set, or the word demo"
     )
     parser.add_argument(
-        "--part",
+        "--split",
         choices=("train", "validation", "test", "all"),
         help="by default the test split, else the validation images of the run if these are its data, else the "
         "validation split of the data, else all",
     )
     parser.add_argument("--dataset_config_name", help="configuration of a Hub data set")
     parser.add_argument(
-        "--skip_bad_images",
+        "--skip_corrupt_images",
         action="store_true",
         default=None,
         help="leave out files that cannot be read; by default as the run had it",
@@ -51,7 +51,10 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--batch_size", type=int, default=32, help="number of images at a time")
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="output folder; by default MODEL/report or, for a Hub id, ./report"
+        "--output_dir",
+        type=Path,
+        metavar="FOLDER",
+        help="output folder; by default MODEL/report or, for a Hub id, ./report",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier report")
     parser.set_defaults(run=_evaluate)
@@ -62,20 +65,20 @@ def _evaluate(options: argparse.Namespace) -> None:
     from datasets import disable_progress_bars
     from transformers.utils import logging
 
+    from ..evaluation.console import summarize
     from ..evaluation.evaluate import check_report_folder, evaluate, write_evaluation
-    from ..evaluation.summary import summarize
 
-    folder = options.out or (Path(options.model) if Path(options.model).is_dir() else Path()) / "report"
+    folder = options.output_dir or (Path(options.model) if Path(options.model).is_dir() else Path()) / "report"
     check_report_folder(options.model, folder, overwrite=options.overwrite)
     logging.disable_progress_bar()  # of loading weights
     disable_progress_bars()
     evaluation = evaluate(
         options.model,
         options.data,
-        part=options.part,
+        split=options.split,
         config_name=options.dataset_config_name,
         labels_file=options.labels_file,
-        skip_bad_images=options.skip_bad_images,
+        skip_corrupt_images=options.skip_corrupt_images,
         image_column=options.image_column_name,
         label_column=options.label_column_name,
         clip_column=options.clip_column_name,

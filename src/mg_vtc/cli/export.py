@@ -14,18 +14,18 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
     parser.add_argument(
-        "--to",
+        "--format",
         required=True,
         choices=("onnx", "classifier"),
         help="onnx: the classifier and, for names of your own, the two encoders; "
         "classifier: a model folder without the text tower",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="output folder; by default MODEL/onnx or MODEL-classifier"
+        "--output_dir", type=Path, metavar="FOLDER", help="output folder; by default MODEL/onnx or MODEL-classifier"
     )
     parser.add_argument("--int8", action="store_true", help="with onnx: write the classifier in 8 bits, too")
     parser.add_argument(
-        "--calibration",
+        "--calibration_data",
         type=Path,
         metavar="FOLDER",
         help="with onnx: folder of images to compare on and to calibrate --int8 with",
@@ -35,24 +35,28 @@ def add_parser(verbs: Any) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    if options.to == "classifier" and (options.int8 or options.calibration):
-        raise ValueError("--int8 and --calibration go with --to onnx.")
-    if options.out is None and not Path(options.model).is_dir():
-        raise ValueError(f"There is no folder {options.model}: for a Hub id, give --out.")
+    if options.format == "classifier" and (options.int8 or options.calibration_data):
+        raise ValueError("--int8 and --calibration_data go with --format onnx.")
+    if options.output_dir is None and not Path(options.model).is_dir():
+        raise ValueError(f"There is no folder {options.model}: for a Hub id, give --output_dir.")
 
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # of loading weights
-    {"onnx": _export_onnx, "classifier": _export_classifier}[options.to](options)
+    {"onnx": _export_onnx, "classifier": _export_classifier}[options.format](options)
 
 
 def _export_onnx(options: argparse.Namespace) -> None:
     from ..exporters.export import find_output_dir
     from ..exporters.onnx import export_onnx
 
-    folder = options.out or find_output_dir(options.model, "onnx")
+    folder = options.output_dir or find_output_dir(options.model, "onnx")
     files = export_onnx(
-        options.model, folder, int8=options.int8, calibration=options.calibration, overwrite=options.overwrite
+        options.model,
+        folder,
+        int8=options.int8,
+        calibration_data=options.calibration_data,
+        overwrite=options.overwrite,
     )
     print(f"{folder}\n{'file':22}{'MB':>8}  largest difference to the model, relative to its largest output")
     for file in files:
@@ -71,6 +75,6 @@ def _export_classifier(options: argparse.Namespace) -> None:
     from ..exporters.classifier import export_classifier
     from ..exporters.export import find_output_dir
 
-    folder = options.out or find_output_dir(options.model, "classifier")
+    folder = options.output_dir or find_output_dir(options.model, "classifier")
     before, after = export_classifier(options.model, folder, overwrite=options.overwrite)
     print(f"{folder}\nweights: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now")

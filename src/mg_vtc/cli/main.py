@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Sequence
 
 from .. import __version__
-from . import compare, demo_app, evaluate, export, predict, prepare, publish, publish_space, train
+from ..messages import name_flags
+from . import app, compare, evaluate, export, predict, prepare, push, push_space, train
 
 EXTRA_OF = (
     dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "onnx")
@@ -37,13 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left in the buffer
         sys.exit(1)
     except (ValueError, OSError) as error:
-        _stop(str(error))
+        _stop(name_flags(str(error)))
 
 
 def _run_verb(arguments: list[str]) -> None:
     parser = _build_parser()
     options = parser.parse_args(_read_switches(arguments, parser))
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    warnings.formatwarning = lambda message, *_: f"warning: {name_flags(str(message))}\n"
     options.run(options)
 
 
@@ -86,6 +87,6 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mg-vtc {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for command in (train, prepare, evaluate, compare, predict, export, demo_app, publish, publish_space):
+    for command in (train, prepare, evaluate, compare, predict, export, app, push, push_space):
         command.add_parser(verbs)
     return parser

@@ -11,8 +11,8 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "predict",
         help="predict images without labels",
-        description="Predict images and videos, in a table or, with --out, in a file. Unreadable files are listed at "
-        "the end (exit code 1).",
+        description="Predict images and videos, in a table or, with --output, in a file. Unreadable files are listed "
+        "at the end (exit code 1).",
         allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
@@ -22,8 +22,8 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--vote",
         choices=("mean", "max", "majority"),
-        help="one answer a clip: the mean or the largest of its frames' probabilities, or the class that most frames "
-        "have first; a video or segment is a clip, and images of one folder are named <clip>.<frame>.<extension>",
+        help="one prediction a clip: the mean or the largest of its frames' probabilities, or the class that most "
+        "frames have first; a video or segment is a clip, and images are named <clip>.<frame>.<extension>",
     )
     parser.add_argument(
         "--candidate_labels",
@@ -33,7 +33,7 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--prompt_template", help="with --candidate_labels: text of a name, with {} for it")
     parser.add_argument("--batch_size", type=int, default=32, help="number of images at a time, in each process")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write FILE.csv, FILE.jsonl or FILE.parquet")
+    parser.add_argument("--outputput", type=Path, metavar="FILE", help="write FILE.csv, FILE.jsonl or FILE.parquet")
     parser.add_argument(
         "--submission",
         choices=("lut", "miga"),
@@ -55,7 +55,8 @@ def _add_video_flags(parser: argparse.ArgumentParser) -> None:
         "--segments",
         type=Path,
         metavar="CSV",
-        help="parts of the videos to answer: columns video, start_frame, end_frame; or folder of <video>_label.csv",
+        help="intervals of the videos to predict: columns video, start_frame, end_frame; or a "
+        "folder of <video>_label.csv",
     )
     parser.add_argument(
         "--first_frame",
@@ -74,14 +75,14 @@ def _add_video_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    if options.submission and not options.out:
-        raise ValueError("--submission needs --out.")
-    if options.missing_class and not options.out:
-        raise ValueError("--missing_class needs --submission and --out.")
+    if options.submission and not options.output:
+        raise ValueError("--submission needs --output.")
+    if options.missing_class and not options.output:
+        raise ValueError("--missing_class needs --submission and --output.")
 
     from transformers.utils import logging
 
-    from ..inference.predictor import ToldByFirstError, join_processes
+    from ..inference.predictor import RepeatedError, join_processes
 
     logging.disable_progress_bar()  # of loading weights
     from ..data.labels import split_names
@@ -101,14 +102,14 @@ def _predict(options: argparse.Namespace) -> None:
     processes = join_processes()
     quiet = not processes.is_main_process
     try:
-        faults = _write(options, settings) if options.out else _show(options, settings, quiet=quiet)
-    except ToldByFirstError:
-        faults = []  # which must not end because another process does
+        errors = _write(options, settings) if options.output else _show(options, settings, quiet=quiet)
+    except RepeatedError:
+        errors = []  # which must not end because another process does
     processes.destroy_process_group()
-    if faults:
-        from ..inference.prediction_table import escape
+    if errors:
+        from ..inference.console import escape
 
-        for fault in faults:
+        for fault in errors:
             print(escape(f"{fault.file} cannot be read: {fault.error}"), file=sys.stderr)
         sys.exit(1)
 
@@ -119,7 +120,7 @@ def _write(options: argparse.Namespace, settings: dict[str, Any]) -> list[Any]:
     written = write_predictions(
         options.model,
         options.inputs,
-        options.out,
+        options.output,
         submission=options.submission,
         missing_class=options.missing_class,
         overwrite=options.overwrite,
@@ -131,24 +132,24 @@ def _write(options: argparse.Namespace, settings: dict[str, Any]) -> list[Any]:
     filled = ""
     if written.num_filled:
         filled = f", {written.num_filled:,} of them unreadable and set to {options.missing_class!r}"
-    print(f"{options.out}: {written.num_rows:,} rows{filled}{resumed}")
-    return written.faults
+    print(f"{options.output}: {written.num_rows:,} rows{filled}{resumed}")
+    return written.errors
 
 
 def _show(options: argparse.Namespace, settings: dict[str, Any], *, quiet: bool) -> list[Any]:
-    from ..inference.prediction_table import format_header, format_prediction
+    from ..inference.console import format_header, format_prediction
     from ..inference.predictor import predict
 
     width = shutil.get_terminal_size().columns
-    header, faults = format_header(width, voted=options.vote is not None), []
+    header, errors = format_header(width, voted=options.vote is not None), []
     for prediction in predict(options.model, options.inputs, **settings):
         if quiet:  # the first process prints it
             continue
         if prediction.error is not None:
-            faults.append(prediction)
+            errors.append(prediction)
             continue
         if header:
             print(header)
             header = ""
         print(format_prediction(prediction, width), flush=True)
-    return faults
+    return errors

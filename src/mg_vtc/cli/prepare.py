@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..data.preparation import Preparation
+    from ..data.releases.prepare import Preparation
 
-NUM_LISTED = 20  # faults that are listed; others are counted
+NUM_LISTED = 20  # errors that are listed; others are counted
 
 
 def add_parser(verbs: Any) -> None:
@@ -23,13 +23,13 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("data", metavar="DATA", choices=("imigue", "smg"), help="imigue or smg")
     parser.add_argument("src", metavar="SRC", type=Path, help="folder of the release, whose layout is detected")
-    parser.add_argument("out", metavar="OUT", type=Path, help="output folder, or one to resume")
+    parser.add_argument("output_dir", metavar="OUTPUT_DIR", type=Path, help="output folder, or one to resume")
     parser.add_argument(
-        "--to",
+        "--format",
         default="imagefolder",
         choices=("imagefolder", "parquet", "webdataset"),
         help="imagefolder: JPEG files in class folders, with metadata.parquet; parquet, webdataset: shards with the "
-        "pictures in them",
+        "images in them",
     )
     parser.add_argument(
         "--frames_per_clip",
@@ -60,14 +60,14 @@ def add_parser(verbs: Any) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from ..data.imigue import prepare_imigue
-    from ..data.smg import prepare_smg
+    from ..data.releases.imigue import prepare_imigue
+    from ..data.releases.smg import prepare_smg
 
     prepare = {"imigue": prepare_imigue, "smg": prepare_smg}[options.data]
     preparation = prepare(
         options.src,
-        options.out,
-        to=options.to,
+        options.output_dir,
+        format=options.format,
         frames_per_clip=options.frames_per_clip,
         keep_non_mg=options.keep_non_mg,
         crop=options.crop,
@@ -75,28 +75,32 @@ def _prepare(options: argparse.Namespace) -> None:
         num_workers=options.num_workers,
     )
     _print_summary(preparation)
-    if preparation.faults:
+    if preparation.errors:
         sys.exit(1)
 
 
 def _print_summary(preparation: "Preparation") -> None:
     print(f"{preparation.folder}: {preparation.layout} layout")
-    print(f"{'split':12}{'parts':>8}{'clips':>8}{'pictures':>10}{'classes':>9}")
+    print(f"{'split':12}{'shards':>8}{'clips':>8}{'images':>10}{'classes':>9}")
     for count in preparation.splits:
-        print(f"{count.split:12}{count.parts:8}{count.clips:8}{count.pictures:10}{count.classes:9}")
+        print(f"{count.split:12}{count.shards:8}{count.clips:8}{count.images:10}{count.classes:9}")
     for title, lines in (
         ("left out", [f"{count} {reason}" for reason, count in preparation.left_out.items()]),
         ("not as labelled", preparation.notes),
-        ("NOT PREPARED", preparation.faults),
+        ("NOT PREPARED", preparation.errors),
     ):
         if lines:
             print(f"{title}:", *(f"  {line}" for line in lines[:NUM_LISTED]), sep="\n")
         if len(lines) > NUM_LISTED:
             print(f"  and {len(lines) - NUM_LISTED} more")
-    if preparation.faults:
-        print("Repair these and repeat the command: finished parts are kept.")
-    if preparation.choices.to == "webdataset" and "validation" not in [count.split for count in preparation.splits]:
-        print("This release names no validation split, which a stream needs: prepare it --to imagefolder or parquet.")
+    if preparation.errors:
+        print("Repair these and repeat the command: finished shards are kept.")
+    if preparation.choices.format == "webdataset" and "validation" not in [
+        count.split for count in preparation.splits
+    ]:
+        print(
+            "This release names no validation split, which a stream needs: prepare it --format imagefolder or parquet."
+        )
     else:
         print(f"to train: {_find_train_command(preparation)}")
 
@@ -111,6 +115,6 @@ def _find_train_command(preparation: "Preparation") -> str:
             *("--streaming", "true", "--max_steps", "10000", "--eval_strategy", "steps"),
             *("--save_strategy", "steps"),
         ],
-    }[preparation.choices.to]
+    }[preparation.choices.format]
     command = ["mg-vtc", "train", "recommended", *data]
     return shlex.join([*command, "--output_dir", f"runs/{preparation.folder.name}"])

@@ -1,7 +1,7 @@
 """Load labelled image data sets: image folders, the Hub and the drawn demo."""
 
-from .demo import load_demo_dataset
-from .hub_dataset import load_hub_dataset
+from .demo.dataset import load_demo_dataset
+from .hub import load_hub_dataset
 from .image_folder import load_image_folder, load_image_folders
 from .splits import split_stratified
 

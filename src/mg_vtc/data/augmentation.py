@@ -44,8 +44,8 @@ class Augmentation:
             module).
         horizontal_flip: Whether to mirror each image with probability 0.5. Do not use it if left and right distinguish
             classes.
-        max_shift: Largest shift in pixels along each axis, 0 or more. The (2 * max_shift + 1)^2 shifts are equally
-            likely; border pixels fill the gap.
+        random_shift: Largest shift in pixels along each axis, 0 or more. The (2 * random_shift + 1)^2 shifts are
+            equally likely; border pixels fill the gap.
 
     Raises:
         ValueError: A value is out of range.
@@ -53,13 +53,13 @@ class Augmentation:
 
     strength: float = 0.0
     horizontal_flip: bool = False
-    max_shift: int = 0
+    random_shift: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
             raise ValueError(f"The strength of the augmentation must be between 0 and 1, but it is {self.strength}.")
-        if self.max_shift < 0:
-            raise ValueError(f"max_shift must be 0 or more pixels, but it is {self.max_shift}.")
+        if self.random_shift < 0:
+            raise ValueError(f"random_shift must be 0 or more pixels, but it is {self.random_shift}.")
 
     def __call__(self, pixel_values: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
         """Augment a batch; without any change enabled, return `pixel_values` itself.
@@ -84,20 +84,20 @@ class Augmentation:
             _cover(pixels, draws, self.strength)
             pixels = pixels.add_(0.5).clamp_(0, 255).to(torch.uint8)
             pixel_values = pixels.contiguous(memory_format=torch.channels_last)
-        return _shift(pixel_values, bits, self.max_shift) if self.max_shift > 0 else pixel_values
+        return _shift(pixel_values, bits, self.random_shift) if self.random_shift > 0 else pixel_values
 
 
-def _shift(pixel_values: Tensor, bits: np.ndarray, max_shift: int) -> Tensor:
+def _shift(pixel_values: Tensor, bits: np.ndarray, random_shift: int) -> Tensor:
     """Shift images by whole pixels, chosen by the bits `(batch_size,)`."""
-    num_corners = np.uint64(2 * max_shift + 1)
+    num_corners = np.uint64(2 * random_shift + 1)
     halves = np.stack([bits >> np.uint64(32), bits & np.uint64(0xFFFFFFFF)])  # (2, batch_size), each below 2^32
-    corners = (halves * num_corners >> np.uint64(32)).astype(np.int64)  # (2, batch_size), 0..2 * max_shift
-    pictures = pixel_values.permute(0, 2, 3, 1).numpy()  # (batch_size, height, width, 3)
-    padded = np.pad(pictures, ((0, 0), (max_shift, max_shift), (max_shift, max_shift), (0, 0)), mode="edge")
-    height, width = pictures.shape[1:3]
+    corners = (halves * num_corners >> np.uint64(32)).astype(np.int64)  # (2, batch_size), 0..2 * random_shift
+    images = pixel_values.permute(0, 2, 3, 1).numpy()  # (batch_size, height, width, 3)
+    padded = np.pad(images, ((0, 0), (random_shift, random_shift), (random_shift, random_shift), (0, 0)), mode="edge")
+    height, width = images.shape[1:3]
     crops = [
-        picture[top : top + height, left : left + width]
-        for picture, (top, left) in zip(padded, corners.T.tolist(), strict=True)
+        image[top : top + height, left : left + width]
+        for image, (top, left) in zip(padded, corners.T.tolist(), strict=True)
     ]
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)  # (batch_size, 3, height, width)
 

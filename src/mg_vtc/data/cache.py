@@ -18,8 +18,8 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 from ..files import atomic_write
-from .digests import digest_pictures
-from .pixels import decode
+from .decoding import decode
+from .digests import digest_images
 
 DECODING = 2  # version of the output of `decode`; raise it to invalidate all caches
 MARGIN = 2**30  # bytes that a cache leaves free on the disk
@@ -31,7 +31,7 @@ def cache_folder() -> Path:
     return Path(datasets.config.HF_DATASETS_CACHE) / "mg_vtc"
 
 
-class PictureCache:
+class ImageCache:
     """Decoded and resized images of all rows, in one file of `cache_folder()`.
 
     The key of the file is the digests of the images, in order, and the settings. All splits of the same rows share the
@@ -42,7 +42,7 @@ class PictureCache:
         rows: Rows with a `datasets.Image` in the column `image`.
         image_size: Height and width, in pixels.
         jpeg_draft: See `decode`.
-        digests: Output of `digest_pictures` for the rows, if already known.
+        digests: Output of `digest_images` for the rows, if already known.
 
     Raises:
         FileNotFoundError: An image file is missing.
@@ -59,7 +59,7 @@ class PictureCache:
         self._rows = rows
         self._jpeg_draft = jpeg_draft
         self._shape = (len(rows), image_size, image_size, 3)
-        self._path = _find_path(digest_pictures(rows) if digests is None else digests, image_size, jpeg_draft)
+        self._path = _find_path(digest_images(rows) if digests is None else digests, image_size, jpeg_draft)
 
     def describe(self) -> str | None:
         """Return a line for the user about what `open` will do.
@@ -88,7 +88,7 @@ class PictureCache:
         if not self._path.exists():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                with FileLock(folder / "pictures.lock"):
+                with FileLock(folder / "images.lock"):
                     if not self._path.exists():  # written by the process that held the lock
                         self._write()
             except OSError as error:
@@ -103,7 +103,7 @@ class PictureCache:
 
     def _write(self) -> None:
         """Decode the images in threads and write them; a memory map would crash on a full disk."""
-        for remains in self._path.parent.glob("pictures-*.part"):  # left by killed processes: this one holds the lock
+        for remains in self._path.parent.glob("images-*.part"):  # left by killed processes: this one holds the lock
             remains.unlink()
         if _free_bytes() < math.prod(self._shape) + MARGIN:
             raise OSError(f"{_format_bytes(_free_bytes())} are free, and {_format_bytes(MARGIN)} must stay free")
@@ -119,8 +119,8 @@ class PictureCache:
             np.lib.format.write_array_header_2_0(file, header)
             for start in range(0, num_rows, CHUNK):
                 chunk = images[start : start + CHUNK]["image"]
-                for picture in pool.map(decode_numbered, range(start, start + len(chunk)), chunk):
-                    file.write(picture.data)
+                for image in pool.map(decode_numbered, range(start, start + len(chunk)), chunk):
+                    file.write(image.data)
                     bar.update()
 
 
@@ -140,7 +140,7 @@ def decode_row(row: int, image: dict[str, Any], image_size: int, *, jpeg_draft: 
 def _find_path(digests: Sequence[str], image_size: int, jpeg_draft: bool) -> Path:
     """Return the path of the cache file of these images."""
     key = json.dumps([DECODING, image_size, jpeg_draft, list(digests)])
-    return cache_folder() / f"pictures-{image_size}-{Hasher.hash_bytes(key.encode())}.npy"
+    return cache_folder() / f"images-{image_size}-{Hasher.hash_bytes(key.encode())}.npy"
 
 
 def _free_bytes() -> int:

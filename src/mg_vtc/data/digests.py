@@ -11,7 +11,7 @@ import pyarrow
 CHUNK = 256  # images per batch
 
 
-def digest_pictures(rows: datasets.Dataset) -> list[str]:
+def digest_images(rows: datasets.Dataset) -> list[str]:
     """Return the 64-bit BLAKE2b digest, in hex, of the encoded bytes of each image.
 
     A file, a renamed copy and the same bytes in Parquet have the same digest. All bytes are read.

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
-from .faults import find_faults
+from .corrupt_files import find_corrupt_files
 from .file_tree import FileTree, describe_left_out, find_files, has_image_suffix, is_circular
 from .folder_layout import find_labels_file, find_loose_images, refuse_splits, warn_of_nested_classes
+from .groups import find_groups
 from .labels import (
     NUM_LISTED,
     canonical_id,
@@ -26,10 +27,9 @@ from .labels import (
     shorten,
     sort_ids,
 )
-from .lookup import hint_at_folder
-from .metadata import find_groups
-from .metadata_files import MetadataTable, is_metadata_file, read_metadata, warn_of_other_tables
+from .metadata import MetadataTable, is_metadata_file, read_metadata, warn_of_other_tables
 from .metadata_labels import LABEL, find_labels
+from .sources import hint_at_folder
 
 SPLIT_NAMES = (
     dict.fromkeys(("train", "training", "trainset", "train_set", "training_set"), "train")
@@ -37,11 +37,11 @@ SPLIT_NAMES = (
     | dict.fromkeys(("valset", "val_set", "validation_set", "evalset", "eval_set"), "validation")
     | dict.fromkeys(("test", "testing", "testset", "test_set"), "test")
 )
-PARTS = ("train", "validation", "test")  # splits of a data set and of a run, in this order
+SPLITS = ("train", "validation", "test")  # splits of a data set and of a run, in this order
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # of file managers, in lower case
 
 
-class _Picture(NamedTuple):
+class _ImageFile(NamedTuple):
     folder: str  # class folder, or the label in the metadata; empty if there is neither
     file_name: str  # POSIX path relative to the split folder
     path: Path
@@ -51,8 +51,8 @@ class _Listing(NamedTuple):
     """Contents of a split folder."""
 
     class_folders: list[str]  # in id order
-    pictures: list[_Picture]
-    loose: list[_Picture]  # not in a class folder
+    images: list[_ImageFile]
+    loose: list[_ImageFile]  # not in a class folder
     tree: FileTree
 
 
@@ -63,7 +63,7 @@ def load_image_folder(
     label_column: str = LABEL,
     clip_column: str = "clip",
     subject_column: str = "subject",
-    skip_bad_images: bool = False,
+    skip_corrupt_images: bool = False,
 ) -> DatasetDict:
     """Load a folder of class folders, a folder of images with metadata, or a folder of splits with either layout.
 
@@ -76,7 +76,7 @@ def load_image_folder(
         label_column: See `load_image_folders`; `image_dir` may contain a metadata file, too.
         clip_column: See `load_image_folders`.
         subject_column: See `load_image_folders`.
-        skip_bad_images: Whether to skip unreadable files with a warning instead of raising an error.
+        skip_corrupt_images: Whether to skip unreadable files with a warning instead of raising an error.
 
     Raises:
         FileNotFoundError: The folder or the labels file does not exist.
@@ -104,7 +104,7 @@ def load_image_folder(
         label_column=label_column,
         clip_column=clip_column,
         subject_column=subject_column,
-        skip_bad_images=skip_bad_images,
+        skip_corrupt_images=skip_corrupt_images,
     )
 
 
@@ -116,7 +116,7 @@ def load_image_folders(
     label_column: str = LABEL,
     clip_column: str = "clip",
     subject_column: str = "subject",
-    skip_bad_images: bool = False,
+    skip_corrupt_images: bool = False,
 ) -> DatasetDict:
     """Load one image folder per split, with one list of class names for all splits.
 
@@ -134,7 +134,7 @@ def load_image_folders(
         label_column: Column of the metadata files with the labels.
         clip_column: Column of the metadata files with the clips (see `find_groups`).
         subject_column: Column of the metadata files with the subjects.
-        skip_bad_images: Whether to skip unreadable files with a warning instead of raising an error.
+        skip_corrupt_images: Whether to skip unreadable files with a warning instead of raising an error.
 
     Raises:
         FileNotFoundError: A folder or the labels file does not exist.
@@ -148,44 +148,44 @@ def load_image_folders(
     beside = [*roots.values(), *([] if metadata_dir is None else [Path(metadata_dir)]), *above]
     labels = _read_class_names(labels_file, beside)
     tables = _read_tables(beside, listings, (label_column, clip_column, subject_column))
-    pictures, folders = _choose_pictures(roots, listings, tables, labels, label_column)
-    pictures = _drop_unreadable(pictures, roots, skip_bad_images)
+    images, folders = _choose_images(roots, listings, tables, labels, label_column)
+    images = _drop_unreadable(images, roots, skip_corrupt_images)
     class_names = _name_classes(
         folders=sort_ids(list(dict.fromkeys(folders))),
-        filled_ids={_class_key(picture.folder) for rows in pictures.values() for picture in rows},
+        filled_ids={_class_key(image.folder) for rows in images.values() for image in rows},
         labels=labels,
     )
-    file_names = {picture.path: picture.file_name for rows in pictures.values() for picture in rows}
+    file_names = {image.path: image.file_name for rows in images.values() for image in rows}
     groups = find_groups(file_names, tables, clip_column=clip_column, subject_column=subject_column)
-    return _make_splits(pictures, class_names, groups)
+    return _make_splits(images, class_names, groups)
 
 
-def _choose_pictures(
+def _choose_images(
     roots: Mapping[str, Path],
     listings: Mapping[str, _Listing],
     tables: list[MetadataTable],
     labels: dict[str, str] | None,
     label_column: str,
-) -> tuple[dict[str, list[_Picture]], list[str]]:
+) -> tuple[dict[str, list[_ImageFile]], list[str]]:
     """Return the labelled images of each split, and the folders or labels that define the classes."""
     in_metadata = find_labels(
         tables,
-        {row.path: row.folder or None for one in listings.values() for row in (*one.pictures, *one.loose)},
+        {row.path: row.folder or None for one in listings.values() for row in (*one.images, *one.loose)},
         label_column=label_column,
         are_folders_named=labels is not None and _are_named(listings, labels),
     )
     if in_metadata is None:
         class_folders = {split: _check_class_folders(listing, roots[split]) for split, listing in listings.items()}
-        pictures = {split: listing.pictures for split, listing in listings.items()}
+        images = {split: listing.images for split, listing in listings.items()}
         for split, root in roots.items():
             refuse_splits(root, class_folders[split], SPLIT_NAMES)
             if labels is None:
-                warn_of_nested_classes(root, [row.file_name for row in pictures[split]])
+                warn_of_nested_classes(root, [row.file_name for row in images[split]])
     else:
-        pictures = {split: _label_by_metadata(listing, in_metadata, labels) for split, listing in listings.items()}
-        class_folders = {split: [row.folder for row in rows] for split, rows in pictures.items()}
-    _warn_of_left_out(listings, pictures, in_metadata)
-    return pictures, [folder for folders in class_folders.values() for folder in folders]
+        images = {split: _label_by_metadata(listing, in_metadata, labels) for split, listing in listings.items()}
+        class_folders = {split: [row.folder for row in rows] for split, rows in images.items()}
+    _warn_of_left_out(listings, images, in_metadata)
+    return images, [folder for folders in class_folders.values() for folder in folders]
 
 
 def _list_folders(parent: Path) -> list[str]:
@@ -214,14 +214,14 @@ def _list_split(split_dir: Path) -> _Listing:
     """List a split folder; images are sorted by class folder in id order, then by file name."""
     folders = [folder for folder in _list_folders(split_dir) if not is_circular(split_dir / folder)]
     tree = find_files(split_dir)
-    of_folder: dict[str, list[_Picture]] = {folder: [] for folder in sort_ids(folders)}
+    of_folder: dict[str, list[_ImageFile]] = {folder: [] for folder in sort_ids(folders)}
     for path in tree.files:
         folder, *others = path.relative_to(split_dir).parts
         if others and path.name.lower() not in SYSTEM_FILES and not is_metadata_file(path):
-            of_folder[folder].append(_Picture(folder, "/".join([folder, *others]), path))
-    pictures = [row for rows in of_folder.values() for row in sorted(rows, key=lambda row: row.file_name)]
-    loose = [_Picture("", path.name, path) for path in find_loose_images(split_dir)]
-    return _Listing(list(of_folder), pictures, loose, tree)
+            of_folder[folder].append(_ImageFile(folder, "/".join([folder, *others]), path))
+    images = [row for rows in of_folder.values() for row in sorted(rows, key=lambda row: row.file_name)]
+    loose = [_ImageFile("", path.name, path) for path in find_loose_images(split_dir)]
+    return _Listing(list(of_folder), images, loose, tree)
 
 
 def _read_class_names(labels_file: str | Path | None, folders: Iterable[Path]) -> dict[str, str] | None:
@@ -263,12 +263,12 @@ def _check_class_folders(listing: _Listing, split_dir: Path) -> list[str]:
 
 def _label_by_metadata(
     listing: _Listing, in_metadata: Mapping[Path, str | None], labels: dict[str, str] | None
-) -> list[_Picture]:
+) -> list[_ImageFile]:
     """Return the images with a label in the metadata, sorted by label, then by file name."""
     ids = {fold_name(name): class_id for class_id, name in (labels or {}).items()}
     known = {_class_key(class_id) for class_id in labels or {}}
-    of_label: dict[str, list[_Picture]] = {}
-    for row in sorted((*listing.pictures, *listing.loose), key=lambda row: row.file_name):
+    of_label: dict[str, list[_ImageFile]] = {}
+    for row in sorted((*listing.images, *listing.loose), key=lambda row: row.file_name):
         if (label := in_metadata.get(row.path)) is not None:
             name = normalize_name(label)
             name = name if _class_key(name) in known else ids.get(fold_name(name), name)
@@ -283,15 +283,15 @@ def _are_named(listings: Mapping[str, _Listing], labels: dict[str, str]) -> bool
 
 def _warn_of_left_out(
     listings: Mapping[str, _Listing],
-    pictures: Mapping[str, list[_Picture]],
+    images: Mapping[str, list[_ImageFile]],
     in_metadata: Mapping[Path, str | None] | None,
 ) -> None:
     """Warn once about all skipped image files."""
-    taken = {row.path for rows in pictures.values() for row in rows}
+    taken = {row.path for rows in images.values() for row in rows}
     beside: list[Path] = []
     unlabelled: list[Path] = []
     unlisted: list[Path] = []
-    for row in (row for listing in listings.values() for row in (*listing.pictures, *listing.loose)):
+    for row in (row for listing in listings.values() for row in (*listing.images, *listing.loose)):
         if row.path not in taken:
             part = beside if in_metadata is None else unlabelled if row.path in in_metadata else unlisted
             part.append(row.path)
@@ -312,27 +312,29 @@ def _class_key(folder: str) -> int | str:
 
 
 def _drop_unreadable(
-    pictures: Mapping[str, list[_Picture]], roots: Mapping[str, Path], skip_bad_images: bool
-) -> dict[str, list[_Picture]]:
+    images: Mapping[str, list[_ImageFile]], roots: Mapping[str, Path], skip_corrupt_images: bool
+) -> dict[str, list[_ImageFile]]:
     """Return the readable images of each split, at least one per split."""
-    bad_paths = _find_bad_images([picture.path for split in pictures.values() for picture in split], skip_bad_images)
-    readable = {split: [row for row in rows if row.path not in bad_paths] for split, rows in pictures.items()}
+    corrupt_paths = _find_corrupt_images(
+        [image.path for split in images.values() for image in split], skip_corrupt_images
+    )
+    readable = {split: [row for row in rows if row.path not in corrupt_paths] for split, rows in images.items()}
     for split, rows in readable.items():
         if not rows:
             raise ValueError(f"The class folders of {roots[split]} contain no readable images.")
     return readable
 
 
-def _find_bad_images(paths: list[Path], skip_bad_images: bool) -> set[Path]:
-    """Return the unreadable `paths` with a warning, or raise ValueError unless `skip_bad_images`."""
-    bad = find_faults(paths)
+def _find_corrupt_images(paths: list[Path], skip_corrupt_images: bool) -> set[Path]:
+    """Return the unreadable `paths` with a warning, or raise ValueError unless `skip_corrupt_images`."""
+    bad = find_corrupt_files(paths)
     if not bad:
         return set()
     listed = "\n".join(f"  {path}: {fault}" for path, fault in list(bad.items())[:NUM_LISTED])
     more = f"\n  and {len(bad) - NUM_LISTED} more" if len(bad) > NUM_LISTED else ""
     found = f"{len(bad)} of {len(paths)} files are not readable images"
-    if not skip_bad_images:
-        raise ValueError(f"{found}:\n{listed}{more}\nRepair or remove them, or skip them with --skip_bad_images.")
+    if not skip_corrupt_images:
+        raise ValueError(f"{found}:\n{listed}{more}\nRepair or remove them, or skip them with `skip_corrupt_images`.")
     warnings.warn(f"{found} and are skipped:\n{listed}{more}", stacklevel=4)
     return set(bad)
 
@@ -366,27 +368,27 @@ def make_features(class_names: list[str], groups: Iterable[str]) -> Features:
 
 
 def _make_splits(
-    pictures: Mapping[str, list[_Picture]],
+    images: Mapping[str, list[_ImageFile]],
     class_names: Mapping[int | str, str],
     groups: Mapping[str, Mapping[Path, str]],
 ) -> DatasetDict:
     features = make_features(list(class_names.values()), groups)
     label_of = {class_id: label for label, class_id in enumerate(class_names)}
     return DatasetDict(
-        {split: _make_dataset(rows, label_of, groups, features, split) for split, rows in pictures.items()}
+        {split: _make_dataset(rows, label_of, groups, features, split) for split, rows in images.items()}
     )
 
 
 def _make_dataset(
-    pictures: list[_Picture],
+    images: list[_ImageFile],
     label_of: dict[int | str, int],
     groups: Mapping[str, Mapping[Path, str]],
     features: Features,
     split: str,
 ) -> Dataset:
     columns = {
-        "image": [str(picture.path.absolute()) for picture in pictures],
-        "label": [label_of[_class_key(picture.folder)] for picture in pictures],
-        "file_name": [picture.file_name for picture in pictures],
-    } | {group: [keys[picture.path] for picture in pictures] for group, keys in groups.items()}
+        "image": [str(image.path.absolute()) for image in images],
+        "label": [label_of[_class_key(image.folder)] for image in images],
+        "file_name": [image.file_name for image in images],
+    } | {group: [keys[image.path] for image in images] for group, keys in groups.items()}
     return Dataset.from_dict(columns, features=features, split=split)

@@ -1,248 +1,253 @@
-"""Find the clip and subject of each image in metadata files, file names or data set columns."""
+"""Read metadata files next to images, and match their rows to images."""
 
+import csv
+import io
+import json
+import os
 import re
+import unicodedata
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import datasets
+import pyarrow as pa
+import pyarrow.parquet
 
-from .cells import read_cell
-from .labels import canonical_id, shorten
-from .metadata_files import METADATA_FILES, MetadataTable, locate_rows
+from .file_tree import has_image_suffix
+from .labels import shorten
 
-GROUPS = ("clip", "subject")
-FRAME_NAME = re.compile(
-    r"(?P<clip>.+)\.(?P<frame>[0-9]+)\.[^.]+"
-)  # as in iMiGUE: "0000.3.jpg" is frame 3 of clip "0000"
-# Columns that probably contain a group, in lower case without separators.
-LIKELY_COLUMNS = {
-    "clip": ("clipid", "clipname", "clips", "video", "videoid", "videoname", "sequence", "sequenceid", "segmentid"),
-    "subject": (
-        *("subjectid", "subjectname", "subjects", "person", "personid", "participant", "participantid"),
-        *("actor", "actorid", "speaker", "speakerid", "user", "userid"),
-    ),
+PREPARATION = "prepare.json"  # settings of a prepared release, in its folder
+METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # as in the imagefolder of `datasets`
+FILE_NAME = "file_name"
+_METADATA_NAME = re.compile(r"metadata\s*(\.\w+)?(\.(gz|bz2|xz|zip|zst))?", re.IGNORECASE)
+_DELIMITERS = ",;\t|"
+_LISTS_IMAGES = re.compile(rb"\bfile_?name\b|\.(?:jpe?g|png|webp|bmp|tiff?|heic)\b", re.IGNORECASE)
+
+
+class MetadataTable(NamedTuple):
+    """Contents of a metadata file.
+
+    Attributes:
+        path: Path of the file.
+        column_names: Names of its columns, stripped of white space.
+        known: The requested columns that exist, as requested.
+        rows: Values of the columns `known`, by name.
+    """
+
+    path: Path
+    column_names: list[str]
+    known: list[str]
+    rows: list[dict[str, Any]]
+
+
+class LocatedRow(NamedTuple):
+    """A row of a metadata file with its image.
+
+    Attributes:
+        image: Path of the image; may not exist.
+        file_name: File name in the row.
+        values: Values of the requested columns.
+        table: Path of the metadata file.
+    """
+
+    image: Path
+    file_name: str
+    values: dict[str, Any]
+    table: Path
+
+    @property
+    def where(self) -> str:
+        return f"{self.file_name!r} in {self.table}"
+
+
+def is_metadata_file(path: Path) -> bool:
+    """Return whether a file is named "metadata", in any case and with any suffix except those of images."""
+    return _METADATA_NAME.fullmatch(path.name.strip()) is not None and not has_image_suffix(path)
+
+
+def read_metadata(folder: Path, columns: Iterable[str]) -> MetadataTable | None:
+    """Read the metadata file of a folder, if there is one; column names are matched regardless of case and spaces.
+
+    Args:
+        folder: Folder to search.
+        columns: Columns to read besides `file_name`.
+
+    Raises:
+        ValueError: There are two metadata files, or the file is unreadable or empty, lacks `file_name`, or has a
+            column twice.
+    """
+    found = sorted(path for path in folder.iterdir() if is_metadata_file(path) and path.is_file())
+    if len(found) > 1:
+        raise ValueError(f"{folder} has {' and '.join(path.name for path in found)}: keep one of them.")
+    if not found:
+        return None
+    path, wanted = found[0], [FILE_NAME, *dict.fromkeys(columns)]
+    read = _READERS.get(Path(path.name.strip()).suffix.lower())
+    if read is None:
+        raise ValueError(
+            f"The metadata file {path} cannot be read: save it as {', '.join(METADATA_FILES)}, or rename it if it is "
+            "not metadata."
+        )
+    try:
+        names, choose_rows = read(path)
+        column_of = _find_columns(names, wanted)
+        rows = choose_rows(list(column_of.values()))
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"The metadata file {path} cannot be read: UnicodeDecodeError: {error}. Save it as UTF-8."
+        ) from error
+    except (ValueError, csv.Error, pa.ArrowException) as error:
+        raise ValueError(f"The metadata file {path} cannot be read: {type(error).__name__}: {error}") from error
+    if FILE_NAME not in column_of:
+        raise ValueError(
+            f"The metadata file {path} has no column {FILE_NAME!r}, only {shorten(names)}: the first line must name "
+            f"the columns, and {FILE_NAME!r} must give the image of each row."
+        )
+    kept = [{column: row.get(name) for column, name in column_of.items()} for row in rows]
+    return MetadataTable(path, names, list(column_of), kept)
+
+
+def locate_rows(table: MetadataTable, images: Collection[Path]) -> Iterator[LocatedRow]:
+    r"""Find the image of each row by its path, absolute or relative to the metadata file.
+
+    Without an exact match, "\" is read as "/", and case, Unicode form and surrounding white space are ignored.
+
+    Raises:
+        ValueError: A row has no file name.
+    """
+    exact = {os.path.abspath(image): image for image in images}
+    folded: dict[str, list[Path]] = {}
+    for path, image in exact.items():
+        folded.setdefault(_fold_path(path), []).append(image)
+    for row in table.rows:
+        file_name = row[FILE_NAME]
+        if not isinstance(file_name, str) or not file_name.strip():
+            raise ValueError(f"A row of {table.path} has no file name: {row}.")
+        path = os.path.abspath(table.path.parent / file_name)
+        image = exact.get(path, Path(path))
+        if path not in exact and not os.path.lexists(path):
+            posix = os.path.abspath(table.path.parent / file_name.strip().replace("\\", "/"))
+            alike = folded.get(_fold_path(posix), [])
+            image = exact.get(posix, alike[0] if len(alike) == 1 else image)
+        yield LocatedRow(image, file_name, row, table.path)
+
+
+def warn_of_other_tables(files: Iterable[Path]) -> None:
+    """Warn about tables that list image files but are not named "metadata"."""
+    for path in files:
+        if path.suffix.lower() in (".csv", ".tsv", ".jsonl") and path.is_file():
+            with path.open("rb") as file:
+                begin = file.read(1024)
+            if _LISTS_IMAGES.search(begin.replace(b"\0", b"")):
+                warnings.warn(
+                    f"{path} lists image files, but is not read: rename it to metadata{path.suffix.lower()} if it "
+                    "contains labels, clips or subjects.",
+                    stacklevel=5,
+                )
+
+
+def _fold_path(path: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+
+
+def _fold_column(name: str) -> str:
+    """Return the comparison key of a column name: "File name" matches "file_name"."""
+    return re.sub(r"[\s_-]", "", name.casefold())
+
+
+def _find_columns(names: list[str], wanted: Iterable[str]) -> dict[str, str]:
+    """Map each existing column of `wanted` to its name in the file."""
+    found = {}
+    for column in wanted:
+        alike = [name for name in names if _fold_column(name) == _fold_column(column)]
+        if len(alike) > 1:
+            raise ValueError(f"it has the columns {' and '.join(map(repr, alike))}: keep one")
+        if alike:
+            found[column] = alike[0]
+    return found
+
+
+_ChooseRows = Callable[[list[str]], list[dict[str, Any]]]
+
+
+def _read_csv(path: Path) -> tuple[list[str], _ChooseRows]:
+    text = _read_text(path)
+    first_line = text.lstrip("\n").partition("\n")[0]
+    headers = {mark: next(csv.reader([first_line], delimiter=mark)) for mark in _DELIMITERS if mark in first_line}
+    fits = {
+        mark: (any(_fold_column(cell) == _fold_column(FILE_NAME) for cell in cells)) for mark, cells in headers.items()
+    }
+    delimiter = max(headers, key=lambda mark: (fits[mark], len(headers[mark])), default=",")
+    lines = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
+    names: list[str] = []
+    rows = []
+    for cells in lines:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if not names:
+            names = [cell.strip() for cell in cells]
+            continue
+        if any(cell.strip() for cell in cells[len(names) :]):
+            raise ValueError(
+                f"line {lines.line_num} has {len(cells)} cells, but the header has {len(names)}: put cells with "
+                f"{delimiter!r} in double quotes"
+            )
+        rows.append(dict(zip(names, cells, strict=False)))
+    if not names:
+        raise ValueError("it is empty")
+    return names, lambda _: rows
+
+
+def _read_json_lines(path: Path) -> tuple[list[str], _ChooseRows]:
+    return _check_objects([_parse_json(line) for line in _read_text(path).split("\n") if line.strip()])
+
+
+def _read_json(path: Path) -> tuple[list[str], _ChooseRows]:
+    rows = _parse_json(_read_text(path))
+    if not isinstance(rows, list):
+        raise ValueError('it must contain a list of objects, such as [{"file_name": ...}, ...]')
+    return _check_objects(rows)
+
+
+def _read_parquet(path: Path) -> tuple[list[str], _ChooseRows]:
+    """Read only the chosen columns: others may contain images."""
+    names = pyarrow.parquet.read_schema(path).names
+    return names, lambda columns: pyarrow.parquet.read_table(path, columns=columns).to_pylist()
+
+
+_READERS = {
+    ".csv": _read_csv,
+    ".tsv": _read_csv,
+    ".jsonl": _read_json_lines,
+    ".ndjson": _read_json_lines,
+    ".json": _read_json,
+    ".parquet": _read_parquet,
 }
 
 
-class GroupColumnError(ValueError):
-    """A column requested by name is missing, or does not contain text or whole numbers."""
+def _read_text(path: Path) -> str:
+    r"""Return the text of a file with "\n" as the only line ending."""
+    content = path.read_bytes()
+    has_utf_16_mark = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # "Unicode text" of spreadsheets
+    text = content.decode("utf-16" if has_utf_16_mark else "utf-8-sig")
+    if "\0" in text:
+        raise ValueError("it contains null bytes: save it as UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def find_groups(
-    file_names: Mapping[Path, str],
-    tables: Sequence[MetadataTable],
-    *,
-    clip_column: str = "clip",
-    subject_column: str = "subject",
-) -> dict[str, dict[Path, str]]:
-    """Find the clip and subject of images in folders.
+def _parse_json(text: str) -> Any:
+    def check_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError(f"an object has a duplicate key: {shorten(key for key, _ in pairs)}")
+        return dict(pairs)
 
-    Metadata files give them (see `read_metadata`) in columns of text or whole numbers. Without a clip column, clips
-    are taken from the file names if all have the form `<clip>.<frame>.<extension>` (see `name_clip`).
-
-    Args:
-        file_names: Path of each image of all splits to its name, which starts with the class folder.
-        tables: Metadata files, read with `clip_column` and `subject_column`.
-        clip_column: Column with the clips.
-        subject_column: Column with the subjects.
-
-    Returns:
-        "clip" and "subject", if known, to the key of each image.
-
-    Raises:
-        GroupColumnError: A column with a name other than the default is missing.
-        ValueError: A metadata file lacks an image or lists it twice, or a value is missing or is neither text nor a
-            whole number.
-    """
-    groups = {}
-    for group, column in zip(GROUPS, (clip_column, subject_column), strict=True):
-        if holders := [table for table in tables if column in table.known]:
-            keys, missing = _collect(holders, column, list(file_names))
-            if not missing:
-                groups[group] = keys
-            elif keys or column != group:
-                raise ValueError(_say_needed(column, missing[0], _say_missing(len(missing))))
-            else:
-                warnings.warn(
-                    f"{group}s are unknown: no image has a value in the column {column!r} of {_list(holders)}.",
-                    stacklevel=4,
-                )
-        elif column != group:
-            found = [f"{table.path} has {shorten(table.column_names)}" for table in tables]
-            listed = "; ".join(found) or f"no {', '.join(METADATA_FILES)} in the image folders"
-            raise GroupColumnError(f"No metadata file has the {group} column {column!r}: {listed}.")
-        else:
-            for table in tables:
-                _warn_of_likely_columns(group, table.column_names, str(table.path))
-    if "clip" not in groups and (clips := _find_clips_in_names(file_names)):
-        groups["clip"] = clips
-    return groups
+    return json.loads(text, object_pairs_hook=check_pairs)
 
 
-def _find_clips_in_names(file_names: Mapping[Path, str]) -> dict[Path, str]:
-    """Return the clip of each image, or nothing unless all names contain it."""
-    clips = {path: name_clip(name) for path, name in file_names.items()}
-    others = [str(path) for path, clip in clips.items() if clip is None]
-    if not others:
-        return {path: clip for path, clip in clips.items() if clip is not None}
-    if len(others) < len(clips) / 2:
-        warnings.warn(
-            f"Clips are unknown: {len(others)} of {len(clips)} images are not named "
-            f"<clip>.<frame>.<extension>: {shorten(others)}. Rename them, or list the clips in a metadata.csv.",
-            stacklevel=5,
-        )
-    return {}
-
-
-def name_clip(file_name: str) -> str | None:
-    """Return the path without frame and extension, or None if the name has another form.
-
-    For example "12/0000" for "12/0000.3.jpg". The key includes the class, because clip numbers repeat in classes.
-    Class folders with the same id ("01" and "1") yield the same key.
-    """
-    path = PurePosixPath(file_name)
-    match = FRAME_NAME.fullmatch(path.name)
-    if match is None:
-        return None
-    folders = path.parts[:-1]
-    return "/".join([*(str(canonical_id(folder)) for folder in folders[:1]), *folders[1:], match["clip"]])
-
-
-def read_group_columns(
-    splits: Mapping[str, datasets.Dataset],
-    labelled: Mapping[str, Collection[int]],
-    *,
-    clip_column: str = "clip",
-    subject_column: str = "subject",
-) -> dict[str, dict[str, list[str | None]]]:
-    """Read the clips and subjects of a data set from its columns.
-
-    A column with the default name is ignored, with a warning, in three cases: another split lacks it, it contains
-    lists or images, or no row has a value.
-
-    Args:
-        splits: Split name to rows.
-        labelled: Split name to the numbers of the rows to read.
-        clip_column: Column with the clips, matched regardless of case.
-        subject_column: Column with the subjects, matched regardless of case.
-
-    Returns:
-        "clip" and "subject", if known, to split name to the key of each row; None for rows not in `labelled`.
-
-    Raises:
-        GroupColumnError: A column with a name other than the default is missing or contains neither text nor whole
-            numbers.
-        ValueError: A value is missing, or is neither text nor a whole number.
-    """
-    wanted = dict(zip(GROUPS, (clip_column, subject_column), strict=True))
-    found = {group: _read_group_column(splits, labelled, group, column) for group, column in wanted.items()}
-    return {group: keys for group, keys in found.items() if keys is not None}
-
-
-def _read_group_column(
-    splits: Mapping[str, datasets.Dataset], labelled: Mapping[str, Collection[int]], group: str, column: str
-) -> dict[str, list[str | None]] | None:
-    """Return the key of each row by split, or None if they are unknown."""
-    names = {split: _find_column(rows.column_names, column, split) for split, rows in splits.items()}
-    faults = [fault for split, rows in splits.items() if (fault := _find_column_fault(rows, split, names[split]))]
-    if faults and column != group:
-        raise GroupColumnError(f"The {group}s cannot be read from the column {column!r}: {faults[0]}.")
-    if not any(names.values()):
-        for split, rows in splits.items():
-            _warn_of_likely_columns(group, rows.column_names, f"the split {split}")
-        return None
-    if faults:
-        warnings.warn(f"{group}s are unknown, column {column!r}: {faults[0]}.", stacklevel=5)
-        return None
-    keys = {split: _read_keys(rows[names[split]][:], labelled[split], column, split) for split, rows in splits.items()}
-    empty = [f"row {row} of the split {split}" for split in keys for row in labelled[split] if not keys[split][row]]
-    if not empty:
-        return keys
-    if column != group or len(empty) < sum(map(len, labelled.values())):
-        raise ValueError(_say_needed(column, empty[0], _say_missing(len(empty))))
-    warnings.warn(f"{group}s are unknown: no row has a value in the column {column!r}.", stacklevel=5)
-    return None
-
-
-def _find_column(names: Sequence[str], wanted: str, split: str) -> str | None:
-    alike = [name for name in names if name.strip().casefold() == wanted.strip().casefold()]
-    if wanted in alike:
-        alike = [wanted]
-    if len(alike) > 1:
-        raise ValueError(f"The split {split} has the columns {' and '.join(map(repr, alike))}: keep one.")
-    return alike[0] if alike else None
-
-
-def _find_column_fault(rows: datasets.Dataset, split: str, column: str | None) -> str | None:
-    if column is None:
-        return f"the split {split} has only the columns {shorten(rows.column_names)}"
-    feature = rows.features[column]
-    if isinstance(feature, datasets.ClassLabel | datasets.Value):
-        return None
-    return f"in the split {split} it contains {feature}, not text or whole numbers"
-
-
-def _read_keys(values: Sequence[object], labelled: Collection[int], column: str, split: str) -> list[str | None]:
-    keys: list[str | None] = [None] * len(values)
-    for row in labelled:
-        keys[row] = _read_key(values[row], column, f"row {row} of the split {split}")
-    return keys
-
-
-def _warn_of_likely_columns(group: str, names: Iterable[str], source: str) -> None:
-    likely = [name for name in names if re.sub(r"[\W_]", "", name.casefold()) in LIKELY_COLUMNS[group]]
-    if likely:
-        warnings.warn(
-            f"{source} has the column {likely[0]!r}, which looks like {group}s but is not used: set "
-            f"--{group}_column_name {likely[0]}.",
-            stacklevel=5,
-        )
-
-
-def _collect(
-    tables: list[MetadataTable], column: str, pictures: Collection[Path]
-) -> tuple[dict[Path, str], list[str]]:
-    """Return the key of each image in a column that all tables have, and the rows without a value."""
-    keys: dict[Path, str | None] = {}
-    known, others, empty = set(pictures), [], []
-    for row in (row for table in tables for row in locate_rows(table, pictures)):
-        if row.image not in known:
-            others.append(row)
-            continue
-        if row.image in keys:
-            raise ValueError(f"{row.where} has more than one row: keep one per image.")
-        keys[row.image] = _read_key(row.values[column], column, row.where)
-        if keys[row.image] is None:
-            empty.append(row.where)
-    if missing := [str(path) for path in pictures if path not in keys]:
-        strange = f" Unknown files in it: {shorten(row.file_name for row in others)}." if others else ""
-        raise ValueError(
-            f"{len(missing)} of {len(pictures)} images have no row in {_list(tables)}, which has the column "
-            f"{column!r}: {shorten(missing)}.{strange} Add the rows, or remove the column."
-        )
-    if gone := [str(row.image) for row in others if not row.image.exists()]:
-        warnings.warn(f"The metadata lists {len(gone)} files that do not exist: {shorten(gone)}.", stacklevel=5)
-    return {path: key for path in pictures if (key := keys[path]) is not None}, empty
-
-
-def _read_key(value: object, column: str, where: str) -> str | None:
-    try:
-        return read_cell(value)
-    except ValueError as error:
-        raise ValueError(_say_needed(column, where, f"{error}")) from error
-
-
-def _say_missing(num_missing: int) -> str:
-    return "it is missing" if num_missing == 1 else f"it is missing, as in {num_missing - 1} other rows"
-
-
-def _say_needed(column: str, where: str, fault: str) -> str:
-    return (
-        f"The column {column!r} must contain text or a whole number for each image; {where}: {fault}. Correct it, "
-        "or rename the column."
-    )
-
-
-def _list(tables: Iterable[MetadataTable]) -> str:
-    return " and ".join(str(table.path) for table in tables)
+def _check_objects(rows: list[Any]) -> tuple[list[str], _ChooseRows]:
+    if not rows:
+        raise ValueError("it is empty")
+    if other := [row for row in rows if not isinstance(row, dict)]:
+        raise ValueError(f"each line must be an object, not {other[0]!r}")
+    return list(dict.fromkeys(name for row in rows for name in row)), lambda _: rows

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .cells import read_cell
 from .labels import canonical_id, fold_name, shorten
-from .metadata_files import MetadataTable, locate_rows
+from .metadata import MetadataTable, locate_rows
+from .table_cells import read_cell
 
 LABEL = "label"  # default column, as in the imagefolder of `datasets`
 
@@ -46,12 +46,14 @@ def find_labels(
             )
         return None
     labels = _read_labels(holders, label_column, folder_of)
-    if label_column == LABEL and _are_told_by_folders(labels, folder_of, holders, are_folders_named=are_folders_named):
+    if label_column == LABEL and _are_named_by_folders(
+        labels, folder_of, holders, are_folders_named=are_folders_named
+    ):
         return None
     return labels
 
 
-def _are_told_by_folders(
+def _are_named_by_folders(
     labels: Mapping[Path, str | None],
     folder_of: Mapping[Path, str | None],
     tables: Sequence[MetadataTable],

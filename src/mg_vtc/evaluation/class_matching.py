@@ -56,10 +56,10 @@ def _fold(names: Sequence[str], whose: str) -> dict[str, str]:
 
 
 def _refuse(data_names: Sequence[str], model_names: Sequence[str], unknown: list[str], *, only_numbers: bool) -> str:
-    way_out = "Rename the data's classes to the model's, or score the data's own names with --zero_shot."
+    way_out = "Rename the data's classes to the model's, or score the data's own names with `zero_shot`."
     if only_numbers:
         fault = "The data's classes are bare numbers that differ from the model's classes."
-        way_out = "Pass their names with --labels_file, as in training."
+        way_out = "Pass their names with `labels_file`, as in training."
     elif not unknown:
         fault = "Some of the data's classes are bare numbers, which do not identify a class."
     elif len(unknown) == len(data_names):

@@ -6,15 +6,15 @@ import numpy as np
 import torch
 
 from ..inference.aggregation import VOTES, ClipVote
-from .results import Answers, describe_interval
-from .scores import SCORE_NAMES, score_answers
+from .results import Predictions, describe_interval
+from .scores import SCORE_NAMES, score_predictions
 
 
-def score_clips(answers: Answers, vote: str) -> dict[str, Any]:
+def score_clips(predictions: Predictions, vote: str) -> dict[str, Any]:
     """Score one prediction per clip.
 
     Args:
-        answers: Predictions of frames with known clips.
+        predictions: Predictions of frames with known clips.
         vote: One of `VOTES` (see `ClipVote`).
 
     Returns:
@@ -26,18 +26,18 @@ def score_clips(answers: Answers, vote: str) -> dict[str, Any]:
     """
     if vote not in VOTES:
         raise ValueError(f"vote must be one of {', '.join(VOTES)}, got {vote!r}.")
-    if answers.clips is None:
+    if predictions.clips is None:
         raise ValueError(
             "The clips of these images are unknown, so their frames cannot be aggregated: name images "
             "<clip>.<frame>.<extension>, or list the clips in a metadata.csv."
         )
-    clips = np.asarray(answers.clips)
-    probabilities_BC = torch.from_numpy(answers.logits).softmax(dim=-1).numpy()  # (rows, classes)
+    clips = np.asarray(predictions.clips)
+    probabilities_BC = torch.from_numpy(predictions.logits).softmax(dim=-1).numpy()  # (rows, classes)
     names, first_rows = np.unique(clips, return_index=True)
     ranks_GC = np.empty((len(names), probabilities_BC.shape[1]), dtype=np.float32)  # (clips, classes)
     for number, (name, first) in enumerate(zip(names, first_rows, strict=True)):
         rows = np.flatnonzero(clips == name)
-        if len(set(answers.labels[rows].tolist())) > 1:
+        if len(set(predictions.labels[rows].tolist())) > 1:
             raise ValueError(
                 f"The clip {str(name)!r} has frames of several classes, so it cannot be scored: relabel or split it."
             )
@@ -47,7 +47,7 @@ def score_clips(answers: Answers, vote: str) -> dict[str, Any]:
         order, _ = ballot.count()
         ranks_GC[number, order] = -np.arange(len(order))
         assert rows[0] == first
-    scores = score_answers(ranks_GC, answers.labels[first_rows]).intervals
+    scores = score_predictions(ranks_GC, predictions.labels[first_rows]).intervals
     return {
         "vote": vote,
         "num_clips": len(names),

@@ -10,7 +10,7 @@ import pyarrow.parquet
 from .evaluate import PREDICTIONS
 from .intervals import LEVEL, NUM_RESAMPLES, bootstrap_interval, number_groups
 from .metrics import find_top_k_hits
-from .predictions_table import digest_weights
+from .predictions_file import digest_weights
 
 NAMES = ("top1_accuracy", "top5_accuracy", "mean_class_accuracy")
 
@@ -110,7 +110,7 @@ def _check_alike(first: _Predictions, second: _Predictions, run_a: str | Path, r
         shared = len(set(digests[0]) & set(digests[1]))
         raise ValueError(
             f"{run_a} was evaluated on {len(digests[0])} images and {run_b} on {len(digests[1])}, with {shared} in "
-            "common: evaluate both on the same images, such as one split (`mg-vtc evaluate --part`)."
+            "common: evaluate both on the same images, such as one `split`."
         )
     if set(first.class_names) != set(second.class_names):
         other = sorted(set(first.class_names) ^ set(second.class_names))

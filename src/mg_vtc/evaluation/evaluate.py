@@ -15,22 +15,22 @@ from datasets import ClassLabel, Dataset, DatasetDict
 from transformers import BaseImageProcessor
 
 from ..data import load_demo_dataset, load_hub_dataset, load_image_folder
-from ..data.digests import digest_pictures
+from ..data.decoding import to_rgb
+from ..data.digests import digest_images
 from ..data.file_tree import find_files
-from ..data.hub_dataset import select_labelled
+from ..data.groups import GroupColumnError
+from ..data.hub import select_labelled
 from ..data.image_folder import name_splits
-from ..data.metadata import GroupColumnError
-from ..data.metadata_files import is_metadata_file
-from ..data.pixels import to_rgb
+from ..data.metadata import is_metadata_file
 from ..files import atomic_write_folder, check_destination
 from ..inference.loading import Model, name_model, open_model
-from ..inference.scoring import answer_pictures, embed_classes, embed_names, find_image_size
+from ..inference.scoring import embed_classes, embed_names, find_image_size, predict_images
 from ..models.modeling_mg_vtc import MgVtcModel
 from ..runs.records import RunRecords, read_records
 from .class_matching import match_classes
 from .clips import score_clips
-from .predictions_table import digest_weights, write_predictions_table
-from .results import Answers, describe_results
+from .predictions_file import digest_weights, write_predictions_table
+from .results import Predictions, describe_results
 from .selection import ChosenRows, choose_rows
 
 RESULTS, REPORT, PREDICTIONS = "results.json", "report.html", "predictions.parquet"
@@ -48,17 +48,17 @@ class Evaluation(NamedTuple):
     """Outcome of an evaluation.
 
     Attributes:
-        answers: Predictions of the model.
+        predictions: Predictions of the model.
         results: Content of `results.json`: conditions, scores with intervals, baselines, scores by class, calibration.
-        read_picture: Function that returns the RGB image of a row of `answers`.
+        read_image: Function that returns the RGB image of a row of `predictions`.
         history: Training log of the run; None if there is no run.
         digests: Digest of the image bytes of each row.
         weights: Digest of the weights; None for a model that is not in a folder.
     """
 
-    answers: Answers
+    predictions: Predictions
     results: dict[str, Any]
-    read_picture: Callable[[int], PIL.Image.Image]
+    read_image: Callable[[int], PIL.Image.Image]
     history: list[dict[str, Any]] | None
     digests: list[str]
     weights: str | None = None
@@ -68,13 +68,13 @@ def evaluate(
     model: Model,
     data: str | Path | Dataset | DatasetDict,
     *,
-    part: str | None = None,
+    split: str | None = None,
     zero_shot: bool = False,
     prompt_template: str | None = None,
     batch_size: int = 32,
     clip_column: str | None = None,
     vote: str | None = None,
-    skip_bad_images: bool | None = None,
+    skip_corrupt_images: bool | None = None,
     processor: Any = None,
     **reading: Any,
 ) -> Evaluation:
@@ -83,13 +83,13 @@ def evaluate(
     Args:
         model: Folder or Hub id of a model of this package, or a loaded one.
         data: Folder, Hub data set, "demo", or a loaded data set (`image`, `label`, optional `file_name`, `clip`).
-        part: Split: "train", "validation", "test" or "all"; the default has no training rows (see `choose_rows`).
+        split: "train", "validation", "test" or "all"; the default has no training rows (see `choose_rows`).
         zero_shot: Whether to encode the data's own class names; else they must be among the model's classes.
         prompt_template: With `zero_shot`, the prompt of a class, with `{}` for its name; by default the model's.
         batch_size: Images per batch.
         clip_column: Column of the clips in the data; by default the column of the run, if the data have it.
         vote: "mean", "max" or "majority" to also score one prediction per clip (see `ClipVote`).
-        skip_bad_images: Whether to skip corrupt images in a folder; by default the setting of the run.
+        skip_corrupt_images: Whether to skip corrupt images in a folder; by default the setting of the run.
         processor: Processor of a loaded model; by default the one in the folder or repository the model came from.
         reading: Further arguments of `load_splits`.
 
@@ -101,35 +101,35 @@ def evaluate(
     network, image_processor = _open_on_device(model, processor)
     records = read_records(network.config.name_or_path)
     reading |= {"demo_size": find_image_size(image_processor)}
-    splits = _load_as_run(data, records.recipe, clip_column, skip_bad_images, reading)
-    chosen = choose_rows(splits, records.split, part)
+    splits = _load_as_run(data, records.recipe, clip_column, skip_corrupt_images, reading)
+    chosen = choose_rows(splits, records.split, split)
     _warn_of_training_rows(chosen)
     template, names = prompt_template or network.config.prompt_template, chosen.rows.features["label"].names
     texts = _embed_texts(network, model, names, template if zero_shot else None, processor)
-    answers = _answer(network, image_processor, chosen.rows, texts, batch_size, records.recipe)
+    predictions = _answer(network, image_processor, chosen.rows, texts, batch_size, records.recipe)
     how = {"task": f"{'zero-shot-' if zero_shot else ''}image-classification", "prompt_template": template}
-    results = describe_results(name_model(model), _name_data(data), answers, chosen.scored, records, **how)
-    results |= {} if vote is None else {"clips": score_clips(answers, vote)}
+    results = describe_results(name_model(model), _name_data(data), predictions, chosen.scored, records, **how)
+    results |= {} if vote is None else {"clips": score_clips(predictions, vote)}
     weights = None if isinstance(model, MgVtcModel) else digest_weights(Path(model))
-    return _join(answers, results, chosen, records, weights)
+    return _join(predictions, results, chosen, records, weights)
 
 
 def _join(
-    answers: Answers, results: dict[str, Any], chosen: ChosenRows, records: RunRecords, weights: str | None
+    predictions: Predictions, results: dict[str, Any], chosen: ChosenRows, records: RunRecords, weights: str | None
 ) -> Evaluation:
     return Evaluation(
-        answers,
+        predictions,
         results,
-        read_picture=lambda row: to_rgb(chosen.rows[row]["image"]),
+        read_image=lambda row: to_rgb(chosen.rows[row]["image"]),
         history=(records.state or {}).get("log_history"),
-        digests=digest_pictures(chosen.rows),
+        digests=digest_images(chosen.rows),
         weights=weights,
     )
 
 
 def _check_template(prompt_template: str | None, zero_shot: bool) -> None:
     if prompt_template is not None and not zero_shot:
-        raise ValueError("--prompt_template requires --zero_shot: the model's classes have fixed prompts.")
+        raise ValueError("`prompt_template` requires `zero_shot`: the model's classes have fixed prompts.")
 
 
 def load_splits(
@@ -138,7 +138,7 @@ def load_splits(
     *,
     config_name: str | None = None,
     labels_file: str | None = None,
-    skip_bad_images: bool = False,
+    skip_corrupt_images: bool = False,
     image_column: str = "image",
     label_column: str = "label",
     clip_column: str = "clip",
@@ -150,23 +150,24 @@ def load_splits(
         demo_size: Height and width of the demo images, in pixels.
         config_name: Configuration of a Hub data set that has several.
         labels_file: Names of the class folders (see `load_image_folder`).
-        skip_bad_images: Whether to skip corrupt images in a folder with a warning instead of raising.
+        skip_corrupt_images: Whether to skip corrupt images in a folder with a warning instead of raising.
         image_column: Column of the images in a Hub data set or in Parquet files.
         label_column: Column of the classes in a Hub data set, in Parquet files or in a metadata file.
         clip_column: Column of the clips in a Hub data set, in Parquet files or in a metadata file.
 
     Raises:
         FileNotFoundError: The folder or data set is not found.
-        ValueError: `load_image_folder` or `load_hub_dataset` refuses the data, or `labels_file` or `skip_bad_images`
+        ValueError: `load_image_folder` or `load_hub_dataset` refuses the data, or `labels_file` or
+        `skip_corrupt_images`
             does not apply.
     """
     folder = Path(data)
     if folder.exists() and data != "demo" and not _holds_parquet(folder):
         columns = {"label_column": label_column, "clip_column": clip_column}
-        return load_image_folder(folder, labels_file, skip_bad_images=skip_bad_images, **columns)
-    if labels_file is not None or skip_bad_images:
+        return load_image_folder(folder, labels_file, skip_corrupt_images=skip_corrupt_images, **columns)
+    if labels_file is not None or skip_corrupt_images:
         raise ValueError(
-            f"--labels_file and --skip_bad_images require a folder of images, got {data}, which has its own class "
+            f"`labels_file` and `skip_corrupt_images` require a folder of images, got {data}, which has its own class "
             "names."
         )
     if data == "demo":
@@ -207,16 +208,16 @@ def write_evaluation(
     with atomic_write_folder(folder, (RESULTS, REPORT, PREDICTIONS)) as staging:
         text = json.dumps(evaluation.results, indent=1, ensure_ascii=False, allow_nan=False)
         (staging / RESULTS).write_text(text + "\n", encoding="utf-8")
-        write_predictions_table(staging / PREDICTIONS, evaluation.answers, evaluation.digests, evaluation.weights)
+        write_predictions_table(staging / PREDICTIONS, evaluation.predictions, evaluation.digests, evaluation.weights)
         if not with_report:
             return folder / RESULTS
         from .report.page import write_report
 
         report = write_report(
             staging,
-            evaluation.answers,
+            evaluation.predictions,
             evaluation.results,
-            read_picture=evaluation.read_picture,
+            read_image=evaluation.read_image,
             history=evaluation.history,
         )
     return folder / report.name
@@ -243,22 +244,22 @@ def _load_as_run(
     data: str | Path | Dataset | DatasetDict,
     recipe: dict[str, Any],
     clip_column: str | None,
-    skip_bad_images: bool | None,
+    skip_corrupt_images: bool | None,
     reading: dict[str, Any],
 ) -> DatasetDict:
     """Load the data with the settings of the run unless they are overridden."""
     if isinstance(data, (Dataset, DatasetDict)):
         return _name_rows(data)
     data = str(data)
-    if skip_bad_images is None:
-        skip_bad_images = recipe.get("skip_bad_images", False) and _is_image_folder(data)
+    if skip_corrupt_images is None:
+        skip_corrupt_images = recipe.get("skip_corrupt_images", False) and _is_image_folder(data)
     for argument, name in READ_AS_RUN.items() if _is_data_of_run(data, recipe) else ():
         value = recipe.get(name)
         moved = name == "labels_file" and not _is_readable(value, data)
         default = inspect.signature(load_splits).parameters[argument].default
         if reading.get(argument) in (None, default) and value is not None and not moved:
             reading |= {argument: value}
-    load = functools.partial(load_splits, data, skip_bad_images=skip_bad_images, **reading)
+    load = functools.partial(load_splits, data, skip_corrupt_images=skip_corrupt_images, **reading)
     if clip_column is not None:
         return load(clip_column=clip_column)
     column = recipe.get("clip_column_name", "clip")
@@ -331,12 +332,12 @@ def _answer(
     texts: tuple[list[str], torch.Tensor],
     batch_size: int,
     recipe: dict[str, Any],
-) -> Answers:
+) -> Predictions:
     """Compare the images of rows with class names and their embeddings (num_classes, projection_dim)."""
     class_names, text_embeds = texts
     settings = {"batch_size": batch_size, "jpeg_draft": recipe.get("jpeg_draft", False)}
-    logits, image_embeds = answer_pictures(network, image_processor, rows, text_embeds, **settings)
-    return Answers(
+    logits, image_embeds = predict_images(network, image_processor, rows, text_embeds, **settings)
+    return Predictions(
         logits=logits,
         labels=np.array(rows["label"][:], dtype=np.int64),  # (num_rows,)
         class_names=class_names,

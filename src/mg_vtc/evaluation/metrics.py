@@ -130,7 +130,7 @@ def score_top_k(prediction: EvalPrediction) -> dict[str, float]:
     }
 
 
-def constant_answer_baselines(train_labels: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def class_frequency_baselines(train_labels: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Compute the scores of predicting the most frequent training classes for every image.
 
     Args:
@@ -139,7 +139,7 @@ def constant_answer_baselines(train_labels: np.ndarray, labels: np.ndarray) -> d
 
     Returns:
         `top1_accuracy`, `mean_class_accuracy` and `macro_f1` after `baseline_majority_class_`, and
-        `baseline_five_commonest_top5_accuracy`; fractions in [0, 1].
+        `baseline_five_most_frequent_top5_accuracy`; fractions in [0, 1].
     """
     most_frequent = np.argsort(-np.bincount(train_labels), kind="stable")
     answer = np.full_like(labels, most_frequent[0])
@@ -148,5 +148,5 @@ def constant_answer_baselines(train_labels: np.ndarray, labels: np.ndarray) -> d
         "baseline_majority_class_top1_accuracy": float(np.isin(labels, most_frequent[:1]).mean()),
         "baseline_majority_class_mean_class_accuracy": by_class.mean_class_accuracy,
         "baseline_majority_class_macro_f1": by_class.macro_f1,
-        "baseline_five_commonest_top5_accuracy": float(np.isin(labels, most_frequent[:5]).mean()),
+        "baseline_five_most_frequent_top5_accuracy": float(np.isin(labels, most_frequent[:5]).mean()),
     }

@@ -8,12 +8,12 @@ from ..runs.provenance import library_versions
 from ..runs.records import RunRecords
 from .calibration import NUM_BINS
 from .intervals import LEVEL, NUM_RESAMPLES
-from .metrics import confusion_matrix, constant_answer_baselines, predict_classes
-from .scores import Interval, Scores, score_answers
-from .selection import ScoredPart
+from .metrics import class_frequency_baselines, confusion_matrix, predict_classes
+from .scores import Interval, Scores, score_predictions
+from .selection import ScoredSplit
 
 
-class Answers(NamedTuple):
+class Predictions(NamedTuple):
     """Predictions of `num_rows` labelled images, with embeddings of images and classes.
 
     During training, file names and embeddings are None.
@@ -38,14 +38,14 @@ class Answers(NamedTuple):
 
 
 def describe_results(
-    model: str, data: str, answers: Answers, scored: ScoredPart, records: RunRecords, **how: str
+    model: str, data: str, predictions: Predictions, scored: ScoredSplit, records: RunRecords, **how: str
 ) -> dict[str, Any]:
     """Score predictions and describe the conditions of the evaluation.
 
     Args:
         model: Folder or Hub id of the model.
         data: Name of the data.
-        answers: Predictions of the model.
+        predictions: Predictions of the model.
         scored: Origin of the scored rows.
         records: Records of the model's run.
         how: Further conditions: `task` and `prompt_template`.
@@ -65,44 +65,46 @@ def describe_results(
     return {
         "model": model,
         "data": data,
-        "conditions": _describe_conditions(answers, scored, records) | how,
-        **_describe_scores(answers, scored.train_labels),
+        "conditions": _describe_conditions(predictions, scored, records) | how,
+        **_describe_scores(predictions, scored.train_labels),
     }
 
 
-def _describe_conditions(answers: Answers, scored: ScoredPart, records: RunRecords) -> dict[str, Any]:
-    is_own_validation = scored.of_run and scored.part == "validation"
+def _describe_conditions(predictions: Predictions, scored: ScoredSplit, records: RunRecords) -> dict[str, Any]:
+    is_own_validation = scored.of_run and scored.split == "validation"
     # assume a best checkpoint if the state of the run is missing, as in an exported classifier
     has_best = records.state is None or records.state["best_model_checkpoint"] is not None
     kept_best = has_best and records.recipe.get("load_best_model_at_end", True)
     return {
-        "part": scored.part,
+        "split": scored.split,
         "split_by": scored.split_by,
-        "leaky_by_design": scored.split_by == "frame" and answers.clips is not None,
+        "frame_level_split": scored.split_by == "frame" and predictions.clips is not None,
         "seed": records.split.get("seed") if scored.of_run and scored.split_by != "given" else None,
-        "num_pictures": len(answers.labels),
+        "num_images": len(predictions.labels),
         "num_training_rows": scored.num_training_rows,
         "training_rows_known": bool(records.split),
-        "num_clips": None if answers.clips is None else len(set(answers.clips)),
-        "num_classes": len(answers.class_names),
-        "leaks": records.split.get("leaks", {}).get(scored.part) if scored.of_run else None,
+        "num_clips": None if predictions.clips is None else len(set(predictions.clips)),
+        "num_classes": len(predictions.class_names),
+        "leakage": records.split.get("leakage", {}).get(scored.split) if scored.of_run else None,
         "chosen_on_these": is_own_validation and kept_best,
         "baselines_from": "scored rows" if scored.train_labels is None else "training rows",
         "interval": {
             "level": LEVEL,
-            "resampled_by": "picture" if answers.clips is None else "clip",
+            "resampled_by": "image" if predictions.clips is None else "clip",
             "num_resamples": NUM_RESAMPLES,
         },
         "versions": library_versions(),
     }
 
 
-def _describe_scores(answers: Answers, train_labels: np.ndarray | None) -> dict[str, Any]:
-    scores = score_answers(answers.logits, answers.labels, answers.clips)
-    baselines = constant_answer_baselines(answers.labels if train_labels is None else train_labels, answers.labels)
-    predicted = predict_classes(answers.logits)  # (num_rows,)
-    num_answers = np.bincount(predicted + 1, minlength=len(answers.class_names) + 1)[1:]  # (num_classes,)
-    by_class = zip(answers.class_names, *(column.tolist() for column in scores.classes), num_answers, strict=True)
+def _describe_scores(predictions: Predictions, train_labels: np.ndarray | None) -> dict[str, Any]:
+    scores = score_predictions(predictions.logits, predictions.labels, predictions.clips)
+    baselines = class_frequency_baselines(
+        predictions.labels if train_labels is None else train_labels, predictions.labels
+    )
+    predicted = predict_classes(predictions.logits)  # (num_rows,)
+    num_answers = np.bincount(predicted + 1, minlength=len(predictions.class_names) + 1)[1:]  # (num_classes,)
+    by_class = zip(predictions.class_names, *(column.tolist() for column in scores.classes), num_answers, strict=True)
     return {
         "scores": {name: describe_interval(interval) for name, interval in scores.intervals.items()},
         "baselines": {
@@ -112,9 +114,9 @@ def _describe_scores(answers: Answers, train_labels: np.ndarray | None) -> dict[
                 "mean_class_accuracy": baselines["baseline_majority_class_mean_class_accuracy"],
                 "macro_f1": baselines["baseline_majority_class_macro_f1"],
             },
-            "five_commonest": {
+            "five_most_frequent": {
                 "top1_accuracy": None,
-                "top5_accuracy": baselines["baseline_five_commonest_top5_accuracy"],
+                "top5_accuracy": baselines["baseline_five_most_frequent_top5_accuracy"],
             },
         },
         "classes": [
@@ -129,8 +131,8 @@ def _describe_scores(answers: Answers, train_labels: np.ndarray | None) -> dict[
         ],
         "calibration": _describe_bins(scores),
         "confusion_matrix": {
-            "labels": answers.class_names,
-            "counts": confusion_matrix(answers.labels, predicted, len(answers.class_names)).tolist(),
+            "labels": predictions.class_names,
+            "counts": confusion_matrix(predictions.labels, predicted, len(predictions.class_names)).tolist(),
         },
     }
 

@@ -10,13 +10,13 @@ import numpy as np
 from torch.utils.data import Dataset
 from transformers.trainer_utils import PredictionOutput
 
-from ..data.pictures import PictureDataset
-from ..runs.directory import CONFUSION, PART_RESULTS
+from ..data.dataset import ImageDataset
+from ..runs.directory import CONFUSION, SPLIT_RESULTS
 from ..runs.provenance import name_data
 from ..runs.records import read_records
-from .misclassifications import count_answers
-from .results import Answers, describe_results
-from .selection import ScoredPart
+from .misclassifications import count_predictions
+from .results import Predictions, describe_results
+from .selection import ScoredSplit
 
 MOST_CLASSES = 150  # more are not legible in the figure
 DOTS_PER_INCH = 144
@@ -25,10 +25,10 @@ DOTS_PER_INCH = 144
 def write_run_results(
     folder: Path,
     predicted: Mapping[str, PredictionOutput],
-    parts: Mapping[str, Dataset],
+    splits: Mapping[str, Dataset],
     class_names: list[str],
 ) -> None:
-    """Write `results/PART.json` for each split in the format of `mg-vtc evaluate`, and `figures/confusion.png`.
+    """Write `results/<split>.json` for each split in the format of `mg-vtc evaluate`, and `figures/confusion.png`.
 
     Intervals resample clips if they are known, else images (as in streamed data). The figure shows the test split or,
     if there is none, the validation split. It needs the extra `report`; without it, a warning is issued instead.
@@ -36,35 +36,37 @@ def write_run_results(
     Args:
         folder: Folder of a finished run.
         predicted: Predictions of the trainer for "validation" and, if there is one, "test".
-        parts: Rows of "train" and of the same splits.
+        splits: Rows of "train" and of the same splits.
         class_names: Class names in id order.
     """
     records = read_records(str(folder))
-    train_rows = parts["train"]
-    train_labels = train_rows.labels.numpy() if isinstance(train_rows, PictureDataset) else None
-    answers = {}
-    for path in (folder / name for name in PART_RESULTS):
-        part = path.stem
-        if part not in predicted:
+    train_rows = splits["train"]
+    train_labels = train_rows.labels.numpy() if isinstance(train_rows, ImageDataset) else None
+    predictions = {}
+    for path in (folder / name for name in SPLIT_RESULTS):
+        split = path.stem
+        if split not in predicted:
             continue
-        rows, output = parts[part], predicted[part]
+        rows, output = splits[split], predicted[split]
         assert isinstance(output.predictions, np.ndarray)
         assert isinstance(output.label_ids, np.ndarray)
-        clips = rows.clips if isinstance(rows, PictureDataset) else None
-        answers[part] = Answers(output.predictions, output.label_ids, class_names, clips=clips)
-        split_by = records.split["split_by"] if part == "validation" else "given"
-        scored = ScoredPart(part, True, split_by, num_training_rows=0, train_labels=train_labels)
+        clips = rows.clips if isinstance(rows, ImageDataset) else None
+        predictions[split] = Predictions(output.predictions, output.label_ids, class_names, clips=clips)
+        split_by = records.split["split_by"] if split == "validation" else "given"
+        scored = ScoredSplit(split, True, split_by, num_training_rows=0, train_labels=train_labels)
         data = name_data(records.recipe)
-        results = describe_results("this model", data, answers[part], scored, records, task="image-classification")
+        results = describe_results(
+            "this model", data, predictions[split], scored, records, task="image-classification"
+        )
         text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
         path.parent.mkdir(exist_ok=True)
         path.write_text(text + "\n", encoding="utf-8")
-    if answers:
-        _draw_confusion(folder / CONFUSION, next(iter(answers.values())))
+    if predictions:
+        _draw_confusion(folder / CONFUSION, next(iter(predictions.values())))
 
 
-def _draw_confusion(path: Path, answers: Answers) -> None:
-    if len(answers.class_names) > MOST_CLASSES:
+def _draw_confusion(path: Path, predictions: Predictions) -> None:
+    if len(predictions.class_names) > MOST_CLASSES:
         return
     if missing := [module for module in ("matplotlib", "sklearn") if find_spec(module) is None]:
         warnings.warn(
@@ -73,10 +75,10 @@ def _draw_confusion(path: Path, answers: Answers) -> None:
             stacklevel=3,
         )
         return
-    from .report.figures import draw_confusion
+    from .report.charts import draw_confusion
     from .report.palette import PAGE, drawing
 
     path.parent.mkdir(exist_ok=True)
-    figure = draw_confusion(count_answers(answers), answers.class_names)
+    figure = draw_confusion(count_predictions(predictions), predictions.class_names)
     with drawing():
         figure.savefig(path, dpi=DOTS_PER_INCH, facecolor=PAGE, metadata={"Software": None})

@@ -64,11 +64,11 @@ class MicroGestureScores(evaluate.Metric):
     def _compute(
         self, *, predictions: Any, references: Any, clips: Sequence[str] | None = None
     ) -> dict[str, dict[str, Any]]:
-        scores = score_answers(np.asarray(predictions), np.asarray(references), clips)
+        scores = score_predictions(np.asarray(predictions), np.asarray(references), clips)
         return {name: interval._asdict() for name, interval in scores.intervals.items()}
 
 
-def score_answers(
+def score_predictions(
     logits_BC: np.ndarray,
     labels_B: np.ndarray,
     clips: Sequence[str] | None = None,

@@ -18,7 +18,7 @@ def export(
     output_dir: str | Path | None = None,
     *,
     int8: bool = False,
-    calibration: str | Path | None = None,
+    calibration_data: str | Path | None = None,
     overwrite: bool = False,
     processor: Any = None,
 ) -> Path:
@@ -30,7 +30,7 @@ def export(
         output_dir: Folder to write to; for a model folder, by default its subfolder `onnx` or the sibling
             `<folder>-classifier`.
         int8: With "onnx", whether to also write an int8 classifier.
-        calibration: With "onnx", folder of images for the comparison of outputs and the value ranges of `int8`.
+        calibration_data: With "onnx", folder of images for the comparison of outputs and the value ranges of `int8`.
         overwrite: Whether files of an earlier export may be replaced.
         processor: Processor of a loaded model; by default the one in the folder or repository the model came from.
 
@@ -44,15 +44,15 @@ def export(
     """
     if format not in ("onnx", "classifier"):
         raise ValueError(f"format must be 'onnx' or 'classifier', got {format!r}.")
-    if format == "classifier" and (int8 or calibration is not None):
+    if format == "classifier" and (int8 or calibration_data is not None):
         raise ValueError("int8 and calibration require format 'onnx': omit them.")
     folder = find_output_dir(model, format) if output_dir is None else Path(output_dir)
     with _as_folder(model, processor) as source:
         if format == "onnx":
             from .onnx import export_onnx  # needs the extra "onnx"
 
-            pictures = None if calibration is None else Path(calibration)
-            export_onnx(source, folder, int8=int8, calibration=pictures, overwrite=overwrite)
+            images = None if calibration_data is None else Path(calibration_data)
+            export_onnx(source, folder, int8=int8, calibration_data=images, overwrite=overwrite)
         else:
             from .classifier import export_classifier
 

@@ -14,16 +14,16 @@ from onnxruntime.quantization import (  # type: ignore[import-untyped]
 from onnxruntime.quantization.shape_inference import quant_pre_process  # type: ignore[import-untyped]
 from transformers import BaseImageProcessor
 
+from ..data.decoding import to_rgb
 from ..data.file_tree import find_files
-from ..data.pixels import to_rgb
 
-MAX_CALIBRATION_PICTURES = 256  # half for calibration, half for the comparison
+MAX_CALIBRATION_IMAGES = 256  # half for calibration, half for the comparison
 # Normalization and softmax stay in float: they are cheap and lose most accuracy.
 QUANTIZED_OPERATORS = ["Conv", "Relu", "Add", "MaxPool", "Gemm", "MatMul"]
 
 
-def read_calibration_pictures(folder: Path, processor: BaseImageProcessor) -> np.ndarray:
-    """Load and preprocess images of a folder and its subfolders, at most `MAX_CALIBRATION_PICTURES` spread evenly.
+def read_calibration_images(folder: Path, processor: BaseImageProcessor) -> np.ndarray:
+    """Load and preprocess images of a folder and its subfolders, at most `MAX_CALIBRATION_IMAGES` spread evenly.
 
     Args:
         folder: Folder of images; hidden files and files with other extensions are skipped.
@@ -42,8 +42,10 @@ def read_calibration_pictures(folder: Path, processor: BaseImageProcessor) -> np
     suffixes = PIL.Image.registered_extensions()
     paths = [path for path in find_files(folder).files if path.suffix.lower() in suffixes]
     if not paths:
-        raise ValueError(f"{folder} has no images: pass a folder of images from the model's domain to --calibration.")
-    spread = np.linspace(0, len(paths) - 1, min(len(paths), MAX_CALIBRATION_PICTURES)).round().astype(int)
+        raise ValueError(
+            f"{folder} has no images: pass a folder of images from the model's domain to `calibration_data`."
+        )
+    spread = np.linspace(0, len(paths) - 1, min(len(paths), MAX_CALIBRATION_IMAGES)).round().astype(int)
     pixel_values = []
     for path in (paths[index] for index in spread):
         with PIL.Image.open(path) as image:
@@ -51,15 +53,15 @@ def read_calibration_pictures(folder: Path, processor: BaseImageProcessor) -> np
     return np.concatenate(pixel_values)
 
 
-class _PictureReader(CalibrationDataReader):
+class _CalibrationReader(CalibrationDataReader):
     """Images one by one, in the interface of ONNX Runtime."""
 
     def __init__(self, pixel_values: np.ndarray) -> None:
-        self._pictures: Iterator[np.ndarray] = iter(pixel_values[:, None])  # each (1, 3, height, width)
+        self._images: Iterator[np.ndarray] = iter(pixel_values[:, None])  # each (1, 3, height, width)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        picture = next(self._pictures, None)
-        return None if picture is None else {"pixel_values": picture}
+        image = next(self._images, None)
+        return None if image is None else {"pixel_values": image}
 
 
 def quantize_classifier(source: Path, target: Path, pixel_values: np.ndarray) -> None:
@@ -75,7 +77,7 @@ def quantize_classifier(source: Path, target: Path, pixel_values: np.ndarray) ->
     quantize_static(
         prepared,
         target,
-        _PictureReader(pixel_values),
+        _CalibrationReader(pixel_values),
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=QUANTIZED_OPERATORS,
         per_channel=True,

@@ -24,7 +24,7 @@ from transformers import AutoTokenizer, BaseImageProcessor
 from ..files import atomic_write_folder, check_destination
 from ..inference.loading import open_model
 from ..models.modeling_mg_vtc import MgVtcForImageClassification
-from .int8 import quantize_classifier, read_calibration_pictures
+from .int8 import quantize_classifier, read_calibration_images
 
 FORMAT_VERSION = 1  # of the metadata; incremented on incompatible changes
 CLASSIFIER, INT8_CLASSIFIER = "classifier.onnx", "classifier.int8.onnx"
@@ -102,7 +102,7 @@ class _TextEncoder(nn.Module):
 
 
 def export_onnx(
-    model_id: str, folder: Path, *, int8: bool = False, calibration: Path | None = None, overwrite: bool = False
+    model_id: str, folder: Path, *, int8: bool = False, calibration_data: Path | None = None, overwrite: bool = False
 ) -> list[ExportedFile]:
     """Write the ONNX files of a model after comparing each with the model in ONNX Runtime.
 
@@ -111,34 +111,36 @@ def export_onnx(
         folder: Folder to write to.
         int8: Whether to also write an int8 classifier; warns if its top-1 agrees with the model's on less than 95 % of
             the images.
-        calibration: Folder of images for the comparison. For int8, every other image is used for calibration and the
-            rest for the comparison.
+        calibration_data: Folder of images for the comparison. For int8, every other image is used for calibration and
+            the rest for the comparison.
         overwrite: Whether to replace an earlier export; its files that are not written again are removed.
 
     Raises:
         OSError: The model is not found, or an image is unreadable.
-        ValueError: `int8` without `calibration`, files would be overwritten, the metadata cannot describe the
+        ValueError: `int8` without `calibration_data`, files would be overwritten, the metadata cannot describe the
             preprocessing, or the outputs of a file differ from the model's.
     """
-    if int8 and calibration is None:
-        raise ValueError("--int8 requires calibration images: pass a folder of images to --calibration.")
+    if int8 and calibration_data is None:
+        raise ValueError("`int8` requires calibration images: pass a folder of images to `calibration_data`.")
     check_destination(model_id, folder, FILES, overwrite=overwrite)
     model, processor = open_model(model_id, torch.float32)
     # torch.export cannot trace the fused attention of some towers (Swin)
     model.set_attn_implementation("eager")
     metadata = describe_classifier(model, processor)
-    pictures = _draw_pictures(processor) if calibration is None else read_calibration_pictures(calibration, processor)
-    if int8 and len(pictures) < 2:
+    images = (
+        _draw_images(processor) if calibration_data is None else read_calibration_images(calibration_data, processor)
+    )
+    if int8 and len(images) < 2:
         raise ValueError(
-            f"{calibration} has one image, but --int8 requires one for calibration and another for the comparison: "
-            f"pass {MIN_JUDGED * 2} or more, of all classes."
+            f"{calibration_data} has one image, but `int8` requires one for calibration and another for the "
+            f"comparison: pass {MIN_JUDGED * 2} or more, of all classes."
         )
-    pixel_values = torch.from_numpy(pictures)  # (num_pictures, 3, height, width)
+    pixel_values = torch.from_numpy(images)  # (num_images, 3, height, width)
     batches = [{"pixel_values": pixel_values[rows]} for rows in ([0], [0, -1, 0])]
     with atomic_write_folder(folder, FILES) as staging:
         files = [_write_graph(staging / CLASSIFIER, _Classifier(model), batches, "logits", metadata)]
         if int8:
-            quantize_classifier(staging / CLASSIFIER, staging / INT8_CLASSIFIER, pictures[::2])
+            quantize_classifier(staging / CLASSIFIER, staging / INT8_CLASSIFIER, images[::2])
             files.append(_check_int8(staging / INT8_CLASSIFIER, model, pixel_values[1::2]))
         if not model.config.vision_only:
             files.append(
@@ -175,7 +177,7 @@ def describe_classifier(model: MgVtcForImageClassification, processor: BaseImage
     }
 
 
-def _draw_pictures(processor: BaseImageProcessor) -> np.ndarray:
+def _draw_images(processor: BaseImageProcessor) -> np.ndarray:
     """Return preprocessed random images, (3, 3, height, width)."""
     size = (3, processor.size["height"], processor.size["width"], 3)
     pixels = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
@@ -254,15 +256,15 @@ def _run(path: Path, inputs: Inputs) -> np.ndarray:
     return session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
 
 
-def _difference(answers: np.ndarray, truth: np.ndarray) -> float:
-    return float(np.abs(answers - truth).max() / np.abs(truth).max())
+def _difference(predictions: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.abs(predictions - truth).max() / np.abs(truth).max())
 
 
 def _check_int8(path: Path, model: MgVtcForImageClassification, pixel_values: torch.Tensor) -> ExportedFile:
     """Compare the int8 classifier with the model on images that were not used for calibration."""
     with torch.no_grad():
         truth = np.concatenate([model(part).logits.numpy() for part in pixel_values.split(32)])
-    logits = _run(path, {"pixel_values": pixel_values})  # (num_pictures, num_labels)
+    logits = _run(path, {"pixel_values": pixel_values})  # (num_images, num_labels)
     agreement = float((logits.argmax(axis=1) == truth.argmax(axis=1)).mean())
     num_classes = len(np.unique(truth.argmax(axis=1)))
     if len(truth) < MIN_JUDGED or num_classes < min(2, model.config.num_labels):

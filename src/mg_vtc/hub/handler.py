@@ -36,7 +36,7 @@ TRANSPOSES = {  # by EXIF orientation; 1 is upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-MAX_PICTURES, MAX_LABELS = 64, 1000  # per request
+MAX_IMAGES, MAX_LABELS = 64, 1000  # per request
 MAX_PIXELS, MAX_SIDE = 50_000_000, 20_000  # per image; a tiny file can decode to gigabytes
 MAX_PIXELS_OF_REQUEST = 200_000_000  # bounds the decoding time
 MAX_URL_BYTES, MAX_URL_SECONDS, MAX_REDIRECTS = 20_000_000, 10, 3
@@ -88,20 +88,20 @@ class EndpointHandler:
             ValueError: The request is invalid; the message says how to fix it.
         """
         inputs, parameters = _read_request(data)
-        pictures = inputs if isinstance(inputs, list) else [inputs]
-        if not 1 <= len(pictures) <= MAX_PICTURES:
-            raise ValueError(f"'inputs' has {len(pictures)} images; send 1 to {MAX_PICTURES} per request.")
+        images = inputs if isinstance(inputs, list) else [inputs]
+        if not 1 <= len(images) <= MAX_IMAGES:
+            raise ValueError(f"'inputs' has {len(images)} images; send 1 to {MAX_IMAGES} per request.")
         labels, text_states = self._read_labels(parameters)
-        pixel_values = self._prepare(pictures)
-        pixel_values = pixel_values.to(self.model.device, self.model.dtype)  # (num_pictures, 3, height, width)
+        pixel_values = self._prepare(images)
+        pixel_values = pixel_values.to(self.model.device, self.model.dtype)  # (num_images, 3, height, width)
         logits = self.model(pixel_values=pixel_values, text_states=text_states).logits_per_image
         top_k = parameters.get("top_k", 5 if text_states is None else len(labels))
-        best = logits.float().softmax(dim=-1).topk(min(top_k, len(labels)))  # each (num_pictures, top_k)
-        answers = [
+        best = logits.float().softmax(dim=-1).topk(min(top_k, len(labels)))  # each (num_images, top_k)
+        predictions = [
             [{"label": labels[index], "score": score} for score, index in zip(*rows, strict=True)]
             for rows in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
-        return answers if isinstance(inputs, list) else answers[0]
+        return predictions if isinstance(inputs, list) else predictions[0]
 
     def _read_labels(self, parameters: dict[str, Any]) -> tuple[list[str], torch.Tensor | None]:
         """Return the labels and their text states `(num_labels, width)`; `None` for the model's classes."""
@@ -147,12 +147,12 @@ class EndpointHandler:
             raise ValueError(f"The text {_shorten(longest)} is too long for this model: shorten the candidate label.")
         return self.model.get_text_states(**tokens)
 
-    def _prepare(self, pictures: list[Any]) -> torch.Tensor:
+    def _prepare(self, inputs: list[Any]) -> torch.Tensor:
         """Return the pixel values of images `(num_images, 3, height, width)`, decoded one at a time to save memory."""
         prepared, num_pixels = [], 0
-        for place, picture in enumerate(pictures):
+        for place, data in enumerate(inputs):
             try:
-                image = _open_picture(picture)
+                image = _open_image(data)
                 num_pixels += image.width * image.height
                 if num_pixels > MAX_PIXELS_OF_REQUEST:
                     raise ValueError(f"the request has more than {MAX_PIXELS_OF_REQUEST:,} pixels; send fewer.")
@@ -224,39 +224,39 @@ def _read_request(data: Any) -> tuple[Any, dict[str, Any]]:
     return inputs, parameters
 
 
-def _open_picture(picture: Any) -> Image.Image:
+def _open_image(image: Any) -> Image.Image:
     """Open an image in any form of a request; check its size before it is decoded."""
-    if isinstance(picture, str):
-        picture = _fetch(picture) if re.match(r"\w+://", picture) else _decode_base64(picture)
-    if isinstance(picture, bytes):
-        if not picture:
+    if isinstance(image, str):
+        image = _fetch(image) if re.match(r"\w+://", image) else _decode_base64(image)
+    if isinstance(image, bytes):
+        if not image:
             raise ValueError("it is empty.")
         try:
-            picture = Image.open(io.BytesIO(picture), formats=FORMATS)
+            image = Image.open(io.BytesIO(image), formats=FORMATS)
         except UnidentifiedImageError as error:
             raise ValueError(f"it is not a file of the formats {', '.join(FORMATS)}.") from error
-    if not isinstance(picture, Image.Image):
-        raise ValueError(f"send the base64 of a file, not {_shorten(picture)}.")
-    if picture.width * picture.height > MAX_PIXELS or max(picture.size) > MAX_SIDE:
+    if not isinstance(image, Image.Image):
+        raise ValueError(f"send the base64 of a file, not {_shorten(image)}.")
+    if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise ValueError(
-            f"it has {picture.width} x {picture.height} pixels; send at most {MAX_PIXELS:,}, {MAX_SIDE:,} per side."
+            f"it has {image.width} x {image.height} pixels; send at most {MAX_PIXELS:,}, {MAX_SIDE:,} per side."
         )
-    return picture
+    return image
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     """Return the image upright and in RGB, as in training: scale 16-bit grey, ignore transparency."""
     try:
-        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # damaged EXIF
         orientation = 1
     if orientation in TRANSPOSES:
-        picture = picture.transpose(TRANSPOSES[orientation])
-    if picture.mode.startswith("I") or picture.mode == "F":
-        picture = Image.fromarray(_scale_grey(np.asarray(picture), picture.mode))
-    picture = picture.convert("RGB")
-    picture.info.pop("transparency", None)  # the image processor would replace this colour by white
-    return picture
+        image = image.transpose(TRANSPOSES[orientation])
+    if image.mode.startswith("I") or image.mode == "F":
+        image = Image.fromarray(_scale_grey(np.asarray(image), image.mode))
+    image = image.convert("RGB")
+    image.info.pop("transparency", None)  # the image processor would replace this colour by white
+    return image
 
 
 def _scale_grey(grey: np.ndarray, mode: str) -> np.ndarray:

@@ -10,11 +10,11 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..data.labels import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES
-from ..data.leaks import describe_leaks
-from ..data.metadata_files import PREPARATION
+from ..data.leakage import describe_leakage
+from ..data.metadata import PREPARATION
 from ..data.splits import describe_split
 from ..models.configuration_mg_vtc import MgVtcConfig
-from ..runs.directory import CARD, CONFUSION, PART_RESULTS, PROVENANCE, RECIPE, SPLIT, read_recipe
+from ..runs.directory import CARD, CONFUSION, PROVENANCE, RECIPE, SPLIT, SPLIT_RESULTS, read_recipe
 from ..runs.provenance import find_hub_dataset, name_data, without_places
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")  # Jinja
@@ -26,11 +26,11 @@ METRICS = {  # name in the results: metric type and name in the model-index
 }
 BASELINES = {  # score: its baseline
     "top1_accuracy": "majority_class",
-    "top5_accuracy": "five_commonest",
+    "top5_accuracy": "five_most_frequent",
     "mean_class_accuracy": "majority_class",
     "macro_f1": "majority_class",
 }
-CONSTANT_ANSWERS = {"majority_class": "majority-class baseline", "five_commonest": "five most frequent classes"}
+BASELINE_NAMES = {"majority_class": "majority-class baseline", "five_most_frequent": "five most frequent classes"}
 
 
 def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> None:
@@ -43,7 +43,7 @@ def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> N
     """
     config = MgVtcConfig.from_pretrained(folder)
     recipe, recipe_notes = read_recipe(folder / RECIPE)
-    results = [_read(folder / name) for name in PART_RESULTS if (folder / name).exists()]
+    results = [_read(folder / name) for name in SPLIT_RESULTS if (folder / name).exists()]
     provenance = _read(folder / PROVENANCE)
     bases = {tower: recipe.get(f"{tower}_model_name_or_path") for tower in ("vision", "text")}
     places = provenance["places"]
@@ -71,7 +71,7 @@ def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> N
         split=_read(folder / SPLIT),
         describe_split=describe_split,
         clips_known=any(result["conditions"]["num_clips"] is not None for result in results),
-        describe_leaks=describe_leaks,
+        describe_leakage=describe_leakage,
         results=results,
         score_names={score: name for score, (_, name) in METRICS.items()},
         baseline_of=BASELINES,
@@ -155,7 +155,7 @@ def _list_scores(results: dict[str, Any], recipe: dict[str, Any]) -> list[EvalRe
         or ("demo" if recipe.get("dataset_name") == "demo" else "imagefolder"),
         "dataset_config": recipe.get("dataset_config_name"),
         "dataset_name": name_data(recipe),
-        "dataset_split": conditions["part"],
+        "dataset_split": conditions["split"],
     }
     entries = []
     for score, (metric, name) in METRICS.items():
@@ -173,7 +173,7 @@ def _list_scores(results: dict[str, Any], recipe: dict[str, Any]) -> list[EvalRe
                 **where,
                 metric_type=f"baseline_{metric}",
                 metric_value=round(results["baselines"][answer][score], 4),
-                metric_name=f"{CONSTANT_ANSWERS[answer]}: {name}",
+                metric_name=f"{BASELINE_NAMES[answer]}: {name}",
             )
         )
     return entries

@@ -9,7 +9,7 @@ import yaml
 from huggingface_hub import get_token
 from transformers.dynamic_module_utils import get_relative_imports
 
-from ..data.lookup import hint_at_folder
+from ..data.sources import hint_at_folder
 from ..inference.loading import open_model
 from ..runs.directory import CARD, PROVENANCE, RECIPE, RESULTS, read_record
 from ..runs.provenance import without_places

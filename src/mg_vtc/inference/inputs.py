@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 import PIL.Image
 
-from ..data.crops import Box, read_crops
 from ..data.file_tree import is_circular
+from ..data.groups import FRAME_NAME
 from ..data.image_folder import SYSTEM_FILES
 from ..data.labels import NUM_LISTED, canonical_id, shorten, sort_ids
-from ..data.metadata import FRAME_NAME
-from ..data.metadata_files import is_metadata_file
-from ..data.video_files import find_video_name, is_video
+from ..data.metadata import is_metadata_file
+from ..data.releases.boxes import Box, read_crops
+from ..data.releases.video_files import find_video_name, is_video
 from .segment_files import Interval, read_segments
 
 WEBCAM = "webcam:"
@@ -49,7 +49,7 @@ class Source(NamedTuple):
         name: Path relative to the input folder if that is the only input, else the path as given. Bytes that are not
             UTF-8 are escaped as `\\xe9`.
         path: Path of the file.
-        kind: "picture", "video" or "webcam"; None for a file in a folder with another extension.
+        kind: "image", "video" or "webcam"; None for a file in a folder with another extension.
         clip: For an image named `<clip>.<frame>.<extension>`, its `name` without frame and extension: clip numbers
             repeat across class folders. For a video, its name without extension. Else None.
         frame: Frame number of an image in its clip; None if its name has none.
@@ -147,7 +147,7 @@ def survey(inputs: Inputs, *, contiguous_clips: bool) -> Survey:
         ValueError: There are no images or videos, segments or boxes do not match the videos, or a clip is unknown or
             not contiguous.
     """
-    num_pictures, num_videos, num_others = 0, 0, 0
+    num_images, num_videos, num_others = 0, 0, 0
     others: list[str] = []
     digest = hashlib.sha256(repr(inputs).encode())
     clip: str | None = None
@@ -158,7 +158,7 @@ def survey(inputs: Inputs, *, contiguous_clips: bool) -> Survey:
             num_others += 1
             others += [source.name] * (num_others <= NUM_LISTED)
             continue
-        num_pictures += source.kind != "video"
+        num_images += source.kind != "video"
         num_videos += source.kind == "video"
         digest.update(f"{source.name}\n{_mark(source.path)}\n".encode())
         if source.intervals is not None:
@@ -175,10 +175,10 @@ def survey(inputs: Inputs, *, contiguous_clips: bool) -> Survey:
             f"{', '.join(map(repr, others))}{' and more' if num_others > NUM_LISTED else ''}.",
             stacklevel=3,
         )
-    _check_videos(inputs, num_pictures, num_videos, {canonical_id(video) for video in videos if video})
+    _check_videos(inputs, num_images, num_videos, {canonical_id(video) for video in videos if video})
     if inputs.crops is not None:
         _check_crops(inputs.paths, inputs.crops)
-    return Survey(None if num_videos else num_pictures, digest.hexdigest()[:HASH_DIGITS])
+    return Survey(None if num_videos else num_images, digest.hexdigest()[:HASH_DIGITS])
 
 
 def _mark(path: Path) -> tuple[int, int] | None:
@@ -193,7 +193,7 @@ def _check_clip(source: Source, clips: set[str | None]) -> None:
     if source.clip is None:
         raise ValueError(
             f"The clip of {source.name!r} is unknown, so its frames cannot be aggregated: name images "
-            "<clip>.<frame>.<extension>, such as 0000.3.jpg, or omit --vote for one prediction per image."
+            "<clip>.<frame>.<extension>, such as 0000.3.jpg, or omit `vote` for one prediction per image."
         )
     if source.clip in clips:
         raise ValueError(
@@ -202,7 +202,7 @@ def _check_clip(source: Source, clips: set[str | None]) -> None:
         )
 
 
-def _check_videos(inputs: Inputs, num_pictures: int, num_videos: int, videos: set[int | str]) -> None:
+def _check_videos(inputs: Inputs, num_images: int, num_videos: int, videos: set[int | str]) -> None:
     if inputs.segments is not None and None not in inputs.segments:
         if missing := [video for video in inputs.segments if video not in videos]:
             raise ValueError(
@@ -212,7 +212,7 @@ def _check_videos(inputs: Inputs, num_pictures: int, num_videos: int, videos: se
         raise ValueError(f"The segments do not name a video, but there are {num_videos} videos: add a column 'video'.")
     if num_videos == 0 and any(setting is not None for setting in inputs[1:]):
         raise ValueError("segments, crop and frames_per_clip require videos, but the inputs contain none.")
-    if num_pictures + num_videos == 0:
+    if num_images + num_videos == 0:
         raise ValueError(f"No images or videos in {', '.join(inputs.paths)}.")
 
 
@@ -240,7 +240,7 @@ def _list_files(paths: Sequence[str]) -> Iterator[Source]:
         if Path(given).is_dir():
             yield from _walk(Path(given), f"{Path(given).as_posix()}/")
         elif Path(given).is_file():
-            yield _describe(Path(given), Path(given).as_posix(), default="picture")
+            yield _describe(Path(given), Path(given).as_posix(), default="image")
         elif given.removeprefix(WEBCAM).isdecimal() and given.startswith(WEBCAM):
             yield _find_webcam(given)
         else:
@@ -287,7 +287,7 @@ def _describe(path: Path, name: str, default: str | None) -> Source:
     name = os.fsencode(name).decode(errors="backslashreplace")
     if is_video(path):
         return Source(name, path, "video", name.removesuffix(path.suffix))
-    kind = "picture" if PIL.Image.registered_extensions().get(path.suffix.lower()) in PIL.Image.OPEN else default
+    kind = "image" if PIL.Image.registered_extensions().get(path.suffix.lower()) in PIL.Image.OPEN else default
     match = FRAME_NAME.fullmatch(path.name)
     if match is None:
         return Source(name, path, kind)

@@ -8,7 +8,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, BaseImageProcessor, PreTrainedTokenizerBase
 
-from ..data.lookup import check_source
+from ..data.sources import check_source
 from ..models.configuration_mg_vtc import MgVtcConfig
 from ..models.modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
 

@@ -26,19 +26,19 @@ class WrittenPredictions(NamedTuple):
         num_rows: Rows of the file.
         num_resumed: Images and frames that an interrupted run had already predicted.
         num_filled: Samples of a submission without a prediction, which got `missing_class`.
-        faults: Images, frames and clips that could not be read.
+        errors: Images, frames and clips that could not be read.
     """
 
     num_rows: int
     num_resumed: int
     num_filled: int
-    faults: list[Prediction]
+    errors: list[Prediction]
 
 
 def write_predictions(
     model: str,
     inputs: str | os.PathLike | Sequence[str | os.PathLike],
-    out: str | Path,
+    output: str | Path,
     *,
     submission: str | None = None,
     missing_class: str | None = None,
@@ -52,7 +52,7 @@ def write_predictions(
     Args:
         model: Folder or Hub id of a model of this package.
         inputs: See `predict`.
-        out: File to write: `.csv`, `.jsonl` or `.parquet`; `.csv` for the submission "lut", `.zip` for "miga".
+        output: File to write: `.csv`, `.jsonl` or `.parquet`; `.csv` for the submission "lut", `.zip` for "miga".
         submission: "lut", "miga" (see `submissions`) or None. For "miga", `vote` defaults to "mean".
         missing_class: Fallback class for unreadable samples of a submission. Repeat a call that was refused for
             missing predictions with it; nothing is predicted again.
@@ -67,15 +67,15 @@ def write_predictions(
         ValueError: As for `predict`, a file would be overwritten, or the submission is incomplete or does not fit the
             model.
     """
-    run = agree(_begin, model, inputs, Path(out), submission, missing_class, overwrite, settings)
-    num_resumed = _answer(run)
+    run = agree(_begin, model, inputs, Path(output), submission, missing_class, overwrite, settings)
+    num_resumed = _predict(run)
     return agree(_write, run, num_resumed)
 
 
 class _Run(NamedTuple):
     """State of a run before the first prediction."""
 
-    out: Path
+    output: Path
     predictor: Predictor
     inputs: Inputs
     num_samples: int | None  # None if unknown
@@ -86,13 +86,13 @@ class _Run(NamedTuple):
 def _begin(
     model: str,
     inputs: str | os.PathLike | Sequence[str | os.PathLike],
-    out: Path,
+    output: Path,
     submission: str | None,
     missing_class: str | None,
     overwrite: bool,
     settings: dict[str, Any],
 ) -> _Run:
-    _check_out(out, submission, missing_class, overwrite)
+    _check_output(output, submission, missing_class, overwrite)
     of_inputs = {name: settings.pop(name) for name in INPUT_SETTINGS if name in settings}
     if submission == "miga":
         settings["vote"] = settings.get("vote") or "mean"
@@ -105,29 +105,29 @@ def _begin(
         named = name_samples(submission, list_sources(listed))
         handed_in = {"submission": submission, "samples": named, "ids": ids, "missing_class": missing_class}
     begun = {"model": _hash_model(predictor), "inputs": listed.paths, "files": files, "submission": submission}
-    journal = Journal(out, begun | settings, overwrite=overwrite) if join_processes().is_main_process else None
-    return _Run(out, predictor, listed, num_samples, handed_in, journal)
+    journal = Journal(output, begun | settings, overwrite=overwrite) if join_processes().is_main_process else None
+    return _Run(output, predictor, listed, num_samples, handed_in, journal)
 
 
-def _check_out(out: Path, submission: str | None, missing_class: str | None, overwrite: bool) -> None:
+def _check_output(output: Path, submission: str | None, missing_class: str | None, overwrite: bool) -> None:
     if submission not in (None, *submissions.SUFFIXES):
         raise ValueError(f"submission must be one of {', '.join(submissions.SUFFIXES)}, got {submission!r}.")
     if missing_class is not None and submission is None:
-        raise ValueError("--missing_class requires --submission: other files have no row for unreadable samples.")
+        raise ValueError("`missing_class` requires `submission`: other files have no row for unreadable samples.")
     prediction_files.check_suffix(
-        out, (submissions.SUFFIXES[submission],) if submission else prediction_files.SUFFIXES
+        output, (submissions.SUFFIXES[submission],) if submission else prediction_files.SUFFIXES
     )
-    prediction_files.check_file(out, overwrite=overwrite)
+    prediction_files.check_file(output, overwrite=overwrite)
 
 
-def _answer(run: _Run) -> int:
+def _predict(run: _Run) -> int:
     """Predict the samples that are not in the journal; return the number of those that are."""
     journal = run.journal
     start, is_whole = broadcast_object_list([(journal.num_done, journal.is_whole) if journal else None])[0]
     if is_whole:
         return start
     with tqdm(total=run.num_samples, initial=start, unit=" images", disable=None if journal else True) as bar:
-        for num_done, predictions in run.predictor.answer(run.inputs, start):
+        for num_done, predictions in run.predictor.predict(run.inputs, start):
             agree(_keep, journal, num_done, predictions)
             bar.update(num_done - bar.n)
     return start
@@ -146,14 +146,14 @@ def _write(run: _Run, num_resumed: int) -> WrittenPredictions | None:
     try:
         if run.submission is not None:
             num_rows = len(run.submission["samples"])
-            num_filled = write_submission(path=run.out, predictions=run.journal.read(), **run.submission)
+            num_filled = write_submission(path=run.output, predictions=run.journal.read(), **run.submission)
         else:
             top_k, voted = run.predictor.top_k, run.predictor.vote is not None
-            num_rows = write_predictions_file(run.out, run.journal.read(), top_k=top_k, voted=voted)
+            num_rows = write_predictions_file(run.output, run.journal.read(), top_k=top_k, voted=voted)
     except OSError as error:
         raise OSError(
-            f"{run.out} cannot be written ({error}). All predictions are in {run.journal.path}: solve the problem and "
-            "repeat the command to write the file."
+            f"{run.output} cannot be written ({error}). All predictions are in {run.journal.path}: solve the problem "
+            "and repeat the command to write the file."
         ) from error
     return WrittenPredictions(num_rows, num_resumed, num_filled, run.journal.close())
 

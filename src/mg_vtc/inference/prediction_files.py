@@ -106,9 +106,9 @@ class Journal:
 
     def close(self) -> list[Prediction]:
         """Delete the journal and return the predictions with an error."""
-        faults = [prediction for prediction in self.read() if prediction.error is not None]
+        errors = [prediction for prediction in self.read() if prediction.error is not None]
         self.path.unlink()
-        return faults
+        return errors
 
 
 def check_file(path: Path, *, overwrite: bool) -> None:
@@ -126,7 +126,7 @@ def check_file(path: Path, *, overwrite: bool) -> None:
             f"{path.name} cannot be written, because the folder {path.parent} is not writable: choose another."
         )
     if path.exists() and not overwrite:
-        raise ValueError(f"{path} already exists: choose another --out, or add --overwrite.")
+        raise ValueError(f"{path} already exists: choose another `output`, or set `overwrite`.")
 
 
 def check_suffix(path: Path, suffixes: Sequence[str]) -> None:
@@ -136,7 +136,7 @@ def check_suffix(path: Path, suffixes: Sequence[str]) -> None:
         ValueError: It is not one of `suffixes`.
     """
     if path.suffix not in suffixes:
-        raise ValueError(f"--out must end in {' or '.join(suffixes)}, which sets the format, got {path}.")
+        raise ValueError(f"`output` must end in {' or '.join(suffixes)}, which sets the format, got {path}.")
 
 
 def write_predictions_file(path: Path, predictions: Iterator[Prediction], *, top_k: int, voted: bool) -> int:
@@ -163,11 +163,11 @@ def write_predictions_file(path: Path, predictions: Iterator[Prediction], *, top
 
 
 def _columns(top_k: int, voted: bool) -> dict[str, pa.DataType]:
-    answers = {"label": pa.string(), "score": pa.float64()}
+    predictions = {"label": pa.string(), "score": pa.float64()}
     of_sample = {"file": pa.string(), "clip": pa.string(), "frame": pa.int64(), "time": pa.float64()}
     of_clip = {"clip": pa.string(), "num_frames": pa.int64()}
     return (of_clip if voted else of_sample) | {
-        f"{name}_{rank}": kind for rank in range(1, top_k + 1) for name, kind in answers.items()
+        f"{name}_{rank}": kind for rank in range(1, top_k + 1) for name, kind in predictions.items()
     }
 
 
@@ -215,11 +215,11 @@ def _differ(begun: bytes, settings: dict[str, Any]) -> str:
     try:
         before = json.loads(begun)
     except ValueError:
-        return "was not written by this command: move it away, or choose another --out."
+        return "was not written by this command: move it away, or choose another `output`."
     changed = [
         f"{name} {before.get(name)!r}, now {value!r}" for name, value in settings.items() if before.get(name) != value
     ]
     return (
         f"belongs to an interrupted run with other settings ({'; '.join(changed)}): use the same settings to resume, "
-        "choose another --out, or replace it with --overwrite."
+        "choose another `output`, or replace it with `overwrite`."
     )

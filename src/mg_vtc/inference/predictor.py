@@ -12,15 +12,15 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object, parse_flag_from_env
 
+from ..data.decoding import resize, to_rgb
 from ..data.labels import normalize_names
-from ..data.pixels import resize, to_rgb
 from ..models.modeling_mg_vtc import MgVtcModel
 from ..runs.records import read_records
 from .aggregation import VOTES, ClipVote, rank_classes
 from .inputs import Inputs, Survey, make_inputs, survey
 from .loading import Model, open_model
 from .samples import ReadPixels, Sample, read_samples
-from .scoring import compare_pictures, embed_classes, embed_names, find_image_size
+from .scoring import compare_images, embed_classes, embed_names, find_image_size
 
 Input = str | os.PathLike | PIL.Image.Image
 Result = TypeVar("Result")
@@ -99,17 +99,17 @@ def predict(
         OSError: The model or an input is not found.
         ValueError: A setting is out of range, clips are unknown, or the model has no text tower for candidate labels.
     """
-    answers = {"top_k": top_k, "batch_size": batch_size, "vote": vote}
+    settings = {"top_k": top_k, "batch_size": batch_size, "vote": vote}
     texts = {"candidate_labels": candidate_labels, "prompt_template": prompt_template}
-    predictor = agree(Predictor, model, **answers, **texts, processor=processor)
+    predictor = agree(Predictor, model, **settings, **texts, processor=processor)
     clips = {"segments": segments, "first_frame": first_frame, "frames_per_clip": frames_per_clip}
     inputs = inputs if isinstance(inputs, (str, os.PathLike, PIL.Image.Image)) else list(inputs)
     if images := _list_images(inputs):
         _refuse_settings_of_files(vote=vote, crop=crop, segments=segments, frames_per_clip=frames_per_clip)
-        return (prediction for _, batch in predictor.answer_images(images) for prediction in batch)
+        return (prediction for _, batch in predictor.predict_images(images) for prediction in batch)
     found = agree(make_inputs, inputs, crop=crop, **clips)
     agree(predictor.survey, found)
-    return (prediction for _, predictions in predictor.answer(found) for prediction in predictions)
+    return (prediction for _, predictions in predictor.predict(found) for prediction in predictions)
 
 
 def _refuse_settings_of_files(**settings: Any) -> None:
@@ -133,7 +133,7 @@ def join_processes() -> PartialState:
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
 
 
-class ToldByFirstError(ValueError):
+class RepeatedError(ValueError):
     """Raised on the other ranks when any rank failed; rank 0 reports the error."""
 
 
@@ -143,20 +143,20 @@ def agree(act: Callable[..., Result], *arguments: Any, **settings: Any) -> Resul
     Raises:
         OSError: On the first process, if the function raised it there.
         ValueError: On the first process, if the function raised it there, or raised either error on another process.
-        ToldByFirstError: On all other processes.
+        RepeatedError: On all other processes.
     """
-    processes, fault = join_processes(), None
+    processes, failure = join_processes(), None
     try:
         done = act(*arguments, **settings)
     except (OSError, ValueError) as error:
-        fault = error
-    messages = gather_object([None if fault is None else str(fault)])  # some errors cannot be pickled
+        failure = error
+    messages = gather_object([None if failure is None else str(failure)])  # some errors cannot be pickled
     told = next((message for message in messages if message is not None), None)
     if told is None:
         return done
     if not processes.is_main_process:
-        raise ToldByFirstError(told) from fault
-    raise fault or ValueError(told)
+        raise RepeatedError(told) from failure
+    raise failure or ValueError(told)
 
 
 class Predictor:
@@ -187,7 +187,7 @@ class Predictor:
         if vote not in (None, *VOTES):
             raise ValueError(f"vote must be one of {', '.join(VOTES)}, got {vote!r}.")
         if prompt_template is not None and candidate_labels is None:
-            raise ValueError("--prompt_template requires --candidate_labels: the model's classes have fixed prompts.")
+            raise ValueError("`prompt_template` requires `candidate_labels`: the model's classes have fixed prompts.")
         self.batch_size, self.vote = batch_size, vote
         if isinstance(candidate_labels, str):
             raise ValueError(f"candidate_labels must be a list of names, got the text {candidate_labels!r}.")
@@ -216,7 +216,7 @@ class Predictor:
         """Check all inputs before any is read; see `inputs.survey`."""
         return survey(inputs, contiguous_clips=self.vote is not None)
 
-    def answer(self, inputs: Inputs, start: int = 0) -> Iterator[tuple[int, list[Prediction]]]:
+    def predict(self, inputs: Inputs, start: int = 0) -> Iterator[tuple[int, list[Prediction]]]:
         """Predict inputs.
 
         Args:
@@ -227,20 +227,20 @@ class Predictor:
             The number of finished samples so far, and the new predictions. Batches do not depend on `start`, so a
             resumed prediction is bit-identical.
         """
-        frames = self._answer_samples(read_samples(inputs, self._image_size, jpeg_draft=self._jpeg_draft), start)
+        frames = self._predict_samples(read_samples(inputs, self._image_size, jpeg_draft=self._jpeg_draft), start)
         return self._rank(frames) if self.vote is None else self._count_votes(self.vote, frames)
 
-    def answer_images(self, images: Sequence[Any]) -> Iterator[tuple[int, list[Prediction]]]:
-        """Predict PIL images as `answer` does files; `file` is `image.filename` if the image has one."""
+    def predict_images(self, images: Sequence[Any]) -> Iterator[tuple[int, list[Prediction]]]:
+        """Predict PIL images as `predict` does files; `file` is `image.filename` if the image has one."""
         if odd := [type(image).__name__ for image in images if not isinstance(image, PIL.Image.Image)]:
             raise ValueError(f"PIL images and other inputs cannot be mixed, got {odd[0]} among them.")
         samples = (
             (Sample(getattr(image, "filename", ""), None, None, None), partial(_prepare, image, self._image_size))
             for image in images
         )
-        return self._rank(self._answer_samples(samples, 0))
+        return self._rank(self._predict_samples(samples, 0))
 
-    def _answer_samples(self, samples: Iterable[tuple[Sample, ReadPixels]], start: int) -> Iterator[list[_Frame]]:
+    def _predict_samples(self, samples: Iterable[tuple[Sample, ReadPixels]], start: int) -> Iterator[list[_Frame]]:
         """Yield the predicted frames of one batch per process, without those before `start`."""
         processes = join_processes()
         begin = start - start % self.batch_size
@@ -254,26 +254,26 @@ class Predictor:
                 num_taken += 1
             if num_taken == 0:
                 return
-            frames = gather_object(self._answer_batch(own))  # in the order of processes, so of batches
+            frames = gather_object(self._predict_batch(own))  # in the order of processes, so of batches
             yield [frame for frame in frames if frame.number >= start]
 
     def _read(self, number: int, sample: Sample, read: ReadPixels) -> _Frame:
         pixels, error = None, None
         try:
             pixels = read()
-        except PIL.UnidentifiedImageError as fault:
-            error = str(fault)  # names the kind of file
-        except Exception as fault:  # decoders raise many types on damaged files; all are reported
-            error = f"{type(fault).__name__}: {fault}"
+        except PIL.UnidentifiedImageError as failure:
+            error = str(failure)  # names the kind of file
+        except Exception as failure:  # decoders raise many types on damaged files; all are reported
+            error = f"{type(failure).__name__}: {failure}"
         return _Frame(number, sample, pixels, None, error)
 
-    def _answer_batch(self, frames: list[_Frame]) -> list[_Frame]:
+    def _predict_batch(self, frames: list[_Frame]) -> list[_Frame]:
         """Replace the pixels of frames by class probabilities."""
-        pictures = [frame.pixels for frame in frames if frame.pixels is not None]
+        images = [frame.pixels for frame in frames if frame.pixels is not None]
         rows: Iterator[np.ndarray] = iter(())
-        if pictures:
-            pixel_values = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)  # (batch_size, 3, height, width)
-            logits, _ = compare_pictures(self.network, self.image_processor, pixel_values, self._text_embeds)
+        if images:
+            pixel_values = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # (batch_size, 3, height, width)
+            logits, _ = compare_images(self.network, self.image_processor, pixel_values, self._text_embeds)
             rows = iter(logits.softmax(dim=-1).numpy())  # (num_classes,) each
         return [
             frame._replace(pixels=None, probabilities=None if frame.pixels is None else next(rows)) for frame in frames
@@ -288,31 +288,31 @@ class Predictor:
         """Aggregate the frames of each clip, which are consecutive."""
         clip: str | None = None
         ballot = ClipVote(vote, len(self.class_names))
-        faults: list[Prediction] = []
+        errors: list[Prediction] = []
         num_samples = 0
         for frames in batches:
             ended: list[Prediction] = []
             for frame in frames:
                 if frame.sample.clip != clip:
-                    ended += self._close(clip, ballot, faults)
+                    ended += self._close(clip, ballot, errors)
                     num_done = frame.number
-                    clip, ballot, faults = frame.sample.clip, ClipVote(vote, len(self.class_names)), []
+                    clip, ballot, errors = frame.sample.clip, ClipVote(vote, len(self.class_names)), []
                 if frame.probabilities is None:
-                    faults.append(self._describe(frame))
+                    errors.append(self._describe(frame))
                 else:
                     ballot.add(frame.probabilities)
                 num_samples = frame.number + 1
             if ended:
                 yield num_done, ended
-        if ended := self._close(clip, ballot, faults):
+        if ended := self._close(clip, ballot, errors):
             yield num_samples, ended
 
-    def _close(self, clip: str | None, ballot: ClipVote, faults: list[Prediction]) -> list[Prediction]:
+    def _close(self, clip: str | None, ballot: ClipVote, errors: list[Prediction]) -> list[Prediction]:
         """Return the prediction of a clip, if any frame was readable, and its unreadable frames."""
         if ballot.num_frames == 0:
-            return faults
+            return errors
         labels, scores = self._name(*ballot.count())
-        return [Prediction(None, clip, None, None, ballot.num_frames, labels, scores, None), *faults]
+        return [Prediction(None, clip, None, None, ballot.num_frames, labels, scores, None), *errors]
 
     def _describe(self, frame: _Frame) -> Prediction:
         labels: list[str] = []

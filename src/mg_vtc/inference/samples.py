@@ -10,7 +10,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 import PIL.Image
 
-from ..data.pixels import decode, resize
+from ..data.decoding import decode, resize
 from .inputs import Inputs, Source, list_sources
 from .segment_files import Interval
 
@@ -50,7 +50,7 @@ def read_samples(inputs: Inputs, image_size: int, *, jpeg_draft: bool = False) -
         jpeg_draft: See `decode`.
     """
     for source in list_sources(inputs):
-        if source.kind == "picture":
+        if source.kind == "image":
             image = {"path": str(source.path), "bytes": None}
             read = partial(decode, image, image_size, jpeg_draft=jpeg_draft)
             yield Sample(source.name, source.clip, source.frame, None), read
@@ -61,8 +61,8 @@ def read_samples(inputs: Inputs, image_size: int, *, jpeg_draft: bool = False) -
 
 
 def _read_video(source: Source, frames_per_clip: int | None, image_size: int) -> Iterator[tuple[Sample, ReadPixels]]:
-    from ..data.frames import choose_frames  # these need the extra "video"
-    from ..data.video import VideoError, count_frames, read_frames
+    from ..data.releases.frames import choose_frames  # these need the extra "video"
+    from ..data.releases.video import VideoError, count_frames, read_frames
 
     try:
         if source.intervals is not None:
@@ -71,8 +71,8 @@ def _read_video(source: Source, frames_per_clip: int | None, image_size: int) ->
         numbers: Iterable[int] = count()
         if frames_per_clip is not None:
             numbers = choose_frames(0, count_frames(source.path) - 1, frames_per_clip)
-        for number, time, picture in read_frames(source.path, numbers, source.crop):
-            yield Sample(source.name, source.clip, number, time), partial(resize, picture, image_size)
+        for number, time, image in read_frames(source.path, numbers, source.crop):
+            yield Sample(source.name, source.clip, number, time), partial(resize, image, image_size)
     except VideoError as error:
         yield Sample(source.name, source.clip, None, None), partial(_fail, error)
 
@@ -81,8 +81,8 @@ def _read_segments(
     source: Source, intervals: Sequence[Interval], frames_per_clip: int | None, image_size: int
 ) -> Iterator[tuple[Sample, ReadPixels]]:
     """Yield the frames of intervals, ordered by the start of the interval, in one pass over the video."""
-    from ..data.frames import choose_frames
-    from ..data.video import VideoError, read_frames
+    from ..data.releases.frames import choose_frames
+    from ..data.releases.video import VideoError, read_frames
 
     in_order = sorted(intervals, key=lambda interval: (interval.start_frame, interval.number))
     left: list[set[int]] = []  # frames of each interval that are not decoded yet
@@ -94,14 +94,14 @@ def _read_segments(
     waiting: dict[int, list[tuple[Sample, ReadPixels]]] = defaultdict(list)  # frames whose turn has not come
     current, fault = 0, None
     try:
-        for number, time, picture in read_frames(source.path, sorted(owners), source.crop):
+        for number, time, image in read_frames(source.path, sorted(owners), source.crop):
             for place in owners[number]:
                 left[place].discard(number)
                 sample = Sample(source.name, source.name_clip(in_order[place]), number, time)
                 if place == current:
-                    yield sample, partial(resize, picture, image_size)
+                    yield sample, partial(resize, image, image_size)
                 else:
-                    waiting[place].append((sample, partial(_give, resize(picture, image_size))))
+                    waiting[place].append((sample, partial(_give, resize(image, image_size))))
             while current < len(in_order) and not left[current]:
                 current += 1
                 yield from waiting.pop(current, ())
@@ -118,8 +118,8 @@ def _read_webcam(device: Path, image_size: int, form: str = "v4l2") -> np.ndarra
     import av  # the extra "video"
 
     with av.open(str(device), format=form) as container:
-        picture: PIL.Image.Image = next(container.decode(video=0)).to_image()
-    return resize(picture, image_size)
+        image: PIL.Image.Image = next(container.decode(video=0)).to_image()
+    return resize(image, image_size)
 
 
 def _give(pixels: np.ndarray) -> np.ndarray:

@@ -10,15 +10,15 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
-from ..data.pictures import PictureDataset
-from ..data.pixels import collate_pictures, normalize
+from ..data.dataset import ImageDataset
+from ..data.decoding import collate_images, normalize
 from ..data.prompts import ClassTexts, check_known
 from ..models.configuration_mg_vtc import check_prompt_template
 from ..models.modeling_mg_vtc import MgVtcModel
 from .loading import Model, name_model, open_tokenizer
 
 
-def answer_pictures(
+def predict_images(
     model: MgVtcModel,
     image_processor: BaseImageProcessor,
     rows: Dataset,
@@ -45,17 +45,17 @@ def answer_pictures(
     """
     # as in the Trainer: other convolution kernels differ in the last digits
     model.vision_model.to(memory_format=torch.channels_last)
-    pictures = PictureDataset(rows, find_image_size(image_processor), pixels=None, jpeg_draft=jpeg_draft)
-    loader = DataLoader(pictures, batch_size, collate_fn=collate_pictures)
+    images = ImageDataset(rows, find_image_size(image_processor), pixels=None, jpeg_draft=jpeg_draft)
+    loader = DataLoader(images, batch_size, collate_fn=collate_images)
     logits, image_embeds = [], []
     for batch in tqdm(loader, desc="scoring", unit=" batches", disable=None):
-        similarities, embeds = compare_pictures(model, image_processor, batch["pixel_values"], text_embeds)
+        similarities, embeds = compare_images(model, image_processor, batch["pixel_values"], text_embeds)
         logits.append(similarities)
         image_embeds.append(embeds)
     return torch.cat(logits).numpy(), torch.cat(image_embeds).numpy()
 
 
-def compare_pictures(
+def compare_images(
     model: MgVtcModel, image_processor: BaseImageProcessor, pixel_values: torch.Tensor, text_embeds: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compare a batch of images with texts.
@@ -113,7 +113,7 @@ def embed_names(
     if model.config.vision_only:
         raise ValueError(
             f"{name_model(source)} is vision-only: without a text tower it predicts its own classes only. Omit "
-            "--zero_shot or candidate labels."
+            "`zero_shot` or `candidate_labels`."
         )
     check_prompt_template(prompt_template)
     tokenizer = open_tokenizer(source, processor)

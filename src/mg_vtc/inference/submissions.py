@@ -35,7 +35,7 @@ def number_classes(submission: str, class_names: Sequence[str], missing_class: s
         ValueError: The classes are not those of the submission, or `missing_class` is not one of them.
     """
     if missing_class is not None and missing_class not in class_names:
-        raise ValueError(f"--missing_class must be one of {', '.join(map(repr, class_names))}, got {missing_class!r}.")
+        raise ValueError(f"`missing_class` must be one of {', '.join(map(repr, class_names))}, got {missing_class!r}.")
     keys = {fold_name(name): name for name in class_names}
     for names in CLASS_LISTS[submission]:
         ids = {fold_name(name): class_id for class_id, name in enumerate(names, start=FIRST_ID[submission])}
@@ -44,11 +44,11 @@ def number_classes(submission: str, class_names: Sequence[str], missing_class: s
     wanted = {fold_name(name): name for name in CLASS_LISTS[submission][0]}
     unknown = [name for key, name in keys.items() if key not in wanted]
     missing = [name for key, name in wanted.items() if key not in keys]
-    faults = [f"{what}: {shorten(names)}" for what, names in (("missing", missing), ("unexpected", unknown)) if names]
+    errors = [f"{what}: {shorten(names)}" for what, names in (("missing", missing), ("unexpected", unknown)) if names]
     sets = " or the 17 of SMG" if submission == "miga" else ""
     raise ValueError(
         f"A {submission} submission requires a model with the 32 classes of iMiGUE{sets}, matched by name; this model "
-        f"has {len(class_names)}. Compared with iMiGUE: {'; '.join(faults) or 'a name occurs twice'}."
+        f"has {len(class_names)}. Compared with iMiGUE: {'; '.join(errors) or 'a name occurs twice'}."
     )
 
 
@@ -69,7 +69,7 @@ def name_samples(submission: str, sources: Iterable[Source]) -> dict[str, tuple[
     for source in sources:
         if source.kind is None:
             continue
-        if submission == "lut" and source.kind != "picture":
+        if submission == "lut" and source.kind != "image":
             raise ValueError(f"A lut submission has one row per image, but {source.name} is not an image file.")
         for keys in [(clip,) for clip in source.clips] if submission == "miga" else [(source.name, *source.clips)]:
             name = PurePosixPath(keys[0]).name
@@ -132,23 +132,23 @@ def _find_rows(
     missing_class: str | None,
 ) -> tuple[list[tuple[str, int]], int]:
     """Return name and class id of each sample, and the number of samples without a prediction."""
-    answers: dict[str | None, int] = {}
-    faults: dict[str | None, str] = {}
+    predicted: dict[str | None, int] = {}
+    errors: dict[str | None, str] = {}
     for prediction in predictions:
         if prediction.error is None:
-            answers[prediction.file or prediction.clip] = ids[prediction.labels[0]]
+            predicted[prediction.file or prediction.clip] = ids[prediction.labels[0]]
         else:
             for key in (prediction.file, prediction.clip):
-                faults.setdefault(key, f": {prediction.error}")
-    found = {name: answers[key] for name, keys in samples.items() for key in keys if key in answers}
+                errors.setdefault(key, f": {prediction.error}")
+    found = {name: predicted[key] for name, keys in samples.items() for key in keys if key in predicted}
     missing = [keys for name, keys in samples.items() if name not in found]
     if missing and missing_class is None:
         # for a clip, the first error of its frames; none if it has no frames
-        reasons = [keys[0] + next((faults[key] for key in keys if key in faults), "") for keys in missing]
+        reasons = [keys[0] + next((errors[key] for key in keys if key in errors), "") for keys in missing]
         raise ValueError(
             f"{len(missing)} of {len(samples)} samples have no prediction, so no submission was written: "
-            f"{shorten(reasons)}. Repair these files and restart with --overwrite, or repeat the command with "
-            "--missing_class NAME to give them that class without predicting again."
+            f"{shorten(reasons)}. Repair these files and restart with `overwrite`, or repeat with "
+            "`missing_class=NAME` to give them that class without predicting again."
         )
     if missing_class is not None:
         found |= {name: ids[missing_class] for name in samples if name not in found}

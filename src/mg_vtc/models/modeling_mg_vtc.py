@@ -252,11 +252,11 @@ class MgVtcModel(MgVtcPreTrainedModel):
             "of another shape": sorted(key[0] for key in loading_info["mismatched_keys"]),  # with both shapes
             "not finite": [name for name, tensor in self.state_dict().items() if not tensor.isfinite().all()],
         }
-        faults = [f"{what}: {', '.join([*names[:3], '...'][: len(names)])}" for what, names in found.items() if names]
-        if faults:
+        errors = [f"{what}: {', '.join([*names[:3], '...'][: len(names)])}" for what, names in found.items() if names]
+        if errors:
             raise ValueError(
                 f"The weights of {self.config.name_or_path or 'the model'} are damaged or of another model. Tensors "
-                f"{'; '.join(faults)}. Copy them again, or use a checkpoint."
+                f"{'; '.join(errors)}. Copy them again, or use a checkpoint."
             )
         empty = [self.config.id2label[i] for i in (self.class_embeds == 0).all(dim=-1).nonzero()[:, 0].tolist()]
         if empty:

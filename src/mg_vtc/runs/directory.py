@@ -22,7 +22,7 @@ MAY_CHANGE = (
     *("num_train_epochs", "max_steps", "early_stopping_patience", "output_dir", "report_to", "save_total_limit"),
     *(
         "dataloader_num_workers",
-        "decode_once",
+        "cache_images",
         "disable_tqdm",
         "push_to_hub",
         "hub_model_id",
@@ -34,8 +34,8 @@ MAY_CHANGE = (
 REPORT_FILES = tuple(f"report/{name}" for name in ("results.json", "report.html", "predictions.parquet"))
 EXPORTED = ("onnx/*.onnx", "onnx/*.onnx.data", "onnx/tokenizer.json")  # default of `mg-vtc export`
 CARD, PROVENANCE, CONFUSION, SAMPLES = "README.md", "provenance.json", "figures/confusion.png", "samples"
-PART_RESULTS = ("results/test.json", "results/validation.json")  # test images first: they did not select a checkpoint
-PAGE_FILES = (CARD, PROVENANCE, CONFUSION, *PART_RESULTS, f"{SAMPLES}/drawn-*.png")  # files of the model's page
+SPLIT_RESULTS = ("results/test.json", "results/validation.json")  # test images first: they did not select a checkpoint
+PAGE_FILES = (CARD, PROVENANCE, CONFUSION, *SPLIT_RESULTS, f"{SAMPLES}/drawn-*.png")  # files of the model's page
 CHECKPOINT_NAME = re.compile("checkpoint-([0-9]+)")
 MODEL_FILES = ("*config.json", "tokenizer.json", "trainer_state.json", "model*.safetensors*", "training_args.bin")
 
@@ -52,7 +52,7 @@ def check_run_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
         ValueError: The folder is not empty without `overwrite` or `resume`, or both are set.
     """
     if overwrite and resume:
-        raise ValueError("overwrite_output_dir and resume_from_checkpoint exclude each other: give one.")
+        raise ValueError("overwrite and resume_from_checkpoint exclude each other: give one.")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"output_dir {folder} is a file: choose a folder.")
     if not folder.is_dir() or {path.name for path in folder.iterdir()} <= {RECIPE + UNFINISHED, SPLIT}:
@@ -63,7 +63,7 @@ def check_run_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
         state = "a finished run" if (folder / RESULTS).exists() else "an unfinished run"
         raise ValueError(
             f"output_dir {folder} holds {state}: choose another folder, resume its run "
-            "(--resume_from_checkpoint true) or replace it (--overwrite_output_dir)."
+            "(`resume_from_checkpoint=True`) or replace it (`overwrite`)."
         )
 
 
@@ -110,7 +110,7 @@ def find_checkpoint(folder: Path, resume_from: str) -> str:
         damaged = [str(path / TRAINER_STATE_NAME) for path in checkpoints if (path / TRAINER_STATE_NAME).exists()]
         why = f" ({', '.join(damaged)}: damaged)" if damaged else ""
         raise FileNotFoundError(
-            f"There is no complete checkpoint in {folder} to resume from{why}: start again (--overwrite_output_dir)."
+            f"There is no complete checkpoint in {folder} to resume from{why}: start again (`overwrite`)."
         )
     return str(complete[-1])
 
@@ -144,17 +144,17 @@ def check_checkpoint(checkpoint: Path, world_size: int, *, needs_best: bool) -> 
     if damaged:
         raise ValueError(
             f"{checkpoint} cannot be resumed from: {', '.join(damaged)} is damaged. Resume from another checkpoint, "
-            "or start again (--overwrite_output_dir)."
+            "or start again (`overwrite`)."
         )
     if missing:
         raise FileNotFoundError(
             f"{checkpoint} lacks {', '.join(missing)}, so the run would end with other weights (save_only_model saves "
-            "nothing else). Resume from another checkpoint, or start again (--overwrite_output_dir)."
+            "nothing else). Resume from another checkpoint, or start again (`overwrite`)."
         )
     if needs_best and state.get("best_global_step") and find_best_checkpoint(checkpoint, state) is None:
         raise FileNotFoundError(
             f"The best checkpoint so far, checkpoint-{state['best_global_step']}, is not beside {checkpoint}, so the "
-            "run cannot end with it: copy it back, or start again (--overwrite_output_dir)."
+            "run cannot end with it: copy it back, or start again (`overwrite`)."
         )
 
 
@@ -320,7 +320,7 @@ def _length(settings: Mapping[str, Any]) -> tuple[str, float]:
 
 def _kept(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that `recipe.yaml` holds."""
-    left_out = ("overwrite_output_dir", "resume_from_checkpoint", "hub_token")
+    left_out = ("overwrite", "resume_from_checkpoint", "hub_token")
     return {key: value for key, value in settings.items() if key not in left_out and value is not None}
 
 

@@ -87,7 +87,7 @@ class MgVtcTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Number of evaluations without a better score after which to stop. Default: never."},
     )
-    overwrite_output_dir: bool = field(
+    overwrite: bool = field(
         default=False, metadata={"help": "Replace the run in output_dir and delete its checkpoints."}
     )
 

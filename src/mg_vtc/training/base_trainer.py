@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ..data.batches import GlobalBatchSampler
-from ..data.pixels import normalize
-from ..data.stream import PictureStream
+from ..data.decoding import normalize
+from ..data.sampler import GlobalBatchSampler
+from ..data.streaming import ImageStream
 from ..runs.directory import check_checkpoint, find_best_checkpoint, remove_old_checkpoints
 from .arguments import MgVtcTrainingArguments
 from .callbacks import StopEarlyCallback
@@ -86,7 +86,7 @@ class _SetEpoch(TrainerCallback):
                 part.set_epoch(int(state.epoch))
 
 
-class PictureTrainer(Trainer):
+class ImageTrainer(Trainer):
     """Trainer of images: global batches do not depend on the number of processes, and streams resume exactly.
 
     `processing_class` is the model's processor. uint8 `pixel_values` are normalized on the device.
@@ -190,7 +190,7 @@ class PictureTrainer(Trainer):
         callbacks = self.callback_handler.callbacks
         if any(isinstance(one, StopEarlyCallback) and one.is_over(self.args, self.state) for one in callbacks):
             return num_train_epochs, 0  # it had stopped at this checkpoint
-        if not isinstance(self.train_dataset, PictureStream):
+        if not isinstance(self.train_dataset, ImageStream):
             return epochs, num_batches
         if self.state.global_step >= max_steps:  # a stream is one epoch of all its steps
             return num_train_epochs, 0
@@ -233,13 +233,13 @@ class PictureTrainer(Trainer):
             self.args.save_total_limit = limit
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if isinstance(self.train_dataset, PictureStream):
+        if isinstance(self.train_dataset, ImageStream):
             self.state.epoch = self.state.global_step / self.state.max_steps
         super().log(logs, start_time)
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = super()._prepare_inputs(inputs)
-        if inputs["pixel_values"].dtype == torch.uint8:  # as they come from a `PictureDataset`
+        if inputs["pixel_values"].dtype == torch.uint8:  # as they come from a `ImageDataset`
             mean, std = self._image_processor.image_mean, self._image_processor.image_std
             inputs["pixel_values"] = normalize(inputs["pixel_values"], mean, std)
         return inputs

@@ -18,10 +18,10 @@ from transformers import (
     set_seed,
 )
 
-from ..data.lookup import check_source
-from ..data.pictures import PictureDataset
-from ..data.pixels import collate_pictures
-from ..data.stream import PictureStream
+from ..data.dataset import ImageDataset
+from ..data.decoding import collate_images
+from ..data.sources import check_source
+from ..data.streaming import ImageStream
 from ..evaluation.metrics import score_top_k
 from ..models.modeling_mg_vtc import MgVtcModel
 from ..models.processing_mg_vtc import build_tokenizer, build_tower_processor
@@ -33,7 +33,7 @@ from .run_data import load_run_data
 from .trainer import MgVtcTrainer
 
 
-def load_tower(name: str | None, config: Any, part: str) -> PreTrainedModel:
+def load_tower(name: str | None, config: Any, kind: str) -> PreTrainedModel:
     """Load a pretrained encoder by name, or build one with random weights from a configuration."""
     if name is None:
         return AutoModel.from_config(AutoConfig.for_model(**config))
@@ -42,8 +42,8 @@ def load_tower(name: str | None, config: Any, part: str) -> PreTrainedModel:
         tower = AutoModel.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise OSError(
-            f"The {part} tower {name!r} cannot be loaded: {str(error).splitlines()[0]} Without a network, "
-            f"--{part}_model_name_or_path takes a local folder and --{part}_config a tower from random weights."
+            f"The {kind} tower {name!r} cannot be loaded: {str(error).splitlines()[0]} Without a network, "
+            f"`{kind}_model_name_or_path` takes a local folder and `{kind}_config` a tower from random weights."
         ) from error
     if Path(name).exists():
         tower.config.name_or_path = ""  # the model names no path of this machine
@@ -95,14 +95,14 @@ def check_image_size(model: MgVtcModel, image_size: int) -> None:
 def check_folder(arguments: MgVtcTrainingArguments) -> None:
     """Refuse a folder in which a run would lose something or cannot be resumed; find the checkpoint to resume from."""
     folder, resume_from = Path(arguments.output_dir), arguments.resume_from_checkpoint
-    check_run_folder(folder, overwrite=arguments.overwrite_output_dir, resume=resume_from is not None)
+    check_run_folder(folder, overwrite=arguments.overwrite, resume=resume_from is not None)
     if resume_from is not None:
         arguments.resume_from_checkpoint = find_checkpoint(folder, resume_from)
         needs_best = bool(arguments.load_best_model_at_end)
         check_checkpoint(Path(arguments.resume_from_checkpoint), arguments.world_size, needs_best=needs_best)
 
 
-def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, PictureDataset | PictureStream]]:
+def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, ImageDataset | ImageStream]]:
     """Check the folder, load data and towers, and write the recipe; return the trainer and the splits."""
     arguments, folder = recipe.training, Path(recipe.training.output_dir)
     resume = arguments.resume_from_checkpoint is not None
@@ -114,10 +114,10 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, PictureDat
     trainer = MgVtcTrainer(
         model,
         arguments,
-        train_dataset=data.parts["train"],
-        eval_dataset=data.parts.get("validation"),
+        train_dataset=data.splits["train"],
+        eval_dataset=data.splits.get("validation"),
         processing_class=processor,
-        data_collator=collate_pictures,
+        data_collator=collate_images,
         compute_metrics=score_top_k,
     )
     for callback in (PrinterCallback, ProgressCallback):  # replaced by the epoch lines
@@ -126,10 +126,10 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, PictureDat
 
     trainer.check_start()
     if arguments.process_index == 0:
-        begin_run(folder, recipe.settings, data.split, overwrite=bool(arguments.overwrite_output_dir), resume=resume)
+        begin_run(folder, recipe.settings, data.split, overwrite=bool(arguments.overwrite), resume=resume)
     trainer.accelerator.wait_for_everyone()
     if not (folder / RECIPE).exists():
         raise ValueError(
             f"output_dir {folder} must be on a disk that all machines share, but this machine cannot see it."
         )
-    return trainer, data.parts
+    return trainer, data.splits

@@ -99,7 +99,7 @@ class EpochLineCallback(ProgressCallback):
 
     def _write_line(self, parts: list[str]) -> None:
         if self._training_logs:
-            parts.append(f"saturated {100 * self._training_logs['saturated_share']:4.1f} %")
+            parts.append(f"saturated {100 * self._training_logs['saturated_fraction']:4.1f} %")
             parts.append(f"lr {self._training_logs['learning_rate']:.1e}")
         now = time.monotonic()
         parts.append(f"{now - self._line_time:.1f} s")

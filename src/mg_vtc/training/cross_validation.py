@@ -45,14 +45,14 @@ def plan_fold(arguments: list[str], recipe: Recipe, fold: int) -> list[str] | No
         if check_settings(folder, parse_recipe(plan).settings):
             raise ValueError(f"{folder} was finished with another length, so the folds have no common mean.")
         return None
-    return plan if has_checkpoint(folder) else [*plan, "--resume_from_checkpoint", "false", "--overwrite_output_dir"]
+    return plan if has_checkpoint(folder) else [*plan, "--resume_from_checkpoint", "false", "--overwrite"]
 
 
 def summarize_folds(recipe: Recipe) -> dict[str, Any]:
     """Write mean and sample standard deviation of the scores over the folds to `cross_validation.json`.
 
     Returns:
-        `num_folds`, `split_by`, the number of held-out images that leak into the training of their fold (`leaks`, by
+        `num_folds`, `split_by`, the number of held-out images that leak into the training of their fold (`leakage`, by
         kind), whether checkpoints were `chosen_on_these` images and, for each score, `mean`, `std` and those of the
         `folds`, fractions in [0, 1].
 
@@ -65,8 +65,8 @@ def summarize_folds(recipe: Recipe) -> dict[str, Any]:
     splits = [read_record(folder / SPLIT) for folder in folders]
     _check_folds(splits, recipe.training.output_dir)
     summary: dict[str, Any] = {"num_folds": len(folders), "split_by": splits[0]["split_by"]}
-    leaks = [split["leaks"]["validation"] for split in splits]
-    summary["leaks"] = {kind: sum(of_fold[kind] for of_fold in leaks) for kind in leaks[0]}
+    leakage = [split["leakage"]["validation"] for split in splits]
+    summary["leakage"] = {kind: sum(of_fold[kind] for of_fold in leakage) for kind in leakage[0]}
     summary["chosen_on_these"] = any("best_step" in result for result in results)
     for name in SCORES:
         scores = [result[name] for result in results]
@@ -79,7 +79,7 @@ def summarize_folds(recipe: Recipe) -> dict[str, Any]:
 def _check_folds(splits: list[dict[str, Any]], output_dir: str) -> None:
     """Refuse folds of different images, and images that two folds hold out."""
     rows = [
-        {part: set(zip(split[part], split["digests"][part], strict=True)) for part in ("train", "validation")}
+        {name: set(zip(split[name], split["digests"][name], strict=True)) for name in ("train", "validation")}
         for split in splits
     ]
     for fold, one in enumerate(rows):
@@ -89,5 +89,5 @@ def _check_folds(splits: list[dict[str, Any]], output_dir: str) -> None:
         ):
             raise ValueError(
                 f"fold-{fold} in {output_dir} has other images than the folds before it, so they have no common "
-                "mean: the data changed. Repeat the command with --overwrite_output_dir, or another folder."
+                "mean: the data changed. Repeat with `overwrite`, or another folder."
             )

@@ -37,8 +37,8 @@ class DataArguments:
     split_by: str | None = field(
         default=None,
         metadata={
-            "help": "What is held out: frame (pictures at random, the method's way, which is leaky), clip or subject "
-            "(all pictures of some), where there is no validation split. Default: clip where clips are known, else "
+            "help": "What is held out: frame (images at random, the method's way, which is leaky), clip or subject "
+            "(all images of some), where there is no validation split. Default: clip where clips are known, else "
             "frame."
         },
     )
@@ -61,7 +61,7 @@ class DataArguments:
     subject_column_name: str = field(
         default="subject", metadata={"help": "Column of the subjects in a Hub data set or a metadata file."}
     )
-    skip_bad_images: bool = field(default=False, metadata={"help": "Leave out corrupt files."})
+    skip_corrupt_images: bool = field(default=False, metadata={"help": "Leave out corrupt files."})
     image_size: int = field(default=224, metadata={"help": "Side of the square images, in pixels."})
     augmentation: float = field(
         default=0.0,
@@ -75,8 +75,8 @@ class DataArguments:
             "help": "Mirror half of the training images. Leave it off where left and right are different classes."
         },
     )
-    max_shift: int = field(default=0, metadata={"help": "Largest random shift of training images, in pixels."})
-    decode_once: bool = field(
+    random_shift: int = field(default=0, metadata={"help": "Largest random shift of training images, in pixels."})
+    cache_images: bool = field(
         default=True,
         metadata={"help": "Keep resized images in the cache of datasets (HF_DATASETS_CACHE), 3 bytes a pixel."},
     )
@@ -88,7 +88,7 @@ class DataArguments:
         default=False,
         metadata={"help": "Read dataset_name (Parquet or WebDataset shards) during training."},
     )
-    shuffle_buffer: int = field(
+    shuffle_buffer_size: int = field(
         default=1000, metadata={"help": "With streaming: number of images, not yet decoded, that are shuffled."}
     )
 
@@ -106,9 +106,9 @@ class DataArguments:
                 "leave them out."
             )
         in_rows = self.dataset_name is not None and not self.streaming
-        if in_rows and (self.labels_file is not None or self.skip_bad_images):
+        if in_rows and (self.labels_file is not None or self.skip_corrupt_images):
             raise ValueError(
-                "labels_file and skip_bad_images go with train_dir or streaming; a data set brings its own names."
+                "labels_file and skip_corrupt_images go with train_dir or streaming; a data set brings its own names."
             )
         if self.split_by not in (None, *SPLIT_KINDS):
             raise ValueError(f"split_by must be one of {', '.join(SPLIT_KINDS)}, got {self.split_by!r}.")
@@ -130,10 +130,10 @@ class DataArguments:
             )
         if not 0 <= self.train_val_split < 1:
             raise ValueError(f"train_val_split must be at least 0 and less than 1, got {self.train_val_split}.")
-        if self.image_size < 1 or self.shuffle_buffer < 0:
-            raise ValueError(
-                f"image_size {self.image_size} must be positive and shuffle_buffer {self.shuffle_buffer} not negative."
-            )
+        if self.image_size < 1:
+            raise ValueError(f"image_size must be 1 or more, got {self.image_size}.")
+        if self.shuffle_buffer_size < 0:
+            raise ValueError(f"shuffle_buffer_size must be 0 or more, got {self.shuffle_buffer_size}.")
         _ = self.train_augmentation  # raises where a value is out of range
 
     def _check_unread(self) -> None:
@@ -143,7 +143,7 @@ class DataArguments:
             ("image_column_name", "a dataset_name of the Hub", from_hub),
             ("label_column_name", "a dataset_name of the Hub or train_dir", self.dataset_name != "demo"),
             ("dataset_config_name", "a dataset_name of the Hub", from_hub),
-            ("shuffle_buffer", "streaming", self.streaming),
+            ("shuffle_buffer_size", "streaming", self.streaming),
             (
                 "split_seed",
                 "images that are split here; validation_dir and streams bring their own split",
@@ -167,4 +167,4 @@ class DataArguments:
     @property
     def train_augmentation(self) -> Augmentation:
         """Augmentation of the training images."""
-        return Augmentation(self.augmentation, self.horizontal_flip, self.max_shift)
+        return Augmentation(self.augmentation, self.horizontal_flip, self.random_shift)

@@ -24,7 +24,7 @@ def describe_next(folder: Path) -> list[str]:
         f"The model is in {folder}. Next:",
         *([evaluation] if split.get("split_by") != "none" else []),  # else no image is held out
         f"  {shlex.join([str(command), 'predict', str(folder), str(image)])}",
-        f"  {shlex.join([str(command), 'demo-app', str(folder)])}   # a page on this machine",
+        f"  {shlex.join([str(command), 'app', str(folder)])}   # a page on this machine",
         "or in Python:",
         f'  {python} -c "import mg_vtc; from transformers import pipeline; \\',
         f"             print(pipeline('image-classification', '{folder}')('{image}'))\"",

@@ -5,9 +5,9 @@ from typing import Any
 import datasets
 from transformers import AutoProcessor, AutoTokenizer
 
-from ..data.hub_dataset import select_labelled
+from ..data.dataset import ImageDataset
+from ..data.hub import select_labelled
 from ..data.labels import shorten
-from ..data.pictures import PictureDataset
 from ..models.configuration_mg_vtc import MgVtcConfig
 from ..models.processing_mg_vtc import build_tokenizer, build_tower_processor
 
@@ -77,4 +77,4 @@ def wrap_rows(rows: Any, config: MgVtcConfig, image_size: int, seed: int) -> Any
             "same names in the same order. Give the model id2label=dict(enumerate(names)), or cast the column to a "
             "ClassLabel."
         )
-    return PictureDataset(rows, image_size, pixels=None, seed=seed)
+    return ImageDataset(rows, image_size, pixels=None, seed=seed)

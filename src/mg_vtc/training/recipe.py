@@ -13,7 +13,7 @@ from ..models.configuration_mg_vtc import MgVtcConfig
 from ..recipes import find_recipes
 from .arguments import MgVtcTrainingArguments
 from .data_arguments import DataArguments
-from .records import ALWAYS_WRITTEN
+from .run_files import ALWAYS_WRITTEN
 from .setting_checks import check_metric, suggest
 
 DEFAULT_VISION_MODEL = "microsoft/resnet-50"

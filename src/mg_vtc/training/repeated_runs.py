@@ -46,7 +46,7 @@ def plan_seed(arguments: list[str], recipe: Recipe, number: int) -> list[str] | 
         if check_settings(folder, parse_recipe(plan).settings):
             raise ValueError(f"{folder} was finished with another length, so the runs have no common mean.")
         return None
-    return plan if has_checkpoint(folder) else [*plan, "--resume_from_checkpoint", "false", "--overwrite_output_dir"]
+    return plan if has_checkpoint(folder) else [*plan, "--resume_from_checkpoint", "false", "--overwrite"]
 
 
 def summarize_seeds(recipe: Recipe) -> dict[str, Any]:

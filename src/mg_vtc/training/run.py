@@ -14,48 +14,51 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers.utils import logging
 
-from ..data.leaks import describe_leaks
-from ..data.pictures import PictureDataset
+from ..data.dataset import ImageDataset
+from ..data.leakage import describe_leakage
 from ..data.splits import describe_split
-from ..data.stream import PictureStream
-from ..evaluation.metrics import constant_answer_baselines
+from ..data.streaming import ImageStream
+from ..evaluation.metrics import class_frequency_baselines
+from ..messages import name_flags
 from .building import build_trainer, check_folder
+from .console import describe_resumption, overview, summary
 from .cross_validation import SCORES, fold_folder, plan_fold, summarize_folds
 from .recipe import Recipe, as_flags, override, parse_recipe
-from .records import write_records
 from .repeated_runs import plan_seed, seed_folder, summarize_seeds
 from .run_data import check_folds
-from .summary import describe_resumption, overview, summary
+from .run_files import write_records
 from .trainer import MgVtcTrainer
 
 
-def run(trainer: MgVtcTrainer, parts: Mapping[str, PictureDataset | PictureStream]) -> dict[str, float]:
+def run(trainer: MgVtcTrainer, splits: Mapping[str, ImageDataset | ImageStream]) -> dict[str, float]:
     """Train, evaluate the best checkpoint, and write the model, `all_results.json` and the card."""
     resume_from = trainer.args.resume_from_checkpoint
     training = trainer.train(resume_from_checkpoint=resume_from)
     trainer.save_model()
     trainer.save_state()
     prefixes = {"validation": "eval", "test": "test"}
-    answers = {
-        part: trainer.predict(rows, metric_key_prefix=prefixes[part])
-        for part, rows in parts.items()
-        if part in prefixes
+    predictions = {
+        split: trainer.predict(rows, metric_key_prefix=prefixes[split])
+        for split, rows in splits.items()
+        if split in prefixes
     }
-    results = training.metrics | {name: value for part in answers.values() for name, value in part.metrics.items()}
-    if isinstance(trainer.train_dataset, PictureDataset) and trainer.eval_dataset is not None:
-        results |= constant_answer_baselines(trainer.train_dataset.labels.numpy(), trainer.eval_dataset.labels.numpy())
+    results = training.metrics | {
+        name: value for output in predictions.values() for name, value in output.metrics.items()
+    }
+    if isinstance(trainer.train_dataset, ImageDataset) and trainer.eval_dataset is not None:
+        results |= class_frequency_baselines(trainer.train_dataset.labels.numpy(), trainer.eval_dataset.labels.numpy())
     kept_best = trainer.args.load_best_model_at_end and trainer.state.best_model_checkpoint is not None
     for log in trainer.state.log_history if kept_best else ():
         if "eval_loss" in log and log["step"] == trainer.state.best_global_step:
             results["best_step"] = log["step"]
-            if isinstance(trainer.train_dataset, PictureDataset):  # a stream has no epochs
+            if isinstance(trainer.train_dataset, ImageDataset):  # a stream has no epochs
                 results["best_epoch"] = log["epoch"]
             break
     trainer.save_metrics("all", results)
     if trainer.is_world_process_zero():
         seconds = training.metrics["train_runtime"] if resume_from is None else None  # of the last part alone
         class_names = list(trainer.model.config.id2label.values())
-        write_records(Path(trainer.args.output_dir), trainer.args, answers, parts, class_names, seconds=seconds)
+        write_records(Path(trainer.args.output_dir), trainer.args, predictions, splits, class_names, seconds=seconds)
     return results
 
 
@@ -77,13 +80,13 @@ def _refusing() -> Iterator[None]:
 def train_once(recipe: Recipe) -> None:
     """Train one model, and print the first and last lines of its run."""
     with _refusing():
-        trainer, parts = build_trainer(recipe)
+        trainer, splits = build_trainer(recipe)
     if trainer.is_world_process_zero():
         print(overview(trainer), flush=True)
         print("saturated: fraction of images whose Jensen-Shannon gradient has vanished")
         if trainer.args.resume_from_checkpoint is not None:
             print(describe_resumption(Path(trainer.args.resume_from_checkpoint)), flush=True)
-    results = run(trainer, parts)
+    results = run(trainer, splits)
     if trainer.is_world_process_zero():
         print(summary(results, trainer.args.output_dir), flush=True)
     if trainer.args.push_to_hub:
@@ -121,9 +124,9 @@ def cross_validate(arguments: list[str], recipe: Recipe) -> None:
         with _refusing():
             scores = summarize_folds(recipe)
         print(f"\nmean of {recipe.data.num_folds} folds ± standard deviation, in {recipe.training.output_dir}")
-        print(describe_split(scores["split_by"], clips_known="same_clip" in scores["leaks"]))
-        if leaks := describe_leaks(scores["leaks"]):
-            print(f"of these, {leaks}")
+        print(describe_split(scores["split_by"], clips_known="same_clip" in scores["leakage"]))
+        if leakage := describe_leakage(scores["leakage"]):
+            print(f"of these, {leakage}")
         if scores["chosen_on_these"]:
             print("The best epoch of each fold on these images was kept.")
         print_means(scores)
@@ -208,7 +211,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
     Raises:
         SystemExit: The user's input is at fault, the loss is not finite, or the user interrupted the run.
     """
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    warnings.formatwarning = lambda message, *_: f"warning: {name_flags(str(message))}\n"
     logging.disable_progress_bar()  # of weights; the training keeps its own
     datasets.disable_progress_bars()
     if "OMP_NUM_THREADS" not in os.environ:  # as `accelerate launch` sets it; more threads are slower on busy cores
@@ -218,7 +221,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
     except (Refusal, FloatingPointError) as error:
         if int(os.environ.get("LOCAL_RANK", 0)) > 0:
             time.sleep(20)  # the first process prints the same and ends this one; if it does not, this one prints
-        sys.exit(f"{program}: {error}")
+        sys.exit(f"{program}: {name_flags(str(error))}")
     except KeyboardInterrupt:
         sys.exit(f"{program}: interrupted; to resume from the last checkpoint, add --resume_from_checkpoint true")
 

@@ -11,17 +11,16 @@ from datasets import Dataset, DatasetDict, Image
 
 from ..data import load_demo_dataset, load_hub_dataset, load_image_folder, load_image_folders
 from ..data.augmentation import Augmentation
-from ..data.cache import PictureCache
-from ..data.digests import digest_pictures
+from ..data.cache import ImageCache
+from ..data.dataset import ImageDataset
+from ..data.decoding import find_plain
+from ..data.digests import digest_images
 from ..data.file_tree import find_files, has_image_suffix
-from ..data.image_folder import PARTS
+from ..data.image_folder import SPLITS
 from ..data.labels import shorten
-from ..data.leaks import find_leaks
-from ..data.pictures import PictureDataset
-from ..data.pixels import find_plain
-from ..data.shards import load_stream
+from ..data.leakage import find_leakage
 from ..data.splits import split_fold, split_stratified
-from ..data.stream import PictureStream
+from ..data.streaming import ImageStream, load_stream
 from .arguments import MgVtcTrainingArguments
 from .base_trainer import check_batches, contrasts_within_batches
 from .data_arguments import DataArguments
@@ -33,14 +32,14 @@ class RunData(NamedTuple):
     """Data of a run.
 
     Attributes:
-        parts: "train" and, if there are any, "validation" and "test".
+        splits: "train" and, if there are any, "validation" and "test".
         class_names: In id order.
         split: Content of `split.json`: `split_by` (one of `SPLIT_MEANINGS`) and, except for streams, the settings
-            of the split, the `leaks` of each split, `num_left_out` image files, and the `file_name`s and `digests` of
-            all rows.
+            of the split, the `leakage` of each split, `num_left_out` image files, and the `file_name`s and `digests`
+            of all rows.
     """
 
-    parts: Mapping[str, PictureDataset | PictureStream]
+    splits: Mapping[str, ImageDataset | ImageStream]
     class_names: list[str]
     split: dict[str, Any]
 
@@ -60,14 +59,14 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
     if data.streaming:
         return _open_stream(data, training)
     source = _load_source(data)
-    digests = {name: digest_pictures(rows) for name, rows in source.items() if name in PARTS}
+    digests = {name: digest_images(rows) for name, rows in source.items() if name in SPLITS}
     decoded = {name: _decode_once(source[name], digests[name], data, say) for name in digests}
     numbered = DatasetDict({name: rows.add_column("row", range(len(rows))) for name, rows in source.items()})
-    splits, split = _split(numbered, data, split_seed(data, training))
-    rows = {name: splits[name] for name in PARTS if name in splits}
+    held_out, split = _split(numbered, data, split_seed(data, training))
+    rows = {name: held_out[name] for name in SPLITS if name in held_out}
     pixels = {name: decoded[name if name in source else "train"] for name in rows}
-    parts = {
-        name: PictureDataset(
+    splits = {
+        name: ImageDataset(
             rows[name],
             data.image_size,
             pixels=pixels[name],
@@ -78,17 +77,17 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
         for name in rows
     }
     class_names = rows["train"].features["label"].names
-    _warn_of_unseen_classes(parts, class_names)
+    _warn_of_unseen_classes(splits, class_names)
     _warn_of_plain_images(source, decoded)
     if training.process_index == 0:  # only this process writes it
         split["digests"] = {
-            name: [digests[name if name in source else "train"][row] for row in part["row"]]
-            for name, part in rows.items()
+            name: [digests[name if name in source else "train"][row] for row in of_split["row"]]
+            for name, of_split in rows.items()
         }
-        split["leaks"] = _look_for_leaks(rows, split["digests"], pixels, data)
+        split["leakage"] = _search_leakage(rows, split["digests"], pixels, data)
         if num_left_out := _count_left_out(source, data):
             split["num_left_out"] = num_left_out
-    return RunData(parts, class_names, split | {name: part["file_name"][:] for name, part in rows.items()})
+    return RunData(splits, class_names, split | {name: of_split["file_name"][:] for name, of_split in rows.items()})
 
 
 def _count_left_out(source: DatasetDict, data: DataArguments) -> int:
@@ -144,16 +143,16 @@ def _load_source(data: DataArguments) -> DatasetDict:
     assert data.train_dir is not None  # as `DataArguments` has made sure
     if data.validation_dir is not None:
         folders = {"train": data.train_dir, "validation": data.validation_dir}
-        return load_image_folders(folders, data.labels_file, skip_bad_images=data.skip_bad_images, **columns)
-    return load_image_folder(data.train_dir, data.labels_file, skip_bad_images=data.skip_bad_images, **columns)
+        return load_image_folders(folders, data.labels_file, skip_corrupt_images=data.skip_corrupt_images, **columns)
+    return load_image_folder(data.train_dir, data.labels_file, skip_corrupt_images=data.skip_corrupt_images, **columns)
 
 
 def _decode_once(
     rows: Dataset, digests: Sequence[str], data: DataArguments, say: Callable[[str], object]
 ) -> np.memmap | None:
-    if not data.decode_once:
+    if not data.cache_images:
         return None
-    cache = PictureCache(rows, data.image_size, jpeg_draft=data.jpeg_draft, digests=digests)
+    cache = ImageCache(rows, data.image_size, jpeg_draft=data.jpeg_draft, digests=digests)
     if line := cache.describe():
         say(line)
     return cache.open()
@@ -186,26 +185,26 @@ def _split(source: DatasetDict, data: DataArguments, seed: int) -> tuple[Dataset
     return DatasetDict(source | split_fold(rows, **split)), split
 
 
-def _look_for_leaks(
-    parts: Mapping[str, Dataset],
+def _search_leakage(
+    splits: Mapping[str, Dataset],
     digests: Mapping[str, list[str]],
     pixels: Mapping[str, np.memmap | None],
     data: DataArguments,
 ) -> dict[str, dict[str, int]]:
     """Count the images of each other split that leak into training, by kind, and warn of each kind."""
-    counts: dict[str, dict[str, int]] = {name: {} for name in parts if name != "train"}
-    for leak in find_leaks(parts, digests, pixels, data.image_size, jpeg_draft=data.jpeg_draft):
-        counts[leak.part][leak.kind] = len(leak.pairs)
+    counts: dict[str, dict[str, int]] = {name: {} for name in splits if name != "train"}
+    for leak in find_leakage(splits, digests, pixels, data.image_size, jpeg_draft=data.jpeg_draft):
+        counts[leak.split][leak.kind] = len(leak.pairs)
         if leak.pairs:
             warnings.warn(leak.describe(), stacklevel=3)
     return counts
 
 
-def _warn_of_unseen_classes(parts: dict[str, PictureDataset], class_names: list[str]) -> None:
-    if "validation" not in parts:
+def _warn_of_unseen_classes(splits: dict[str, ImageDataset], class_names: list[str]) -> None:
+    if "validation" not in splits:
         return
-    seen = set(parts["train"].labels.tolist())
-    if unseen := sorted(set(parts["validation"].labels.tolist()) - seen):
+    seen = set(splits["train"].labels.tolist())
+    if unseen := sorted(set(splits["validation"].labels.tolist()) - seen):
         listed = ", ".join(class_names[label] for label in unseen)
         warnings.warn(f"Classes of the validation split without a training image: {listed}.", stacklevel=3)
 
@@ -231,16 +230,16 @@ def _warn_of_plain_images(source: Mapping[str, Dataset], decoded: Mapping[str, n
 
 def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunData:
     assert data.dataset_name is not None  # as `DataArguments` has made sure
-    splits = load_stream(
+    streams = load_stream(
         data.dataset_name,
         data.dataset_config_name,
         image_column=data.image_column_name,
         label_column=data.label_column_name,
         labels_file=data.labels_file,
     )
-    if missing := [name for name in ("train", "validation") if name not in splits]:
+    if missing := [name for name in ("train", "validation") if name not in streams]:
         raise ValueError(
-            f"{data.dataset_name!r} has no {' and no '.join(missing)} split, only {', '.join(splits)}: a "
+            f"{data.dataset_name!r} has no {' and no '.join(missing)} split, only {', '.join(streams)}: a "
             "stream cannot be split, so it must bring both."
         )
     if training.max_steps < 1:
@@ -251,28 +250,28 @@ def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunDa
             "save_strategy to steps, with eval_steps and save_steps.",
             stacklevel=3,
         )
-    for name in PARTS[1:]:
-        if name in splits and next(iter(splits[name]), None) is None:  # as in hidden test sets
+    for name in SPLITS[1:]:
+        if name in streams and next(iter(streams[name]), None) is None:  # as in hidden test sets
             warnings.warn(f"No row of the split {name} has a label, so it is left out.", stacklevel=3)
-            del splits[name]
-    if "validation" not in splits:
+            del streams[name]
+    if "validation" not in streams:
         raise ValueError(f"The validation split of {data.dataset_name!r} has no labels to evaluate against.")
-    shared: dict[str, Any] = {"jpeg_draft": data.jpeg_draft, "skip_bad_images": data.skip_bad_images}
-    parts = {
-        name: PictureStream(splits[name], data.image_size, training.eval_batch_size, repeat=False, **shared)
-        for name in PARTS[1:]
-        if name in splits
+    shared: dict[str, Any] = {"jpeg_draft": data.jpeg_draft, "skip_corrupt_images": data.skip_corrupt_images}
+    splits = {
+        name: ImageStream(streams[name], data.image_size, training.eval_batch_size, repeat=False, **shared)
+        for name in SPLITS[1:]
+        if name in streams
     }
-    parts["train"] = PictureStream(
-        splits["train"],
+    splits["train"] = ImageStream(
+        streams["train"],
         data.image_size,
         training.train_batch_size,
         repeat=True,
-        shuffle_buffer=data.shuffle_buffer,
+        shuffle_buffer_size=data.shuffle_buffer_size,
         augmentation=data.train_augmentation,
         seed=training.order_seed,
         num_processes=training.world_size,
         process_index=training.process_index,
         **shared,
     )
-    return RunData(parts, splits["train"].features["label"].names, {"split_by": "given"})
+    return RunData(splits, streams["train"].features["label"].names, {"split_by": "given"})

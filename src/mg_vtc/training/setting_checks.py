@@ -79,7 +79,7 @@ OTHER_WORDS = {
     **dict.fromkeys(("imgsz", "img_size", "resolution", "input_size"), "image_size"),
     **dict.fromkeys(("workers", "num_workers"), "dataloader_num_workers"),
     **dict.fromkeys(("out", "output", "save_dir", "out_dir"), "output_dir"),
-    **dict.fromkeys(("overwrite", "force"), "overwrite_output_dir"),
+    **dict.fromkeys(("overwrite", "force"), "overwrite"),
     **dict.fromkeys(("resume", "resume_from"), "resume_from_checkpoint"),
     **dict.fromkeys(("loss", "objective", "criterion"), "loss_type"),
     **dict.fromkeys(("optimizer", "opt"), "optim"),
@@ -98,7 +98,7 @@ OTHER_WORDS = {
     **dict.fromkeys(("prompt", "hypothesis_template", "template"), "prompt_template"),
     **dict.fromkeys(("flip", "hflip"), "horizontal_flip"),
     **dict.fromkeys(("augment", "aug", "aa"), "augmentation"),
-    **dict.fromkeys(("skip_corrupt_images", "skip_bad", "ignore_errors"), "skip_bad_images"),
+    **dict.fromkeys(("skip_corrupt_images", "skip_bad", "ignore_errors"), "skip_corrupt_images"),
 }
 
 

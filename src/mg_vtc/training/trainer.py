@@ -11,22 +11,22 @@ from torch import nn
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import EvalLoopOutput
 
-from ..data.pixels import collate_pictures
+from ..data.decoding import collate_images
 from ..data.prompts import ClassTexts, check_known
 from ..evaluation.metrics import score_top_k
-from ..hub.publish import prepare_repo, push_to_hub
+from ..hub.push import prepare_repo, push_to_hub
 from ..inference.scoring import find_image_size
-from ..losses import adjust_logits, contrastive_loss, saturated_share, soft_target_loss
+from ..losses import adjust_logits, contrastive_loss, saturated_fraction, soft_target_loss
 from ..runs.directory import CARD
 from .arguments import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
-from .base_trainer import PictureTrainer, contrasts_within_batches, smallest_share
+from .base_trainer import ImageTrainer, contrasts_within_batches, smallest_share
 from .distributed import broadcast_buffers, gather_rows, take_share
 from .optimizer import group_parameters
 from .python_inputs import find_origin, find_processor, wrap_rows
-from .records import write_python_recipe, write_records
+from .run_files import write_python_recipe, write_records
 
 
-class MgVtcTrainer(PictureTrainer):
+class MgVtcTrainer(ImageTrainer):
     """Trainer of a `MgVtcModel`, which contrasts images with `config.class_prompts`.
 
     Data sets are a `datasets.Dataset` with the columns `image` and `label`, whose class names are the model's, or a
@@ -54,7 +54,7 @@ class MgVtcTrainer(PictureTrainer):
         self,
         model: Any,
         args: MgVtcTrainingArguments | None = None,
-        data_collator: Any = collate_pictures,
+        data_collator: Any = collate_images,
         train_dataset: Any = None,
         eval_dataset: Any = None,
         processing_class: Any = None,
@@ -246,7 +246,7 @@ class MgVtcTrainer(PictureTrainer):
             logits = adjust_logits(logits, self._log_prior, self.args.logit_adjustment)
         positives = labels[:, None] == text_labels[None, :]
         counts = positives.sum(dim=0) if self.args.text_batch == "unique" and not self._config.vision_only else None
-        self._saturated_sum += saturated_share(logits.detach(), positives, text_counts=counts)
+        self._saturated_sum += saturated_fraction(logits.detach(), positives, text_counts=counts)
         self._num_saturated += 1
         if self.args.loss_type == "ce_soft":
             # As published, the temperature is 1 and embeddings are not normalized: the scale of the logits is their
@@ -264,7 +264,7 @@ class MgVtcTrainer(PictureTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            logs["saturated_share"] = self._saturated_sum.item() / self._num_saturated
+            logs["saturated_fraction"] = self._saturated_sum.item() / self._num_saturated
             self._saturated_sum.zero_()
             self._num_saturated = 0
         super().log(logs, start_time)
@@ -336,16 +336,16 @@ class MgVtcTrainer(PictureTrainer):
 
     def create_model_card(self) -> None:
         """Write the card and its records for a training in Python, whose model is saved in `output_dir`."""
-        predictions, parts = {}, {"train": self.train_dataset}
+        predictions, splits = {}, {"train": self.train_dataset}
         if self.eval_dataset is not None:
-            predictions["validation"], parts["validation"] = self.predict(self.eval_dataset), self.eval_dataset
+            predictions["validation"], splits["validation"] = self.predict(self.eval_dataset), self.eval_dataset
         if self.is_world_process_zero():
             folder = Path(self.args.output_dir)
             seconds = next((log["train_runtime"] for log in self.state.log_history if "train_runtime" in log), None)
             towers = {f"{tower}_model_name_or_path": find_origin(self._config, tower) for tower in ("vision", "text")}
             write_python_recipe(folder, self.args, **towers)
             class_names = list(self._config.id2label.values())
-            write_records(folder, self.args, predictions, parts, class_names, seconds=seconds)
+            write_records(folder, self.args, predictions, splits, class_names, seconds=seconds)
 
     def push_to_hub(self, commit_message: str | None = None, **kwargs: Any) -> str | None:
         """Save the model and push its folder with `mg_vtc.push_to_hub`; a training in Python gets a card first.

@@ -1,42 +1,44 @@
-"""Claims about the map of pictures and texts, and about the places of its labels."""
+"""Claims about the map of images and texts, and about the places of its labels."""
 
 import numpy as np
 import pytest
-from made_answers import make_answers
+from made_predictions import make_predictions
 
 from mg_vtc.evaluation.report.embedding_map import MAX_MAPPED, map_embeddings, place_labels, sample_rows
 
 
 @pytest.fixture(scope="module")
-def answers():
-    return make_answers(60, ["Folding arms", "Rubbing eyes", "Head up"], noise=0.05)
+def predictions():
+    return make_predictions(60, ["Folding arms", "Rubbing eyes", "Head up"], noise=0.05)
 
 
-def test_pictures_lie_nearest_to_the_text_of_their_class(answers):
-    images, texts = map_embeddings(answers.image_embeds, answers.text_embeds)
+def test_images_lie_nearest_to_the_text_of_their_class(predictions):
+    images, texts = map_embeddings(predictions.image_embeds, predictions.text_embeds)
     distances = np.linalg.norm(images[:, None] - texts, axis=-1)  # (num_rows, num_classes)
-    assert (distances.argmin(axis=1) == answers.labels).all()
+    assert (distances.argmin(axis=1) == predictions.labels).all()
 
 
-def test_map_is_the_same_every_time_and_fills_the_unit_square(answers):
-    first, second = (np.concatenate(map_embeddings(answers.image_embeds, answers.text_embeds)) for _ in range(2))
+def test_map_is_the_same_every_time_and_fills_the_unit_square(predictions):
+    first, second = (
+        np.concatenate(map_embeddings(predictions.image_embeds, predictions.text_embeds)) for _ in range(2)
+    )
     assert (first == second).all()
     assert (first.min(axis=0) == 0).all()
     assert (first.max(axis=0) == 1).all()
 
 
-def test_lengths_of_embeddings_do_not_matter(answers):
+def test_lengths_of_embeddings_do_not_matter(predictions):
     lengths = 2.0 ** np.arange(60)[:, None] / 2**30  # powers of two, so that dividing by them rounds nothing
-    images, texts = map_embeddings(answers.image_embeds, answers.text_embeds)
-    other_images, other_texts = map_embeddings(lengths * answers.image_embeds, 4 * answers.text_embeds)
+    images, texts = map_embeddings(predictions.image_embeds, predictions.text_embeds)
+    other_images, other_texts = map_embeddings(lengths * predictions.image_embeds, 4 * predictions.text_embeds)
     assert images == pytest.approx(other_images)
     assert texts == pytest.approx(other_texts)
 
 
 @pytest.mark.parametrize("num_classes", [1, 2, 5])
-def test_one_picture_is_enough(num_classes):
-    answers = make_answers(1, [f"class {number}" for number in range(num_classes)])
-    images, texts = map_embeddings(answers.image_embeds, answers.text_embeds)
+def test_one_image_is_enough(num_classes):
+    predictions = make_predictions(1, [f"class {number}" for number in range(num_classes)])
+    images, texts = map_embeddings(predictions.image_embeds, predictions.text_embeds)
     assert (images.shape, texts.shape) == ((1, 2), (num_classes, 2))
     assert np.isfinite(images).all()
     assert np.isfinite(texts).all()

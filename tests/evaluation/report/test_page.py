@@ -11,18 +11,18 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from made_answers import make_answers, make_results
+from made_predictions import make_predictions, make_results
 from PIL import Image
 
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
-from mg_vtc.evaluation.report.page import embed_picture, write_report
+from mg_vtc.evaluation.report.page import embed_image, write_report
 
 SECTIONS = ["scores", "conditions", "classes", "confusion", "mistakes", "calibration", "map", "training", "use"]
 HISTORY = [
     log
     for epoch in range(1, 6)
     for log in (
-        {"epoch": float(epoch), "loss": 1 / epoch, "saturated_share": 0.1},
+        {"epoch": float(epoch), "loss": 1 / epoch, "saturated_fraction": 0.1},
         {"epoch": float(epoch), "eval_loss": 2 / epoch, "eval_top1_accuracy": 0.5, "eval_top5_accuracy": 0.75},
     )
 ]
@@ -57,8 +57,8 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data.strip()
 
 
-def read_picture(row):
-    """Wide pictures of even rows, high ones of odd rows; the colour is a function of the row."""
+def read_image(row):
+    """Wide images of even rows, high ones of odd rows; the colour is a function of the row."""
     return Image.new("RGB", (640, 320) if row % 2 == 0 else (30, 60), (row % 256, 90, 200))
 
 
@@ -66,9 +66,9 @@ def read_picture(row):
 def write(tmp_path):
     """Writes a report, and gives its source and its page."""
 
-    def write(answers, history=None, **conditions):
-        results = make_results(answers, **conditions)
-        path = write_report(tmp_path, answers, results, read_picture=read_picture, history=history)
+    def write(predictions, history=None, **conditions):
+        results = make_results(predictions, **conditions)
+        path = write_report(tmp_path, predictions, results, read_image=read_image, history=history)
         assert path == tmp_path / "report.html"
         assert list(tmp_path.iterdir()) == [path]
         source = path.read_text(encoding="utf-8")
@@ -78,17 +78,17 @@ def write(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def answers():
-    """Of 32 long names; two classes have no picture here."""
-    return make_answers(170, IMIGUE_CLASS_NAMES, num_absent=2)
+def predictions():
+    """Of 32 long names; two classes have no image here."""
+    return make_predictions(170, IMIGUE_CLASS_NAMES, num_absent=2)
 
 
 @pytest.fixture(scope="module")
-def report(answers, tmp_path_factory):
+def report(predictions, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    results = make_results(answers, split_by="frame", leaky_by_design=True)
+    results = make_results(predictions, split_by="frame", frame_level_split=True)
     results["baselines"]["runs/other"] = {"top1_accuracy": 0.4321, "macro_f1": 0.1234}
-    return write_report(folder, answers, results, read_picture=read_picture, history=HISTORY)
+    return write_report(folder, predictions, results, read_image=read_image, history=HISTORY)
 
 
 @pytest.fixture(scope="module")
@@ -112,23 +112,23 @@ def test_intervals_stand_at_the_scores(source):
     assert "95 % interval by the bootstrap ( 2,000 resamples of clips)" in text.replace("(2,000", "( 2,000")
 
 
-def test_classes_stand_in_a_table(answers, source):
+def test_classes_stand_in_a_table(predictions, source):
     rows = Page(source).rows
-    for number, row in enumerate(make_results(answers)["classes"], start=1):
+    for number, row in enumerate(make_results(predictions)["classes"], start=1):
         scores = ["–" if row[key] is None else f"{100 * row[key]:.1f}" for key in ("recall", "precision", "f1")]
         assert [str(number), row["name"], *scores, str(row["support"])] in rows
 
 
 @pytest.mark.parametrize("split_by", ["frame", "clip", "subject", "given", None])
 def test_report_warns_of_a_frame_level_split_exactly_where_frames_were_split(write, split_by):
-    answers = make_answers(12, ["Folding arms", "Head up"])
-    _, page = write(answers, split_by=split_by, leaky_by_design=split_by == "frame")
+    predictions = make_predictions(12, ["Folding arms", "Head up"])
+    _, page = write(predictions, split_by=split_by, frame_level_split=split_by == "frame")
     assert ("leaky" in page.ids) == (split_by == "frame")
     assert ("frame-level split" in page.text.lower()) == (split_by == "frame")
 
 
 @pytest.mark.parametrize(
-    ("leaks", "told"),
+    ("leakage", "told"),
     [
         ({"same_clip": 0, "same_bytes": 0, "near_duplicate": 3}, "3 near duplicates"),
         ({"same_clip": 0, "same_bytes": 0, "near_duplicate": 0}, "0 images of a clip that is also in training"),
@@ -137,31 +137,31 @@ def test_report_warns_of_a_frame_level_split_exactly_where_frames_were_split(wri
         (None, "Not checked"),
     ],
 )
-def test_leaks_are_told(write, leaks, told):
-    _, page = write(make_answers(12, ["Folding arms", "Head up"]), leaks=leaks)
+def test_leakage_are_reported(write, leakage, told):
+    _, page = write(make_predictions(12, ["Folding arms", "Head up"]), leakage=leakage)
     assert told in page.text
-    assert ("leaks" in page.ids) == bool(leaks and leaks["near_duplicate"])
+    assert ("leakage" in page.ids) == bool(leakage and leakage["near_duplicate"])
 
 
-def test_training_pictures_are_called_so(write):
-    _, page = write(make_answers(12, ["Folding arms", "Head up"]), split_by=None, num_training_rows=8)
+def test_training_images_are_called_so(write):
+    _, page = write(make_predictions(12, ["Folding arms", "Head up"]), split_by=None, num_training_rows=8)
     assert "trained-on" in page.ids
     assert "the model was trained on 8 of these images" in page.text
     assert "were held out; each is on one side only" not in page.text
 
 
-def test_model_that_loses_to_a_constant_answer_is_called_so(tmp_path):
-    answers = make_answers(12, ["Folding arms", "Head up"])
+def test_model_that_loses_to_a_baseline_is_called_so(tmp_path):
+    predictions = make_predictions(12, ["Folding arms", "Head up"])
     for majority, expected in ((0.89, False), (0.9, True), (0.95, True)):
-        results = make_results(answers)
+        results = make_results(predictions)
         results["baselines"]["majority_class"]["top1_accuracy"] = majority
-        path = write_report(tmp_path, answers, results, read_picture=read_picture, history=None)
+        path = write_report(tmp_path, predictions, results, read_image=read_image, history=None)
         assert ("No better than the majority-class baseline" in path.read_text()) == expected
 
 
-def test_conditions_are_told_in_words(write):
-    answers = make_answers(12, ["Folding arms", "Head up", "Rubbing eyes"], num_absent=1)
-    _, page = write(answers, chosen_on_these=True)
+def test_conditions_are_reported_in_words(write):
+    predictions = make_predictions(12, ["Folding arms", "Head up", "Rubbing eyes"], num_absent=1)
+    _, page = write(predictions, chosen_on_these=True)
     for words in (
         "12 images of 6 clips, 3 classes, 2 of them with images here",
         "Whole clips were held out",
@@ -176,9 +176,9 @@ def test_conditions_are_told_in_words(write):
 
 def test_names_of_users_are_escaped(write):
     names = ["<script>alert(1)</script>", 'arms " & <b>crossed</b> {{ 7 * 7 }}']
-    answers = make_answers(40, names, noise=2.0)
-    answers = answers._replace(file_names=[f'<img src="x">{row}' for row in range(40)])
-    source, page = write(answers)
+    predictions = make_predictions(40, names, noise=2.0)
+    predictions = predictions._replace(file_names=[f'<img src="x">{row}' for row in range(40)])
+    source, page = write(predictions)
     assert not {"script", "b"} & {tag for tag, _ in page.tags}
     assert all(attributes["src"].startswith("data:") for tag, attributes in page.tags if tag == "img")
     for name in names:
@@ -196,46 +196,46 @@ def test_file_refers_to_nothing_outside_of_itself(source):
     assert {target.removeprefix("#") for target in re.findall(r"url\(([^)]*)\)", source)} <= set(page.ids)
 
 
-def test_mistakes_shown_are_the_most_confident_ones_in_order(answers, source):
-    probabilities = np.exp(answers.logits.astype(float))
+def test_misclassifications_shown_are_the_most_confident_ones_in_order(predictions, source):
+    probabilities = np.exp(predictions.logits.astype(float))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     answered = probabilities.argmax(axis=1)
-    wrong = [row for row in np.argsort(-probabilities.max(axis=1)) if answered[row] != answers.labels[row]]
+    wrong = [row for row in np.argsort(-probabilities.max(axis=1)) if answered[row] != predictions.labels[row]]
     seen, expected = set(), []
     for row in wrong:
-        mistake = (answers.clips[row], answers.labels[row], answered[row])
+        mistake = (predictions.clips[row], predictions.labels[row], answered[row])
         if mistake not in seen:
             expected.append(row)
         seen.add(mistake)
-    pictures = [attributes for tag, attributes in Page(source).tags if tag == "img"]
-    assert len(expected) > len(pictures) == 12
-    assert [picture["alt"] for picture in pictures] == [
-        f"Image {answers.file_names[row]}: label {answers.class_names[answers.labels[row]]}, "
-        f"prediction {answers.class_names[answered[row]]}"
+    images = [attributes for tag, attributes in Page(source).tags if tag == "img"]
+    assert len(expected) > len(images) == 12
+    assert [image["alt"] for image in images] == [
+        f"Image {predictions.file_names[row]}: label {predictions.class_names[predictions.labels[row]]}, "
+        f"prediction {predictions.class_names[answered[row]]}"
         for row in expected[:12]
     ]
     first = expected[0]
     assert f"{100 * probabilities[first, answered[first]]:.1f}\xa0%" in source.replace("&nbsp;", "\xa0")
-    assert f"{100 * probabilities[first, answers.labels[first]]:.1f}\xa0%" in source.replace("&nbsp;", "\xa0")
+    assert f"{100 * probabilities[first, predictions.labels[first]]:.1f}\xa0%" in source.replace("&nbsp;", "\xa0")
 
 
 @pytest.mark.parametrize(("size", "expected"), [((640, 320), (240, 120)), ((30, 60), (30, 60)), ((5, 900), (1, 240))])
-def test_pictures_keep_their_aspect_ratio_and_are_not_enlarged(size, expected):
-    uri = embed_picture(Image.new("RGB", size))
-    with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as picture:
-        assert picture.size == expected
+def test_images_keep_their_aspect_ratio_and_are_not_enlarged(size, expected):
+    uri = embed_image(Image.new("RGB", size))
+    with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as image:
+        assert image.size == expected
 
 
-def test_report_without_mistakes_holds_no_picture_and_says_so(write):
-    source, page = write(make_answers(30, ["Folding arms", "Head up"], noise=0.01))
+def test_report_without_misclassifications_holds_no_image_and_says_so(write):
+    source, page = write(make_predictions(30, ["Folding arms", "Head up"], noise=0.01))
     assert "None: all images were classified correctly" in page.text
     assert "This report embeds no images of the data" in page.text
     assert "<img" not in source
 
 
-def test_collapsed_model_has_no_right_answer_anywhere_in_its_report(write):
-    answers = make_answers(30, ["Folding arms", "Head up"])
-    source, page = write(answers._replace(logits=np.ones((30, 2), dtype=np.float32)))
+def test_collapsed_model_has_no_right_prediction_anywhere_in_its_report(write):
+    predictions = make_predictions(30, ["Folding arms", "Head up"])
+    source, page = write(predictions._replace(logits=np.ones((30, 2), dtype=np.float32)))
     assert "30 images of 30 were misclassified" in page.text
     assert "30 of them have no prediction, because the highest scores are tied" in page.text
     assert "all images were classified correctly" not in page.text
@@ -243,16 +243,16 @@ def test_collapsed_model_has_no_right_answer_anywhere_in_its_report(write):
 
 
 @pytest.mark.parametrize("num_classes", [1, 2, 5])
-def test_report_of_one_picture(write, num_classes):
-    _, page = write(make_answers(1, IMIGUE_CLASS_NAMES[:num_classes]))
-    assert "1 image of pictures of mine" in page.text
+def test_report_of_one_image(write, num_classes):
+    _, page = write(make_predictions(1, IMIGUE_CLASS_NAMES[:num_classes]))
+    assert "1 image of images of mine" in page.text
     assert set(SECTIONS) - set(page.ids) == {"training"}
 
 
-def test_what_is_left_out_of_the_matrix_and_the_map_is_told(write, monkeypatch):
-    monkeypatch.setattr("mg_vtc.evaluation.report.report_figures.MOST_CLASSES_DRAWN", 5)
+def test_what_is_left_out_of_the_matrix_and_the_map_is_reported(write, monkeypatch):
+    monkeypatch.setattr("mg_vtc.evaluation.report.figures.MOST_CLASSES_DRAWN", 5)
     monkeypatch.setattr("mg_vtc.evaluation.report.embedding_map.MAX_MAPPED", 20)
-    _, page = write(make_answers(2000, IMIGUE_CLASS_NAMES[:9]))
+    _, page = write(make_predictions(2000, IMIGUE_CLASS_NAMES[:9]))
     assert "Of 9 classes these are the 5 with the most misclassifications" in page.text
     assert "20 of 2,000 images are shown" in page.text
 
@@ -272,7 +272,7 @@ const see = () => {
         width: innerWidth,
         needed: document.documentElement.scrollWidth,
         ids: [...document.querySelectorAll("section")].filter(one => one.offsetHeight > 0).map(one => one.id),
-        pictures: [...document.images].map(one => one.naturalWidth * one.clientWidth),
+        images: [...document.images].map(one => one.naturalWidth * one.clientWidth),
         svgs: [...document.querySelectorAll("svg")].map(one => one.getBoundingClientRect().height),
         background: getComputedStyle(document.body).backgroundColor,
         line: getComputedStyle(document.querySelector("#training svg text")).fill,
@@ -307,8 +307,8 @@ def test_browser_shows_the_whole_report_on_a_telephone_and_on_a_desk_in_light_an
         assert page["width"] == width
         assert page["needed"] <= width
         assert page["ids"] == SECTIONS
-        assert len(page["pictures"]) == 12
-        assert min(page["pictures"]) > 0
+        assert len(page["images"]) == 12
+        assert min(page["images"]) > 0
         assert len(page["svgs"]) == 3 + 3 + 3  # of classes; matrix, reliability and map; curves
         assert min(page["svgs"]) > 100
         assert page["hidden"] == []

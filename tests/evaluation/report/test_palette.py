@@ -8,7 +8,7 @@ import pytest
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_hex, to_rgb
 
-from mg_vtc.evaluation.report.figures import draw_confusion
+from mg_vtc.evaluation.report.charts import draw_confusion
 from mg_vtc.evaluation.report.palette import PALETTE, RIGHT, drawing, new_figure, to_svg
 
 

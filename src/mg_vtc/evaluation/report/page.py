@@ -9,13 +9,13 @@ from typing import Any
 import PIL.Image
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ...data.pixels import to_rgb
+from ...data.decoding import to_rgb
 from ..metrics import predict_classes
-from ..misclassifications import find_mistakes, list_confusions
-from ..results import Answers
+from ..misclassifications import find_misclassifications, list_confusions
+from ..results import Predictions
 
 FILE_NAME = "report.html"
-PICTURE_SIDE = 240  # pixels, longer side of an image in the report
+IMAGE_SIDE = 240  # pixels, longer side of an image in the report
 SCORES = {  # names in the report, in its order
     "top1_accuracy": "top-1",
     "top5_accuracy": "top-5",
@@ -30,32 +30,32 @@ SHORT_NAMES = {  # column headers, with non-breaking hyphens
     "macro_f1": "macro F1",
     "expected_calibration_error": "calib. error",
 }
-BASELINES = {"majority_class": "most frequent class", "five_commonest": "five most frequent classes"}
+BASELINES = {"majority_class": "most frequent class", "five_most_frequent": "five most frequent classes"}
 
 
 def write_report(
     folder: Path,
-    answers: Answers,
+    predictions: Predictions,
     results: dict[str, Any],
     *,
-    read_picture: Callable[[int], PIL.Image.Image],
+    read_image: Callable[[int], PIL.Image.Image],
     history: list[dict[str, float]] | None,
 ) -> Path:
     """Write `report.html`, a single file without external references.
 
     Args:
         folder: Folder to write to.
-        answers: Predictions of the model.
+        predictions: Predictions of the model.
         results: Content of `results.json`.
-        read_picture: Function that returns the image of a row of `answers`; called only for images that are shown.
+        read_image: Function that returns the image of a row of `predictions`; called only for images that are shown.
         history: `log_history` of the model's run; None if there is no run.
 
     Returns:
         Path of the file.
     """
-    from .report_figures import draw_figures  # needs the extra "report"
+    from .figures import draw_figures  # needs the extra "report"
 
-    mistakes, answered = find_mistakes(answers), predict_classes(answers.logits)
+    misclassified, predicted = find_misclassifications(predictions), predict_classes(predictions.logits)
     environment = Environment(
         loader=PackageLoader("mg_vtc", "evaluation/report"),
         autoescape=True,
@@ -68,11 +68,11 @@ def write_report(
         score_names=SCORES,
         short_names=SHORT_NAMES,
         baseline_names=BASELINES,
-        num_wrong=int((answered != answers.labels).sum()),
-        num_tied=int((answered < 0).sum()),
-        mistakes=[mistake | {"picture": embed_picture(read_picture(mistake["row"]))} for mistake in mistakes],
-        confusions=list_confusions(answers),
-        **draw_figures(answers, results, history),
+        num_wrong=int((predicted != predictions.labels).sum()),
+        num_tied=int((predicted < 0).sum()),
+        misclassified=[entry | {"image": embed_image(read_image(entry["row"]))} for entry in misclassified],
+        confusions=list_confusions(predictions),
+        **draw_figures(predictions, results, history),
     )
     path = folder / FILE_NAME
     path.write_text(page, encoding="utf-8")
@@ -84,10 +84,10 @@ def percent(fraction: float | None) -> str:
     return "–" if fraction is None else f"{100 * fraction:.1f}"
 
 
-def embed_picture(picture: PIL.Image.Image) -> str:
+def embed_image(image: PIL.Image.Image) -> str:
     """Return an image as a data URI: an upright JPEG, scaled down to the size in the report."""
-    picture = to_rgb(picture).copy()
-    picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+    image = to_rgb(image).copy()
+    image.thumbnail((IMAGE_SIDE, IMAGE_SIDE))
     buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=85)
+    image.save(buffer, format="JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

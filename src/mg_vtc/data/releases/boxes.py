@@ -1,0 +1,48 @@
+"""Read crop boxes for video frames from a CSV file."""
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+from ..labels import canonical_id
+
+
+class Box(NamedTuple):
+    """A crop box in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def read_crops(path: str | Path) -> dict[int | str, Box]:
+    """Read crop boxes from a CSV with the header `video,x,y,w,h`, in pixels from the upper left corner.
+
+    Returns:
+        Video name to its box. Numeric names become numbers ("0001" is 1).
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: The header is wrong, a video occurs twice, or a line is not a valid box.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no crop file {path}.")
+    boxes: dict[int | str, Box] = {}
+    with Path(path).open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, skipinitialspace=True)
+        header = [cell.strip() for cell in next(reader, [])]
+        if header != ["video", "x", "y", "w", "h"]:
+            raise ValueError(f"The first line of {path} must be 'video,x,y,w,h', but it is {','.join(header)!r}.")
+        for cells in filter(None, reader):
+            where = f"Line {reader.line_num} of {path}, {','.join(cells)!r}"
+            if len(cells) != 5 or not all(cell.strip().isdecimal() for cell in cells[1:]):
+                raise ValueError(f"{where}, must be a video name and four whole numbers (pixels).")
+            video = canonical_id(cells[0].strip())
+            box = Box(*map(int, cells[1:]))
+            if box.width == 0 or box.height == 0:
+                raise ValueError(f"{where}, is an empty box: width and height must be at least 1.")
+            if video in boxes:
+                raise ValueError(f"{where}, is a second box for the same video: keep one.")
+            boxes[video] = box
+    return boxes

@@ -1,0 +1,101 @@
+"""Choose the frames of a segment and encode them as JPEG."""
+
+import io
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import PIL.Image
+
+from .annotations import Segment
+from .boxes import Box
+from .video import VideoError, read_frames
+
+JPEG_QUALITY = 95
+
+
+class PastEndError(VideoError):
+    """A video ends before a requested frame."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image of a clip.
+
+    Attributes:
+        clip: Key of the clip.
+        label_id: Id of the class.
+        number: Number of the frame within the video or clip.
+        data: JPEG bytes.
+        video: Name of the video. Like the following attributes, None if the release does not give it.
+        subject: Id of the person shown.
+        time: Seconds from the first frame of the video.
+    """
+
+    clip: str
+    label_id: int
+    number: int
+    data: bytes
+    video: str | None = None
+    subject: str | None = None
+    time: float | None = None
+
+    @property
+    def name(self) -> str:
+        """`<clip>.<frame>`, unique within a class."""
+        return f"{self.clip.rpartition('/')[2]}.{self.number}"
+
+
+def choose_frames(start_frame: int, end_frame: int, frames_per_clip: int) -> list[int]:
+    """Choose evenly spaced frames: the central frame of each of `frames_per_clip` equal parts.
+
+    Of n frames starting at s, the k chosen frames are s + floor((2 i + 1) n / (2 k)) for i = 0, ..., k - 1.
+
+    Args:
+        start_frame: First frame.
+        end_frame: Last frame, inclusive.
+        frames_per_clip: Number of frames to choose; a shorter clip yields all its frames.
+
+    Returns:
+        Frame numbers, ascending.
+    """
+    num_frames = end_frame - start_frame + 1
+    if num_frames <= frames_per_clip:
+        return list(range(start_frame, end_frame + 1))
+    return [start_frame + (2 * part + 1) * num_frames // (2 * frames_per_clip) for part in range(frames_per_clip)]
+
+
+def extract_frames(
+    path: Path, segments: Sequence[Segment], frames_per_clip: int, crop: Box | None = None
+) -> Iterator[Frame]:
+    """Read the frames of the segments of a video in one pass, in display order.
+
+    A frame in overlapping segments is yielded once per segment.
+
+    Args:
+        path: Video file.
+        segments: Segments of this video.
+        frames_per_clip: See `choose_frames`.
+        crop: Box to crop from each frame.
+
+    Raises:
+        PastEndError: The video ends before a chosen frame; raised after all other frames were yielded.
+        VideoError: The video cannot be decoded, or the crop box extends beyond the frame.
+    """
+    owners = defaultdict(list)
+    for segment in segments:
+        for number in choose_frames(segment.start_frame, segment.end_frame, frames_per_clip):
+            owners[number].append(segment)
+    for number, time, image in read_frames(path, sorted(owners), crop):
+        data = _encode(image)
+        for segment in owners.pop(number):
+            yield Frame(segment.clip, segment.label_id, number, data, segment.video, segment.subject, time)
+    if owners:
+        raise PastEndError(f"{path} ends before frame {min(owners)}.")
+
+
+def _encode(image: PIL.Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=JPEG_QUALITY)
+    return file.getvalue()

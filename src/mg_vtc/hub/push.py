@@ -1,0 +1,179 @@
+"""Push of a model to the Hub: an explicit list of files in one commit."""
+
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from .repo_id import check_repo_id
+from .upload import collect_upload, is_part_of_model
+
+LOG_IN = "set HF_TOKEN, or run `hf auth login`, with a token that has write permission"
+# HTTPError of the client's HTTP library
+TRANSPORT_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
+
+
+def push_to_hub(
+    folder: str | Path,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+) -> str:
+    """Push the model in a folder to the Hub in one commit.
+
+    For the uploaded files see `collect_upload`. Model files in the repository that the folder lacks, such as those of
+    a removed text tower, are deleted in the same commit; other files stay.
+
+    Args:
+        folder: Folder of a finished run, or of a saved model with a card.
+        repo_id: Repository, such as "org/mg-vtc"; created if missing.
+        private: Whether a new repository is private; by default the setting of its owner. An existing public
+            repository is refused if True.
+        revision: Branch, created if missing; by default "main".
+        commit_message: Commit message.
+
+    Returns:
+        URL of the model page.
+
+    Raises:
+        ValueError: The folder is not a model, `repo_id` is invalid, or the repository is public but `private` is True.
+        OSError: The folder or a token is missing, the Hub refused the push, or the connection failed. The repository
+            then keeps its last revision.
+    """
+    files = collect_upload(Path(folder), repo_id)
+    page = prepare_repo(repo_id, private=private)
+    api = HfApi()
+    branch = [] if revision is None else ["--revision", revision]
+    with explaining(repo_id, again=shlex.join(["mg-vtc", "push", str(folder), repo_id, *branch])):
+        if revision is not None:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        present = api.list_repo_files(repo_id, revision=revision)
+        stale = [name for name in present if is_part_of_model(name) and name not in files]
+        api.create_commit(
+            repo_id,
+            [
+                *(CommitOperationAdd(name, content) for name, content in sorted(files.items())),
+                *(CommitOperationDelete(name) for name in stale),
+            ],
+            commit_message=commit_message or "Upload model",
+            revision=revision,
+        )
+    return page if revision is None else f"{page}/tree/{revision}"
+
+
+def write_upload(folder: str | Path, out: str | Path, repo_id: str | None = None) -> list[str]:
+    """Write the files that `push_to_hub` would upload to a local folder, ready to be served.
+
+    Args:
+        folder: Folder of a finished run, or of a saved model with a card.
+        out: New or empty folder, written atomically.
+        repo_id: Repository name for the examples in the card; by default the placeholder "MODEL" stays.
+
+    Returns:
+        Names of the files in `out`.
+
+    Raises:
+        ValueError: `push_to_hub` would refuse the folder or the name, or `out` is a file or not empty.
+    """
+    if repo_id is not None:
+        check_repo_id(repo_id)
+    files, out = collect_upload(Path(folder), repo_id), Path(os.path.abspath(out))
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ValueError(f"{out} already exists and is not an empty folder: choose a new one.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        whole = Path(scratch, out.name)
+        for name, content in files.items():
+            (whole / name).parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, bytes):
+                (whole / name).write_bytes(content)
+            else:
+                shutil.copyfile(content, whole / name)
+        whole.replace(out)
+    return sorted(files)
+
+
+def prepare_repo(repo_id: str, *, private: bool | None = None, space_sdk: str | None = None) -> str:
+    """Create a repository if it is missing, and check that the token has write permission.
+
+    Args:
+        repo_id: Repository, such as "org/mg-vtc".
+        private: Whether a new repository is private; if True, an existing one must be private.
+        space_sdk: SDK of a Space; by default the repository is a model.
+
+    Returns:
+        URL of its page.
+
+    Raises:
+        ValueError: `repo_id` is invalid, or the repository is public but `private` is True.
+        OSError: There is no token, the Hub refused it, or the Hub is not reachable.
+    """
+    check_repo_id(repo_id)
+    if get_token() is None:
+        raise OSError(f"Pushing {repo_id} requires a Hub token: {LOG_IN}.")
+    with explaining(repo_id):
+        api, kind = HfApi(), "model" if space_sdk is None else "space"
+        page = api.create_repo(repo_id, repo_type=kind, space_sdk=space_sdk, private=private, exist_ok=True)
+        api.auth_check(repo_id, repo_type=kind, write=True)  # create_repo accepts repositories of other owners
+        if private and not api.repo_info(repo_id, repo_type=kind).private:  # it existed before
+            raise ValueError(
+                f"{repo_id} already exists and is public, so nothing was pushed: make it private in its settings, or "
+                "choose another name."
+            )
+    return str(page)
+
+
+@contextmanager
+def explaining(repo_id: str, *, again: str | None = None) -> Iterator[None]:
+    """Turn errors of the Hub client into one-line errors with a way out.
+
+    Args:
+        repo_id: Requested repository.
+        again: Command that repeats an interrupted push.
+
+    Raises:
+        OSError: The Hub refused the request or is not reachable.
+    """
+    whole = f" The files on the Hub are consistent (a push is one commit). To retry, run: {again}" if again else ""
+    try:
+        yield
+    except OfflineModeIsEnabled as error:
+        raise OSError(f"HF_HUB_OFFLINE is set, so {repo_id} cannot be pushed: unset it.") from error
+    except RevisionNotFoundError as error:
+        raise OSError(f"{repo_id} does not have this revision: pass the name of a branch.") from error
+    except HfHubHTTPError as error:
+        raise OSError(f"{_refusal(error, repo_id)}{whole}") from error
+    except (TRANSPORT_ERROR, RuntimeError, ConnectionError) as error:  # RuntimeError: failed upload
+        reasons = [str(reason).strip().split("\n")[0].rstrip(".") for reason in (error, error.__cause__) if reason]
+        reason = ": ".join(reason for reason in reasons if reason)
+        raise OSError(f"The connection to the Hub for {repo_id} failed: {reason}.{whole}") from error
+
+
+def _refusal(error: HfHubHTTPError, repo_id: str) -> str:
+    status, owner = error.response.status_code, repo_id.split("/")[0]
+    if status == 403:
+        return (
+            f"The token may not write to {repo_id}: the repository belongs to another owner, or the token has no "
+            f"write permission for {owner!r}. Choose a repository of your own, or {LOG_IN} for {owner!r}."
+        )
+    if isinstance(error, RepositoryNotFoundError) and status != 401:
+        return f"{repo_id} does not exist, or is a private repository of another owner: choose another name."
+    if status == 401:
+        return f"The Hub does not accept the token for {repo_id}: {LOG_IN}."
+    if status in (409, 412):
+        return f"{repo_id} was changed by another push at the same time."
+    reason = " ".join((error.server_message or str(error)).split())
+    return f"The Hub refused {repo_id} with status {status}: {reason.rstrip('.')}."
