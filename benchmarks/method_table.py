@@ -41,7 +41,7 @@ ROWS = {
 }
 SETS = {"gestures": "**864 drawings of two emoji sets**", "demo": "**The drawn demo**"}
 SPLITS = ("frame", "clip")
-SPLIT_TITLES = {"frame": "images held out (leaky by design)", "clip": "clips held out"}
+SPLIT_TITLES = {"frame": "frame-level split", "clip": "clip-level split"}
 COLLAPSED_COSINE = 0.95  # class texts that are as alike as this on the mean are one text
 
 
@@ -124,19 +124,19 @@ def score_table(outcomes: dict[tuple[str, str], list[Outcome]]) -> list[str]:
             mean_and_spread([run.constant1 for run in runs]),
             mean_and_spread([run.constant5 for run in runs]),
         ]
-    return [*lines, f"| the same answer always | {' | '.join(constant)} |"]
+    return [*lines, f"| majority class | {' | '.join(constant)} |"]
 
 
 def readme_table(scores: list[str]) -> list[str]:
     """The README's part of `score_table`: top-1 on both splits, by the names of the README."""
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in scores[2:]]
-    lines = ["| loss | frame-level split: top-1 | clips held out: top-1 |", "|---|---|---|"]
+    lines = ["| loss | frame-level split: top-1 | clip-level split: top-1 |", "|---|---|---|"]
     return lines + [f"| {row} | {frame1} | {clip1} |" for row, frame1, _, clip1, _ in rows]
 
 
 def detail_table(outcomes: dict[tuple[str, str], list[Outcome]], factors: dict[str, float]) -> list[str]:
     """What else tells how the runs ended: mean class accuracy, saturated rows, likeness of the texts, collapses."""
-    lines = ["| row | split | rates | mean class accuracy | saturated share | cosine of class texts | collapsed |"]
+    lines = ["| row | split | rates | mean class accuracy | saturated fraction | cosine of class texts | collapsed |"]
     lines.append("|---" * 7 + "|")
     for row, split in product(ROWS, SPLITS):
         runs = outcomes[row, split]

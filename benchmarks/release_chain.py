@@ -43,7 +43,7 @@ from mg_vtc.data.labels import read_labels
 NUM_VIDEOS = {"train": 6, "validate": 2, "test": 2}
 DEAL = ("train", "test", "train", "validate", "train")  # the splits of the clips of a class in turn
 RATE = Fraction(25)  # frames a second
-HOLD = 5  # frames of a image
+HOLD = 5  # frames of an image
 SIZE = 64  # pixels, as benchmarks/gestures.py makes them
 NUM_CLASSES = 32
 
@@ -220,7 +220,7 @@ def score_predictions(out: Path, labels: Mapping[str, Mapping[str, int]]) -> dic
         "`evaluate`, images": evaluation["scores"]["top1_accuracy"]["value"],
         "`predict --vote mean`, clips": score(predictions, test),
         "`predict --submission miga`, clips": score(submission, {name: label - 1 for name, label in test.items()}),
-        "constant answer, clips": score(dict.fromkeys(test, most_frequent), test),
+        "majority class, clips": score(dict.fromkeys(test, most_frequent), test),
     }
 
 

@@ -22,7 +22,7 @@ from mg_vtc.evaluation.metrics import predict_classes, score_classes
 from mg_vtc.inference.loading import open_model
 from mg_vtc.inference.scoring import embed_names, predict_images
 
-TEMPLATES = ("{}", "a person {}", "a image of {}")
+TEMPLATES = ("{}", "a person {}", "an image of {}")
 ENSEMBLE = "mean of the three"
 COMPARISONS = ("unseen among unseen", "unseen among all", "seen among seen", "seen among all")
 

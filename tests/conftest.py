@@ -109,7 +109,7 @@ def images_dir(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory) -> Path:
-    """A image of noise, 50 x 40 pixels."""
+    """An image of noise, 50 x 40 pixels."""
     path = tmp_path_factory.mktemp("image") / "image.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
     return path
@@ -125,7 +125,7 @@ def tiny_recipe(tmp_path) -> str:
 
 
 class LabelledRows(list):
-    """Rows that tell their classes beforehand, as a `ImageDataset` does."""
+    """Rows that tell their classes beforehand, as an `ImageDataset` does."""
 
     @property
     def labels(self):

@@ -72,7 +72,7 @@ def draw_number(number: int, video: int = 0, label: int = 0) -> Image.Image:
 
 
 def read_number(image: Image.Image) -> int:
-    """Read the number that a image shows, whatever its size."""
+    """Read the number that an image shows, whatever its size."""
     blocks = np.asarray(image.convert("L").resize((COLUMNS, ROWS), Image.Resampling.BOX))  # (ROWS, COLUMNS)
     return sum(1 << int(bit) for bit in np.flatnonzero(blocks.ravel()[:NUM_BITS] > 127))
 

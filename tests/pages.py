@@ -186,7 +186,7 @@ class Page:
 
     def scores(self):
         """Names and percentages, as they stand one under the other."""
-        words = self.one("#answer").text.split("\n")[2:]  # behind the title and the best name
+        words = self.one("#prediction").text.split("\n")[2:]  # behind the title and the best name
         return list(zip(words[::2], (int(share.removesuffix("%")) for share in words[1::2]), strict=True))
 
     def message(self):

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from local_hub import client_environment, serving_hub
-from mg_vtc.data.demo.dataset import render_contact_sheet, render_frame
 from PIL import Image
 
+from mg_vtc.data.demo.dataset import render_contact_sheet, render_frame
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.recipes import list_recipes
 
@@ -35,7 +35,7 @@ def run(command, folder, environment=os.environ):
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory, images_dir):
-    """A checkout with its demo trained by the command without arguments, images and a image."""
+    """A checkout with its demo trained by the command without arguments, images and an image."""
     folder = tmp_path_factory.mktemp("checkout")
     (folder / "train.py").symlink_to(ROOT / "train.py")
     (folder / "my_images").symlink_to(images_dir)

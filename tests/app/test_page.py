@@ -35,7 +35,7 @@ def page(browser, url):
 
 @pytest.fixture
 def faces(images_dir):
-    """A image of the first class."""
+    """An image of the first class."""
     return images_dir / COLOURS[0] / "0000.0.png"
 
 
@@ -102,13 +102,13 @@ def test_names_that_cannot_be_compared_are_reported_in_the_page(page, faces, nam
     page.wait(page.scores)
     page.ask(names)
     assert words in page.wait(page.message)
-    assert page.one("#answer").text == "Prediction"  # the former one is gone
+    assert page.one("#prediction").text == "Prediction"  # the former one is gone
     page.ask("folding arms, <i>head</i> up")
     page.wait(page.scores)
     assert page.message() == ""
 
 
-def test_asking_without_a_image_is_reported(page):
+def test_asking_without_an_image_is_reported(page):
     page.ask()
     assert page.wait(page.message) == "Upload or take an image first."
 
@@ -149,9 +149,9 @@ def test_phone_shows_all_in_its_width_with_the_prediction_behind_the_image(page,
     needed, given, background = page.browser.execute_script(width)
     assert needed <= given == 390
     assert (max(int(part) for part in background.strip("rgba()").split(",")[:3]) < 60) == dark
-    tops = [page.box(one)["y"] for one in ("#limits", "#image", "#examples", "#answer", "#names", "#ask", "#heat")]
+    tops = [page.box(one)["y"] for one in ("#limits", "#image", "#examples", "#prediction", "#names", "#ask", "#heat")]
     assert tops == sorted(tops)
-    assert all(page.box(one)["width"] > 300 for one in ("#image", "#answer", "#names", "#heat"))
+    assert all(page.box(one)["width"] > 300 for one in ("#image", "#prediction", "#names", "#heat"))
 
 
 def in_view(page, selector):
@@ -162,13 +162,13 @@ def in_view(page, selector):
 
 def test_phone_shows_the_prediction_after_an_upload_and_after_a_question(page, faces, tmp_path):
     page.open(width=390, height=844)
-    assert not in_view(page, "#answer")
+    assert not in_view(page, "#prediction")
     page.upload(faces)
-    page.wait(lambda: page.scores() and in_view(page, "#answer"))
+    page.wait(lambda: page.scores() and in_view(page, "#prediction"))
     page.browser.execute_script("arguments[0].scrollIntoView()", page.one("#heat"))
-    page.wait(lambda: not in_view(page, "#answer"))
+    page.wait(lambda: not in_view(page, "#prediction"))
     page.ask("folding arms, covering face")
-    page.wait(lambda: len(page.scores()) == 2 and in_view(page, "#answer"))
+    page.wait(lambda: len(page.scores()) == 2 and in_view(page, "#prediction"))
     page.ask("folding arms")
     page.wait(lambda: "would always score 100 %" in page.message() and in_view(page, "#message"))
 
@@ -176,7 +176,7 @@ def test_phone_shows_the_prediction_after_an_upload_and_after_a_question(page, f
 def test_wide_screen_shows_the_prediction_without_scrolling(page, faces):
     page.upload(faces)
     page.wait(lambda: page.scores() and page.all("#heat img"))
-    assert in_view(page, "#answer")
+    assert in_view(page, "#prediction")
     assert page.browser.execute_script("return scrollY") == 0
 
 

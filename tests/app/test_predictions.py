@@ -63,41 +63,41 @@ def test_scores_are_those_of_the_pipelines(gesture_model, two_class_run, image):
         ([], classify(image)),
         (NAMES, compare(image, candidate_labels=NAMES, hypothesis_template="{}")),
     ):
-        scores, _ = gesture_model.answer(image, names)
+        scores, _ = gesture_model.predict(image, names)
         assert list(scores) == (names or list(CLASS_NAMES[:2]))
         assert scores == pytest.approx({row["label"]: row["score"] for row in predictions}, abs=1e-6)
 
 
 def test_map_is_that_of_the_likeliest_name_and_others_change_it(gesture_model, image):
-    heats = [gesture_model.answer(image, names).heat for names in ([], NAMES)]
+    heats = [gesture_model.predict(image, names).heat for names in ([], NAMES)]
     assert {heat.shape for heat in heats} == {(4, 4)}
     assert not np.array_equal(*heats)
 
 
 def test_names_that_are_one_text_to_the_model_are_refused(gesture_model, image):
     with pytest.raises(ValueError, match="“Head up” and “head UP” are the same to this model"):
-        gesture_model.answer(image, ["Head up", "rubbing eyes", "head UP"])
+        gesture_model.predict(image, ["Head up", "rubbing eyes", "head UP"])
     with pytest.raises(ValueError, match="knows no word of the name '握手'"):
-        gesture_model.answer(image, ["握手", "微笑"])
+        gesture_model.predict(image, ["握手", "微笑"])
 
 
 def test_name_that_is_too_long_is_refused_and_not_cut(gesture_model, image):
     with pytest.raises(ValueError, match=r"“head head .*…” is too long: the limit of this model is \d+ tokens"):
-        gesture_model.answer(image, ["head " * 700, "rubbing eyes"])
+        gesture_model.predict(image, ["head " * 700, "rubbing eyes"])
 
 
 def test_vision_only_model_knows_its_classes_alone(tmp_path, image):
     save_model(tmp_path, TINY_RESNET)
     model = GestureModel(str(tmp_path))
     assert model.tokenizer is None
-    assert list(model.answer(image, []).scores) == list(CLASS_NAMES)
+    assert list(model.predict(image, []).scores) == list(CLASS_NAMES)
     with pytest.raises(ValueError, match="vision-only: it predicts its own classes only"):
-        model.answer(image, NAMES)
+        model.predict(image, NAMES)
 
 
 def test_tower_without_positions_predictions_without_a_map(tmp_path, image):
     save_model(tmp_path, TINY_VIT | {"patch_size": 32})  # the whole image is one patch
-    scores, heat = GestureModel(str(tmp_path)).answer(image, [])
+    scores, heat = GestureModel(str(tmp_path)).predict(image, [])
     assert sum(scores.values()) == pytest.approx(1)
     assert heat is None
 
@@ -109,7 +109,7 @@ def test_half_precision_checkpoint_predictions_on_a_cpu(two_class_run, tmp_path,
 
     MgVtcModel.from_pretrained(two_class_run, dtype=torch.float16).save_pretrained(tmp_path)
     AutoProcessor.from_pretrained(two_class_run).save_pretrained(tmp_path)
-    assert GestureModel(str(tmp_path)).answer(image, []).heat.dtype == np.float32
+    assert GestureModel(str(tmp_path)).predict(image, []).heat.dtype == np.float32
 
 
 def test_other_models_are_refused(tmp_path):

@@ -26,7 +26,7 @@ def test_links_are_read_as_the_images_that_they_point_to(split, tmp_path):
             assert np.array_equal(linked, image)
 
 
-def test_classes_without_a_image_are_named_too(split, tmp_path):
+def test_classes_without_an_image_are_named_too(split, tmp_path):
     rows = split["train"].select([0])
     with pytest.warns(UserWarning, match="without images"):
         read = load_image_folder(links.link_images(tmp_path, {"train": rows}))

@@ -164,6 +164,6 @@ def test_chain_ends_with_a_submission_of_all_segments(
     assert screen.startswith("10 videos of 16 clips: 8 to train, 4 to validate, 4 to test\n")
     assert "32 images to train on, 16 to validate, 32 classes" in (out / "train.log").read_text()
     assert "\n| submit | 1.0 |\n" in screen
-    assert "\n| constant answer, clips | 25.0 |\n" in screen
+    assert "\n| majority class, clips | 25.0 |\n" in screen
     assert screen.endswith("The submission has each of the 4 segments once, and predictions as the table.\n")
     assert set(read_submission(out / "submission.zip", dict.fromkeys(TEST_SEGMENTS, 1))) == set(TEST_SEGMENTS)

@@ -168,7 +168,7 @@ def test_images_of_more_than_2_gb_are_known_by_their_content(own_cache: Path):
     assert ImageCache(rows, SIZE).describe() == f"decoding 1,000 images once: 0.4 MB in {own_cache}"
 
 
-def test_a_image_that_cannot_be_decoded_is_named_and_leaves_no_file(files: list[Path], own_cache: Path):
+def test_an_image_that_cannot_be_decoded_is_named_and_leaves_no_file(files: list[Path], own_cache: Path):
     files[7].write_bytes(files[7].read_bytes()[:300])
     with pytest.raises(ValueError, match=r"image of row 7 \(.*7\.png\) cannot be decoded: OSError: .*truncated"):
         ImageCache(make_rows(files), SIZE).open()

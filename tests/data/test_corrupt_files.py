@@ -46,7 +46,7 @@ def test_truncated_images_have_a_fault(tmp_path: Path, options: dict, share: flo
     assert "truncated" in fault
 
 
-@pytest.mark.parametrize("content", [b"", b"not a image"])
+@pytest.mark.parametrize("content", [b"", b"not an image"])
 def test_other_files_have_a_fault(tmp_path: Path, content: bytes):
     (tmp_path / "file").write_bytes(content)
     assert find_error(tmp_path / "file") == f"not an image ({len(content)} bytes)"

@@ -145,7 +145,7 @@ def encode(image: PIL.Image.Image, image_format: str = "PNG", **options) -> dict
 
 
 def make_photo(width: int, height: int) -> PIL.Image.Image:
-    """Return a image with smooth light, an edge and some noise."""
+    """Return an image with smooth light, an edge and some noise."""
     rng = np.random.default_rng(width)
     light = PIL.Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)).resize((width, height))
     light.paste((200, 30, 60), (width // 3, height // 4, width // 2, height // 2))
@@ -179,7 +179,7 @@ def test_resizing_four_bytes_a_pixel_equals_resizing_three(size: tuple[int, int]
     image = make_photo(*size)
     expected = resize(image, 47)
 
-    def refuse(_: object) -> None:  # as of a image that Pillow keeps in several pieces
+    def refuse(_: object) -> None:  # as of an image that Pillow keeps in several pieces
         raise ValueError
 
     monkeypatch.setattr(pyarrow, "array", refuse)

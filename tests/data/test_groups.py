@@ -175,7 +175,7 @@ def test_rows_without_a_file_are_warned_of(folder: Path):
         assert len(load_image_folder(folder)["train"]) == 3
 
 
-def test_row_of_a_image_that_is_left_out_is_silent(folder: Path):
+def test_row_of_an_image_that_is_left_out_is_silent(folder: Path):
     (folder / "nod/b.png").write_text("no image")
     write_metadata(folder / "metadata.csv", ROWS)
     with pytest.warns(UserWarning, match="1 of 3 files are not readable images and are skipped") as caught:
@@ -183,7 +183,7 @@ def test_row_of_a_image_that_is_left_out_is_silent(folder: Path):
     assert len(caught) == 1
 
 
-def test_second_row_of_a_image_is_refused(folder: Path):
+def test_second_row_of_an_image_is_refused(folder: Path):
     write_metadata(folder / "metadata.csv", [*ROWS, ROWS[0]])
     with pytest.raises(ValueError, match=r"'nod/a\.png' in .*metadata\.csv has more than one row"):
         load_image_folder(folder)

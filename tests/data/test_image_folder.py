@@ -120,7 +120,7 @@ def test_other_folders_beside_splits_are_ignored_with_a_warning(tmp_path: Path):
 def test_sub_folders_of_a_class_count_and_system_files_do_not(tmp_path: Path):
     write_images(tmp_path, "nod/deep/er/a.png", "bow/b.png")
     for name in ("nod/.DS_Store", "nod/Thumbs.db", "bow/desktop.ini", "notes.txt", "nod/._a.png"):
-        (tmp_path / name).write_text("not a image")
+        (tmp_path / name).write_text("not an image")
     splits = load_image_folder(tmp_path)
     assert splits["train"]["file_name"][:] == ["bow/b.png", "nod/deep/er/a.png"]
 

@@ -29,7 +29,7 @@ from mg_vtc.data.leakage import (
 
 
 def draw_photo(seed: int, size: int = 96) -> PIL.Image.Image:
-    """A image with the spectrum of a photograph: noise whose amplitude falls with the frequency."""
+    """An image with the spectrum of a photograph: noise whose amplitude falls with the frequency."""
     rng = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size)) + 1 / size
     noise = np.fft.fft2(rng.normal(size=(3, size, size))) / frequency**1.2

@@ -208,7 +208,7 @@ def test_warnings_of_unreadable_images_come_at_the_1st_the_10th_and_the_100th(da
     assert [str(warning.message).split()[0] for warning in caught] == ["1", "10", "100"]
 
 
-def test_row_without_a_image_is_named_so(tmp_path):
+def test_row_without_an_image_is_named_so(tmp_path):
     rows = load_stream(str(write_shards(tmp_path, [[None]])))["train"]
     with pytest.raises(ValueError, match=r"without a name of the class 'Head up' .* the row contains no image"):
         indices_of(ImageStream(rows, 8, BATCH_SIZE, repeat=False))

@@ -111,7 +111,7 @@ def test_rows_of_the_training_are_scored_with_a_warning(run_folder, images_dir):
     assert not results["conditions"]["chosen_on_these"]
 
 
-def test_class_absent_from_the_data_stays_an_prediction_and_scores_nothing(model_folder, images):
+def test_class_absent_from_the_data_stays_a_prediction_and_scores_nothing(model_folder, images):
     shutil.rmtree(images / COLOURED[1])
     with pytest.warns(UserWarning, match=f"1 of the model's 4 classes .*{COLOURED[1]}"):
         predictions, results, *_ = evaluate(str(model_folder), str(images))

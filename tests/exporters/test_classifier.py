@@ -40,7 +40,7 @@ pipeline("zero-shot-image-classification")
 
 ## Limits
 
-Of a image.
+Of an image.
 """
 
 
@@ -124,7 +124,7 @@ def test_card_claims_nothing_of_zero_shot_and_keeps_the_rest():
     assert "zero-shot" not in card.content
     assert "`org/name`, without the text tower" in card.content
     text = card.text
-    for kept in ("# Title", "Names movements.", 'print(classify("image.jpg"))', "## Limits\n\nOf a image."):
+    for kept in ("# Title", "Names movements.", 'print(classify("image.jpg"))', "## Limits\n\nOf an image."):
         assert kept in text
     assert text.count("```") == 2
     assert text.index("# Title") < text.index("without the text tower") < text.index("Names movements.")

@@ -130,7 +130,7 @@ def test_text_encoder_takes_any_length(folder, length):
     np.testing.assert_allclose(embeds, embed_texts(folder, inputs), atol=1e-5)
 
 
-def test_metadata_say_what_the_classes_are_and_how_to_prepare_a_image(folder):
+def test_metadata_say_what_the_classes_are_and_how_to_prepare_an_image(folder):
     for name in ("classifier.onnx", "classifier.int8.onnx"):
         about = onnxruntime.InferenceSession(folder / "onnx" / name).get_modelmeta().custom_metadata_map
         assert json.loads(about["labels"]) == list(CLASS_NAMES)

@@ -144,6 +144,6 @@ def test_pushed_space_predictions_with_the_model_of_the_hub(published, finished_
     assert ("HEAD", f"/org/mg-vtc/resolve/{revision}/model.safetensors") in published.requests
     # compiled beside its source where it was imported from, which is there and not where this package is installed
     assert list((folder / OURS).parent.glob("__pycache__/page.*.pyc"))
-    expected, _ = GestureModel(str(finished_run)).answer(open_image(image), [])
+    expected, _ = GestureModel(str(finished_run)).predict(open_image(image), [])
     scores = {row["label"]: row["confidence"] for row in answer["confidences"]}
     assert scores == pytest.approx(expected, abs=1e-5)

@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 from conftest import CLASS_NAMES, TINY_RESNET
-from mg_vtc.data.demo.dataset import render_frame
 from PIL import Image
 from saved_models import save_model
 from transformers import pipeline
 
+from mg_vtc.data.demo.dataset import render_frame
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.hub.widgets import write_samples
 

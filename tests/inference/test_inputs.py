@@ -77,7 +77,7 @@ def test_what_is_no_image_by_its_name_is_passed_over_and_told(tmp_path):
         assert survey(make_inputs(tmp_path), contiguous_clips=False).num_samples == 1
 
 
-def test_a_file_that_is_named_is_a_image_whatever_its_suffix(tmp_path):
+def test_a_file_that_is_named_is_an_image_whatever_its_suffix(tmp_path):
     touch(tmp_path, "image", "x.mp4")
     assert [source.kind for source in listed(tmp_path / "image", tmp_path / "x.mp4")] == ["image", "video"]
 

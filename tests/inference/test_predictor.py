@@ -124,7 +124,7 @@ def test_video_is_one_clip(folder, tmp_path):
     assert clip.scores[0] == pytest.approx(max(frame.scores[0] for frame in frames), abs=1e-6)
 
 
-def test_prediction_about_a_box_of_one_colour_is_that_about_a_image_of_it(folder, tmp_path):
+def test_prediction_about_a_box_of_one_colour_is_that_about_an_image_of_it(folder, tmp_path):
     video = make_video(tmp_path / "v.mp4", 6)  # whose first block is black and white in turn
     (tmp_path / "boxes.csv").write_text("video,x,y,w,h\nv,1,1,6,10\n")
     for name, level in (("0", 0), ("1", 255)):
@@ -170,10 +170,10 @@ def test_predictions_about_boxes_are_those_about_the_prepared_images(folder, tmp
 def test_rest_of_a_run_is_that_of_the_whole_bit_by_bit(folder, images_dir, vote):
     predictor = Predictor(folder, vote=vote, batch_size=3)
     inputs = make_inputs(images_dir)
-    whole = list(predictor.answer(inputs))
+    whole = list(predictor.predict(inputs))
     assert whole[-1][0] == 32
     for place, (num_done, _) in enumerate(whole):
-        rest = [prediction for _, predictions in predictor.answer(inputs, num_done) for prediction in predictions]
+        rest = [prediction for _, predictions in predictor.predict(inputs, num_done) for prediction in predictions]
         assert rest == [prediction for _, predictions in whole[place + 1 :] for prediction in predictions]
 
 

@@ -32,7 +32,7 @@ def test_fewer_rows_than_a_batch_that_must_be_full_are_refused(make_trainer):
 @pytest.mark.parametrize(
     ("num_rows", "drop_last", "refused"), [(33, False, True), (33, True, False), (36, False, False)]
 )
-def test_last_batch_without_a_image_for_each_process_is_refused(num_rows, drop_last, refused):
+def test_last_batch_without_an_image_for_each_process_is_refused(num_rows, drop_last, refused):
     args = SimpleNamespace(world_size=4, train_batch_size=8, dataloader_drop_last=drop_last)
     if refused:
         with pytest.raises(ValueError, match="33 training images in batches of 32 leave 1 for 4 processes"):

@@ -6,8 +6,9 @@ import statistics
 import pytest
 
 from mg_vtc.runs.directory import begin_run
-from mg_vtc.training.cross_validation import SCORES, plan_fold, summarize_folds
+from mg_vtc.training.cross_validation import plan_fold, summarize_folds
 from mg_vtc.training.recipe import parse_recipe
+from mg_vtc.training.repeated_runs import SCORES
 
 
 @pytest.fixture

@@ -77,5 +77,5 @@ def test_seeds_and_folds_are_not_mixed_in_a_folder(command, tmp_path):
     (tmp_path / "seeds" / "fold-0").mkdir(parents=True)
     (tmp_path / "seeds" / "fold-0" / "recipe.yaml").touch()
     arguments, recipe = command("--seed", "0")
-    with pytest.raises(ValueError, match="holds a cross-validation: choose another folder"):
+    with pytest.raises(ValueError, match=r"holds the runs fold-\*: choose another folder"):
         plan_seed(arguments, recipe, 0)

@@ -143,7 +143,7 @@ def test_prior_of_rows_that_do_not_tell_their_classes_is_refused(make_trainer):
 
 
 @pytest.mark.parametrize(("num_rows", "batch_size"), [(8, 1), (9, 8)])
-def test_a_image_alone_in_its_batch_is_refused_unless_compared_with_all_classes(make_trainer, num_rows, batch_size):
+def test_an_image_alone_in_its_batch_is_refused_unless_compared_with_all_classes(make_trainer, num_rows, batch_size):
     settings = {"train": make_rows(num_rows), "per_device_train_batch_size": batch_size}
     with pytest.raises(ValueError, match="leave a single image"):
         make_trainer(**settings)

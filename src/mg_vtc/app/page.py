@@ -24,7 +24,7 @@ emotions, as at work and in education in the EU (AI Act, Article 5), do not use 
 CSS = """
 .gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
 #limits p { font-size: 0.9rem; line-height: 1.45; }
-#answer, #message { scroll-margin: 12px; }
+#prediction, #message { scroll-margin: 12px; }
 #message { border-left: 4px solid #e11d48; padding: 2px 12px; }
 @media (max-width: 700px) {  /* one column: the field of names below the prediction */
   #columns { flex-direction: column; flex-wrap: nowrap; }
@@ -36,8 +36,8 @@ CSS = """
 """
 # On a phone the prediction is below the fold: scroll to it once its height is known.
 SHOW_PREDICTION = """(scores) => requestAnimationFrame(() => requestAnimationFrame(() => {
-  const part = document.getElementById(scores ? "answer" : "message");
-  if (part) part.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  const shown = document.getElementById(scores ? "prediction" : "message");
+  if (shown) shown.scrollIntoView({ block: "nearest", behavior: "smooth" });
 }))"""
 LAUNCH: dict[str, Any] = {
     "theme": gr.themes.Soft(primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["monospace"]),
@@ -81,20 +81,20 @@ def build_page(model_id: str) -> gr.Blocks:
             with gr.Column(elem_id="found"):
                 shown = [
                     gr.HTML(visible=False, elem_id="message"),
-                    gr.Label(label="Prediction", num_top_classes=5, elem_id="answer"),
+                    gr.Label(label="Prediction", num_top_classes=5, elem_id="prediction"),
                     gr.Image(label="Where the model looked", buttons=["fullscreen"], height=HEIGHT, elem_id="heat"),
                     gr.HTML(visible=False, padding=False, elem_id="about"),
                 ]
         for event, if_none in ((image.change, ""), (ask.click, "Upload or take an image first.")):
-            answered = event(
-                _answer_with(model, if_none),
+            predicted = event(
+                _predict_with(model, if_none),
                 [image, names],
                 shown,
                 preprocess=False,  # our own messages for wrong files
                 show_progress="minimal",
                 api_visibility="private",
             )
-            answered.then(None, shown[1], js=SHOW_PREDICTION, api_visibility="private")
+            predicted.then(None, shown[1], js=SHOW_PREDICTION, api_visibility="private")
     return page
 
 
@@ -127,15 +127,15 @@ def _ask_for_names(model: GestureModel) -> gr.Textbox:
     )
 
 
-def _answer_with(model: GestureModel, if_none: str) -> Callable[..., list[Any]]:
+def _predict_with(model: GestureModel, if_none: str) -> Callable[..., list[Any]]:
     """Return the event handler: values of the message, the scores, the map and its caption."""
 
-    def answer(file: Any, names: str | None) -> list[Any]:
+    def predict(file: Any, names: str | None) -> list[Any]:
         if file is None:
             return _refuse(if_none)
         try:
             image = open_image(_find_shown(file))
-            scores, heat = model.answer(image, read_names(names or ""))
+            scores, heat = model.predict(image, read_names(names or ""))
         except ValueError as error:
             return _refuse(str(error))
         best = max(scores, key=scores.__getitem__)
@@ -153,7 +153,7 @@ def _answer_with(model: GestureModel, if_none: str) -> Callable[..., list[Any]]:
             gr.HTML(html.escape(about), visible=True),
         ]
 
-    return answer
+    return predict
 
 
 def _find_shown(file: Any) -> Path:

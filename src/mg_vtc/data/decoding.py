@@ -166,7 +166,7 @@ def find_plain(images: np.ndarray) -> np.ndarray:
 
 
 def collate_images(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-    """Stack the rows of a `ImageDataset` into a batch.
+    """Stack the rows of an `ImageDataset` into a batch.
 
     Args:
         rows: Each with `pixel_values` uint8 (3, height, width), `labels` int and `index` int.

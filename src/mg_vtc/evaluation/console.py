@@ -22,8 +22,8 @@ def summarize(results: dict[str, Any]) -> str:
     """
     baselines = {
         score: value
-        for answer in results["baselines"].values()
-        for score, value in answer.items()
+        for baseline in results["baselines"].values()
+        for score, value in baseline.items()
         if value is not None
     }
     lines = [*_describe(results), "", f"{'score':28}{'value':>7}{'95 % interval':>18}{'baseline':>18}"]

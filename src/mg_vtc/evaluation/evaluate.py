@@ -106,7 +106,7 @@ def evaluate(
     _warn_of_training_rows(chosen)
     template, names = prompt_template or network.config.prompt_template, chosen.rows.features["label"].names
     texts = _embed_texts(network, model, names, template if zero_shot else None, processor)
-    predictions = _answer(network, image_processor, chosen.rows, texts, batch_size, records.recipe)
+    predictions = _predict(network, image_processor, chosen.rows, texts, batch_size, records.recipe)
     how = {"task": f"{'zero-shot-' if zero_shot else ''}image-classification", "prompt_template": template}
     results = describe_results(name_model(model), _name_data(data), predictions, chosen.scored, records, **how)
     results |= {} if vote is None else {"clips": score_clips(predictions, vote)}
@@ -158,8 +158,7 @@ def load_splits(
     Raises:
         FileNotFoundError: The folder or data set is not found.
         ValueError: `load_image_folder` or `load_hub_dataset` refuses the data, or `labels_file` or
-        `skip_corrupt_images`
-            does not apply.
+            `skip_corrupt_images` does not apply.
     """
     folder = Path(data)
     if folder.exists() and data != "demo" and not _holds_parquet(folder):
@@ -325,7 +324,7 @@ def _name_data(data: str | Path | Dataset | DatasetDict) -> str:
     return "a data set in memory" if isinstance(data, (Dataset, DatasetDict)) else str(data)
 
 
-def _answer(
+def _predict(
     network: MgVtcModel,
     image_processor: BaseImageProcessor,
     rows: Dataset,

@@ -93,13 +93,13 @@ def score_classes(
     """
     weights_B = np.ones(len(labels_B)) if weights_B is None else weights_B
     support = np.bincount(labels_B, weights_B, num_classes)  # (classes,)
-    answered = np.bincount(predicted_B + 1, weights_B, num_classes + 1)[1:]  # (classes,), without the rows of -1
+    num_predicted = np.bincount(predicted_B + 1, weights_B, num_classes + 1)[1:]  # (classes,), without the rows of -1
     hits = np.bincount(labels_B, weights_B * (labels_B == predicted_B), num_classes)  # (classes,)
     tiny = np.finfo(np.float64).tiny  # 0 / 0 becomes 0
     return ClassScores(
-        precision=hits / np.maximum(answered, tiny),
+        precision=hits / np.maximum(num_predicted, tiny),
         recall=hits / np.maximum(support, tiny),
-        f1=2 * hits / np.maximum(support + answered, tiny),
+        f1=2 * hits / np.maximum(support + num_predicted, tiny),
         support=support,
     )
 
@@ -142,8 +142,8 @@ def class_frequency_baselines(train_labels: np.ndarray, labels: np.ndarray) -> d
         `baseline_five_most_frequent_top5_accuracy`; fractions in [0, 1].
     """
     most_frequent = np.argsort(-np.bincount(train_labels), kind="stable")
-    answer = np.full_like(labels, most_frequent[0])
-    by_class = score_classes(labels, answer, max(labels.max(), most_frequent[0]) + 1)
+    predicted = np.full_like(labels, most_frequent[0])
+    by_class = score_classes(labels, predicted, max(labels.max(), most_frequent[0]) + 1)
     return {
         "baseline_majority_class_top1_accuracy": float(np.isin(labels, most_frequent[:1]).mean()),
         "baseline_majority_class_mean_class_accuracy": by_class.mean_class_accuracy,

@@ -18,7 +18,7 @@ def find_misclassifications(predictions: Predictions) -> list[dict[str, Any]]:
     with tied scores have no prediction (see `predict_classes`) and are excluded.
 
     Returns:
-        Up to `NUM_SHOWN` entries: `row`, `file_name`, the names `right` and `predicted`, their probabilities
+        Up to `NUM_SHOWN` entries: `row`, `file_name`, the names `label` and `prediction`, their probabilities
         `label_probability` and `probability`, and the number of `others` of the clip that the row represents.
     """
     assert predictions.file_names is not None
@@ -55,11 +55,9 @@ def count_predictions(predictions: Predictions) -> np.ndarray:
 
 
 def list_confusions(predictions: Predictions) -> list[dict[str, Any]]:
-    """List the most frequent confusions of two classes: `right`, `predicted`, `count`, `support`."""
-    counts, support = (
-        count_predictions(predictions),
-        np.bincount(predictions.labels, minlength=len(predictions.class_names)),
-    )
+    """List the most frequent confusions of two classes: `label`, `prediction`, `count`, `support`."""
+    counts = count_predictions(predictions)
+    support = np.bincount(predictions.labels, minlength=len(predictions.class_names))  # (num_classes,)
     wrong = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
     most_frequent = np.argsort(-wrong, axis=None, kind="stable")[:NUM_CONFUSIONS]
     pairs = [divmod(int(cell), len(counts)) for cell in most_frequent]

@@ -103,8 +103,10 @@ def _describe_scores(predictions: Predictions, train_labels: np.ndarray | None) 
         predictions.labels if train_labels is None else train_labels, predictions.labels
     )
     predicted = predict_classes(predictions.logits)  # (num_rows,)
-    num_answers = np.bincount(predicted + 1, minlength=len(predictions.class_names) + 1)[1:]  # (num_classes,)
-    by_class = zip(predictions.class_names, *(column.tolist() for column in scores.classes), num_answers, strict=True)
+    num_predicted = np.bincount(predicted + 1, minlength=len(predictions.class_names) + 1)[1:]  # (num_classes,)
+    by_class = zip(
+        predictions.class_names, *(column.tolist() for column in scores.classes), num_predicted, strict=True
+    )
     return {
         "scores": {name: describe_interval(interval) for name, interval in scores.intervals.items()},
         "baselines": {
@@ -122,12 +124,12 @@ def _describe_scores(predictions: Predictions, train_labels: np.ndarray | None) 
         "classes": [
             {
                 "name": name,
-                "precision": precision if answered else None,
+                "precision": precision if times else None,
                 "recall": recall if support else None,
                 "f1": f1 if support else None,
                 "support": int(support),
             }
-            for name, precision, recall, f1, support, answered in by_class
+            for name, precision, recall, f1, support, times in by_class
         ],
         "calibration": _describe_bins(scores),
         "confusion_matrix": {

@@ -7,25 +7,16 @@ of the request with status 400, so their messages are written for that person.
 import base64
 import csv
 import functools
-import http.client
 import io
-import ipaddress
-import os
 import re
-import socket
-import ssl
-import threading
-import time
 import unicodedata
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-ALLOW_URLS = "MG_VTC_ALLOW_URLS"  # environment variable, set by the owner of the endpoint
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # Pillow reads more, some through external programs
 TRANSPOSES = {  # by EXIF orientation; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,7 +30,6 @@ TRANSPOSES = {  # by EXIF orientation; 1 is upright
 MAX_IMAGES, MAX_LABELS = 64, 1000  # per request
 MAX_PIXELS, MAX_SIDE = 50_000_000, 20_000  # per image; a tiny file can decode to gigabytes
 MAX_PIXELS_OF_REQUEST = 200_000_000  # bounds the decoding time
-MAX_URL_BYTES, MAX_URL_SECONDS, MAX_REDIRECTS = 20_000_000, 10, 3
 NUM_CACHED_TEXTS = 32  # sets of texts with cached states
 PARAMETERS: dict[str, tuple[Any, str]] = {
     "candidate_labels": (list | str, "a list of strings, or one comma-separated string"),
@@ -75,8 +65,8 @@ class EndpointHandler:
 
         Args:
             data: Request with two fields. `inputs` is an image, a list of images, or a mapping with them as `image`
-                and with parameters. An image is the bytes of a file, their base64, a `data:` URL, a PIL image or, if
-                the endpoint allows it, an `http(s)` URL. `parameters` are optional: `candidate_labels` (a list or a
+                and with parameters. An image is the bytes of a file, their base64, a `data:` URL or a PIL
+                image. `parameters` are optional: `candidate_labels` (a list or a
                 comma-separated string), `hypothesis_template` (by default the model's), `top_k` (by default 5 classes,
                 or all candidate labels).
 
@@ -227,7 +217,7 @@ def _read_request(data: Any) -> tuple[Any, dict[str, Any]]:
 def _open_image(image: Any) -> Image.Image:
     """Open an image in any form of a request; check its size before it is decoded."""
     if isinstance(image, str):
-        image = _fetch(image) if re.match(r"\w+://", image) else _decode_base64(image)
+        image = _decode_base64(image)
     if isinstance(image, bytes):
         if not image:
             raise ValueError("it is empty.")
@@ -270,7 +260,9 @@ def _scale_grey(grey: np.ndarray, mode: str) -> np.ndarray:
 
 
 def _decode_base64(text: str) -> bytes:
-    """Decode base64 or a `data:` URL; never open a file path."""
+    """Decode base64 or a `data:` URL; never open a file path or download a URL."""
+    if re.match(r"\w+://", text):
+        raise ValueError(f"the endpoint does not download URLs, got {_shorten(text)}: send the base64 of the file.")
     encoded = text
     if text.startswith("data:"):
         kind, _, encoded = text.partition(",")
@@ -280,70 +272,6 @@ def _decode_base64(text: str) -> bytes:
         return base64.b64decode("".join(encoded.split()), validate=True)
     except ValueError as error:
         raise ValueError(f"a string must be the base64 of a file, got {_shorten(text)} ({error}).") from error
-
-
-def _fetch(url: str) -> bytes:
-    """Download an image from the public internet if the owner allows it, with limits on time, size and redirects."""
-    # Proxies of the environment are not used: they resolve names themselves, so addresses could not be checked.
-    if os.environ.get(ALLOW_URLS) != "1":
-        raise ValueError(
-            f"this endpoint does not download URLs, got {_shorten(url)}: send the base64 of the file. "
-            f"(Its owner can allow URLs with the environment variable {ALLOW_URLS}=1.)"
-        )
-    for _ in range(MAX_REDIRECTS + 1):
-        response, content = _get(url)
-        if response.status in (301, 302, 303, 307, 308):
-            url = urljoin(url, response.headers.get("Location", ""))
-            continue
-        if response.status != 200:
-            raise ValueError(f"{_shorten(url)} returned status {response.status}.")
-        if len(content) > MAX_URL_BYTES:
-            raise ValueError(f"{_shorten(url)} has more than {MAX_URL_BYTES:,} bytes.")
-        return content
-    raise ValueError(f"there are more than {MAX_REDIRECTS} redirects, the last to {_shorten(url)}.")
-
-
-def _get(url: str) -> tuple[http.client.HTTPResponse, bytes]:
-    """Return the response to one request, and its content up to one byte over the limit."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"only http and https URLs are supported, got {_shorten(url)}.")
-    secure = parts.scheme == "https"
-    connection = http.client.HTTPConnection(parts.hostname, parts.port or (443 if secure else 80))
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    try:
-        connection.sock = sock = _connect(connection.host, connection.port, secure)
-        # The timeout of a socket is per read; the timer bounds the whole request by closing the raw socket.
-        deadline = time.monotonic() + MAX_URL_SECONDS
-        timer = threading.Timer(MAX_URL_SECONDS, socket.socket.shutdown, (sock, socket.SHUT_RDWR))
-        timer.start()
-        try:
-            connection.request("GET", target, headers={"Accept": "image/*", "Connection": "close"})
-            response = connection.getresponse()
-            content = response.read(MAX_URL_BYTES + 1)
-        finally:
-            timer.cancel()
-        if time.monotonic() > deadline:  # the content may be incomplete
-            raise TimeoutError("timed out")
-    except (OSError, http.client.HTTPException) as error:
-        raise ValueError(f"{_shorten(url)} could not be downloaded within {MAX_URL_SECONDS} s: {error!r}") from error
-    finally:
-        connection.close()
-    return response, content
-
-
-def _connect(host: str, port: int, secure: bool) -> socket.socket:
-    """Connect to a host of the public internet, at the address that was checked."""
-    # IPv4 only: IPv6 has many notations for private IPv4 addresses
-    address = str(socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])
-    if not _is_public(address):
-        raise ValueError(f"{host!r} is not an address of the public internet.")  # do not reveal private addresses
-    sock = socket.create_connection((address, port), timeout=MAX_URL_SECONDS)
-    return ssl.create_default_context().wrap_socket(sock, server_hostname=host) if secure else sock
-
-
-def _is_public(address: str) -> bool:
-    return ipaddress.ip_address(address).is_global
 
 
 def _shorten(value: Any) -> str:

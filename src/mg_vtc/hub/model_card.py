@@ -132,8 +132,8 @@ def _to_python(value: Any) -> str:
 
 def _dump_settings(recipe: dict[str, Any], places: Sequence[str]) -> str:
     """Return the recipe as YAML, without local paths."""
-    told = without_places(recipe, places)
-    return yaml.safe_dump(told, sort_keys=True, allow_unicode=True, default_flow_style=None).rstrip()
+    shown = without_places(recipe, places)
+    return yaml.safe_dump(shown, sort_keys=True, allow_unicode=True, default_flow_style=None).rstrip()
 
 
 def _tell_duration(seconds: float | None) -> str | None:
@@ -166,14 +166,14 @@ def _list_scores(results: dict[str, Any], recipe: dict[str, Any]) -> list[EvalRe
         entries.append(
             EvalResult(**where, metric_type=metric, metric_value=round(value, 4), metric_name=f"{name} ({interval})")
         )
-    for score, answer in BASELINES.items():
+    for score, baseline in BASELINES.items():
         metric, name = METRICS[score]
         entries.append(
             EvalResult(
                 **where,
                 metric_type=f"baseline_{metric}",
-                metric_value=round(results["baselines"][answer][score], 4),
-                metric_name=f"{BASELINE_NAMES[answer]}: {name}",
+                metric_value=round(results["baselines"][baseline][score], 4),
+                metric_name=f"{BASELINE_NAMES[baseline]}: {name}",
             )
         )
     return entries

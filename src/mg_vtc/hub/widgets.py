@@ -46,7 +46,7 @@ def write_samples(folder: Path) -> list[dict[str, Any]]:
         example: dict[str, Any] = {"src": source, "example_title": f"Drawing: {name}"}
         if not config.vision_only:
             example["candidate_labels"] = ", ".join(candidates)
-        example["output"] = [{"label": answer["label"], "score": round(answer["score"], 4)} for answer in predictions]
+        example["output"] = [{"label": entry["label"], "score": round(entry["score"], 4)} for entry in predictions]
         examples.append(example)
     return examples
 

@@ -10,7 +10,7 @@ PERCENT = 7  # columns of "100.0 %"
 def format_header(width: int, *, voted: bool) -> str:
     """Return the header of a table of `width` columns."""
     name, label, _ = _columns(width)
-    return f"{'clip (frames)' if voted else 'image':{name}}  {'answer':{label}}{'score':>{PERCENT}}  next".rstrip()
+    return f"{'clip (frames)' if voted else 'image':{name}}  {'prediction':{label}}{'score':>{PERCENT}}  next".rstrip()
 
 
 def format_prediction(prediction: Prediction, width: int) -> str:
@@ -29,8 +29,8 @@ def format_prediction(prediction: Prediction, width: int) -> str:
         following.append(text)
         room -= _measure(text) + 2
     name = _pad(_cut_middle(escape(_name(prediction)), columns[0]), columns[0])
-    answer = f"{_pad(_cut_end(labels[0], columns[1]), columns[1])}{prediction.scores[0] * 100:{PERCENT - 2}.1f} %"
-    return f"{name}  {answer}  {', '.join(following)}".rstrip()
+    best = f"{_pad(_cut_end(labels[0], columns[1]), columns[1])}{prediction.scores[0] * 100:{PERCENT - 2}.1f} %"
+    return f"{name}  {best}  {', '.join(following)}".rstrip()
 
 
 def escape(text: str) -> str:

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from . import prediction_files, submissions
 from .inputs import HASH_DIGITS, Inputs, list_sources, make_inputs
 from .prediction_files import Journal, write_predictions_file
-from .predictor import Prediction, Predictor, agree, join_processes
+from .predictor import Prediction, Predictor, failing_together, join_processes
 from .submissions import name_samples, number_classes, write_submission
 
 INPUT_SETTINGS = ("segments", "first_frame", "frames_per_clip", "crop")
@@ -67,9 +67,11 @@ def write_predictions(
         ValueError: As for `predict`, a file would be overwritten, or the submission is incomplete or does not fit the
             model.
     """
-    run = agree(_begin, model, inputs, Path(output), submission, missing_class, overwrite, settings)
+    with failing_together():
+        run = _begin(model, inputs, Path(output), submission, missing_class, overwrite, settings)
     num_resumed = _predict(run)
-    return agree(_write, run, num_resumed)
+    with failing_together():
+        return _write(run, num_resumed)
 
 
 class _Run(NamedTuple):
@@ -128,14 +130,11 @@ def _predict(run: _Run) -> int:
         return start
     with tqdm(total=run.num_samples, initial=start, unit=" images", disable=None if journal else True) as bar:
         for num_done, predictions in run.predictor.predict(run.inputs, start):
-            agree(_keep, journal, num_done, predictions)
+            with failing_together():
+                if journal is not None:
+                    journal.add(num_done, predictions)
             bar.update(num_done - bar.n)
     return start
-
-
-def _keep(journal: Journal | None, num_done: int, predictions: list[Prediction]) -> None:
-    if journal is not None:
-        journal.add(num_done, predictions)
 
 
 def _write(run: _Run, num_resumed: int) -> WrittenPredictions | None:

@@ -1,10 +1,11 @@
 """Prediction of unlabelled images, the library side of `mg-vtc predict`."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
@@ -23,7 +24,6 @@ from .samples import ReadPixels, Sample, read_samples
 from .scoring import compare_images, embed_classes, embed_names, find_image_size
 
 Input = str | os.PathLike | PIL.Image.Image
-Result = TypeVar("Result")
 
 
 class Prediction(NamedTuple):
@@ -99,16 +99,25 @@ def predict(
         OSError: The model or an input is not found.
         ValueError: A setting is out of range, clips are unknown, or the model has no text tower for candidate labels.
     """
-    settings = {"top_k": top_k, "batch_size": batch_size, "vote": vote}
-    texts = {"candidate_labels": candidate_labels, "prompt_template": prompt_template}
-    predictor = agree(Predictor, model, **settings, **texts, processor=processor)
-    clips = {"segments": segments, "first_frame": first_frame, "frames_per_clip": frames_per_clip}
-    inputs = inputs if isinstance(inputs, (str, os.PathLike, PIL.Image.Image)) else list(inputs)
-    if images := _list_images(inputs):
+    with failing_together():
+        predictor = Predictor(
+            model,
+            top_k=top_k,
+            batch_size=batch_size,
+            vote=vote,
+            candidate_labels=candidate_labels,
+            prompt_template=prompt_template,
+            processor=processor,
+        )
+    given: Any = inputs if isinstance(inputs, (str, os.PathLike, PIL.Image.Image)) else list(inputs)
+    if images := _list_images(given):
         _refuse_settings_of_files(vote=vote, crop=crop, segments=segments, frames_per_clip=frames_per_clip)
         return (prediction for _, batch in predictor.predict_images(images) for prediction in batch)
-    found = agree(make_inputs, inputs, crop=crop, **clips)
-    agree(predictor.survey, found)
+    with failing_together():
+        found = make_inputs(
+            given, segments=segments, first_frame=first_frame, frames_per_clip=frames_per_clip, crop=crop
+        )
+        predictor.survey(found)
     return (prediction for _, predictions in predictor.predict(found) for prediction in predictions)
 
 
@@ -137,26 +146,27 @@ class RepeatedError(ValueError):
     """Raised on the other ranks when any rank failed; rank 0 reports the error."""
 
 
-def agree(act: Callable[..., Result], *arguments: Any, **settings: Any) -> Result:
-    """Call a function on all processes; if it fails on one, raise on all, so none waits forever.
+@contextmanager
+def failing_together() -> Iterator[None]:
+    """Run a block on all processes; if it fails on one, raise on all, so none waits forever.
 
     Raises:
-        OSError: On the first process, if the function raised it there.
-        ValueError: On the first process, if the function raised it there, or raised either error on another process.
+        OSError: On the first process, if the block raised it there.
+        ValueError: On the first process, if the block raised it there, or raised either error on another process.
         RepeatedError: On all other processes.
     """
     processes, failure = join_processes(), None
     try:
-        done = act(*arguments, **settings)
+        yield
     except (OSError, ValueError) as error:
         failure = error
     messages = gather_object([None if failure is None else str(failure)])  # some errors cannot be pickled
-    told = next((message for message in messages if message is not None), None)
-    if told is None:
-        return done
+    first = next((message for message in messages if message is not None), None)
+    if first is None:
+        return
     if not processes.is_main_process:
-        raise RepeatedError(told) from failure
-    raise failure or ValueError(told)
+        raise RepeatedError(first) from failure
+    raise failure or ValueError(first)
 
 
 class Predictor:

@@ -67,10 +67,10 @@ def without_places(recipe: dict[str, Any], places: Sequence[str]) -> dict[str, A
         recipe: Settings of a run.
         places: Settings that name a place, from `find_places`.
     """
-    told = {name: ELSEWHERE if name in INPUTS and name in places else value for name, value in recipe.items()}
+    shown = {name: ELSEWHERE if name in INPUTS and name in places else value for name, value in recipe.items()}
     return {
         name: value
-        for name, value in told.items()
+        for name, value in shown.items()
         if value == ELSEWHERE or not (name in places or name == "push_to_hub" or name.startswith("hub_"))
     }
 

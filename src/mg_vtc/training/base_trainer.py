@@ -239,7 +239,7 @@ class ImageTrainer(Trainer):
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = super()._prepare_inputs(inputs)
-        if inputs["pixel_values"].dtype == torch.uint8:  # as they come from a `ImageDataset`
+        if inputs["pixel_values"].dtype == torch.uint8:  # as they come from an `ImageDataset`
             mean, std = self._image_processor.image_mean, self._image_processor.image_std
             inputs["pixel_values"] = normalize(inputs["pixel_values"], mean, std)
         return inputs

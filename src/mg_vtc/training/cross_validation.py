@@ -1,15 +1,13 @@
 """Cross-validation: one run for each fold, and their mean."""
 
-import json
-import statistics
 from pathlib import Path
 from typing import Any
 
-from ..runs.directory import RECIPE, RESULTS, SPLIT, check_settings, has_checkpoint, read_record
-from .recipe import Recipe, parse_recipe
+from ..runs.directory import RESULTS, SPLIT, read_record
+from .recipe import Recipe
+from .repeated_runs import average_scores, plan_run, write_summary
 
 SUMMARY = "cross_validation.json"
-SCORES = ("eval_top1_accuracy", "eval_top5_accuracy", "eval_mean_class_accuracy", "eval_macro_f1")
 
 
 def fold_folder(recipe: Recipe, fold: int) -> Path:
@@ -18,34 +16,8 @@ def fold_folder(recipe: Recipe, fold: int) -> Path:
 
 
 def plan_fold(arguments: list[str], recipe: Recipe, fold: int) -> list[str] | None:
-    """Return the arguments of the run of a fold; `None` if it is finished and the cross-validation is resumed.
-
-    Args:
-        arguments: Arguments of the cross-validation.
-        recipe: The same, parsed.
-        fold: Number of the fold, from 0.
-
-    Raises:
-        ValueError: `push_to_hub` is set, `output_dir` holds a single run, a checkpoint is named to resume from, or a
-            fold was finished with other settings.
-    """
-    if recipe.training.push_to_hub:
-        raise ValueError("push_to_hub pushes one model, but num_folds trains several: leave one of them out.")
-    if (Path(recipe.training.output_dir) / RECIPE).exists():
-        raise ValueError(f"output_dir {recipe.training.output_dir} holds a single run: choose another folder.")
-    if any(Path(recipe.training.output_dir).glob("seed-*/recipe.yaml")):
-        raise ValueError(f"output_dir {recipe.training.output_dir} holds several seeds: choose another folder.")
-    folder, resume = fold_folder(recipe, fold), recipe.training.resume_from_checkpoint
-    plan = [*arguments, "--fold", str(fold), "--output_dir", str(folder)]
-    if resume is None:
-        return plan
-    if resume.lower() != "true":
-        raise ValueError(f"A cross-validation resumes with resume_from_checkpoint true, not {resume!r}.")
-    if (folder / RESULTS).exists():
-        if check_settings(folder, parse_recipe(plan).settings):
-            raise ValueError(f"{folder} was finished with another length, so the folds have no common mean.")
-        return None
-    return plan if has_checkpoint(folder) else [*plan, "--resume_from_checkpoint", "false", "--overwrite"]
+    """Return the arguments of the run of a fold, from 0; see `plan_run`."""
+    return plan_run(arguments, recipe, fold_folder(recipe, fold), ("--fold", str(fold)))
 
 
 def summarize_folds(recipe: Recipe) -> dict[str, Any]:
@@ -68,12 +40,8 @@ def summarize_folds(recipe: Recipe) -> dict[str, Any]:
     leakage = [split["leakage"]["validation"] for split in splits]
     summary["leakage"] = {kind: sum(of_fold[kind] for of_fold in leakage) for kind in leakage[0]}
     summary["chosen_on_these"] = any("best_step" in result for result in results)
-    for name in SCORES:
-        scores = [result[name] for result in results]
-        summary[name] = {"mean": statistics.mean(scores), "std": statistics.stdev(scores), "folds": scores}
-    path = Path(recipe.training.output_dir) / SUMMARY
-    path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    return summary
+    summary |= average_scores(folders, "folds")
+    return write_summary(Path(recipe.training.output_dir) / SUMMARY, summary)
 
 
 def _check_folds(splits: list[dict[str, Any]], output_dir: str) -> None:

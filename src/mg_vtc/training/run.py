@@ -22,9 +22,9 @@ from ..evaluation.metrics import class_frequency_baselines
 from ..messages import name_flags
 from .building import build_trainer, check_folder
 from .console import describe_resumption, overview, summary
-from .cross_validation import SCORES, fold_folder, plan_fold, summarize_folds
+from .cross_validation import fold_folder, plan_fold, summarize_folds
 from .recipe import Recipe, as_flags, override, parse_recipe
-from .repeated_runs import plan_seed, seed_folder, summarize_seeds
+from .repeated_runs import SCORES, plan_seed, seed_folder, summarize_seeds
 from .run_data import check_folds
 from .run_files import write_records
 from .trainer import MgVtcTrainer

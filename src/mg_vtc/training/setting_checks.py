@@ -79,7 +79,7 @@ OTHER_WORDS = {
     **dict.fromkeys(("imgsz", "img_size", "resolution", "input_size"), "image_size"),
     **dict.fromkeys(("workers", "num_workers"), "dataloader_num_workers"),
     **dict.fromkeys(("out", "output", "save_dir", "out_dir"), "output_dir"),
-    **dict.fromkeys(("overwrite", "force"), "overwrite"),
+    **dict.fromkeys(("overwrite_output_dir", "force"), "overwrite"),
     **dict.fromkeys(("resume", "resume_from"), "resume_from_checkpoint"),
     **dict.fromkeys(("loss", "objective", "criterion"), "loss_type"),
     **dict.fromkeys(("optimizer", "opt"), "optim"),
@@ -98,7 +98,7 @@ OTHER_WORDS = {
     **dict.fromkeys(("prompt", "hypothesis_template", "template"), "prompt_template"),
     **dict.fromkeys(("flip", "hflip"), "horizontal_flip"),
     **dict.fromkeys(("augment", "aug", "aa"), "augmentation"),
-    **dict.fromkeys(("skip_corrupt_images", "skip_bad", "ignore_errors"), "skip_corrupt_images"),
+    **dict.fromkeys(("skip_bad_images", "skip_corrupt", "ignore_errors"), "skip_corrupt_images"),
 }
 
 
@@ -110,9 +110,8 @@ def check_settings_of_transformers(args: TrainingArguments) -> None:
     """
     changed = _changed(args)
     for name in changed:
-        if name in REFUSED and not isinstance(
-            getattr(args, name), AcceleratorConfig
-        ):  # what transformers makes of None
+        is_default = isinstance(getattr(args, name), AcceleratorConfig)  # as transformers makes it of None
+        if name in REFUSED and not is_default:
             raise ValueError(f"{name} {getattr(args, name)!r} {REFUSED[name]}: {LEAVE_OUT}.")
     _check_ranges(args)
     for name, strategy in NEEDS_STEPS.items():

@@ -8,10 +8,10 @@ from itertools import combinations
 import datasets
 import numpy as np
 import pytest
-from mg_vtc.data.demo.dataset import POSES, load_demo_dataset, render_contact_sheet, render_frame
-from mg_vtc.data.demo.drawing import HAIR, HANDS, NECKLINES, POLES
 from PIL import Image
 
+from mg_vtc.data.demo.dataset import POSES, load_demo_dataset, render_contact_sheet, render_frame
+from mg_vtc.data.demo.drawing import HAIR, HANDS, NECKLINES, POLES
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 
 NUM_CLASSES = len(IMIGUE_CLASS_NAMES)
@@ -75,7 +75,7 @@ def test_every_class_is_drawn_differently_by_the_same_figure(clip, monkeypatch):
         monkeypatch.setattr("mg_vtc.data.demo.dataset.POSES", (pose,))
         images.append(pixels(0, clip, 0))
     nearest = min(np.abs(a - b).mean() for a, b in combinations(images, 2))
-    assert nearest > 1  # grey levels of 255, over a image that is mostly background
+    assert nearest > 1  # grey levels of 255, over an image that is mostly background
 
 
 def test_rows_come_in_the_order_class_clip_frame(dataset):

@@ -4,8 +4,9 @@ import cmath
 
 import numpy as np
 import pytest
-from mg_vtc.data.demo.drawing import BONE, POLES, Pen, _reach, shade
 from PIL import Image, ImageDraw
+
+from mg_vtc.data.demo.drawing import BONE, POLES, Pen, _reach, shade
 
 
 @pytest.mark.parametrize("pole", POLES.values(), ids=POLES)

@@ -1,7 +1,6 @@
 """Read labelled intervals of videos from the CSV files of the releases."""
 
 import csv
-import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -224,36 +223,24 @@ def find_error(start: str, end: str, first_frame: int) -> str | None:
 
 
 def _find_errors(rows: list[Row], label_ids: Mapping[int, int], first_frame: int) -> dict[int, str]:
-    """Return row index to error; raise if another column order is clearly more plausible."""
+    """Return row index to error; raise if most lines are invalid, or frames are counted from 0."""
 
-    def find(order: Sequence[str]) -> dict[int, str]:
-        return {
-            index: f"{row.where}: {fault}"
-            for index, row in enumerate(rows)
-            if (fault := _find_label_error([row.cells[column] for column in order], label_ids, first_frame))
-        }
+    def find(row: Row, first_frame: int) -> str | None:
+        return _find_label_error([row.cells[column] for column in INTERVAL], label_ids, first_frame)
 
-    if not find(INTERVAL):
-        return {}
-    errors = {order: find(order) for order in itertools.permutations(INTERVAL)}  # ties go to the first, `INTERVAL`
-    best = min(errors, key=lambda order: len(errors[order]))
-    if best != INTERVAL and len(errors[best]) <= min(len(rows) / 4, len(errors[INTERVAL]) / 2):
-        found = [INTERVAL[best.index(column)] for column in INTERVAL]
-        better = len(rows) - len(errors[best])
+    errors = {
+        index: f"{row.where}: {error}"
+        for index, row in enumerate(rows)
+        if (error := find(row, first_frame)) is not None
+    }
+    if 0 in errors and first_frame == 1 and find(rows[0], 0) is None:
+        raise FirstFrameError(f"{errors[0]}. If only this line is wrong, correct or remove it.")
+    if len(errors) > len(rows) / 2:
         raise LabelError(
-            f"The columns must be {','.join(INTERVAL)}, but they seem to be {','.join(found)}: {better} of "
-            f"{len(rows)} lines are valid in that order, and only {len(rows) - len(errors[INTERVAL])} in this one: "
-            f"{next(iter(errors[INTERVAL].values()))}. Reorder the columns."
+            f"{len(errors)} of {len(rows)} lines are not {','.join(INTERVAL)}, such as {next(iter(errors.values()))}. "
+            "Correct the order of the columns, or add a header that names them."
         )
-    if (
-        0 in errors[INTERVAL]
-        and first_frame == 1
-        and _find_label_error([rows[0].cells[column] for column in INTERVAL], label_ids, 0) is None
-    ):
-        raise FirstFrameError(
-            f"{errors[INTERVAL][0]} (`first_frame=0`). If only this line is wrong, correct or remove it."
-        )
-    return errors[INTERVAL]
+    return errors
 
 
 def _find_label_error(cells: Sequence[str], label_ids: Mapping[int, int], first_frame: int) -> str | None:

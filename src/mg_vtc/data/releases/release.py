@@ -226,8 +226,8 @@ class Release:
         known = {canonical_id(name) for name in videos}
         if unknown := [str(name) for name in crops if name not in known]:
             self.errors.append(f"there are crop boxes for videos that do not exist: {shorten(unknown)}")
-        told = all(segment.subject for _, of_video in segments.values() for segment in of_video)
-        self.columns = ("video", "subject", "time") if told else ("video", "time")
+        has_subjects = all(segment.subject for _, of_video in segments.values() for segment in of_video)
+        self.columns = ("video", "subject", "time") if has_subjects else ("video", "time")
 
     def warn(self) -> None:
         """Warn about overlaps and a missing validation split before images are written."""

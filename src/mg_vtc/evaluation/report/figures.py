@@ -81,7 +81,7 @@ def _draw_curves(history: list[dict[str, float]]) -> list[tuple[str, str]]:
     curves = {
         "Loss": ({"loss": "training", "eval_loss": "validation"}, False),
         "Accuracy on the validation images": ({"eval_top5_accuracy": "top-5", "eval_top1_accuracy": "top-1"}, True),
-        "Saturated share": ({"saturated_fraction": "images with a vanished gradient"}, True),
+        "Saturated fraction": ({"saturated_fraction": "images with a vanished gradient"}, True),
     }
     figures = {title: draw_curves(history, names, percent=percent) for title, (names, percent) in curves.items()}
     return [

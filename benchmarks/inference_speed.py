@@ -1,6 +1,6 @@
 """How fast does a trained model answer? Each table is a question of its own, and its first row the reference.
 
-    OMP_NUM_THREADS=1 python benchmarks/answering.py [--rounds 5]
+    OMP_NUM_THREADS=1 python benchmarks/inference_speed.py [--rounds 5]
 
 * The two pipelines: image-classification, whose class embeddings are saved, against zero-shot-image-classification,
   which is given the names of the classes at each call, in its own prompt, "This is a photo of {}.", or bare.

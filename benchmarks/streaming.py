@@ -223,7 +223,7 @@ def measure_reading() -> None:
                 start = time.perf_counter()
                 arrangement()
                 fastest[name] = min(fastest[name], time.perf_counter() - start)
-    print(f"\n| one process, the fastest of {ROUNDS} rounds | us a image | images/s |\n|---|---|---|")
+    print(f"\n| one process, the fastest of {ROUNDS} rounds | us an image | images/s |\n|---|---|---|")
     for name, seconds in fastest.items():
         print(f"| {name} | {1e6 * seconds / NUM_READ:.0f} | {NUM_READ / seconds:.0f} |", flush=True)
 
