@@ -22,9 +22,9 @@ SMALLEST = {
     "train_step": (*ONE_ROUND, "--smallest", "--batch_size", "2"),
     "memory": ("--smallest", "--batch_size", "2"),
     "loader": (*ONE_ROUND, "--images", "4"),
-    "answering": (*ONE_ROUND, "--smallest"),
+    "inference_speed": (*ONE_ROUND, "--smallest"),
     "classes": (*ONE_ROUND, "--smallest"),
-    "images": ("--images", "256", "--num_workers", "1"),
+    "streaming": ("--images", "256", "--num_workers", "1"),
 }
 
 

@@ -569,7 +569,7 @@ def test_run_ends_with_commands_that_work(train, images_dir, mg_vtc_command, cap
     assert Path(verbs["predict"][1]).is_file()
     mg_vtc_command("evaluate", *verbs["evaluate"])
     mg_vtc_command("predict", *verbs["predict"])
-    assert "answer                    score" in capsys.readouterr().out
+    assert "prediction                score" in capsys.readouterr().out
 
 
 def test_commands_of_a_run_work_where_labels_are_in_a_file_of_their_own(train, images, mg_vtc_command, capsys):

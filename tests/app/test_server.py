@@ -10,7 +10,7 @@ from mg_vtc import serve
 
 @pytest.mark.parametrize("port", [0, -1, 65536])
 def test_ports_that_are_none_are_refused(port):
-    with pytest.raises(ValueError, match=f"--port must be from 1 to 65535, got {port}"), serve("absent", port):
+    with pytest.raises(ValueError, match=f"`port` must be from 1 to 65535, got {port}"), serve("absent", port):
         pass
 
 

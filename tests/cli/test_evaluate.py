@@ -40,7 +40,7 @@ def test_evaluation_writes_a_report_beside_the_model_and_shows_scores(two_class_
 def test_files_are_kept_before_anything_is_computed(refusal, two_class_run, tmp_path):
     (tmp_path / "report.html").write_text("mine")
     words = refusal("evaluate", two_class_run, "absent", "--output_dir", tmp_path)
-    assert words == f"mg-vtc: {tmp_path} already holds report.html: choose another --output_dir, or add --overwrite."
+    assert words == f"mg-vtc: {tmp_path} already holds report.html: choose another --output_dir, or set --overwrite."
     assert "is the folder of the model" in refusal(
         "evaluate", two_class_run, "absent", "--output_dir", two_class_run, "--overwrite"
     )

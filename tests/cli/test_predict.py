@@ -26,7 +26,7 @@ def test_table_fits_the_terminal(mg_vtc_command, two_class_run, images_dir, caps
     monkeypatch.setenv("COLUMNS", "80")
     mg_vtc_command("predict", two_class_run, images_dir)
     header, *lines = capsys.readouterr().out.splitlines()
-    assert header.split() == ["image", "answer", "score", "next"]
+    assert header.split() == ["image", "prediction", "score", "next"]
     assert len(lines) == 32
     assert all(len(line) <= 80 for line in lines)
     assert all(CLASS_NAMES[0] in line and CLASS_NAMES[1] in line for line in lines)
@@ -206,6 +206,6 @@ def test_missing_extra_is_named(refusal, two_class_run, tmp_path, monkeypatch):
     (tmp_path / "v.mp4").touch()
     monkeypatch.setitem(sys.modules, "av", None)
     for module in ("frames", "video"):
-        monkeypatch.delitem(sys.modules, f"mg_vtc.data.{module}", raising=False)
+        monkeypatch.delitem(sys.modules, f"mg_vtc.data.releases.{module}", raising=False)
     words = refusal("predict", two_class_run, tmp_path)
     assert words == 'mg-vtc: av is not installed: pip install "mg-vtc[video]"'

@@ -31,7 +31,7 @@ def test_summary_tells_what_there_is_and_what_was_left_out(miga, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         f"{tmp_path / 'out'}: MiGA layout",
-        "split         shards   clips  images  classes",
+        "split         shards   clips    images  classes",
         "train              2       4         8        2",
         "validation         1       2         4        2",
         "test               1       2         4        2",
@@ -82,7 +82,7 @@ def test_smg_is_prepared(mg_vtc_command, tmp_path, capsys):
 
 def test_stream_without_a_validation_split_is_reported_before_anything_is_written(mg_vtc_command, tmp_path):
     release = make_image_release(tmp_path / "release")
-    with pytest.raises(UserWarning, match=r"no validation split, which training needs .*--format parquet"):
+    with pytest.raises(UserWarning, match=r"no validation split, which training needs .*`format=parquet`"):
         mg_vtc_command("prepare", "imigue", release, tmp_path / "out", "--format", "webdataset")
     assert not (tmp_path / "out").exists()
 

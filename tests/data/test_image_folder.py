@@ -342,7 +342,7 @@ def test_unreadable_files_are_refused_with_their_errors(damaged_dir: Path):
     assert f"{damaged_dir / 'bow/notes.txt'}: not an image (5 bytes)" in message
     assert f"{damaged_dir / 'nod/cut.jpg'}: OSError: image file is truncated" in message
     assert f"{damaged_dir / 'bow/broken.png'}: FileNotFoundError" in message
-    assert "--skip_corrupt_images" in message
+    assert "`skip_corrupt_images`" in message
 
 
 def test_unreadable_files_are_left_out_on_demand_with_a_warning(damaged_dir: Path):

@@ -112,7 +112,7 @@ def test_every_other_part_is_compared_with_training(folder: Path):
     shutil.copy(folder / "val/nod/a.jpg", folder / "test/nod/c.jpg")  # no training image
     parts = load_image_folder(folder)
     leakage = find_in(parts, dict.fromkeys(parts))
-    assert {(leak.part, leak.kind): leak.pairs for leak in leakage} == {
+    assert {(leak.split, leak.kind): leak.pairs for leak in leakage} == {
         ("validation", "same_bytes"): [],
         ("validation", "near_duplicate"): [],
         ("test", "same_bytes"): [("nod/b.jpg", "nod/a.jpg")],

@@ -174,8 +174,8 @@ def test_several_labels_a_row_are_refused(tmp_path):
 
 def test_missing_column_is_named_beside_those_that_are_there(tmp_path):
     write_parquet(tmp_path / "train.parquet", [0], NAMED)
-    with pytest.raises(ValueError, match=r"no column 'image'; its columns are \['image', 'label'\]"):
-        load_stream(str(tmp_path), image_column="image")
+    with pytest.raises(ValueError, match=r"no column 'photo'; its columns are \['image', 'label'\]"):
+        load_stream(str(tmp_path), image_column="photo")
 
 
 def test_archive_without_images_is_refused(tmp_path):

@@ -37,11 +37,11 @@ def test_class_that_the_model_does_not_know_is_refused_with_both_lists_and_the_w
     listed = ", ".join(map(repr, data_names))
     assert f"Classes of the data ({len(data_names)}): {listed}." in str(refusal.value)
     assert "Classes of the model (2): 'Folding arms', 'Head up'." in str(refusal.value)
-    assert "--zero_shot" in str(refusal.value)
+    assert "`zero_shot`" in str(refusal.value)
 
 
 def test_numbers_are_no_names_of_a_model_that_has_some():
-    with pytest.raises(ValueError, match=r"bare numbers.*--labels_file"):
+    with pytest.raises(ValueError, match=r"bare numbers.*`labels_file`"):
         match_classes(["1", "2"], ["Folding arms", "Head up"])
 
 

@@ -132,7 +132,7 @@ def test_class_absent_from_validation_is_no_fault(run_folder, images_dir):
 
 def test_more_classes_than_the_model_knows_are_refused_or_read(model_folder, images):
     (images / COLOURED[0]).rename(images / "Waving")
-    with pytest.raises(ValueError, match=r"not in the model: 'Waving'.*--zero_shot"):
+    with pytest.raises(ValueError, match=r"not in the model: 'Waving'.*`zero_shot`"):
         evaluate(str(model_folder), str(images))
     with pytest.warns(UserWarning, match="spells 'Waving' letter by letter"):  # it was in no training
         predictions, results, *_ = evaluate(str(model_folder), str(images), zero_shot=True)
@@ -146,7 +146,7 @@ def test_prompt_template_is_that_of_zero_shot(model_folder, images_dir):
     results = evaluate(str(model_folder), str(images_dir), zero_shot=True, prompt_template="covering {}")
     assert results.results["conditions"]["prompt_template"] == "covering {}"
     assert np.abs(results.predictions.text_embeds - of_model.predictions.text_embeds).max() > 1e-4
-    with pytest.raises(ValueError, match="--prompt_template requires --zero_shot"):
+    with pytest.raises(ValueError, match="`prompt_template` requires `zero_shot`"):
         evaluate(str(model_folder), str(images_dir), prompt_template="covering {}")
 
 
@@ -226,7 +226,7 @@ def test_labels_file_names_folders_alone(model_folder):
 def test_numbers_of_folders_are_no_names(model_folder, images):
     for number, name in enumerate(COLOURED):
         (images / name).rename(images / str(number))
-    with pytest.warns(UserWarning, match="bare numbers"), pytest.raises(ValueError, match="--labels_file"):
+    with pytest.warns(UserWarning, match="bare numbers"), pytest.raises(ValueError, match="`labels_file`"):
         evaluate(str(model_folder), str(images))
     (images / "labels.csv").write_text("id,name\n" + "\n".join(f"{i},{name}" for i, name in enumerate(COLOURED)))
     with warnings.catch_warnings():
@@ -254,6 +254,6 @@ def test_report_and_results_appear_together(model_folder, images_dir, tmp_path):
     assert report == tmp_path / "report" / "report.html"
     assert report.is_file()
     assert json.loads((tmp_path / "report" / "results.json").read_text()) == evaluation.results
-    with pytest.raises(ValueError, match="--overwrite"):
+    with pytest.raises(ValueError, match="`overwrite`"):
         write_evaluation(evaluation, tmp_path / "report")
     write_evaluation(evaluation, tmp_path / "report", overwrite=True)

@@ -101,7 +101,7 @@ def test_folder_of_one_part_of_a_run_is_known_by_all_of_its_names():
 def test_test_rows_of_a_run_that_split_the_rest_itself_are_given():
     splits = make_splits(train=["a/0", "a/1", "a/2", "b/0", "b/1"], test=["a/5", "b/0"])
     chosen = choose_rows(splits, FRAME | {"test": ["a/5", "b/0"]})
-    assert (names_of(chosen), chosen.scored.part, chosen.scored.split_by) == (["a/5", "b/0"], "test", "given")
+    assert (names_of(chosen), chosen.scored.split, chosen.scored.split_by) == (["a/5", "b/0"], "test", "given")
     assert chosen.scored.num_training_rows == 0
     assert len(chosen.scored.train_labels) == 3
 
@@ -109,7 +109,7 @@ def test_test_rows_of_a_run_that_split_the_rest_itself_are_given():
 def test_part_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match=r"no split 'test', only train, validation; `split='all'`"):
         choose_rows(make_splits(train=["a/10"], validation=["a/11"]), {}, "test")
-    with pytest.raises(ValueError, match=r"part must be train, validation, test or all, got 'dev'"):
+    with pytest.raises(ValueError, match=r"`split` must be train, validation, test or all, got 'dev'"):
         choose_rows(make_splits(train=["a/10"]), {}, "dev")
 
 
@@ -158,7 +158,7 @@ def test_images_of_the_same_names_and_other_bytes_are_not_those_of_the_run():
     run = record(**RUN)
     assert names_of(choose_rows(make_images(train=[("0", b"x"), ("1", b"y"), ("2", b"z")]), run)) == ["1"]
     others = choose_rows(make_images(train=[("0", b"X"), ("1", b"Y"), ("2", b"Z")]), run)
-    assert (len(others.rows), others.scored.part, others.scored.num_training_rows) == (3, "all", 0)
+    assert (len(others.rows), others.scored.split, others.scored.num_training_rows) == (3, "all", 0)
 
 
 def test_training_images_under_other_names_are_training_images():
@@ -168,9 +168,9 @@ def test_training_images_under_other_names_are_training_images():
         choose_rows(renamed, run)
     assert choose_rows(renamed, run, "all").scored.num_training_rows == 2
     given = choose_rows(make_images(train=[("a", b"new")], test=[("b", b"x"), ("c", b"other")]), run)
-    assert (given.scored.part, len(given.rows), given.scored.num_training_rows) == ("test", 2, 1)
+    assert (given.scored.split, len(given.rows), given.scored.num_training_rows) == ("test", 2, 1)
     both = choose_rows(make_images(train=[("train/0", b"x"), ("train/1", b"y")]), run)
-    assert (names_of(both), both.scored.part, both.scored.num_training_rows) == (["train/1"], "validation", 0)
+    assert (names_of(both), both.scored.split, both.scored.num_training_rows) == (["train/1"], "validation", 0)
 
 
 @pytest.mark.parametrize("split_by", ["frame", "given"])

@@ -152,6 +152,6 @@ def test_model_is_never_overwritten_by_its_classifier(folders):
 
 def test_earlier_export_is_replaced_only_when_asked(folders):
     model, classifier, sizes = folders
-    with pytest.raises(ValueError, match="--overwrite"):
+    with pytest.raises(ValueError, match="`overwrite`"):
         export_classifier(str(model), classifier)
     assert export_classifier(str(model), classifier, overwrite=True) == sizes

@@ -71,7 +71,7 @@ def test_present_files_are_refused_by_name_unless_overwriting(tmp_path):
     (tmp_path / "b").touch()
     check_destination("org/name", tmp_path, ["a"], overwrite=False)
     check_destination("org/name", tmp_path, ["a", "b"], overwrite=True)
-    with pytest.raises(ValueError, match=r"already holds b: .*--overwrite"):
+    with pytest.raises(ValueError, match=r"already holds b: .*`overwrite`"):
         check_destination("org/name", tmp_path, ["a", "b"], overwrite=False)
 
 

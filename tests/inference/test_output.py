@@ -96,7 +96,7 @@ def test_disk_that_is_full_at_the_end_is_reported_with_the_way_out(folder, image
             signal.signal(signal.SIGXFSZ, before)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"out.{suffix}.partial", whole.name]
     with monkeypatch.context() as patch:
-        patch.setattr(Predictor, "answer", None)  # nothing is answered anew
+        patch.setattr(Predictor, "predict", None)  # nothing is predicted again
         assert write_predictions(folder, images_dir, out, top_k=6).num_resumed == 32
     assert out.read_bytes() == whole.read_bytes()
 
@@ -217,7 +217,9 @@ def test_segments_that_cannot_be_read_are_reported_and_then_given_a_class(imigue
     segments, out = tmp_path / "segments.csv", tmp_path / "s.zip"
     segments.write_text(f"video,start_frame,end_frame\n1,1,9\n2,{'1,9' if cut else '30,39'}\n1,5,15\n")
     settings = {"segments": segments, "submission": "miga", "batch_size": 4}
-    with pytest.raises(ValueError, match=r"1 of 3 samples have no prediction.*'0002_0: VideoError: .*--missing_class"):
+    with pytest.raises(
+        ValueError, match=r"1 of 3 samples have no prediction.*'0002_0: VideoError: .*`missing_class=NAME`"
+    ):
         write_predictions(imigue, tmp_path / "test", out, **settings)
     before = (tmp_path / "s.zip.partial").read_bytes()
     for name, match in (("rubbing ear", "must be one of '.*got 'rubbing ear'"), ("Waving", "'Waving'")):
@@ -225,7 +227,7 @@ def test_segments_that_cannot_be_read_are_reported_and_then_given_a_class(imigue
             write_predictions(imigue, tmp_path / "test", out, **settings, missing_class=name)
     assert (tmp_path / "s.zip.partial").read_bytes() == before
     with monkeypatch.context() as patch:
-        patch.setattr(Predictor, "answer", None)  # nothing is answered anew
+        patch.setattr(Predictor, "predict", None)  # nothing is predicted again
         written = write_predictions(imigue, tmp_path / "test", out, **settings, missing_class="Head up")
     assert (written.num_rows, written.num_filled, written.num_resumed, len(written.errors)) == (3, 1, 21, 1)
     lines = zipfile.Path(out, "s.csv").read_text().splitlines()
@@ -258,7 +260,7 @@ def test_files_whose_names_are_no_utf8_are_predicted_like_others(folder, imigue,
 
 
 def test_class_for_what_is_missing_needs_a_submission(imigue, images_dir, tmp_path):
-    with pytest.raises(ValueError, match="--missing_class requires --submission"):
+    with pytest.raises(ValueError, match="`missing_class` requires `submission`"):
         write_predictions(imigue, images_dir, tmp_path / "a.csv", missing_class="Head up")
 
 

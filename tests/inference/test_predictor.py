@@ -209,7 +209,7 @@ def test_memory_is_flat_in_the_number_of_images(folder, tmp_path):
         ({"top_k": 0}, "top_k must be 1 or more, got 0"),
         ({"batch_size": 0}, "batch_size must be 1 or more, got 0"),
         ({"vote": "median"}, "vote must be one of mean, max, majority, got 'median'"),
-        ({"prompt_template": "a {}"}, "--prompt_template requires --candidate_labels"),
+        ({"prompt_template": "a {}"}, "`prompt_template` requires `candidate_labels`"),
         ({"candidate_labels": ["waving", "nodding"], "prompt_template": "a"}, "needs one '{}'"),
     ],
 )

@@ -48,7 +48,7 @@ def test_file_that_lies_in_two_folders_counts_once(tmp_path):
 def test_frames_are_numbered_from_one_unless_it_is_said(tmp_path, read):
     read("1,1,10\n", first_frame=0)
     assert read_segments(tmp_path / "segments.csv") == {None: [(0, 0, 9)]}
-    with pytest.raises(ValueError, match=r"no frame 0, because the first frame is 1.*set --first_frame 0"):
+    with pytest.raises(ValueError, match=r"no frame 0, because the first frame is 1.*set `first_frame=0`"):
         read("1,0,10\n", first_frame=1)
     with pytest.raises(ValueError, match="first_frame must be 0 or 1, got 2"):
         read("1,0,10\n", first_frame=2)

@@ -15,7 +15,7 @@ from mg_vtc.inference.submissions import name_samples, number_classes, write_sub
 SHUFFLED = [str(name) for name in np.random.default_rng(1).permutation(IMIGUE_CLASS_NAMES)]
 
 
-def answer(label, file=None, clip=None, error=None):
+def make_prediction(label, file=None, clip=None, error=None):
     return Prediction(file, clip, None, None, 1, [] if error else [label], [] if error else [1.0], error)
 
 
@@ -71,9 +71,9 @@ def test_other_classes_are_refused(names, words):
 def test_lut_has_a_row_for_each_frame_in_the_order_of_the_folder(tmp_path):
     named = name_samples("lut", sources(tmp_path, "G_0001.10.jpg", "G_0001.2.jpg", "x/a, b.jpg"))
     predictions = [
-        answer("Rubbing eyes", file="G_0001.2.jpg", clip="G_0001"),
-        answer("Turtle neck", file="G_0001.10.jpg", clip="G_0001"),
-        answer("Illustrative hand gestures", file="x/a, b.jpg"),
+        make_prediction("Rubbing eyes", file="G_0001.2.jpg", clip="G_0001"),
+        make_prediction("Turtle neck", file="G_0001.10.jpg", clip="G_0001"),
+        make_prediction("Illustrative hand gestures", file="x/a, b.jpg"),
     ]
     path = tmp_path / "s.csv"
     assert write_submission("lut", path, predictions, named, number_classes("lut", SHUFFLED)) == 0
@@ -84,9 +84,9 @@ def test_lut_has_a_row_for_each_frame_in_the_order_of_the_folder(tmp_path):
 def test_lut_gives_frames_the_prediction_of_their_clip(tmp_path):
     named = name_samples("lut", sources(tmp_path, "a.0.jpg", "a.1.jpg", "b.0.jpg"))
     predictions = [
-        answer("Head up", clip="a"),
-        answer(None, file="a.1.jpg", clip="a", error="not an image"),
-        answer("Turtle neck", clip="b"),
+        make_prediction("Head up", clip="a"),
+        make_prediction(None, file="a.1.jpg", clip="a", error="not an image"),
+        make_prediction("Turtle neck", clip="b"),
     ]
     write_submission("lut", tmp_path / "s.csv", predictions, named, number_classes("lut", SHUFFLED))
     assert read_rows(tmp_path / "s.csv")[1:] == [["a.0.jpg", "28"], ["a.1.jpg", "28"], ["b.0.jpg", "1"]]
@@ -96,7 +96,10 @@ def test_miga_has_a_row_for_each_clip_without_header_and_the_same_bytes_again(tm
     (tmp_path / "segments.csv").write_text("video,start_frame,end_frame\n0002,5,6\n0002,1,3\n")
     list(sources(tmp_path, "0002/0002.mp4"))
     named = name_samples("miga", list_sources(make_inputs(tmp_path / "in", segments=tmp_path / "segments.csv")))
-    predictions = [answer("Turtle neck", clip="0002_1"), answer("Illustrative hand gestures", clip="0002_0")]
+    predictions = [
+        make_prediction("Turtle neck", clip="0002_1"),
+        make_prediction("Illustrative hand gestures", clip="0002_0"),
+    ]
     ids = number_classes("miga", SHUFFLED)
     for name in ("s.zip", "again/s.zip"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -113,9 +116,9 @@ def test_miga_takes_clips_in_images_and_in_files(tmp_path):
 
 def test_sample_without_prediction_writes_nothing(tmp_path):
     named = name_samples("lut", sources(tmp_path, "a.jpg", "b.jpg", "c.jpg"))
-    predictions = [answer("Head up", file="a.jpg"), answer(None, file="b.jpg", error="not an image")]
+    predictions = [make_prediction("Head up", file="a.jpg"), make_prediction(None, file="b.jpg", error="not an image")]
     with pytest.raises(
-        ValueError, match=r"2 of 3 samples have no prediction.*'b.jpg: not an image', 'c.jpg'.*--missing_class"
+        ValueError, match=r"2 of 3 samples have no prediction.*'b.jpg: not an image', 'c.jpg'.*`missing_class=NAME`"
     ):
         write_submission("lut", tmp_path / "s.csv", predictions, named, number_classes("lut", SHUFFLED))
     assert not (tmp_path / "s.csv").exists()
@@ -126,8 +129,8 @@ def test_clip_without_prediction_is_reported_with_the_error_of_its_video(tmp_pat
     list(sources(tmp_path, "1.mp4"))
     named = name_samples("miga", list_sources(make_inputs(tmp_path / "in", segments=tmp_path / "segments.csv")))
     predictions = [
-        answer("Head up", clip="1_0"),
-        answer(None, file="1.mp4", clip="1_1", error="it ends before frame 7"),
+        make_prediction("Head up", clip="1_0"),
+        make_prediction(None, file="1.mp4", clip="1_1", error="it ends before frame 7"),
     ]
     with pytest.raises(ValueError, match=r"1 of 2 samples .*: '1_1: it ends before frame 7'\."):
         write_submission("miga", tmp_path / "s.zip", predictions, named, number_classes("miga", SHUFFLED))
@@ -137,8 +140,8 @@ def test_clip_without_prediction_is_reported_with_the_error_of_its_video(tmp_pat
 def test_samples_without_prediction_get_the_class_that_is_reported(tmp_path, submission, name, missing):
     named = name_samples(submission, sources(tmp_path, "a_0.1.jpg", "b_0.1.jpg", "c_0.1.jpg"))
     predictions = [
-        answer("Head up", file=None if submission == "miga" else "b_0.1.jpg", clip="b_0"),
-        answer(None, file="a_0.1.jpg", clip="a_0", error="not an image"),
+        make_prediction("Head up", file=None if submission == "miga" else "b_0.1.jpg", clip="b_0"),
+        make_prediction(None, file="a_0.1.jpg", clip="a_0", error="not an image"),
     ]
     ids = number_classes(submission, SHUFFLED)
     assert write_submission(submission, tmp_path / name, predictions, named, ids, "Rubbing eyes") == 2

@@ -147,7 +147,7 @@ def test_tower_that_is_not_json_with_a_model_type_is_refused(write, text):
         ({"validation_dir": "x"}, "goes with train_dir"),
         ({"labels_file": "x"}, "go with train_dir"),
         ({"train_val_split": 1.0}, "train_val_split must be at least 0 and less than 1, got 1.0"),
-        ({"image_size": 0}, "image_size 0 must be positive"),
+        ({"image_size": 0}, "image_size must be 1 or more, got 0"),
         ({"random_shift": -1}, "random_shift must be 0 or more pixels, but it is -1"),
         ({"augmentation": 1.5}, "must be between 0 and 1, but it is 1.5"),
     ],

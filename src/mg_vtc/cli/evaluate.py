@@ -51,10 +51,7 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--batch_size", type=int, default=32, help="number of images at a time")
     parser.add_argument(
-        "--output_dir",
-        type=Path,
-        metavar="FOLDER",
-        help="output folder; by default MODEL/report or, for a Hub id, ./report",
+        "--output_dir", type=Path, metavar="FOLDER", help="by default MODEL/report or, for a Hub id, ./report"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier report")
     parser.set_defaults(run=_evaluate)

@@ -33,7 +33,7 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--prompt_template", help="with --candidate_labels: text of a name, with {} for it")
     parser.add_argument("--batch_size", type=int, default=32, help="number of images at a time, in each process")
-    parser.add_argument("--outputput", type=Path, metavar="FILE", help="write FILE.csv, FILE.jsonl or FILE.parquet")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write FILE.csv, FILE.jsonl or FILE.parquet")
     parser.add_argument(
         "--submission",
         choices=("lut", "miga"),

@@ -99,24 +99,16 @@ def predict(
         OSError: The model or an input is not found.
         ValueError: A setting is out of range, clips are unknown, or the model has no text tower for candidate labels.
     """
+    texts = {"candidate_labels": candidate_labels, "prompt_template": prompt_template}
+    clips = {"segments": segments, "first_frame": first_frame, "frames_per_clip": frames_per_clip}
     with failing_together():
-        predictor = Predictor(
-            model,
-            top_k=top_k,
-            batch_size=batch_size,
-            vote=vote,
-            candidate_labels=candidate_labels,
-            prompt_template=prompt_template,
-            processor=processor,
-        )
+        predictor = Predictor(model, top_k=top_k, batch_size=batch_size, vote=vote, processor=processor, **texts)
     given: Any = inputs if isinstance(inputs, (str, os.PathLike, PIL.Image.Image)) else list(inputs)
     if images := _list_images(given):
         _refuse_settings_of_files(vote=vote, crop=crop, segments=segments, frames_per_clip=frames_per_clip)
         return (prediction for _, batch in predictor.predict_images(images) for prediction in batch)
     with failing_together():
-        found = make_inputs(
-            given, segments=segments, first_frame=first_frame, frames_per_clip=frames_per_clip, crop=crop
-        )
+        found = make_inputs(given, crop=crop, **clips)
         predictor.survey(found)
     return (prediction for _, predictions in predictor.predict(found) for prediction in predictions)
 

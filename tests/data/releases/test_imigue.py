@@ -183,7 +183,7 @@ def test_missing_video_and_bad_labels_are_reported_and_the_others_done(own_miga,
     (own_miga / "imigue_rgb_validate" / "0003" / "0003_label.csv").write_text("7,1,10\n45,11,20\n8,30,21\n")
     preparation = prepare_imigue(own_miga, tmp_path / "out")
     assert [fault[:4] for fault in preparation.errors] == ["0002", "line", "line", "0001"]
-    assert "seem to be start,end,class" in preparation.errors[0]
+    assert "None of the 2 lines is class,start,end" in preparation.errors[0]
     assert "no class 45" in preparation.errors[1]
     assert "no video for the labels in" in preparation.errors[3]
     assert count(preparation) == {"validation": 1, "test": 3}

@@ -226,7 +226,7 @@ def test_disk_that_takes_no_more_stops_it_and_it_goes_on(release, whole, tmp_pat
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest.stat().st_size - 1, hard))
-        with pytest.raises(OSError, match=r"is full .*: \d of 4 parts are complete .*same command to resume"):
+        with pytest.raises(OSError, match=r"is full .*: \d of 4 shards are complete.*same command to resume"):
             prepare_imigue(release, tmp_path / "out", format=to, frames_per_clip=40)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -255,7 +255,7 @@ def test_full_disk_keeps_the_complete_parts_and_no_half_one(release, small_disk)
         prepare_imigue(release, small_disk / "out", frames_per_clip=40)
     assert stop.value.__cause__.errno == errno.ENOSPC
     done = {path.stem for path in (small_disk / "out" / DONE).glob("*/*.parquet")}
-    assert f"{len(done)} of 4 parts" in str(stop.value)
+    assert f"{len(done)} of 4 shards" in str(stop.value)
     videos = {path.name.partition("_")[0] for path in (small_disk / "out").rglob("*.jpg")}
     assert len(videos - done) <= 1  # the one that was being moved
     assert not [path for path in (small_disk / "out" / DONE).glob("*/*") if path.is_dir()]

@@ -4,7 +4,7 @@ import pytest
 
 from mg_vtc.data.releases.release import Choices, ImageShard, ReleaseImage, find_split, list_files
 
-CHOICES = {"data": "imigue", "to": "parquet", "frames_per_clip": 8, "keep_non_mg": True, "first_frame": 1}
+CHOICES = {"data": "imigue", "format": "parquet", "frames_per_clip": 8, "keep_non_mg": True, "first_frame": 1}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_class_names_are_in_id_order_and_leave_out_what_is_no_micro_gesture():
     assert list(Choices(**CHOICES | {"data": "smg", "keep_non_mg": False}).class_names) == list(range(16))
 
 
-@pytest.mark.parametrize(("choice", "value"), [("to", "zip"), ("frames_per_clip", 0), ("first_frame", 2)])
+@pytest.mark.parametrize(("choice", "value"), [("format", "zip"), ("frames_per_clip", 0), ("first_frame", 2)])
 def test_choice_out_of_range_is_refused(choice, value):
     with pytest.raises(ValueError, match=rf"{choice} must be .*{value}"):
         Choices(**CHOICES | {choice: value})

@@ -17,7 +17,17 @@ from PIL import Image
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.evaluation.report.page import embed_image, write_report
 
-SECTIONS = ["scores", "conditions", "classes", "confusion", "mistakes", "calibration", "map", "training", "use"]
+SECTIONS = [
+    "scores",
+    "conditions",
+    "classes",
+    "confusion",
+    "misclassifications",
+    "calibration",
+    "map",
+    "training",
+    "use",
+]
 HISTORY = [
     log
     for epoch in range(1, 6)
@@ -123,7 +133,7 @@ def test_classes_stand_in_a_table(predictions, source):
 def test_report_warns_of_a_frame_level_split_exactly_where_frames_were_split(write, split_by):
     predictions = make_predictions(12, ["Folding arms", "Head up"])
     _, page = write(predictions, split_by=split_by, frame_level_split=split_by == "frame")
-    assert ("leaky" in page.ids) == (split_by == "frame")
+    assert ("frame-level" in page.ids) == (split_by == "frame")
     assert ("frame-level split" in page.text.lower()) == (split_by == "frame")
 
 

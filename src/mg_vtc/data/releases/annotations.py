@@ -223,7 +223,7 @@ def find_error(start: str, end: str, first_frame: int) -> str | None:
 
 
 def _find_errors(rows: list[Row], label_ids: Mapping[int, int], first_frame: int) -> dict[int, str]:
-    """Return row index to error; raise if most lines are invalid, or frames are counted from 0."""
+    """Return row index to error; raise if no line is valid, or frames are counted from 0."""
 
     def find(row: Row, first_frame: int) -> str | None:
         return _find_label_error([row.cells[column] for column in INTERVAL], label_ids, first_frame)
@@ -235,10 +235,10 @@ def _find_errors(rows: list[Row], label_ids: Mapping[int, int], first_frame: int
     }
     if 0 in errors and first_frame == 1 and find(rows[0], 0) is None:
         raise FirstFrameError(f"{errors[0]}. If only this line is wrong, correct or remove it.")
-    if len(errors) > len(rows) / 2:
+    if rows and len(errors) == len(rows):
         raise LabelError(
-            f"{len(errors)} of {len(rows)} lines are not {','.join(INTERVAL)}, such as {next(iter(errors.values()))}. "
-            "Correct the order of the columns, or add a header that names them."
+            f"None of the {len(rows)} lines is {','.join(INTERVAL)}: {errors[0]}. Correct the column order, or "
+            "add a header that names them."
         )
     return errors
 
