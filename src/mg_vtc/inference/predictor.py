@@ -99,8 +99,8 @@ def predict(
         OSError: The model or an input is not found.
         ValueError: A setting is out of range, clips are unknown, or the model has no text tower for candidate labels.
     """
-    texts = {"candidate_labels": candidate_labels, "prompt_template": prompt_template}
-    clips = {"segments": segments, "first_frame": first_frame, "frames_per_clip": frames_per_clip}
+    texts: dict[str, Any] = {"candidate_labels": candidate_labels, "prompt_template": prompt_template}
+    clips: dict[str, Any] = {"segments": segments, "first_frame": first_frame, "frames_per_clip": frames_per_clip}
     with failing_together():
         predictor = Predictor(model, top_k=top_k, batch_size=batch_size, vote=vote, processor=processor, **texts)
     given: Any = inputs if isinstance(inputs, (str, os.PathLike, PIL.Image.Image)) else list(inputs)
