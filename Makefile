@@ -46,7 +46,7 @@ page-tables:  ## Fetch the Hub's own tables of tasks and libraries, which a test
 	npm install --prefix tests/node --no-audit --no-fund --no-package-lock --ignore-scripts --loglevel=error
 
 bench: install  ## Measure speed and memory, as ratios in one run; alone on the machine, under 20 minutes
-	@failed=0; for benchmark in import_time train_step memory loader answering classes pictures; do \
+	@failed=0; for benchmark in import_time train_step memory loader inference_speed classes streaming; do \
 		$(PYTHON) benchmarks/$$benchmark.py || failed=1; done; exit $$failed
 
 docs: install  ## Build the guides and the API reference in build/docs; a broken link or reference fails

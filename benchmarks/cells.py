@@ -88,7 +88,7 @@ def campaign_parser(description: str, name: str, *, epochs: int) -> argparse.Arg
     Args:
         description: What it finds out.
         name: Of its folder in `runs/`.
-        epochs: Length of a cell, unless told otherwise.
+        epochs: Length of a cell, by default.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("folder", type=Path, help="class folders, such as benchmarks/gestures.py makes")

@@ -1,4 +1,4 @@
-"""How fast does a trained model answer? Each table is a question of its own, and its first row the reference.
+"""How fast does a trained model predict? Each table is a question of its own, and its first row the reference.
 
     OMP_NUM_THREADS=1 python benchmarks/inference_speed.py [--rounds 5]
 

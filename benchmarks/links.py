@@ -13,8 +13,8 @@ from transformers.utils import logging
 from mg_vtc.data import load_image_folder
 from mg_vtc.data.splits import split_stratified
 from mg_vtc.evaluation.metrics import ClassScores, predict_classes, score_classes
+from mg_vtc.inference.embedding import embed_classes, predict_images
 from mg_vtc.inference.loading import open_model
-from mg_vtc.inference.scoring import embed_classes, predict_images
 
 disable_progress_bars()  # between the lines that tell how far the cells are
 logging.disable_progress_bar()

@@ -174,7 +174,7 @@ def run(command: Sequence[str], log: Path) -> float:
     return time.monotonic() - begun
 
 
-def read_answers(path: Path) -> dict[str, int]:
+def read_predictions(path: Path) -> dict[str, int]:
     """The id, from 1, of the first class of each clip in a table of predictions."""
     ids = {name: int(label_id) for label_id, name in read_labels("imigue").items()}
     with path.open(newline="", encoding="utf-8") as file:
@@ -192,14 +192,14 @@ def read_submission(path: Path, samples: Mapping[str, int]) -> dict[str, int]:
         rows = list(csv.reader(io.StringIO(archive.read(member).decode())))
     if Counter(name for name, _ in rows) != Counter(samples.keys()):
         raise ValueError(f"{path} has {len(rows)} rows that are not each of the {len(samples)} samples once.")
-    classes = {name: int(answer) for name, answer in rows}
+    classes = {name: int(label) for name, label in rows}
     if not set(classes.values()) <= set(range(NUM_CLASSES)):
         raise ValueError(f"{path} has classes outside of 0 to {NUM_CLASSES - 1}: {sorted(set(classes.values()))}.")
     return classes
 
 
 def score(predictions: Mapping[str, int], labels: Mapping[str, int]) -> float:
-    """The share of clips whose class is answered."""
+    """The fraction of clips whose class is predicted."""
     return sum(predictions[name] == label for name, label in labels.items()) / len(labels)
 
 
@@ -210,10 +210,10 @@ def score_predictions(out: Path, labels: Mapping[str, Mapping[str, int]]) -> dic
         ValueError: The submission is malformed, or differs from the table of predictions.
     """
     test = labels["test"]
-    predictions = read_answers(out / "predictions.csv")
+    predictions = read_predictions(out / "predictions.csv")
     submission = read_submission(out / "submission.zip", test)
     if differ := [name for name in test if predictions[name] != submission[name] + 1]:
-        raise ValueError(f"The submission does not answer as the table: {', '.join(differ)}.")
+        raise ValueError(f"The submission differs from the table: {', '.join(differ)}.")
     evaluation = json.loads((out / "run" / "report" / "results.json").read_text(encoding="utf-8"))
     ((most_frequent, _),) = Counter(labels["train"].values()).most_common(1)
     return {

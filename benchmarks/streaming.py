@@ -1,6 +1,6 @@
 """Does a data set that is bigger than the disk train as a small one does? Step time and memory from 1e3 images on.
 
-    OMP_NUM_THREADS=1 python benchmarks/images.py [--images 1000 10000 100000] [--num_workers 2]
+    OMP_NUM_THREADS=1 python benchmarks/streaming.py [--images 1000 10000 100000] [--num_workers 2]
 
 For each number it writes that many synthetic images (a pool of 1,000 JPEGs of 64 px, about 1.9 kB each, over and
 over, uncompressed) as Parquet shards to a temporary folder, and streams them once, after some steps to warm up, at

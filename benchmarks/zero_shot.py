@@ -1,4 +1,4 @@
-"""What do the texts buy? Classes that training never saw, told apart by their names alone.
+"""What do the texts buy? Classes that training never saw, distinguished by their names alone.
 
     python benchmarks/zero_shot.py FOLDER [--held_out 8] [--jobs 2] [--output_dir runs/zero_shot]
 
@@ -19,8 +19,8 @@ from links import link_images, split_folder
 from rounds import print_machine
 
 from mg_vtc.evaluation.metrics import predict_classes, score_classes
+from mg_vtc.inference.embedding import embed_names, predict_images
 from mg_vtc.inference.loading import open_model
-from mg_vtc.inference.scoring import embed_names, predict_images
 
 TEMPLATES = ("{}", "a person {}", "an image of {}")
 ENSEMBLE = "mean of the three"

@@ -18,7 +18,7 @@ PYTHONS = {"newest": sys.executable, "oldest": str(PYTHON)}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Runs a script in one of the two environments, with empty caches, no network and nobody to answer."""
+    """Runs a script in one of the two environments, with empty caches, no network and no standard input."""
 
     def run_script(age, *arguments):
         home = tmp_path_factory.mktemp("home")

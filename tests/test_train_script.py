@@ -36,7 +36,7 @@ from transformers.utils import logging
 
 from mg_vtc import evaluate
 from mg_vtc.training.arguments import TRAINING_LOSS_TYPES
-from mg_vtc.training.building import build_trainer
+from mg_vtc.training.build import build_trainer
 from mg_vtc.training.recipe import parse_recipe
 from mg_vtc.training.run import run as run_to_the_end
 

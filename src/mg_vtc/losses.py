@@ -3,7 +3,7 @@
 Shapes are written as suffixes: B images, U texts, D embedding width. Functions that serve both directions,
 image->text and text->image, call the rows of a comparison R and its columns C.
 
-Every objective works on logarithms of probabilities, in float32 at least (float64 stays float64) and with autocast
+Every loss works on logarithms of probabilities, in float32 at least (float64 stays float64) and with autocast
 off, so that value and gradient stay finite where a softmax underflows. All values are in nats.
 """
 
@@ -27,7 +27,7 @@ def contrastive_loss(
     text_counts: Tensor | None = None,
     symmetric: bool = True,
 ) -> Tensor:
-    """Mean of the image->text and the text->image objective, each the mean over its rows that have a positive.
+    """Mean of the image->text and the text->image loss, each the mean over its rows that have a positive.
 
     A row compares P = softmax(row of `logits`) with Q = (row of `positives`) / (its sum); text->image takes columns:
 
@@ -47,13 +47,13 @@ def contrastive_loss(
         symmetric: False leaves image->text alone, for classifiers without a text tower.
 
     Returns:
-        The loss, a scalar. `soft_target_loss` is the objective that needs the embeddings.
+        The loss, a scalar. `soft_target_loss` is the loss that needs the embeddings.
 
     Raises:
         ValueError: if an argument is not as described, or no image has a positive text.
     """
     _check_comparison(logits, positives, text_counts)
-    _check_objective(loss_type, js_weight)
+    _check_loss_type(loss_type, js_weight)
     if loss_type == "ce_identity":
         _check_pairs(positives, text_counts)
         positives = torch.eye(len(positives), dtype=torch.bool, device=positives.device)
@@ -108,7 +108,7 @@ def adjust_logits(logits: Tensor, log_prior: Tensor, tau: float) -> Tensor:
 
     image->text: P becomes softmax(s + tau ln pi). With cross-entropy and tau = 1 the best s + ln pi is ln p(class |
     image) up to a constant an image, so that s itself, by which classes are ranked afterwards, is ln p(image | class)
-    up to such a constant: the answer for equally frequent classes. The other objectives compare with the same P.
+    up to such a constant: the score for equally frequent classes. The other losses compare with the same P.
 
     text->image: a text's softmax is over the images, and tau ln pi_u, the same for all of them, cancels. So value and
     gradient of that direction stay as they are.
@@ -247,8 +247,8 @@ def _check_comparison(logits: Tensor, positives: Tensor, text_counts: Tensor | N
         raise ValueError(f"text_counts must be positive, got {text_counts.min()}; leave out texts that do not occur")
 
 
-def _check_objective(loss_type: str, js_weight: float) -> None:
-    """Raise ValueError for an unknown objective or a weight outside (0, 1)."""
+def _check_loss_type(loss_type: str, js_weight: float) -> None:
+    """Raise ValueError for an unknown loss or a weight outside (0, 1)."""
     if loss_type not in LOSS_TYPES:
         nearest = difflib.get_close_matches(loss_type, LOSS_TYPES, n=1, cutoff=0.0)[0]
         raise ValueError(

@@ -115,7 +115,7 @@ def test_submission_that_is_off_by_one_does_not_prediction_as_the_table(tmp_path
     names = IMIGUE_CLASS_NAMES
     (tmp_path / "predictions.csv").write_text(f"clip,label_1\n0009_0,{names[0]}\n0009_1,{names[4]}\n")
     write_zip(tmp_path / "submission.zip", "0009_0,0", "0009_1,5")
-    with pytest.raises(ValueError, match="does not answer as the table: 0009_1"):
+    with pytest.raises(ValueError, match="differs from the table: 0009_1"):
         release_chain.score_predictions(tmp_path, {"train": {"0001_0": 1}, "test": {"0009_0": 1, "0009_1": 5}})
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mg_vtc.evaluation.comparison import compare
-from mg_vtc.evaluation.predictions_file import digest_weights, write_predictions_table
+from mg_vtc.evaluation.predictions_table import digest_weights, write_predictions_table
 from mg_vtc.evaluation.results import Predictions
 
 

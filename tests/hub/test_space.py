@@ -12,7 +12,7 @@ from local_hub import client_environment
 from pages import click, free_port, serving, upload
 
 from mg_vtc import push_space, push_to_hub
-from mg_vtc.app.predictions import GestureModel, open_image
+from mg_vtc.app.gesture_model import GestureModel, open_image
 from mg_vtc.hub.push import prepare_repo
 from mg_vtc.hub.space import OURS, PACKAGE, collect_space
 
@@ -64,7 +64,7 @@ def test_token_paths_and_images_are_in_no_file(files):
 
 def test_token_in_a_module_is_refused(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "class GestureModel")  # as if that were one
-    with pytest.raises(ValueError, match=r"predictions\.py .* contains a Hub token"):
+    with pytest.raises(ValueError, match=r"gesture_model\.py .* contains a Hub token"):
         collect_space("org/mg-vtc")
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from saved_models import save_model
 from transformers import AutoModel, ResNetConfig
 
-from mg_vtc.app.predictions import GestureModel
+from mg_vtc.app.gesture_model import GestureModel
 from mg_vtc.files import atomic_write_folder, check_destination
 from mg_vtc.hub.handler import EndpointHandler
 from mg_vtc.inference.loading import open_model

@@ -14,7 +14,7 @@ import torch
 from conftest import TINY_DISTILBERT, TINY_RESNET
 
 from mg_vtc import MgVtcTrainingArguments
-from mg_vtc.training.building import build_trainer
+from mg_vtc.training.build import build_trainer
 from mg_vtc.training.recipe import DataArguments, ModelArguments, parse_recipe
 from mg_vtc.training.run import run as run_to_the_end
 from mg_vtc.training.setting_checks import OTHER_WORDS, check_metric

@@ -10,7 +10,7 @@ from gradio.utils import get_upload_folder
 
 from ..data.demo.dataset import render_frame
 from ..data.labels import IMIGUE_CLASS_NAMES
-from .predictions import GestureModel, open_image, paint_heat, read_names
+from .gesture_model import GestureModel, open_image, paint_heat, read_names
 
 EXAMPLES = ("Covering face", "Touching or scratching forehead", "Arms akimbo")
 EXAMPLE_CLIP = 9  # not in the demo data, which has the first six

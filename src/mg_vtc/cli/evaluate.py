@@ -29,7 +29,7 @@ def add_parser(verbs: Any) -> None:
         "--skip_corrupt_images",
         action="store_true",
         default=None,
-        help="leave out files that cannot be read; by default as the run had it",
+        help="leave out files that cannot be read; default: the setting of the run",
     )
     parser.add_argument("--labels_file", help='CSV id,name that names the class folders, or "imigue" or "smg"')
     parser.add_argument("--image_column_name", default="image", help="column of the images in a Hub data set")
@@ -37,7 +37,7 @@ def add_parser(verbs: Any) -> None:
         "--label_column_name", default="label", help="column of the classes in a Hub data set or a metadata file"
     )
     parser.add_argument(
-        "--clip_column_name", help="column of the clips in it, or in a metadata file; by default that of the run"
+        "--clip_column_name", help="column of the clips in a Hub data set or a metadata file; default: that of the run"
     )
     parser.add_argument(
         "--zero_shot", action="store_true", help="compare with the class names of the data, encoded by the text tower"
@@ -46,8 +46,8 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--vote",
         choices=("mean", "max", "majority"),
-        help="score a prediction a clip, too: the mean or the largest of its frames' probabilities, or the class that "
-        "most frames have first",
+        help="also score one prediction per clip: the mean or the largest of its frames' probabilities, or the class "
+        "that most frames rank first",
     )
     parser.add_argument("--batch_size", type=int, default=32, help="number of images at a time")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""The `mg-vtc` command, whose verbs are the other files of this folder."""
+"""The `mg-vtc` command, whose commands are the other files of this folder."""
 
 import argparse
 import os
@@ -86,7 +86,7 @@ def _build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"mg-vtc {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (train, prepare, evaluate, compare, predict, export, app, push, push_space):
         command.add_parser(verbs)
     return parser

@@ -18,12 +18,12 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="image, video, folder, glob, or webcam:0")
     _add_video_flags(parser)
-    parser.add_argument("--top_k", type=int, default=5, help="number of classes to name")
+    parser.add_argument("--top_k", type=int, default=5, help="number of classes to return (default: 5)")
     parser.add_argument(
         "--vote",
         choices=("mean", "max", "majority"),
         help="one prediction a clip: the mean or the largest of its frames' probabilities, or the class that most "
-        "frames have first; a video or segment is a clip, and images are named <clip>.<frame>.<extension>",
+        "frames rank first; a video or segment is a clip, and images are named <clip>.<frame>.<extension>",
     )
     parser.add_argument(
         "--candidate_labels",
@@ -31,9 +31,14 @@ def add_parser(verbs: Any) -> None:
         help="names to choose from, separated by commas; put a name with a comma in double quotes, as in "
         "'head up,\"buckle button, adjusting tie\"'; by default the model's classes",
     )
-    parser.add_argument("--prompt_template", help="with --candidate_labels: text of a name, with {} for it")
+    parser.add_argument("--prompt_template", help="with --candidate_labels: prompt, with {} for the name")
     parser.add_argument("--batch_size", type=int, default=32, help="number of images at a time, in each process")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write FILE.csv, FILE.jsonl or FILE.parquet")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="output file; its suffix (.csv, .jsonl, .parquet) selects the format",
+    )
     parser.add_argument(
         "--submission",
         choices=("lut", "miga"),

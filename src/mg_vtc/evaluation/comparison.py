@@ -10,7 +10,7 @@ import pyarrow.parquet
 from .evaluate import PREDICTIONS
 from .intervals import LEVEL, NUM_RESAMPLES, bootstrap_interval, number_groups
 from .metrics import find_top_k_hits
-from .predictions_file import digest_weights
+from .predictions_table import digest_weights
 
 NAMES = ("top1_accuracy", "top5_accuracy", "mean_class_accuracy")
 

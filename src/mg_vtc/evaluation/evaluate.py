@@ -23,13 +23,13 @@ from ..data.hub import select_labelled
 from ..data.image_folder import name_splits
 from ..data.metadata import is_metadata_file
 from ..files import atomic_write_folder, check_destination
+from ..inference.embedding import embed_classes, embed_names, find_image_size, predict_images
 from ..inference.loading import Model, name_model, open_model
-from ..inference.scoring import embed_classes, embed_names, find_image_size, predict_images
 from ..models.modeling_mg_vtc import MgVtcModel
 from ..runs.records import RunRecords, read_records
 from .class_matching import match_classes
 from .clips import score_clips
-from .predictions_file import digest_weights, write_predictions_table
+from .predictions_table import digest_weights, write_predictions_table
 from .results import Predictions, describe_results
 from .selection import ChosenRows, choose_rows
 

@@ -74,35 +74,35 @@ def push_to_hub(
     return page if revision is None else f"{page}/tree/{revision}"
 
 
-def write_upload(folder: str | Path, out: str | Path, repo_id: str | None = None) -> list[str]:
+def write_upload(folder: str | Path, output_dir: str | Path, repo_id: str | None = None) -> list[str]:
     """Write the files that `push_to_hub` would upload to a local folder, ready to be served.
 
     Args:
         folder: Folder of a finished run, or of a saved model with a card.
-        out: New or empty folder, written atomically.
+        output_dir: New or empty folder, written atomically.
         repo_id: Repository name for the examples in the card; by default the placeholder "MODEL" stays.
 
     Returns:
-        Names of the files in `out`.
+        Names of the files in `output_dir`.
 
     Raises:
-        ValueError: `push_to_hub` would refuse the folder or the name, or `out` is a file or not empty.
+        ValueError: `push_to_hub` would refuse the folder or the name, or `output_dir` is a file or not empty.
     """
     if repo_id is not None:
         check_repo_id(repo_id)
-    files, out = collect_upload(Path(folder), repo_id), Path(os.path.abspath(out))
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ValueError(f"{out} already exists and is not an empty folder: choose a new one.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        whole = Path(scratch, out.name)
+    files, output = collect_upload(Path(folder), repo_id), Path(os.path.abspath(output_dir))
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise ValueError(f"{output} already exists and is not an empty folder: choose a new one.")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as scratch:
+        whole = Path(scratch, output.name)
         for name, content in files.items():
             (whole / name).parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, bytes):
                 (whole / name).write_bytes(content)
             else:
                 shutil.copyfile(content, whole / name)
-        whole.replace(out)
+        whole.replace(output)
     return sorted(files)
 
 

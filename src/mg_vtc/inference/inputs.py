@@ -19,7 +19,7 @@ from ..data.image_folder import SYSTEM_FILES
 from ..data.labels import NUM_LISTED, canonical_id, shorten, sort_ids
 from ..data.metadata import is_metadata_file
 from ..data.releases.boxes import Box, read_crops
-from ..data.releases.video_files import find_video_name, is_video
+from ..data.releases.video_names import find_video_name, is_video
 from .segment_files import Interval, read_segments
 
 WEBCAM = "webcam:"

@@ -47,7 +47,7 @@ def write_predictions(
 ) -> WrittenPredictions | None:
     """Predict images as `predict` does, and write the predictions to a file.
 
-    The same call resumes an interrupted run from `OUT.partial` and writes the same bytes as an uninterrupted one.
+    The same call resumes an interrupted run from `FILE.partial` and writes the same bytes as an uninterrupted one.
 
     Args:
         model: Folder or Hub id of a model of this package.

@@ -18,10 +18,10 @@ from ..data.labels import normalize_names
 from ..models.modeling_mg_vtc import MgVtcModel
 from ..runs.records import read_records
 from .aggregation import VOTES, ClipVote, rank_classes
+from .embedding import compare_images, embed_classes, embed_names, find_image_size
 from .inputs import Inputs, Survey, make_inputs, survey
 from .loading import Model, open_model
 from .samples import ReadPixels, Sample, read_samples
-from .scoring import compare_images, embed_classes, embed_names, find_image_size
 
 Input = str | os.PathLike | PIL.Image.Image
 

@@ -18,7 +18,7 @@ INPUTS = (
     *("train_dir", "validation_dir", "dataset_name", "labels_file"),
     *("vision_model_name_or_path", "text_model_name_or_path"),
 )  # settings that name inputs of a run
-ELSEWHERE = "on the machine that trained"  # replaces a place in published recipes
+ELSEWHERE = "<local path>"  # replaces a place in published recipes
 
 
 def library_versions() -> dict[str, str]:

@@ -34,6 +34,8 @@ class MgVtcTrainingArguments(TrainingArguments):
     whose loss is a mean over images. Several processes do enlarge the comparison to their global batch.
     """
 
+    _argument_group_name = "training"
+
     loss_type: str = field(
         default="js",
         metadata={
@@ -47,7 +49,7 @@ class MgVtcTrainingArguments(TrainingArguments):
         default=None,
         metadata={
             "help": "Texts that a batch is compared with: unique (its distinct labels), classes (all prompts), pairs "
-            "(a text an image). Default: pairs for ce_identity and ce_soft, which need it, unique for the others."
+            "(one text per image). Default: pairs for ce_identity and ce_soft, which need it, unique for the others."
         },
     )
     text_chunk_size: int = field(
@@ -64,7 +66,7 @@ class MgVtcTrainingArguments(TrainingArguments):
     logit_adjustment: float = field(
         default=0.0,
         metadata={
-            "help": "Times the logarithm of a class's share of the training rows, added to its logits in training: "
+            "help": "Weight of the logarithm of the class frequencies that is added to the logits in training: "
             "rare classes are then scored as if all were equally frequent, with ce at 1. With text_batch classes or "
             "vision_only."
         },
@@ -114,7 +116,7 @@ class MgVtcTrainingArguments(TrainingArguments):
     )
     hub_token: str | None = field(
         default=None,
-        metadata={"help": "Only unset is supported: settings are saved. Set HF_TOKEN or run `hf auth login`."},
+        metadata={"help": "Not supported, because settings are saved. Set HF_TOKEN or run `hf auth login`."},
     )
 
     @property

@@ -10,6 +10,8 @@ from ..data.splits import SPLIT_KINDS
 class DataArguments:
     """Images, their class names, and how they are split."""
 
+    _argument_group_name = "data"
+
     train_dir: str | None = field(
         default=None,
         metadata={"help": "Folder with a sub-folder for each class, or with train/ and validation/."},
@@ -32,19 +34,21 @@ class DataArguments:
     )
     train_val_split: float = field(
         default=0.2,
-        metadata={"help": "Share of the images to evaluate on, where there is no validation split; 0 trains on all."},
+        metadata={
+            "help": "Fraction of the images to evaluate on, where there is no validation split; 0 trains on all."
+        },
     )
     split_by: str | None = field(
         default=None,
         metadata={
-            "help": "What is held out: frame (images at random, the method's way, which is leaky), clip or subject "
-            "(all images of some), where there is no validation split. Default: clip where clips are known, else "
-            "frame."
+            "help": "What is held out, where there is no validation split: frame (images at random, as in the "
+            "publication; prone to data leakage), clip or subject (whole clips or subjects). Default: clip where "
+            "clips are known, else frame."
         },
     )
     split_seed: int | None = field(
         default=None,
-        metadata={"help": "Seed of what is held out. Default: seed, so that another seed is another split."},
+        metadata={"help": "Seed of what is held out. Default: seed, so each seed draws another split."},
     )
     num_seeds: int = field(
         default=1,
@@ -78,7 +82,7 @@ class DataArguments:
     random_shift: int = field(default=0, metadata={"help": "Largest random shift of training images, in pixels."})
     cache_images: bool = field(
         default=True,
-        metadata={"help": "Keep resized images in the cache of datasets (HF_DATASETS_CACHE), 3 bytes a pixel."},
+        metadata={"help": "Keep resized images in the cache of datasets (HF_DATASETS_CACHE), 3 bytes per pixel."},
     )
     jpeg_draft: bool = field(
         default=False,

@@ -1,6 +1,7 @@
 """Recipes: a YAML file, overridden by flags."""
 
 import json
+from argparse import SUPPRESS
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -13,8 +14,8 @@ from ..models.configuration_mg_vtc import MgVtcConfig
 from ..recipes import find_recipes
 from .arguments import MgVtcTrainingArguments
 from .data_arguments import DataArguments
-from .run_files import ALWAYS_WRITTEN
-from .setting_checks import check_metric, suggest
+from .setting_checks import REFUSED, check_metric, suggest
+from .write_records import ALWAYS_WRITTEN
 
 DEFAULT_VISION_MODEL = "microsoft/resnet-50"
 DEFAULT_TEXT_MODEL = "distilbert/distilbert-base-uncased"
@@ -32,6 +33,8 @@ TEXT_TOWER = ("text_config", "text_model_name_or_path")
 @dataclass
 class ModelArguments:
     """Towers, and fields of `MgVtcConfig` that a recipe may set."""
+
+    _argument_group_name = "model"
 
     vision_model_name_or_path: str | None = field(
         default=None, metadata={"help": f"Hub id or folder of the vision tower. Default: {DEFAULT_VISION_MODEL}."}
@@ -102,7 +105,20 @@ class Recipe(NamedTuple):
 
 def _make_parser() -> _RecipeParser:
     kinds = (ModelArguments, DataArguments, MgVtcTrainingArguments)
-    return _RecipeParser(kinds, prog="mg-vtc train", usage="%(prog)s [RECIPE] [--flag value ...]", allow_abbrev=False)
+    parser = _RecipeParser(
+        kinds,
+        prog="mg-vtc train",
+        usage="%(prog)s [RECIPE] [--flag value ...]",
+        description="Train a model by a recipe. `mg-vtc train` alone lists the recipes.",
+        epilog="Flags of `accelerate launch`, such as --num_processes 2, start several processes.",
+        allow_abbrev=False,
+    )
+    for action in parser._actions:
+        if action.dest in REFUSED:
+            action.help = SUPPRESS
+        elif action.option_strings[0].startswith("--no_"):
+            action.help = f"The opposite of --{action.dest}."
+    return parser
 
 
 def list_flags() -> set[str]:

@@ -20,14 +20,14 @@ from ..data.splits import describe_split
 from ..data.streaming import ImageStream
 from ..evaluation.metrics import class_frequency_baselines
 from ..messages import name_flags
-from .building import build_trainer, check_folder
+from .build import build_trainer, check_folder
 from .console import describe_resumption, overview, summary
 from .cross_validation import fold_folder, plan_fold, summarize_folds
 from .recipe import Recipe, as_flags, override, parse_recipe
 from .repeated_runs import SCORES, plan_seed, seed_folder, summarize_seeds
 from .run_data import check_folds
-from .run_files import write_records
 from .trainer import MgVtcTrainer
+from .write_records import write_records
 
 
 def run(trainer: MgVtcTrainer, splits: Mapping[str, ImageDataset | ImageStream]) -> dict[str, float]:

@@ -60,7 +60,7 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
         return _open_stream(data, training)
     source = _load_source(data)
     digests = {name: digest_images(rows) for name, rows in source.items() if name in SPLITS}
-    decoded = {name: _decode_once(source[name], digests[name], data, say) for name in digests}
+    decoded = {name: _cache_images(source[name], digests[name], data, say) for name in digests}
     numbered = DatasetDict({name: rows.add_column("row", range(len(rows))) for name, rows in source.items()})
     held_out, split = _split(numbered, data, split_seed(data, training))
     rows = {name: held_out[name] for name in SPLITS if name in held_out}
@@ -147,7 +147,7 @@ def _load_source(data: DataArguments) -> DatasetDict:
     return load_image_folder(data.train_dir, data.labels_file, skip_corrupt_images=data.skip_corrupt_images, **columns)
 
 
-def _decode_once(
+def _cache_images(
     rows: Dataset, digests: Sequence[str], data: DataArguments, say: Callable[[str], object]
 ) -> np.memmap | None:
     if not data.cache_images:

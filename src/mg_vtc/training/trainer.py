@@ -15,15 +15,15 @@ from ..data.decoding import collate_images
 from ..data.prompts import ClassTexts, check_known
 from ..evaluation.metrics import score_top_k
 from ..hub.push import prepare_repo, push_to_hub
-from ..inference.scoring import find_image_size
+from ..inference.embedding import find_image_size
 from ..losses import adjust_logits, contrastive_loss, saturated_fraction, soft_target_loss
 from ..runs.directory import CARD
 from .arguments import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
 from .base_trainer import ImageTrainer, contrasts_within_batches, smallest_share
 from .distributed import broadcast_buffers, gather_rows, take_share
 from .optimizer import group_parameters
-from .python_inputs import find_origin, find_processor, wrap_rows
-from .run_files import write_python_recipe, write_records
+from .trainer_defaults import find_origin, find_processor, wrap_rows
+from .write_records import write_python_recipe, write_records
 
 
 class MgVtcTrainer(ImageTrainer):
@@ -213,7 +213,7 @@ class MgVtcTrainer(ImageTrainer):
             text_embeds = outputs.text_embeds[text_labels]  # (num_texts, projection_dim)
         else:
             text_embeds = gather_rows(outputs.text_embeds)[: len(text_labels)]
-        loss = self._objective(image_embeds, text_embeds, labels, text_labels)
+        loss = self._batch_loss(image_embeds, text_embeds, labels, text_labels)
         if not torch.isfinite(loss):
             rows = gather_rows(inputs["index"]).tolist() if "index" in inputs else "unknown"
             raise FloatingPointError(
@@ -237,7 +237,7 @@ class MgVtcTrainer(ImageTrainer):
             return {"text_states": self._text_states[text_labels]}
         return self._class_texts.select(text_labels)
 
-    def _objective(
+    def _batch_loss(
         self, image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor, text_labels: torch.Tensor
     ) -> torch.Tensor:
         model = self.accelerator.unwrap_model(self.model_wrapped)

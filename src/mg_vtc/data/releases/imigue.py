@@ -25,7 +25,7 @@ from .boxes import read_crops
 from .frames import choose_frames
 from .prepare import Preparation, prepare
 from .release import NON_MG, Choices, ImageShard, Release, ReleaseImage, find_split, list_files
-from .video_files import find_video_name, is_video
+from .video_names import find_video_name, is_video
 
 LABEL_IDS = {number: number for number in range(1, 33)} | {99: NON_MG["imigue"]}  # 99 in the video releases
 IMAGE_NAME = re.compile(r"(?P<clip>.+)\.(?P<frame>[0-9]+)\.jpe?g", re.IGNORECASE)

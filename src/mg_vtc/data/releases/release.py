@@ -14,7 +14,7 @@ from .annotations import FirstFrameError, LabelError, Segment, find_overlaps, fi
 from .boxes import Box
 from .frames import Frame, choose_frames, extract_frames
 from .video import VideoError, count_frames
-from .video_files import is_video
+from .video_names import is_video
 
 FORMATS = ("imagefolder", "parquet", "webdataset")
 FRAMES_PER_CLIP = 8  # default for a video segment

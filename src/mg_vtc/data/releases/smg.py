@@ -8,7 +8,7 @@ from ..labels import shorten
 from .boxes import read_crops
 from .prepare import Preparation, prepare
 from .release import Choices, Release, find_split, list_files
-from .video_files import is_video
+from .video_names import is_video
 
 LABEL_IDS = {number: number - 1 for number in range(1, 18)}  # label files count from 1, the challenge from 0
 NUM_TRAINING_SUBJECTS = 35  # of 40; the others are the test split

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pyarrow.parquet
 
-from mg_vtc.evaluation.predictions_file import write_predictions_table
+from mg_vtc.evaluation.predictions_table import write_predictions_table
 from mg_vtc.evaluation.results import Predictions
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from saved_models import save_model
 from transformers import BertConfig, pipeline
 
-from mg_vtc.app.predictions import GestureModel, open_image, paint_heat, read_names
+from mg_vtc.app.gesture_model import GestureModel, open_image, paint_heat, read_names
 
 NAMES = ["rubbing eyes", "head up", "arms akimbo"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import pytest
 
-from mg_vtc.data.releases.video_files import VIDEO_SUFFIXES, find_video_name, is_video
+from mg_vtc.data.releases.video_names import VIDEO_SUFFIXES, find_video_name, is_video
 
 
 @pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
@@ -29,6 +29,6 @@ def test_video_is_called_as_labels_call_it_by_its_name_or_by_its_folder():
 
 
 def test_names_are_known_without_the_extra():
-    code = "import sys; sys.modules['av'] = None; import mg_vtc.data.releases.video_files, mg_vtc.inference.inputs"
+    code = "import sys; sys.modules['av'] = None; import mg_vtc.data.releases.video_names, mg_vtc.inference.inputs"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -8,8 +8,8 @@ from saved_models import save_model
 from transformers import AutoModelForImageClassification, AutoProcessor
 
 from mg_vtc import load_image_folder
+from mg_vtc.inference.embedding import embed_classes, embed_names, find_image_size, predict_images
 from mg_vtc.inference.loading import open_model
-from mg_vtc.inference.scoring import embed_classes, embed_names, find_image_size, predict_images
 from mg_vtc.models.processing_mg_vtc import build_processor
 
 
