@@ -286,7 +286,7 @@ def test_saturated_share_counts_the_rows_with_a_positive_beyond_the_threshold():
 # --- Targets from the embeddings
 
 
-def test_soft_target_loss_is_the_pushed_formula():
+def test_soft_target_loss_is_the_published_formula():
     images, texts = normal(5, 3, scale=1), normal(5, 3, seed=1, scale=1)
     tau = 0.7
     expected = 0.0

@@ -103,7 +103,7 @@ def test_baselines_are_the_most_frequent_of_training_or_else_of_the_scored_rows(
     assert of_scored["baselines"]["five_most_frequent"] == {"top1_accuracy": None, "top5_accuracy": 1}
 
 
-def test_seed_and_leakage_are_of_the_runs_own_split(describe):
+def test_seed_and_leakage_are_those_of_the_runs_own_split(describe):
     own, other = describe()["conditions"], describe(split="test", of_run=False, split_by="given")["conditions"]
     assert (own["seed"], own["leakage"], own["frame_level_split"]) == (
         7,

@@ -29,7 +29,7 @@ def test_logits_are_scaled_cosines(model, class_texts):
     assert torch.equal(outputs.logits_per_text, outputs.logits_per_image.T)
 
 
-def test_as_pushed_there_is_no_norm_and_a_fixed_scale_of_one(config, class_texts):
+def test_as_published_there_is_no_norm_and_a_fixed_scale_of_one(config, class_texts):
     config.normalize, config.logit_scale_init_value, config.learn_logit_scale = False, 0, False
     model = MgVtcModel(config).eval()
     outputs = model(PIXELS, **class_texts)

@@ -70,7 +70,7 @@ def test_identity_takes_other_images_of_the_class_for_negatives(make_trainer, mo
     torch.testing.assert_close(loss, expected)
 
 
-def test_soft_targets_are_the_pushed_ones_for_embeddings_as_long_as_the_scale_says(make_trainer, model):
+def test_soft_targets_are_the_published_ones_for_embeddings_as_long_as_the_scale_says(make_trainer, model):
     batch = batch_of(make_rows(8))
     loss, outputs = make_trainer(loss_type="ce_soft").compute_loss(model, batch, return_outputs=True)
     images, texts = (model.logit_scale.exp().sqrt() * embeds for embeds in (outputs.image_embeds, outputs.text_embeds))

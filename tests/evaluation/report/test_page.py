@@ -147,7 +147,7 @@ def test_report_warns_of_a_frame_level_split_exactly_where_frames_were_split(wri
         (None, "Not checked"),
     ],
 )
-def test_leakage_are_reported(write, leakage, told):
+def test_leakage_is_reported(write, leakage, told):
     _, page = write(make_predictions(12, ["Folding arms", "Head up"]), leakage=leakage)
     assert told in page.text
     assert ("leakage" in page.ids) == bool(leakage and leakage["near_duplicate"])
