@@ -10,7 +10,7 @@
   time to be measured.
 
 What train.py does once before the first epoch is in none of them: it looks for unreadable files, for which each JPEG
-is decoded at an eighth of its size ("look for errors" in the second table). The reference and the first epochs start
+is decoded at an eighth of its size ("find corrupt images" in table 2). The reference and the first epochs start
 their worker in each epoch, the later epochs once for all of them, as with `dataloader_persistent_workers`.
 
 The images are smooth light, ellipses and noise, 150 to 300 KB each at quality 90, in a temporary folder. A second
@@ -103,7 +103,7 @@ def read_epochs(rows: datasets.Dataset, cached: np.memmap, epochs: int) -> int:
 
 
 def print_parts(rows: datasets.Dataset) -> None:
-    """Print how long each part takes for a pixels, in this process and one thread; medians."""
+    """Print how long each part takes for an image, in this process and one thread; medians."""
     images = rows.cast_column("image", datasets.Image(decode=False))[:BATCH_SIZE]["image"]
     numbers = range(len(images))
     paths = [Path(image["path"]) for image in images]
@@ -121,7 +121,7 @@ def print_parts(rows: datasets.Dataset) -> None:
                 file.write(pixels.data)
 
     parts = {
-        "look for errors": lambda: list(map(find_error, paths)),
+        "find corrupt images": lambda: list(map(find_error, paths)),
         "decode with simplejpeg": lambda: [simplejpeg.decode_jpeg(data, "RGBX") for data in files],
         "decode": lambda: [load(data) for data in files],
         "decode a draft": lambda: [load(data, jpeg_draft=True) for data in files],
@@ -133,7 +133,7 @@ def print_parts(rows: datasets.Dataset) -> None:
         "read and collate": lambda: collate_images(dataset.__getitems__(numbers)),
         "normalise": lambda: normalize(batch, MEAN, STD),
     }
-    print("\n| part | ms a pixels |\n|---|---|")
+    print("\n| part | ms per image |\n|---|---|")
     for name, part in parts.items():
         seconds = []
         for _ in range(5):

@@ -124,7 +124,7 @@ def score_table(outcomes: dict[tuple[str, str], list[Outcome]]) -> list[str]:
             mean_and_spread([run.constant1 for run in runs]),
             mean_and_spread([run.constant5 for run in runs]),
         ]
-    return [*lines, f"| majority class | {' | '.join(constant)} |"]
+    return [*lines, f"| most frequent classes | {' | '.join(constant)} |"]
 
 
 def readme_table(scores: list[str]) -> list[str]:

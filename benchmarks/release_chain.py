@@ -252,7 +252,7 @@ def main() -> None:
     print("".join(f"| {step} | {taken:.1f} |\n" for step, taken in seconds.items()))
     print("| predictions | top-1 |\n|---|---|")
     print("".join(f"| {predictions} | {100 * top1:.1f} |\n" for predictions, top1 in scores.items()))
-    print(f"The submission has each of the {len(labels['test'])} segments once, and predictions as the table.")
+    print(f"The submission has each of the {len(labels['test'])} segments once, with the predictions of the table.")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from mg_vtc.evaluation.metrics import predict_classes, score_classes
 from mg_vtc.inference.embedding import embed_names, predict_images
 from mg_vtc.inference.loading import open_model
 
-TEMPLATES = ("{}", "a person {}", "an image of {}")
+TEMPLATES = ("{}", "a person {}", "a picture of {}")
 ENSEMBLE = "mean of the three"
 COMPARISONS = ("unseen among unseen", "unseen among all", "seen among seen", "seen among all")
 

@@ -58,7 +58,7 @@ class Absent:
 
 
 def read(folder: Path, path: Path, *, trust_remote_code: bool) -> dict[str, list[float]]:
-    """What the model of a folder predictions about a path, by the way of asking."""
+    """Predictions of the model of a folder for an image, by entry point."""
     import torch
     from PIL import Image
     from transformers import AutoConfig, AutoModel, AutoModelForImageClassification, AutoProcessor, pipeline

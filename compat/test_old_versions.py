@@ -1,4 +1,4 @@
-"""A checkpoint predictions alike in the oldest versions that pyproject.toml allows and in those that are installed."""
+"""A checkpoint predicts alike in the oldest versions that pyproject.toml allows and in those that are installed."""
 
 import json
 import os

@@ -192,7 +192,7 @@ def test_model_gets_a_page_a_folder_to_serve_and_a_space(workspace, own_folder, 
 
 def check_container(workspace, image):
     """The container of the guide without Docker: its files in a folder, its command as a process on loopback."""
-    (dockerfile,) = re.findall(r"```dockerfile\n(.*?)```", (ROOT / "docs" / "publish.md").read_text(), flags=re.DOTALL)
+    (dockerfile,) = re.findall(r"```dockerfile\n(.*?)```", (ROOT / "docs" / "push.md").read_text(), flags=re.DOTALL)
     steps = [line.split(maxsplit=1) for line in dockerfile.splitlines()]
     assert len(steps) == 10
     for source, target in (words.split() for step, words in steps if step == "COPY"):

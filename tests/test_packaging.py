@@ -135,7 +135,7 @@ def test_links_of_the_readme_lead_into_a_public_repository():
 
 def test_links_of_the_readme_lead_to_files_of_the_repository():
     targets = re.findall(r"\]\((?!https:|#)([^)#\s]+)", (ROOT / "README.md").read_text())
-    assert "docs/publish.md" in targets
+    assert "docs/push.md" in targets
     assert not [target for target in targets if target not in TRACKED]
 
 

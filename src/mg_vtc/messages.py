@@ -2,7 +2,7 @@
 
 import re
 
-_ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`\s]+))?`")
+_ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]+))?`")
 _FLAG_NAMES = {  # where a flag is not named like its argument
     "config_name": "dataset_config_name",
     "image_column": "image_column_name",
@@ -18,6 +18,6 @@ def name_flags(message: str) -> str:
     def name_flag(match: re.Match[str]) -> str:
         name, value = match.groups()
         flag = f"--{_FLAG_NAMES.get(name, name)}"
-        return flag if value is None else f"{flag} {value.strip(chr(39)).lower()}"
+        return flag if value is None else f"{flag} {'true' if value == 'True' else value.strip(chr(39))}"
 
     return _ARGUMENT.sub(name_flag, message)

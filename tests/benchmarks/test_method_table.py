@@ -31,7 +31,7 @@ def test_collapsed_runs_are_named_in_the_table():
     assert [line for line in lines if "collapsed" in line] == [
         "| `ce_soft` (10 of 10 runs collapsed) | 5.0 ± 0.0 | 90.0 ± 0.0 | 5.0 ± 0.0 | 90.0 ± 0.0 |"
     ]
-    assert lines[-1] == "| majority class | 10.0 ± 0.0 | 30.0 ± 0.0 | 10.0 ± 0.0 | 30.0 ± 0.0 |"
+    assert lines[-1] == "| most frequent classes | 10.0 ± 0.0 | 30.0 ± 0.0 | 10.0 ± 0.0 | 30.0 ± 0.0 |"
     assert "frame-level split" in lines[0]
 
 

@@ -165,5 +165,5 @@ def test_chain_ends_with_a_submission_of_all_segments(
     assert "32 images to train on, 16 to validate, 32 classes" in (out / "train.log").read_text()
     assert "\n| submit | 1.0 |\n" in screen
     assert "\n| majority class, clips | 25.0 |\n" in screen
-    assert screen.endswith("The submission has each of the 4 segments once, and predictions as the table.\n")
+    assert screen.endswith("The submission has each of the 4 segments once, with the predictions of the table.\n")
     assert set(read_submission(out / "submission.zip", dict.fromkeys(TEST_SEGMENTS, 1))) == set(TEST_SEGMENTS)

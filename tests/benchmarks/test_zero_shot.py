@@ -30,7 +30,7 @@ def test_unseen_classes_are_in_no_training_and_all_templates_are_scored(
     zero_shot.main()
     *_, person, image, ensemble, chance = capsys.readouterr().out.splitlines()
     assert person.startswith("| a person {} |")
-    assert image.startswith("| an image of {} |")
+    assert image.startswith("| a picture of {} |")
     assert len(ensemble.strip("|").split("|")) == 5
     assert chance == "| chance | 50.0 | 25.0 | 50.0 | 25.0 |"
     split = json.loads((tmp_path / "js-0" / "split.json").read_text())

@@ -307,7 +307,7 @@ def test_column_without_any_value_counts_as_unknown(folder: Path, name: str):
 @pytest.mark.parametrize(("group", "column"), [("clip", "Clip ID"), ("clip", "video"), ("subject", "participant_id")])
 def test_columns_that_look_meant_are_named(folder: Path, group: str, column: str):
     write_metadata(folder / "metadata.csv", [{"file_name": row["file_name"], column: row["clip"]} for row in ROWS])
-    with pytest.warns(UserWarning, match=f"has the column '{column}', .* set --{group}_column_name {column}"):
+    with pytest.warns(UserWarning, match=f"has the column '{column}', .* set `{group}_column={column}"):
         assert group not in load_image_folder(folder)["train"].column_names
 
 
@@ -404,7 +404,7 @@ def test_values_that_are_no_ids_are_refused(write_split, value: object, feature:
 
 def test_column_of_a_data_set_that_looks_meant_is_named(write_split):
     name = write_split("train", [0, 1], video_id=([7, 8], Value("int64")))
-    with pytest.warns(UserWarning, match="the split train has the column 'video_id', .* --clip_column_name video_id"):
+    with pytest.warns(UserWarning, match="the split train has the column 'video_id', .* `clip_column=video_id`"):
         load_hub_dataset(name)
 
 

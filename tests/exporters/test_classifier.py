@@ -1,4 +1,4 @@
-"""A classifier without its text tower predictions as the model does, bit for bit, and claims no more than it can."""
+"""A classifier without its text tower predicts as the model does, bit for bit, and claims no more than it can."""
 
 import os
 import subprocess

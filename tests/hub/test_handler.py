@@ -1,4 +1,4 @@
-"""An endpoint predictions as the pipelines of transformers do, in the schema of the task, or says what is wrong."""
+"""An endpoint predicts as the pipelines of transformers do, in the schema of the task, or says what is wrong."""
 
 import base64
 import http.client
@@ -369,7 +369,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_request_that_cannot_be_predicted_is_reported_why(complaint, name):
+def test_request_that_cannot_be_served_is_refused_with_the_reason(complaint, name):
     request, words = REFUSED[name]
     text = complaint(request)
     assert re.search(words, text), text

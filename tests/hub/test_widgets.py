@@ -1,4 +1,4 @@
-"""Examples of the page: drawings that training has not seen, and what the saved model itself predictions about
+"""Examples of the page: drawings that training has not seen, and what the saved model itself predicts for
 them."""
 
 import shutil

@@ -69,5 +69,5 @@ class Stream(torch.utils.data.IterableDataset):
 
 @pytest.mark.parametrize(("rows", "kind"), [(list(make_rows(8)), "list"), (Stream(), "Stream")])
 def test_rows_whose_classes_are_not_known_beforehand_cannot_be_balanced(make_trainer, rows, kind):
-    with pytest.raises(ValueError, match=f"balanced_sampling must know the class .* a {kind} has no `labels`"):
+    with pytest.raises(ValueError, match=f"balanced_sampling must know the class .* labels of {kind} are not known"):
         make_trainer(train=rows, balanced_sampling=True)

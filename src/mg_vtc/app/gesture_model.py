@@ -23,7 +23,7 @@ SHOWN_SIDE = 768  # pixels, longer side of the image under the map
 HEAT_COLOUR = (225, 29, 72)
 
 
-class Prediction(NamedTuple):
+class NamedScores(NamedTuple):
     """Prediction of an image.
 
     Attributes:
@@ -56,7 +56,7 @@ class GestureModel:
         self.tokenizer = None if config.vision_only else AutoTokenizer.from_pretrained(model_id)
         self.class_names: list[str] = [config.id2label[label] for label in range(config.num_labels)]
 
-    def predict(self, image: Image.Image, names: list[str]) -> Prediction:
+    def predict(self, image: Image.Image, names: list[str]) -> NamedScores:
         """Compare an image with gesture names or, if there are none, with the training classes.
 
         Args:
@@ -77,7 +77,7 @@ class GestureModel:
         except ValueError:  # no spatial positions in the tower
             heat = None
         scores = logits.detach().softmax(dim=0).tolist()
-        return Prediction(dict(zip(names or self.class_names, scores, strict=True)), heat)
+        return NamedScores(dict(zip(names or self.class_names, scores, strict=True)), heat)
 
     def _tokenize(self, names: list[str]) -> dict[str, torch.Tensor]:
         if self.tokenizer is None:

@@ -77,8 +77,11 @@ def _launch(launcher: list[str], arguments: list[str]) -> None:
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    if not any(word.replace("-", "_").startswith("__config_file") for word in launcher):
-        launcher = [*(word for flag in LAUNCHER_DEFAULTS.items() for word in flag), *launcher]  # the last one counts
+    given = {word.partition("=")[0].replace("-", "_") for word in launcher}
+    defaults = {} if "__config_file" in given else dict(LAUNCHER_DEFAULTS)
+    if not given & {"__config_file", "__num_machines", "__machine_rank"}:
+        defaults["--main_process_port"] = "0"  # a free one: other runs may be on this machine
+    launcher = [*(word for flag in defaults.items() for word in flag), *launcher]  # the last one counts
     parser = launch_command_parser()
     parser.error = lambda message: sys.exit(f"mg-vtc train: {message}")  # without pages of usage
     options = parser.parse_args([*launcher, "--module", TRAINING, *arguments])

@@ -195,7 +195,7 @@ def _warn_of_likely_columns(group: str, names: Iterable[str], source: str) -> No
     if likely:
         warnings.warn(
             f"{source} has the column {likely[0]!r}, which looks like {group}s but is not used: set "
-            f"--{group}_column_name {likely[0]}.",
+            f"`{group}_column={likely[0]}`.",
             stacklevel=5,
         )
 

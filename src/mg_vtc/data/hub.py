@@ -97,7 +97,7 @@ def _open(name: str, config_name: str | None, columns: Collection[str]) -> dict[
         if missing := sorted(set(columns) - set(rows.column_names)):
             raise ValueError(
                 f"{name!r} has no column {shorten(missing)}; its columns are {shorten(rows.column_names)}. "
-                "Set image_column and label_column."
+                "Set `image_column` and `label_column`."
             )
     return found
 

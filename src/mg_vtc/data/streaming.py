@@ -85,7 +85,7 @@ def _find_columns(rows: datasets.IterableDataset, name: str, image_column: str, 
     if missing := [column for column in (image_column, label_column) if column not in columns]:
         raise ValueError(
             f"{name!r} has no column {' and no column '.join(map(repr, missing))}; its columns are {columns}. Set "
-            "image_column and label_column."
+            "`image_column` and `label_column`."
         )
     return image_column, label_column
 
@@ -304,7 +304,7 @@ class ImageStream(IterableDataset):
         found = f"image {name} of the class {class_name!r} cannot be read ({type(error).__name__}: {error})"
         if not self.skip_corrupt_images:
             raise ValueError(
-                f"An {found}. Repair or remove it, or skip such images with skip_corrupt_images."
+                f"An {found}. Repair or remove it, or skip such images with `skip_corrupt_images`."
             ) from error
         self._num_bad += 1
         if str(self._num_bad).strip("0") == "1":

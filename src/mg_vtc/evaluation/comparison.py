@@ -110,7 +110,7 @@ def _check_alike(first: _Predictions, second: _Predictions, run_a: str | Path, r
         shared = len(set(digests[0]) & set(digests[1]))
         raise ValueError(
             f"{run_a} was evaluated on {len(digests[0])} images and {run_b} on {len(digests[1])}, with {shared} in "
-            "common: evaluate both on the same images, such as one `split`."
+            "common: evaluate both on the same images, such as one split."
         )
     if set(first.class_names) != set(second.class_names):
         other = sorted(set(first.class_names) ^ set(second.class_names))

@@ -45,7 +45,7 @@ def export(
     if format not in ("onnx", "classifier"):
         raise ValueError(f"format must be 'onnx' or 'classifier', got {format!r}.")
     if format == "classifier" and (int8 or calibration_data is not None):
-        raise ValueError("int8 and calibration require format 'onnx': omit them.")
+        raise ValueError("`int8` and `calibration_data` require `format='onnx'`: omit them.")
     folder = find_output_dir(model, format) if output_dir is None else Path(output_dir)
     with _as_folder(model, processor) as source:
         if format == "onnx":

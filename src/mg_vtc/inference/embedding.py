@@ -112,8 +112,8 @@ def embed_names(
     """
     if model.config.vision_only:
         raise ValueError(
-            f"{name_model(source)} is vision-only: without a text tower it predicts its own classes only. Omit "
-            "`zero_shot` or `candidate_labels`."
+            f"{name_model(source)} is vision-only: without a text tower it predicts its own classes only. It "
+            "cannot be compared with other names."
         )
     check_prompt_template(prompt_template)
     tokenizer = open_tokenizer(source, processor)

@@ -211,7 +211,7 @@ def _check_videos(inputs: Inputs, num_images: int, num_videos: int, videos: set[
     elif inputs.segments is not None and num_videos > 1:
         raise ValueError(f"The segments do not name a video, but there are {num_videos} videos: add a column 'video'.")
     if num_videos == 0 and any(setting is not None for setting in inputs[1:]):
-        raise ValueError("segments, crop and frames_per_clip require videos, but the inputs contain none.")
+        raise ValueError("`segments`, `crop` and `frames_per_clip` require videos, but the inputs contain none.")
     if num_images + num_videos == 0:
         raise ValueError(f"No images or videos in {', '.join(inputs.paths)}.")
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..data.file_tree import find_files
 from ..data.labels import canonical_id
-from ..data.releases.annotations import INTERVAL, find_error, read_rows
+from ..data.releases.annotations import INTERVAL, find_interval_error, read_rows
 
 LABEL_FILE = "_label.csv"  # of one video, as in the MiGA release: `<video>_label.csv`
 
@@ -74,7 +74,7 @@ def _read_intervals(path: Path, first_frame: int) -> Iterator[tuple[int | str | 
     """Yield the video, the first and the last frame (from 0) of each row."""
     of_file = canonical_id(path.name.removesuffix(LABEL_FILE)) if path.name.endswith(LABEL_FILE) else None
     for where, cells in read_rows(path, INTERVAL, ("start", "end")):
-        if fault := find_error(cells["start"], cells["end"], first_frame):
+        if fault := find_interval_error(cells["start"], cells["end"], first_frame):
             raise ValueError(f"In {where}: {fault}.")
         video = canonical_id(cells["video"]) if "video" in cells else of_file
         yield video, int(cells["start"]) - first_frame, int(cells["end"]) - first_frame

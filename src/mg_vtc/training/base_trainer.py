@@ -118,8 +118,8 @@ class ImageTrainer(Trainer):
         labels = getattr(self.train_dataset, "labels", None)
         if labels is None:
             raise ValueError(
-                f"{setting} must know the class of every training row beforehand, and a "
-                f"{type(self.train_dataset).__name__} has no `labels`: leave it out, or train on a folder "
+                f"{setting} must know the class of every training row beforehand, but "
+                f"the labels of {type(self.train_dataset).__name__} are not known: leave it out, or train on a folder "
                 "or data set that is not streamed."
             )
         return labels

@@ -25,7 +25,7 @@ REFUSED = {
     "eval_use_gather_object": "is for nested predictions, but scores of images are one tensor",
     "batch_eval_metrics": "would score batches, but scores here are of the whole set",
     "include_for_metrics": "adds inputs that no metric here reads",
-    "label_names": "is for other columns; labels here are `labels`",
+    "label_names": "is for other columns; the column of labels here is 'labels'",
     "length_column_name": "is for texts of unequal length",
     "remove_unused_columns": "must stay False: columns are made on access",
     "restore_callback_states_from_checkpoint": "is not needed: early stopping counts the history of the run",
@@ -99,6 +99,9 @@ OTHER_WORDS = {
     **dict.fromkeys(("flip", "hflip"), "horizontal_flip"),
     **dict.fromkeys(("augment", "aug", "aa"), "augmentation"),
     **dict.fromkeys(("skip_bad_images", "skip_corrupt", "ignore_errors"), "skip_corrupt_images"),
+    "decode_once": "cache_images",
+    "max_shift": "random_shift",
+    "shuffle_buffer": "shuffle_buffer_size",
 }
 
 

@@ -76,16 +76,19 @@ def test_header_may_have_another_order(read):
     assert read("startFrame,endFrame,gestureID\n1,25,7\n") == ([Segment("0001", 7, 0, 24, 0)], [])
 
 
-@pytest.mark.parametrize("text", ["101,125,7\n226,240,99\n", "7,125,101\n8,240,226\n", "101,7,125\n226,8,240\n"])
-def test_file_without_a_valid_line_is_refused_with_the_first(read, text):
-    with pytest.raises(LabelError, match=r"None of the 2 lines is class,start,end: line 1 of .*_label\.csv, '"):
+@pytest.mark.parametrize(
+    "text",
+    ["101,125,7\n226,240,99\n", "7,125,101\n8,240,226\n", "1,10,1\n40,50,2\n1,60,70\n", "3,8,12\n99,20,15\n77,1,2\n"],
+)
+def test_file_with_half_of_its_lines_invalid_is_refused_with_the_first(read, text):
+    with pytest.raises(LabelError, match=r"2 of . lines are not class,start,end, such as line . of .*_label\.csv, '"):
         read(text)
 
 
-@pytest.mark.parametrize("text", ["3,8,12\n40,8,12\n12,8,3\n", "3,8,12\n99,20,15\n77,1,2\n"])
-def test_file_with_a_valid_line_is_read(read, text):
+@pytest.mark.parametrize("text", ["3,8,12\n40,8,12\n", "3,8,12\n4,8,12\n77,1,2\n", "40,1,10\n"])
+def test_single_invalid_line_is_left_out(read, text):
     segments, errors = read(text)
-    assert (len(segments), len(errors)) == (1, 2)
+    assert (len(segments), len(errors)) == (text.count("\n") - 1, 1)
 
 
 @pytest.mark.parametrize(

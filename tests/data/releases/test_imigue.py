@@ -182,11 +182,11 @@ def test_missing_video_and_bad_labels_are_reported_and_the_others_done(own_miga,
     (own_miga / "imigue_rgb_train" / "0002" / "0002_label.csv").write_text("11,40,7\n101,140,8\n")
     (own_miga / "imigue_rgb_validate" / "0003" / "0003_label.csv").write_text("7,1,10\n45,11,20\n8,30,21\n")
     preparation = prepare_imigue(own_miga, tmp_path / "out")
-    assert [fault[:4] for fault in preparation.errors] == ["0002", "line", "line", "0001"]
-    assert "None of the 2 lines is class,start,end" in preparation.errors[0]
+    assert [fault[:4] for fault in preparation.errors] == ["0002", "0003", "0001"]
+    assert "2 of 2 lines are not class,start,end" in preparation.errors[0]
     assert "no class 45" in preparation.errors[1]
-    assert "no video for the labels in" in preparation.errors[3]
-    assert count(preparation) == {"validation": 1, "test": 3}
+    assert "no video for the labels in" in preparation.errors[2]
+    assert count(preparation) == {"test": 3}
 
 
 def test_videos_without_labels_are_left_out(own_miga, tmp_path):

@@ -73,8 +73,8 @@ def read_label_file(
     """Read the segments of one video: lines `class,start,end`, with or without a header.
 
     Such files are `<id>_label.csv` of the MiGA release of iMiGUE and `<Sample>_finelabels.csv` of SMG. The last frame
-    is inclusive. A header may list the columns in any order; without one, the order is checked by the plausibility of
-    the numbers.
+    is inclusive. A header may list the columns in any order; without one, a file of which half of
+    the lines or more are invalid is refused.
 
     Args:
         path: Label file.
@@ -209,7 +209,7 @@ def _read_header(cells: list[str], required: Sequence[str], path: Path, line: in
     return order
 
 
-def find_error(start: str, end: str, first_frame: int) -> str | None:
+def find_interval_error(start: str, end: str, first_frame: int) -> str | None:
     """Return the error in the first and last frame of an interval, given as text, or None."""
     if other := [cell for cell in (start, end) if not cell.removeprefix("-").isdecimal()]:
         return f"{other[0]!r} is not a whole number"
@@ -223,7 +223,8 @@ def find_error(start: str, end: str, first_frame: int) -> str | None:
 
 
 def _find_errors(rows: list[Row], label_ids: Mapping[int, int], first_frame: int) -> dict[int, str]:
-    """Return row index to error; raise if no line is valid, or frames are counted from 0."""
+    """Return row index to error; raise if half of the lines or more are invalid, or frames
+    are counted from 0."""
 
     def find(row: Row, first_frame: int) -> str | None:
         return _find_label_error([row.cells[column] for column in INTERVAL], label_ids, first_frame)
@@ -235,10 +236,10 @@ def _find_errors(rows: list[Row], label_ids: Mapping[int, int], first_frame: int
     }
     if 0 in errors and first_frame == 1 and find(rows[0], 0) is None:
         raise FirstFrameError(f"{errors[0]}. If only this line is wrong, correct or remove it.")
-    if rows and len(errors) == len(rows):
+    if len(errors) > 1 and len(errors) >= len(rows) / 2:  # labels in another order must not be taken for these
         raise LabelError(
-            f"None of the {len(rows)} lines is {','.join(INTERVAL)}: {errors[0]}. Correct the column order, or "
-            "add a header that names them."
+            f"{len(errors)} of {len(rows)} lines are not {','.join(INTERVAL)}, such as {next(iter(errors.values()))}. "
+            "Correct them and, without a header, the order of the columns."
         )
     return errors
 
@@ -250,7 +251,7 @@ def _find_label_error(cells: Sequence[str], label_ids: Mapping[int, int], first_
         return f"{class_number!r} is not a whole number"
     if int(class_number) not in label_ids:
         return f"there is no class {class_number}, only {', '.join(map(str, label_ids))}"
-    return find_error(start, end, first_frame)
+    return find_interval_error(start, end, first_frame)
 
 
 def _make_segment(

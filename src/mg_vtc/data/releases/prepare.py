@@ -30,7 +30,7 @@ from .video import VideoError
 from .writers import WRITERS, Columns
 
 DONE = ".prepared"  # `<split>/<shard>.parquet` in it: metadata of each complete shard
-VERSION = 1  # version of the output; raise it to refuse to resume older folders
+VERSION = 2  # version of the output; raise it to refuse to resume older folders
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

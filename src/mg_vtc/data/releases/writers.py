@@ -1,8 +1,8 @@
 """Output formats of prepared images: class folders, Parquet shards and WebDataset shards.
 
 `load_dataset` and `mg-vtc train` read all of them. A writer writes one shard of a split into an empty folder, with
-paths relative to the split. It returns a row of metadata for each image. A shard is a shard; its bytes are a function
-of its frames.
+paths relative to the split. It returns a row of metadata for each image. The bytes of a shard are a function of its
+frames.
 """
 
 import io
