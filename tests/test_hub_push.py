@@ -28,7 +28,7 @@ REPO = "org/mg-vtc"
 TINY = ("--vision_config", json.dumps(TINY_RESNET), "--text_config", json.dumps(TINY_DISTILBERT), "--seed", "0")
 TRAINING = (*TINY, "--projection_dim", "12", "--image_size", "32", "--per_device_train_batch_size", "8")
 PUSH = ("--push_to_hub", "--hub_model_id", REPO)
-PUSH = (sys.executable, "-m", "mg_vtc", "push")
+COMMAND = (sys.executable, "-m", "mg_vtc", "push")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def published(trained, first_scores, the_hub, home):
     """A second revision, by the command, with other weights; the first stays what it was."""
     folder, _, first = trained
     change_weights(folder, 4.0)
-    done = run((*PUSH, folder, REPO), client_environment(os.environ, the_hub, home))
+    done = run((*COMMAND, folder, REPO), client_environment(os.environ, the_hub, home))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == f"{the_hub.address}/{REPO}"
     second = the_hub.repos[REPO].branches["main"]
@@ -233,7 +233,7 @@ def test_push_that_is_killed_half_way_leaves_the_last_revision(the_hub, publishe
     change_weights(folder, 1.0)
     the_hub.break_off = "upload"
     process = subprocess.Popen(
-        [*map(str, (*PUSH, folder, REPO))],
+        [*map(str, (*COMMAND, folder, REPO))],
         cwd=ROOT,
         env=client_environment(os.environ, the_hub, home),
         stdout=subprocess.DEVNULL,
