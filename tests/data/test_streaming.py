@@ -191,7 +191,7 @@ def test_shards_that_make_no_equal_shares_bring_a_warning_to_the_training_alone(
 
 
 def test_unreadable_image_is_named(damaged_rows):
-    with pytest.raises(ValueError, match=r"'clip7/0003.png' of the class 'Rubbing eyes' .* skip_corrupt_images"):
+    with pytest.raises(ValueError, match=r"'clip7/0003.png' of the class 'Rubbing eyes' .* `skip_corrupt_images`"):
         indices_of(ImageStream(damaged_rows, 8, BATCH_SIZE, repeat=False))
 
 
