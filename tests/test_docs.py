@@ -17,19 +17,24 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import CLASS_NAMES, TINY_RESNET
+from dual_encoders import save_parent
 from local_hub import client_environment, serving_hub
 from made_releases import make_image_release, make_miga_release
 from pages import free_port
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from transformers import ZeroShotImageClassificationPipeline
+from transformers import AutoConfig, AutoModel, BertConfig, ResNetConfig, ZeroShotImageClassificationPipeline
 
-from mg_vtc import predict
+from mg_vtc import build_tokenizer, predict
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-GUIDES = ("train_on_imigue", "train_on_your_own_folder", "enter_the_miga_challenge", "push", "watch_a_run")
+GUIDES = (
+    *("train_on_imigue", "train_on_your_own_folder", "enter_the_miga_challenge", "push", "watch_a_run"),
+    "start_from_a_pretrained_model",
+)
 TRAINING = re.compile(r"^((?:\w+=\S+ )*mg-vtc train .*)$", flags=re.MULTILINE)
 
 
@@ -92,6 +97,32 @@ def workspace(tmp_path_factory, images_dir):
 @pytest.fixture(scope="module")
 def own_folder(workspace):
     return run_guide("train_on_your_own_folder", workspace)
+
+
+@pytest.fixture
+def pretrained(workspace):
+    """Folders with small models, which the commands find before the Hub is asked."""
+    for family, name in (("clip", "openai/clip-vit-base-patch32"), ("siglip", "google/siglip-base-patch16-224")):
+        save_parent(family, workspace / name)
+    AutoModel.from_config(ResNetConfig.from_dict(TINY_RESNET)).save_pretrained(workspace / "microsoft" / "resnet-50")
+    sentences = workspace / "sentence-transformers" / "all-MiniLM-L6-v2"
+    tokenizer = build_tokenizer(CLASS_NAMES)
+    tokenizer.save_pretrained(sentences)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    AutoModel.from_config(BertConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(sentences)
+    (sentences / "1_Pooling").mkdir()
+    (sentences / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+
+
+def test_each_starting_point_is_trained_further(workspace, pretrained):
+    duals, further, towers, _ = run_guide("start_from_a_pretrained_model", workspace)
+    assert duals.count("before training: top-1 ") == 2
+    assert further.count("before training: top-1 ") == 1
+    assert "before training" not in towers
+    configs = {name: AutoConfig.from_pretrained(workspace / "runs" / name) for name in ("siglip", "further", "towers")}
+    assert configs["siglip"].use_logit_bias
+    assert configs["further"].projection == "linear"
+    assert configs["towers"].text_pooling == "mean"
 
 
 def test_guides_are_named_in_the_readme():

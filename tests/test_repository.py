@@ -55,7 +55,7 @@ def absolute_imports_of(path):
 
 @pytest.mark.parametrize("name", HUB_FILES)
 def test_files_that_ship_to_the_hub_import_torch_transformers_and_each_other(name):
-    standard = {"math", "collections", "contextlib", "dataclasses", "functools", "typing"}
+    standard = {"math", "collections", "contextlib", "dataclasses", "functools", "inspect", "typing"}
     for level, module in imports_of(source(f"models/{name}")):
         if level:
             assert level == 1

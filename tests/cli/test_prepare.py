@@ -10,6 +10,7 @@ from datasets import ClassLabel, load_dataset
 from made_releases import make_image_release, make_miga_release, make_smg_release, read_number
 
 from mg_vtc import prepare_imigue
+from mg_vtc.data.decoding import Resizing
 from mg_vtc.training.recipe import parse_recipe
 from mg_vtc.training.run_data import load_run_data
 
@@ -48,7 +49,7 @@ def test_train_reads_it_by_the_command_that_is_printed(mg_vtc_command, miga, tmp
     command = shlex.split(capsys.readouterr().out.splitlines()[-1])
     assert command[:4] == ["to", "train:", "mg-vtc", "train"]
     recipe = parse_recipe([*command[4:], "--use_cpu", "true"])
-    data = load_run_data(recipe.data, recipe.training, say=lambda line: None)
+    data = load_run_data(recipe.data, recipe.training, Resizing(recipe.data.image_size or 224), say=lambda line: None)
     assert (len(data.class_names), data.class_names[31]) == (32, "Illustrative hand gestures")
     rows = {name: len(list(part)) for name, part in data.splits.items() if name != "train"}
     assert rows == {"validation": 6, "test": 6}

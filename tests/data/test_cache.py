@@ -17,7 +17,7 @@ from datasets.table import InMemoryTable
 
 from mg_vtc.data import load_image_folder, split_stratified
 from mg_vtc.data.cache import MARGIN, ImageCache, cache_folder
-from mg_vtc.data.decoding import decode
+from mg_vtc.data.decoding import Resizing, decode
 from mg_vtc.data.digests import digest_images
 
 SIZE = 12
@@ -259,3 +259,11 @@ def test_a_killed_build_is_no_cache_and_the_next_one_removes_its_remains(files: 
     assert [name.endswith(".npy.part") for name in stored(own_cache)] == [True]
     ImageCache(make_rows(files), SIZE).open()  # another cache, which clears up all the same
     assert [name.endswith(".npy") for name in stored(own_cache)] == [True]
+
+
+def test_cropped_and_stretched_images_are_cached_apart(files: list[Path]):
+    cropping = Resizing(SIZE, "bicubic", SIZE + 4)
+    stretched, cropped = (ImageCache(make_rows(files), how).open() for how in (SIZE, cropping))
+    assert not np.array_equal(stretched, cropped)
+    np.testing.assert_array_equal(cropped[0], decode({"bytes": None, "path": str(files[0])}, cropping))
+    np.testing.assert_array_equal(ImageCache(make_rows(files), SIZE).open(), stretched)

@@ -12,7 +12,7 @@ import pyarrow
 import pytest
 import simplejpeg
 import torch
-from transformers import ViTImageProcessorPil
+from transformers import CLIPImageProcessorPil, SiglipImageProcessorPil, ViTImageProcessorPil
 from transformers.image_utils import (
     IMAGENET_DEFAULT_MEAN,
     IMAGENET_DEFAULT_STD,
@@ -21,7 +21,16 @@ from transformers.image_utils import (
 )
 
 from mg_vtc.data import decoding
-from mg_vtc.data.decoding import PLAIN_RANGE, collate_images, decode, find_plain, normalize, resize, to_rgb
+from mg_vtc.data.decoding import (
+    PLAIN_RANGE,
+    collate_images,
+    decode,
+    find_plain,
+    find_resizing,
+    normalize,
+    resize,
+    to_rgb,
+)
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)  # (height, width, 3)
@@ -297,3 +306,40 @@ def test_normalize_of_the_mean_is_zero_and_of_a_deviation_more_is_one():
     pixel_values = torch.tensor([51, 102, 0], dtype=torch.uint8).view(1, 3, 1, 1)
     normalized = normalize(pixel_values, mean=(0.2, 0.2, 0.2), std=(0.2, 0.2, 0.1))
     torch.testing.assert_close(normalized.flatten(), torch.tensor([0.0, 1.0, -2.0]))
+
+
+PROCESSORS = {
+    "stretched, bilinear": ViTImageProcessorPil(size={"height": 48, "width": 48}),
+    "stretched, bicubic": SiglipImageProcessorPil(size={"height": 48, "width": 48}),
+    "cropped": CLIPImageProcessorPil(size={"shortest_edge": 48}, crop_size={"height": 48, "width": 48}),
+    "with a margin that is cropped": CLIPImageProcessorPil(
+        size={"shortest_edge": 56}, crop_size={"height": 48, "width": 48}
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [(160, 90), (75, 200), (48, 48), (31, 40)])
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_resized_pixels_are_within_two_grey_levels_of_those_of_the_image_processor(name, size):
+    processor = PROCESSORS[name]
+    image = make_photo(*size)
+    expected = processor(image, do_rescale=False, do_normalize=False, return_tensors="np")["pixel_values"][0]
+    pixels = resize(image, find_resizing(processor)).transpose(2, 0, 1).astype(int)
+    assert pixels.shape == (3, 48, 48)
+    assert abs(pixels - expected.astype(int)).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"size": {"height": 48, "width": 32}}, r"fixed square.*'width': 32"),
+        ({"size": {"shortest_edge": 48}}, "fixed square"),
+        ({"resample": 1}, "filter resample"),
+    ],
+)
+def test_image_processor_without_a_square_is_refused(settings, said):
+    processor = ViTImageProcessorPil(size={"height": 48, "width": 48})
+    for setting, value in settings.items():
+        setattr(processor, setting, value)
+    with pytest.raises(ValueError, match=said):
+        find_resizing(processor)

@@ -1,6 +1,7 @@
 """Splits: sizes by largest remainder, groups whole, classes on both sides, nothing lost."""
 
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
-from mg_vtc.data.splits import SPLIT_KINDS, SPLIT_MEANINGS, split_fold, split_stratified
+from mg_vtc.data.splits import SPLIT_KINDS, SPLIT_MEANINGS, draw_shots, split_fold, split_stratified
 
 
 def make_dataset(class_sizes: list[int], seed: int = 0) -> Dataset:
@@ -275,3 +276,31 @@ def test_folds_share_out_the_groups_that_can_move_where_one_shows_all_classes(nu
     subjects = [set(fold["validation"]["subject"][:]) for fold in folds]
     assert [len(of_fold) for of_fold in subjects] == [6 // num_folds] * num_folds
     assert set().union(*subjects) == {f"only {label}" for label in range(1, 7)}
+
+
+def make_clips(*clips_of_class):
+    clips = [[f"{label}-{clip}"] * 3 for label, number in enumerate(clips_of_class) for clip in range(number)]
+    names = [name for three in clips for name in three]
+    labels = [int(name.split("-")[0]) for name in names]
+    features = Features(label=ClassLabel(names=["bow", "nod"]), clip=Value("string"))
+    return Dataset.from_dict({"label": labels, "clip": names}, features=features)
+
+
+def test_shots_are_whole_clips_of_each_class_and_grow():
+    rows = make_clips(6, 9)
+    drawn = {shots: draw_shots(rows, shots, seed=0) for shots in (1, 2, 4)}
+    for shots, few in drawn.items():
+        assert Counter(few["label"][:]) == {0: 3 * shots, 1: 3 * shots}
+        assert len(set(few["clip"][:])) == 2 * shots
+    assert set(drawn[1]["clip"][:]) < set(drawn[2]["clip"][:]) < set(drawn[4]["clip"][:])
+    assert draw_shots(rows, 2, seed=1)["clip"][:] != drawn[2]["clip"][:]
+
+
+def test_shots_are_images_where_clips_are_unknown():
+    few = draw_shots(make_clips(6, 9).remove_columns("clip"), 2, seed=0)
+    assert Counter(few["label"][:]) == {0: 2, 1: 2}
+
+
+def test_class_with_fewer_clips_than_shots_is_named():
+    with pytest.raises(ValueError, match="shots is 7, but the class 'bow' has 6 to train on"):
+        draw_shots(make_clips(6, 9), 7, seed=0)

@@ -138,7 +138,8 @@ def test_metadata_say_what_the_classes_are_and_how_to_prepare_an_image(folder):
         assert json.loads(about["image_mean"]) == pytest.approx([0.485, 0.456, 0.406])
         assert json.loads(about["image_std"]) == pytest.approx([0.229, 0.224, 0.225])
         assert about["resample"] == "BILINEAR"
-        assert about["format_version"] == "1"
+        assert about["shortest_edge"] == "null"
+        assert about["format_version"] == "2"
         assert about["prompt_template"] == "person {}"
         assert float(about["logit_scale"]) == pytest.approx(1 / 0.07, rel=1e-3)
 
@@ -234,9 +235,7 @@ def test_int8_is_judged_by_images_that_did_not_calibrate_it_and_few_are_not_enou
     assert next(file for file in files if file.name == "classifier.int8.onnx").judged_on == (1, 1)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"size": {"shortest_edge": 32}}, {"do_normalize": False}, {"rescale_factor": 1.0}]
-)
+@pytest.mark.parametrize("settings", [{"do_resize": False}, {"do_normalize": False}, {"rescale_factor": 1.0}])
 def test_preparation_that_metadata_cannot_hold_is_refused(model, settings):
     processor = build_processor(32)
     assert describe_classifier(model, processor)

@@ -8,9 +8,8 @@ from saved_models import save_model
 from transformers import AutoModelForImageClassification, AutoProcessor
 
 from mg_vtc import load_image_folder
-from mg_vtc.inference.embedding import embed_classes, embed_names, find_image_size, predict_images
+from mg_vtc.inference.embedding import embed_classes, embed_names, predict_images
 from mg_vtc.inference.loading import open_model
-from mg_vtc.models.processing_mg_vtc import build_processor
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +68,3 @@ def test_vision_only_model_cannot_read_names(tmp_path):
     model, _ = open_model(str(tmp_path))
     with pytest.raises(ValueError, match=r"vision-only.*cannot be compared with other names"):
         embed_names(model, str(tmp_path), ["waving", "nodding"], "{}")
-
-
-def test_images_must_be_squares():
-    processor = build_processor(48)
-    assert find_image_size(processor) == 48
-    processor.size["width"] = 32
-    with pytest.raises(ValueError, match=r"fixed square.*'width': 32"):
-        find_image_size(processor)

@@ -2,17 +2,15 @@
 
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoProcessor, CLIPImageProcessorPil, CLIPProcessor, DistilBertTokenizer, ViTImageProcessorPil
-from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from transformers import AutoProcessor, CLIPProcessor, DistilBertTokenizer, ViTImageProcessorPil
 
 from mg_vtc.data.decoding import normalize, resize
-from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer, read_normalization
+from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer
 
 NAMES = ["Covering face", "Touching or scratching neck"]
 
@@ -72,25 +70,3 @@ def test_vocabulary_is_the_same_in_another_process():
     code = f"import mg_vtc; print(sorted(mg_vtc.build_tokenizer({NAMES}).get_vocab().items()))"
     process = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert process.stdout.strip() == str(sorted(build_tokenizer(NAMES).get_vocab().items()))
-
-
-@pytest.mark.parametrize("changed", [{}, {"resample": Image.Resampling.BICUBIC}, {"do_center_crop": True}])
-def test_mean_and_deviation_are_those_of_the_towers_own_image_processor(changed, tmp_path):
-    mean, std = [0.48, 0.46, 0.41], [0.27, 0.26, 0.28]  # CLIP's, rounded
-    settings = {"do_center_crop": False, "resample": Image.Resampling.BILINEAR} | changed
-    own = CLIPImageProcessorPil(image_mean=mean, image_std=std, **settings)
-    own.save_pretrained(tmp_path)
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        assert read_normalization(str(tmp_path)) == (mean, std)
-    told = [str(one.message) for one in warned if "image processor" in str(one.message)]
-    assert [next(iter(changed)) in words for words in told] == [True] * len(changed)
-    processor = build_processor(8, image_mean=mean, image_std=std)
-    grey = Image.new("RGB", (8, 8), (255, 255, 255))
-    expected = (1 - np.array(mean)) / np.array(std)
-    np.testing.assert_allclose(processor(grey, return_tensors="np")["pixel_values"][0, :, 0, 0], expected, rtol=1e-5)
-
-
-def test_tower_without_an_image_processor_has_the_mean_of_imagenet(tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "resnet"}')
-    assert read_normalization(str(tmp_path)) == (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)

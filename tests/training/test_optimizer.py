@@ -3,7 +3,7 @@
 from torch import nn
 
 from mg_vtc import MgVtcTrainingArguments
-from mg_vtc.training.optimizer import group_parameters
+from mg_vtc.training.optimizer import group_parameters, measure_distances
 
 
 def settings_by_name(model, tmp_path, **settings):
@@ -47,3 +47,39 @@ def test_parameters_without_gradient_are_in_no_group(model, tmp_path):
     model.text_model.requires_grad_(False)
     seen, _ = settings_by_name(model, tmp_path)
     assert not any(name.startswith("text_model") for name in seen)
+
+
+def test_layers_have_the_rate_of_their_tower_times_the_decay_to_the_power_of_their_distance(model, tmp_path):
+    settings = {"learning_rate": 1e-2, "vision_learning_rate": 1e-3, "text_learning_rate": 1e-4}
+    seen, groups = settings_by_name(model, tmp_path, **settings, layer_decay=0.5)
+    rates = {name: rate for name, (rate, _) in seen.items()}
+    assert set(rates) == {name for name, _ in model.named_parameters()}
+    assert groups[0]["lr"] == 1e-2
+    blocks = len(model.text_model.transformer.layer)
+    assert rates["text_model.embeddings.word_embeddings.weight"] == 1e-4 * 0.5 ** (blocks + 1)
+    for number in range(blocks):
+        rate = rates[f"text_model.transformer.layer.{number}.attention.q_lin.weight"]
+        assert rate == 1e-4 * 0.5 ** (blocks - number)
+    stages = len(model.config.vision_config.depths)
+    assert rates["vision_model.embedder.embedder.convolution.weight"] == 1e-3 * 0.5 ** (stages + 1)
+    (last,) = {rate for name, rate in rates.items() if f"vision_model.encoder.stages.{stages - 1}." in name}
+    assert last == 1e-3 * 0.5
+    assert {rate for name, rate in rates.items() if name.startswith(("vision_projection", "text_projection"))} == {
+        1e-2
+    }
+
+
+def test_what_follows_the_blocks_has_the_rate_of_the_tower():
+    names = [
+        "embeddings.weight",
+        "encoder.layers.0.weight",
+        "encoder.layers.1.weight",
+        "layernorm.weight",
+        "pooler.weight",
+    ]
+    distances = measure_distances(f"vision_model.{name}" for name in names)
+    assert [*distances.values()] == [3, 2, 1, 0, 0]
+
+
+def test_without_layer_decay_the_groups_are_those_of_the_towers(model, tmp_path):
+    assert len(settings_by_name(model, tmp_path)[1]) == 6

@@ -14,13 +14,16 @@ from safetensors.torch import load_file
 from train_command import finish, kill_after, start
 
 from mg_vtc.data.cache import cache_folder
+from mg_vtc.data.decoding import Resizing
 from mg_vtc.training.recipe import parse_recipe
 from mg_vtc.training.run_data import load_run_data
 
 
 def load(*flags, said=None):
     recipe = parse_recipe([str(flag) for flag in (*flags, "--output_dir", "unused", "--image_size", 24)])
-    return load_run_data(recipe.data, recipe.training, say=(said if said is not None else []).append)
+    return load_run_data(
+        recipe.data, recipe.training, Resizing(recipe.data.image_size), say=(said if said is not None else []).append
+    )
 
 
 def assert_equal_rows(first, second):
@@ -90,7 +93,7 @@ def test_what_it_costs_is_said_before(images_dir):
     said = []
     recipe = parse_recipe(["--train_dir", str(images_dir), "--output_dir", "unused", "--image_size", "21"])
     for _ in range(2):
-        load_run_data(recipe.data, recipe.training, say=said.append)
+        load_run_data(recipe.data, recipe.training, Resizing(recipe.data.image_size), say=said.append)
     assert len(said) == 1
     assert said[0].startswith("decoding 32 images once: 0.0 MB in ")
 
@@ -181,3 +184,12 @@ def test_streamed_run_that_was_killed_goes_on_to_the_same_weights(shards, tmp_pa
     assert results["eval_samples"] == 8
     assert not any(name.startswith("baseline") for name in results)
     assert (tmp_path / "killed" / "README.md").is_file()
+
+
+def test_few_shots_are_recorded_with_the_images_that_were_left(images_dir):
+    data = load("--train_dir", images_dir, "--shots", 1)
+    assert len(data.splits["train"]) == 4 * 2  # a clip of two frames of each class
+    assert data.split["shots"] == 1
+    every = {*data.split["train"], *data.split["validation"], *data.split["unused"]}
+    assert len(every) == 32
+    assert len(data.split["train"]) == len(data.split["digests"]["train"]) == 8

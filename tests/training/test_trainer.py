@@ -8,7 +8,7 @@ import torch
 from conftest import TINY_VIT, make_rows
 from local_hub import Repo
 from torch import nn
-from transformers import AutoConfig, AutoModel, GPT2Config
+from transformers import AutoConfig, AutoModel, GPT2Config, TrainerCallback
 
 from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, contrastive_loss, soft_target_loss
 
@@ -474,3 +474,39 @@ def test_model_wrapped_by_peft_is_refused(make_trainer, model):
     adapted = get_peft_model(model, LoraConfig(target_modules=["q_lin"]))
     with pytest.raises(ValueError, match=r"saves only an adapter.*merge_and_unload"):
         make_trainer(model=adapted)
+
+
+def test_wise_ft_ends_between_the_start_and_the_trained_weights(make_trainer, model):
+    start = copy.deepcopy(model)
+    trained = make_trainer(copy.deepcopy(model), learning_rate=1e-2, max_steps=2)
+    trained.train()
+    mixed = make_trainer(copy.deepcopy(model), learning_rate=1e-2, max_steps=2, wise_ft_alpha=0.25)
+    mixed.train()
+    for name, parameter in mixed.model.named_parameters():
+        expected = 0.75 * start.get_parameter(name) + 0.25 * trained.model.get_parameter(name)
+        torch.testing.assert_close(parameter, expected)
+    embeds = mixed.model.class_embeds.clone()
+    mixed.refresh_class_embeds()
+    assert torch.equal(mixed.model.class_embeds, embeds)  # those of the mixed weights
+
+
+def test_linear_probe_trains_the_heads_alone_and_then_the_towers(make_trainer, model):
+    settings = {"max_steps": -1, "num_train_epochs": 2, "learning_rate": 1e-2, "linear_probe_epochs": 1}
+    start = copy.deepcopy(model.state_dict())
+    trainer = make_trainer(**settings, save_strategy="no", load_best_model_at_end=False)
+    after: list[dict] = []
+
+    class Keep(TrainerCallback):
+        def on_epoch_end(self, *args, **kwargs):
+            after.append(copy.deepcopy(trainer.model.state_dict()))
+
+    trainer.add_callback(Keep)
+    trainer.train()
+
+    def changed(state):
+        return {name.split(".")[0] for name, tensor in state.items() if not torch.equal(tensor, start[name])}
+
+    assert {"vision_model", "text_model"} & changed(after[0]) == set()  # batch norm statistics, too
+    assert {"vision_projection", "text_projection"} <= changed(after[0])
+    assert {"vision_model", "text_model"} <= changed(after[1])
+    assert all(parameter.requires_grad for parameter in trainer.model.parameters())

@@ -18,7 +18,7 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 from ..files import atomic_write
-from .decoding import decode
+from .decoding import Resizing, decode
 from .digests import digest_images
 
 DECODING = 2  # version of the output of `decode`; raise it to invalidate all caches
@@ -40,7 +40,7 @@ class ImageCache:
 
     Args:
         rows: Rows with a `datasets.Image` in the column `image`.
-        image_size: Height and width, in pixels.
+        resizing: Size of the pixels, and the way to it.
         jpeg_draft: See `decode`.
         digests: Output of `digest_images` for the rows, if already known.
 
@@ -51,15 +51,16 @@ class ImageCache:
     def __init__(
         self,
         rows: datasets.Dataset,
-        image_size: int,
+        resizing: Resizing | int,
         *,
         jpeg_draft: bool = False,
         digests: Sequence[str] | None = None,
     ) -> None:
         self._rows = rows
         self._jpeg_draft = jpeg_draft
-        self._shape = (len(rows), image_size, image_size, 3)
-        self._path = _find_path(digest_images(rows) if digests is None else digests, image_size, jpeg_draft)
+        self._resizing = Resizing.of(resizing)
+        self._shape = (len(rows), self._resizing.image_size, self._resizing.image_size, 3)
+        self._path = _find_path(digest_images(rows) if digests is None else digests, self._resizing, jpeg_draft)
 
     def describe(self) -> str | None:
         """Return a line for the user about what `open` will do.
@@ -107,8 +108,8 @@ class ImageCache:
             remains.unlink()
         if _free_bytes() < math.prod(self._shape) + MARGIN:
             raise OSError(f"{_format_bytes(_free_bytes())} are free, and {_format_bytes(MARGIN)} must stay free")
-        num_rows, image_size = self._shape[:2]
-        decode_numbered = functools.partial(decode_row, image_size=image_size, jpeg_draft=self._jpeg_draft)
+        num_rows = self._shape[0]
+        decode_numbered = functools.partial(decode_row, resizing=self._resizing, jpeg_draft=self._jpeg_draft)
         images = self._rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
         with (
             atomic_write(self._path) as file,
@@ -124,23 +125,23 @@ class ImageCache:
                     bar.update()
 
 
-def decode_row(row: int, image: dict[str, Any], image_size: int, *, jpeg_draft: bool) -> np.ndarray:
+def decode_row(row: int, image: dict[str, Any], resizing: Resizing | int, *, jpeg_draft: bool) -> np.ndarray:
     """Decode the image of a row by `decode`.
 
     Raises:
         ValueError: The image cannot be decoded; the message names the row and the error.
     """
     try:
-        return decode(image, image_size, jpeg_draft=jpeg_draft)
+        return decode(image, resizing, jpeg_draft=jpeg_draft)
     except Exception as error:  # decoders raise errors of many types on damaged files; all are reported
         name = "" if image is None or image["path"] is None else f" ({image['path']})"
         raise ValueError(f"The image of row {row}{name} cannot be decoded: {type(error).__name__}: {error}") from error
 
 
-def _find_path(digests: Sequence[str], image_size: int, jpeg_draft: bool) -> Path:
+def _find_path(digests: Sequence[str], resizing: Resizing, jpeg_draft: bool) -> Path:
     """Return the path of the cache file of these images."""
-    key = json.dumps([DECODING, image_size, jpeg_draft, list(digests)])
-    return cache_folder() / f"images-{image_size}-{Hasher.hash_bytes(key.encode())}.npy"
+    key = json.dumps([DECODING, *resizing, jpeg_draft, list(digests)])
+    return cache_folder() / f"images-{resizing.image_size}-{Hasher.hash_bytes(key.encode())}.npy"
 
 
 def _free_bytes() -> int:

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from .augmentation import Augmentation
 from .cache import decode_row
+from .decoding import Resizing
 
 
 class ImageDataset(Dataset):
@@ -21,7 +22,7 @@ class ImageDataset(Dataset):
     Args:
         rows: Columns `image` (a `datasets.Image`), `label` (int), `row` (int, index into `pixels`) and, if known,
             `clip`.
-        image_size: Height and width, in pixels.
+        resizing: Size of the pixel values, and the way to it.
         pixels: Output of `ImageCache.open`; None to decode images on access, with equal values.
         augmentation: Augmentation applied on access; none by default.
         seed: Seed of `augmentation`.
@@ -39,18 +40,19 @@ class ImageDataset(Dataset):
     def __init__(
         self,
         rows: datasets.Dataset,
-        image_size: int,
+        resizing: Resizing | int,
         *,
         pixels: np.memmap | None,
         augmentation: Augmentation = Augmentation(),  # noqa: B008
         seed: int = 0,
         jpeg_draft: bool = False,
     ) -> None:
-        if pixels is not None and pixels.shape[1] != image_size:
-            raise ValueError(f"image_size is {image_size}, but pixels contains images of size {pixels.shape[1]}.")
+        self.resizing = Resizing.of(resizing)
+        self.image_size = self.resizing.image_size
+        if pixels is not None and pixels.shape[1] != self.image_size:
+            raise ValueError(f"image_size is {self.image_size}, but pixels contains images of size {pixels.shape[1]}.")
         self.labels = torch.tensor(rows["label"][:])  # (num_rows,)
         self.clips: list[str] | None = rows["clip"][:] if "clip" in rows.column_names else None
-        self.image_size = image_size
         self.augmentation = augmentation
         self.seed = seed
         self.jpeg_draft = jpeg_draft
@@ -90,7 +92,7 @@ class ImageDataset(Dataset):
         images = self._images[numbers.tolist()]["image"]
         return np.stack(
             [
-                decode_row(row, image, self.image_size, jpeg_draft=self.jpeg_draft)
+                decode_row(row, image, self.resizing, jpeg_draft=self.jpeg_draft)
                 for row, image in zip(numbers.tolist(), images, strict=True)
             ]
         )

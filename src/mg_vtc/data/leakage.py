@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from .cache import decode_row
+from .decoding import Resizing
 
 SIZE = 32  # height and width of the compared thumbnails, in pixels
 MAX_DISTANCE = 10  # largest number of different bits of two hashes
@@ -69,7 +70,7 @@ def find_leakage(
     splits: Mapping[str, datasets.Dataset],
     digests: Mapping[str, list[str]],
     pixels: Mapping[str, np.ndarray | None],
-    image_size: int,
+    resizing: Resizing | int,
     *,
     jpeg_draft: bool = False,
 ) -> list[Leakage]:
@@ -85,7 +86,7 @@ def find_leakage(
         digests: Output of `digest_images` for each split.
         pixels: Decoded images that the column `row` of a split indexes, uint8 (num_images, height, width, 3); None to
             decode the images.
-        image_size: Height and width of decoded images, in pixels.
+        resizing: Size of decoded images, and the way to it.
         jpeg_draft: See `decode`.
 
     Returns:
@@ -95,7 +96,7 @@ def find_leakage(
     Raises:
         ValueError: An image cannot be decoded.
     """
-    prints = {name: _take_prints(rows, pixels[name], image_size, jpeg_draft) for name, rows in splits.items()}
+    prints = {name: _take_prints(rows, pixels[name], resizing, jpeg_draft) for name, rows in splits.items()}
     names = {name: rows["file_name"][:] for name, rows in splits.items()}
     leakage = []
     for split in [name for name in splits if name != "train"]:
@@ -176,10 +177,12 @@ def _spread(images: Tensor, extreme: Callable[[Tensor, Tensor], Tensor]) -> Tens
     return images
 
 
-def _take_prints(rows: datasets.Dataset, pixels: np.ndarray | None, image_size: int, jpeg_draft: bool) -> _Prints:
+def _take_prints(
+    rows: datasets.Dataset, pixels: np.ndarray | None, resizing: Resizing | int, jpeg_draft: bool
+) -> _Prints:
     thumbnails = np.empty((len(rows), 3, SIZE, SIZE), dtype=np.uint8)
     start = 0
-    for batch in _read_images(rows, pixels, image_size, jpeg_draft):
+    for batch in _read_images(rows, pixels, resizing, jpeg_draft):
         channels_first = torch.from_numpy(batch).permute(0, 3, 1, 2)  # (batch_size, 3, height, width)
         small = interpolate(channels_first, (SIZE, SIZE), mode="bilinear", antialias=True)
         thumbnails[start : start + len(batch)] = small.numpy()
@@ -191,7 +194,7 @@ def _take_prints(rows: datasets.Dataset, pixels: np.ndarray | None, image_size: 
 
 
 def _read_images(
-    rows: datasets.Dataset, pixels: np.ndarray | None, image_size: int, jpeg_draft: bool
+    rows: datasets.Dataset, pixels: np.ndarray | None, resizing: Resizing | int, jpeg_draft: bool
 ) -> Iterator[np.ndarray]:
     """Yield the images in order, uint8 (batch_size, height, width, 3)."""
     if pixels is not None:
@@ -204,7 +207,7 @@ def _read_images(
         for start in range(0, len(rows), CHUNK):
             batch = images[start : start + CHUNK]["image"]
             decoded = pool.map(
-                lambda row, image: decode_row(row, image, image_size, jpeg_draft=jpeg_draft),
+                lambda row, image: decode_row(row, image, resizing, jpeg_draft=jpeg_draft),
                 range(start, start + len(batch)),
                 batch,
             )

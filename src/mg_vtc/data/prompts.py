@@ -82,7 +82,12 @@ class ClassTexts:
         self.inputs: dict[str, torch.Tensor] = texts.to(device).data
 
     def select(self, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the inputs of the classes `labels`, each `(len(labels), length)`, padded to the longest."""
+        """Return the inputs of the classes `labels`, each `(len(labels), length)`, padded to the longest.
+
+        Without a mask, all of the padding is kept.
+        """
+        if "attention_mask" not in self.inputs:
+            return {name: tensor[labels] for name, tensor in self.inputs.items()}
         mask = self.inputs["attention_mask"][labels].any(dim=0)  # (length,), False where all is padding
         return {name: tensor[labels][:, mask] for name, tensor in self.inputs.items()}
 

@@ -201,3 +201,29 @@ def _share_out_in_order(
         only_part_C[classes] = np.where(first | (only_part_C[classes] == part), part, SEVERAL_PARTS)
     present = targets_PC > 0
     return parts_G, float((((sizes_PC - targets_PC) ** 2)[present] / targets_PC[present]).sum())
+
+
+def draw_shots(rows: Dataset, shots: int, seed: int) -> Dataset:
+    """Draw some clips of each class, or images if clips are unknown, for few-shot training.
+
+    The clips for fewer shots are among those for more. The order of the rows is kept.
+
+    Args:
+        rows: Columns `label` and, if known, `clip`.
+        shots: Number of clips per class.
+        seed: Seed of the draw.
+
+    Raises:
+        ValueError: A class has fewer clips.
+    """
+    labels = np.asarray(rows["label"][:])  # (num_rows,)
+    clips = np.asarray(rows["clip"][:]) if "clip" in rows.column_names else np.arange(len(rows))
+    chosen = np.zeros(len(rows), dtype=bool)
+    for label in np.unique(labels):
+        own = np.unique(clips[labels == label])
+        if len(own) < shots:
+            name = rows.features["label"].int2str(int(label))
+            raise ValueError(f"shots is {shots}, but the class {name!r} has {len(own)} to train on: choose fewer.")
+        drawn = np.random.default_rng([seed, int(label)]).permutation(own)[:shots]
+        chosen |= (labels == label) & np.isin(clips, drawn)
+    return rows.select(np.flatnonzero(chosen))

@@ -16,7 +16,7 @@ from datasets.utils.file_utils import xopen
 from torch.utils.data import IterableDataset, get_worker_info
 
 from .augmentation import Augmentation
-from .decoding import decode
+from .decoding import Resizing, decode
 from .image_folder import name_splits
 from .labels import NUM_LISTED, canonical_id, check_class_names, normalize_name, normalize_names, read_labels
 from .sources import check_source
@@ -168,7 +168,7 @@ class ImageStream(IterableDataset):
 
     Args:
         rows: Split of `load_stream`.
-        image_size: Height and width, in pixels.
+        resizing: Size of the pixel values, and the way to it.
         batch_size: Images per batch of one process.
         repeat: Whether to repeat passes endlessly, each in a new order, so that no process ends early; otherwise one
             pass in the order of the shards.
@@ -190,7 +190,7 @@ class ImageStream(IterableDataset):
     def __init__(
         self,
         rows: datasets.IterableDataset,
-        image_size: int,
+        resizing: Resizing | int,
         batch_size: int,
         *,
         repeat: bool,
@@ -203,7 +203,8 @@ class ImageStream(IterableDataset):
         skip_corrupt_images: bool = False,
     ) -> None:
         self.rows = rows
-        self.image_size = image_size
+        self.resizing = Resizing.of(resizing)
+        self.image_size = self.resizing.image_size
         self.batch_size = batch_size
         self.repeat = repeat
         self.shuffle_buffer_size = shuffle_buffer_size
@@ -284,7 +285,7 @@ class ImageStream(IterableDataset):
         for image, label in zip(images, labels, strict=True):
             try:
                 data = _read_bytes(image)
-                decoded.append(decode({"bytes": data, "path": None}, self.image_size, jpeg_draft=self.jpeg_draft))
+                decoded.append(decode({"bytes": data, "path": None}, self.resizing, jpeg_draft=self.jpeg_draft))
             except Exception as error:  # decoders raise errors of many types on damaged files; all are reported
                 self._report(image, label, error)
                 continue

@@ -15,7 +15,7 @@ from datasets import ClassLabel, Dataset, DatasetDict
 from transformers import BaseImageProcessor
 
 from ..data import load_demo_dataset, load_hub_dataset, load_image_folder
-from ..data.decoding import to_rgb
+from ..data.decoding import find_resizing, to_rgb
 from ..data.digests import digest_images
 from ..data.file_tree import find_files
 from ..data.groups import GroupColumnError
@@ -23,7 +23,7 @@ from ..data.hub import select_labelled
 from ..data.image_folder import name_splits
 from ..data.metadata import is_metadata_file
 from ..files import atomic_write_folder, check_destination
-from ..inference.embedding import embed_classes, embed_names, find_image_size, predict_images
+from ..inference.embedding import embed_classes, embed_names, predict_images
 from ..inference.loading import Model, name_model, open_model
 from ..models.modeling_mg_vtc import MgVtcModel
 from ..runs.records import RunRecords, read_records
@@ -100,7 +100,7 @@ def evaluate(
     _check_template(prompt_template, zero_shot)
     network, image_processor = _open_on_device(model, processor)
     records = read_records(network.config.name_or_path)
-    reading |= {"demo_size": find_image_size(image_processor)}
+    reading |= {"demo_size": find_resizing(image_processor).image_size}
     splits = _load_as_run(data, records.recipe, clip_column, skip_corrupt_images, reading)
     chosen = choose_rows(splits, records.split, split)
     _warn_of_training_rows(chosen)

@@ -80,7 +80,7 @@ def choose_rows(splits: DatasetDict, run: Mapping[str, Any], split: str | None =
             the run with others.
     """
     assigned = _assign(splits, run)
-    split = split or _default_split(splits, assigned)
+    split = split or _default_split(splits, assigned, set(run.get("unused", ())))
     if split not in (*SPLITS, "all"):
         raise ValueError(f"`split` must be train, validation, test or all, got {split!r}.")
     selected = {
@@ -123,10 +123,15 @@ def _assign(splits: DatasetDict, run: Mapping[str, Any]) -> dict[str, list[str |
     }
 
 
-def _default_split(splits: DatasetDict, assigned: dict[str, list[str | None]]) -> str:
+def _default_split(splits: DatasetDict, assigned: dict[str, list[str | None]], unused: set[str]) -> str:
+    """Return the split to score; rows that the run left unused, for want of shots, are those of the run."""
     if "test" in splits:
         return "test"
-    of_run = [split for of_rows in assigned.values() for split in of_rows]
+    of_run = [
+        "unused" if split is None and name in unused else split
+        for rows, of_rows in assigned.items()
+        for name, split in zip(splits[rows]["file_name"][:], of_rows, strict=True)
+    ]
     if not any(of_run):
         return "validation" if "validation" in splits else "all"
     num_training, num_others = of_run.count("train"), of_run.count(None)

@@ -17,16 +17,16 @@ import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-from PIL import Image
 from torch import nn
 from transformers import AutoTokenizer, BaseImageProcessor
 
+from ..data.decoding import find_resizing
 from ..files import atomic_write_folder, check_destination
 from ..inference.loading import open_model
 from ..models.modeling_mg_vtc import MgVtcForImageClassification
 from .int8 import quantize_classifier, read_calibration_images
 
-FORMAT_VERSION = 1  # of the metadata; incremented on incompatible changes
+FORMAT_VERSION = 2  # of the metadata; incremented on incompatible changes
 CLASSIFIER, INT8_CLASSIFIER = "classifier.onnx", "classifier.int8.onnx"
 IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER = "image_encoder.onnx", "text_encoder.onnx", "tokenizer.json"
 GRAPHS = (CLASSIFIER, INT8_CLASSIFIER, IMAGE_ENCODER, TEXT_ENCODER)
@@ -60,18 +60,21 @@ class ExportedFile(NamedTuple):
 
 
 class _Classifier(nn.Module):
-    """pixel_values -> logits, with class embeddings, norm and scale folded into one matrix."""
+    """pixel_values -> logits, with class embeddings, norm and scale folded into one matrix, and the bias."""
 
     def __init__(self, model: MgVtcForImageClassification) -> None:
         super().__init__()
         self.encoder = _ImageEncoder(model)
-        # logits are linear in the image embedding: the logits of the unit vectors are the matrix
-        unit_vectors = torch.eye(model.config.projection_dim)
-        weights = model.compare(unit_vectors, model._embed(model.class_embeds))  # (projection_dim, num_labels)
+        # logits are linear in the image embedding, apart from a bias: those of the unit vectors are the matrix
+        unit_vectors, class_embeds = torch.eye(model.config.projection_dim), model._embed(model.class_embeds)
+        bias = model.compare(torch.zeros_like(unit_vectors[:1]), class_embeds)  # (1, num_labels)
+        weights = model.compare(unit_vectors, class_embeds) - bias  # (projection_dim, num_labels)
         self.register_buffer("weights", weights.detach())
+        self.register_buffer("bias", bias.detach() if model.config.use_logit_bias else None)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        return self.encoder(pixel_values) @ self.weights  # (batch_size, num_labels)
+        logits = self.encoder(pixel_values) @ self.weights  # (batch_size, num_labels)
+        return logits if self.bias is None else logits + self.bias
 
 
 class _ImageEncoder(nn.Module):
@@ -87,14 +90,17 @@ class _ImageEncoder(nn.Module):
 
 
 class _TextEncoder(nn.Module):
-    """input_ids, attention_mask and, if the tower takes them, token_type_ids -> text_embeds."""
+    """input_ids and, if there are any, attention_mask and token_type_ids -> text_embeds."""
 
     def __init__(self, model: MgVtcForImageClassification) -> None:
         super().__init__()
         self.model = model
 
     def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
         segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         outputs = self.model.get_text_features(input_ids, attention_mask, return_dict=True, **segments)
@@ -153,34 +159,39 @@ def export_onnx(
 def describe_classifier(model: MgVtcForImageClassification, processor: BaseImageProcessor) -> dict[str, str]:
     """Return the metadata of the files: lists as JSON, `image_size` as [height, width], `resample` as a Pillow filter.
 
+    `shortest_edge` is the length of the shorter side, in pixels, before the central square is cropped; null if images
+    are stretched to `image_size`.
+
     Raises:
-        ValueError: The processor does more than resize to a fixed size and normalize pixels in 0..1.
+        ValueError: The processor does more than resize to a square and normalize pixels in 0..1.
     """
-    size = dict(processor.size)
-    plain = processor.do_resize and processor.do_rescale and processor.do_normalize and not processor.do_center_crop
-    if not plain or None in (size.get("height"), size.get("width")) or abs(255 * processor.rescale_factor - 1) > 1e-6:
+    resizing = find_resizing(processor)
+    plain = processor.do_resize and processor.do_rescale and processor.do_normalize
+    if not plain or abs(255 * processor.rescale_factor - 1) > 1e-6:
         raise ValueError(
             "The metadata of an ONNX file describe a size, a mean and a standard deviation, but the image processor "
-            f"of this model needs more (size {size}): export a model that only resizes to a fixed height and width "
-            "and normalizes."
+            "of this model needs more: export a model that only resizes to a square and normalizes."
         )
-    unit = torch.ones(1, 1)
+    unit, none = torch.ones(1, 1), torch.zeros(1, 1)
+    bias = model.compare(none, unit).item()
     return {
         "format_version": str(FORMAT_VERSION),
         "labels": json.dumps([model.config.id2label[i] for i in range(model.config.num_labels)]),
-        "image_size": json.dumps([size["height"], size["width"]]),
+        "image_size": json.dumps([resizing.image_size] * 2),
+        "shortest_edge": json.dumps(resizing.shortest_edge),
         "image_mean": json.dumps(list(processor.image_mean)),
         "image_std": json.dumps(list(processor.image_std)),
-        "resample": Image.Resampling(processor.resample).name,
+        "resample": resizing.resample.upper(),
         "prompt_template": model.config.prompt_template,
-        "logit_scale": repr(model.compare(unit, unit).item()),
+        "logit_scale": repr(model.compare(unit, unit).item() - bias),
+        "logit_bias": repr(bias),
     }
 
 
 def _draw_images(processor: BaseImageProcessor) -> np.ndarray:
     """Return preprocessed random images, (3, 3, height, width)."""
-    size = (3, processor.size["height"], processor.size["width"], 3)
-    pixels = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    side = find_resizing(processor).image_size
+    pixels = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
     return processor(list(pixels), return_tensors="np")["pixel_values"]
 
 

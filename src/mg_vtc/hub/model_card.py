@@ -45,9 +45,10 @@ def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> N
     recipe, recipe_notes = read_recipe(folder / RECIPE)
     results = [_read(folder / name) for name in SPLIT_RESULTS if (folder / name).exists()]
     provenance = _read(folder / PROVENANCE)
-    bases = {tower: recipe.get(f"{tower}_model_name_or_path") for tower in ("vision", "text")}
     places = provenance["places"]
-    hub_bases = [base for tower, base in bases.items() if base and f"{tower}_model_name_or_path" not in places]
+    settings = {tower: _find_base_setting(recipe, tower) for tower in ("vision", "text")}
+    bases = {tower: recipe.get(setting) for tower, setting in settings.items()}
+    hub_bases = [base for tower, base in bases.items() if base and settings[tower] not in places]
     class_names = [config.id2label[number] for number in range(config.num_labels)]
     card = ModelCard.from_template(
         _describe_metadata(config, recipe, hub_bases, results, examples),
@@ -80,6 +81,11 @@ def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> N
         duration=_tell_duration(provenance.get("training_seconds")),
     )
     card.save(folder / CARD)
+
+
+def _find_base_setting(recipe: dict[str, Any], tower: str) -> str:
+    """Return the setting that names the origin of a tower."""
+    return "model_name_or_path" if recipe.get("model_name_or_path") else f"{tower}_model_name_or_path"
 
 
 def _find_restricted(recipe: dict[str, Any], class_names: Sequence[str]) -> str | None:
@@ -116,7 +122,7 @@ def _describe_metadata(
         license="apache-2.0",
         language="en",
         tags=["mg_vtc", "custom_code", "micro-gesture"],
-        base_model=hub_bases or None,
+        base_model=list(dict.fromkeys(hub_bases)) or None,
         datasets=[hub_dataset] if hub_dataset else None,
         metrics=["accuracy", "f1"],
         model_name="mg_vtc",

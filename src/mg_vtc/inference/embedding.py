@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
 from ..data.dataset import ImageDataset
-from ..data.decoding import collate_images, normalize
+from ..data.decoding import collate_images, find_resizing, normalize
 from ..data.prompts import ClassTexts, check_known
 from ..models.configuration_mg_vtc import check_prompt_template
 from ..models.modeling_mg_vtc import MgVtcModel
@@ -41,11 +41,11 @@ def predict_images(
         Scaled similarities float32 (num_rows, num_texts) and embeddings float32 (num_rows, projection_dim).
 
     Raises:
-        ValueError: An image cannot be decoded, or the processor's image size is not square.
+        ValueError: An image cannot be decoded, or the processor does not resize to a square.
     """
     # as in the Trainer: other convolution kernels differ in the last digits
     model.vision_model.to(memory_format=torch.channels_last)
-    images = ImageDataset(rows, find_image_size(image_processor), pixels=None, jpeg_draft=jpeg_draft)
+    images = ImageDataset(rows, find_resizing(image_processor), pixels=None, jpeg_draft=jpeg_draft)
     loader = DataLoader(images, batch_size, collate_fn=collate_images)
     logits, image_embeds = [], []
     for batch in tqdm(loader, desc="scoring", unit=" batches", disable=None):
@@ -75,18 +75,6 @@ def compare_images(
         pixel_values = normalize(pixel_values, image_processor.image_mean, image_processor.image_std)
         embeds = _embed(model, model.get_image_features(pixel_values).pooler_output)  # (batch_size, projection_dim)
         return model.compare(embeds, text_embeds).float().cpu(), embeds.float().cpu()
-
-
-def find_image_size(image_processor: BaseImageProcessor) -> int:
-    """Return the side of the model's square input images, in pixels.
-
-    Raises:
-        ValueError: The image processor has no fixed square size.
-    """
-    size = image_processor.size
-    if not size.get("height") or size.get("height") != size.get("width"):
-        raise ValueError(f"The image processor must resize to a fixed square, but its size is {dict(size)}.")
-    return size["height"]
 
 
 def embed_classes(model: MgVtcModel, model_ids: np.ndarray) -> torch.Tensor:

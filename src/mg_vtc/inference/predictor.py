@@ -13,12 +13,12 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object, parse_flag_from_env
 
-from ..data.decoding import resize, to_rgb
+from ..data.decoding import Resizing, find_resizing, resize, to_rgb
 from ..data.labels import normalize_names
 from ..models.modeling_mg_vtc import MgVtcModel
 from ..runs.records import read_records
 from .aggregation import VOTES, ClipVote, rank_classes
-from .embedding import compare_images, embed_classes, embed_names, find_image_size
+from .embedding import compare_images, embed_classes, embed_names
 from .inputs import Inputs, Survey, make_inputs, survey
 from .loading import Model, open_model
 from .samples import ReadPixels, Sample, read_samples
@@ -124,8 +124,8 @@ def _list_images(inputs: Any) -> list[Any]:
     return given if any(isinstance(one, PIL.Image.Image) for one in given) else []
 
 
-def _prepare(image: PIL.Image.Image, image_size: int) -> np.ndarray:
-    return resize(to_rgb(image), image_size)
+def _prepare(image: PIL.Image.Image, resizing: Resizing) -> np.ndarray:
+    return resize(to_rgb(image), resizing)
 
 
 def join_processes() -> PartialState:
@@ -195,7 +195,7 @@ class Predictor:
             raise ValueError(f"candidate_labels must be a list of names, got the text {candidate_labels!r}.")
         processes = join_processes()
         network, self.image_processor = open_model(model, dtype=torch.float32, processor=processor)
-        self._image_size = find_image_size(self.image_processor)
+        self._resizing = find_resizing(self.image_processor)
         self._jpeg_draft = read_records(network.config.name_or_path).recipe.get("jpeg_draft", False)
         # channels last as in evaluation: other convolution kernels differ in the last digits
         self.network = network if isinstance(model, MgVtcModel) else network.to(processes.device)
@@ -229,7 +229,7 @@ class Predictor:
             The number of finished samples so far, and the new predictions. Batches do not depend on `start`, so a
             resumed prediction is bit-identical.
         """
-        frames = self._predict_samples(read_samples(inputs, self._image_size, jpeg_draft=self._jpeg_draft), start)
+        frames = self._predict_samples(read_samples(inputs, self._resizing, jpeg_draft=self._jpeg_draft), start)
         return self._rank(frames) if self.vote is None else self._count_votes(self.vote, frames)
 
     def predict_images(self, images: Sequence[Any]) -> Iterator[tuple[int, list[Prediction]]]:
@@ -237,7 +237,7 @@ class Predictor:
         if odd := [type(image).__name__ for image in images if not isinstance(image, PIL.Image.Image)]:
             raise ValueError(f"PIL images and other inputs cannot be mixed, got {odd[0]} among them.")
         samples = (
-            (Sample(getattr(image, "filename", ""), None, None, None), partial(_prepare, image, self._image_size))
+            (Sample(getattr(image, "filename", ""), None, None, None), partial(_prepare, image, self._resizing))
             for image in images
         )
         return self._rank(self._predict_samples(samples, 0))

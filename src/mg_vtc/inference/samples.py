@@ -10,7 +10,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 import PIL.Image
 
-from ..data.decoding import decode, resize
+from ..data.decoding import Resizing, decode, resize
 from .inputs import Inputs, Source, list_sources
 from .segment_files import Interval
 
@@ -34,7 +34,9 @@ class Sample(NamedTuple):
 ReadPixels = Callable[[], np.ndarray]  # uint8 (image_size, image_size, 3)
 
 
-def read_samples(inputs: Inputs, image_size: int, *, jpeg_draft: bool = False) -> Iterator[tuple[Sample, ReadPixels]]:
+def read_samples(
+    inputs: Inputs, resizing: Resizing | int, *, jpeg_draft: bool = False
+) -> Iterator[tuple[Sample, ReadPixels]]:
     """Yield images and frames in the order of `list_sources`, each with a function that returns its pixels.
 
     An image is decoded when its function is called, which raises errors of many types on damaged files. If a video
@@ -46,39 +48,41 @@ def read_samples(inputs: Inputs, image_size: int, *, jpeg_draft: bool = False) -
 
     Args:
         inputs: Inputs of the prediction.
-        image_size: Height and width, in pixels.
+        resizing: Size of the pixels, and the way to it.
         jpeg_draft: See `decode`.
     """
     for source in list_sources(inputs):
         if source.kind == "image":
             image = {"path": str(source.path), "bytes": None}
-            read = partial(decode, image, image_size, jpeg_draft=jpeg_draft)
+            read = partial(decode, image, resizing, jpeg_draft=jpeg_draft)
             yield Sample(source.name, source.clip, source.frame, None), read
         elif source.kind == "webcam":
-            yield Sample(source.name, None, None, None), partial(_read_webcam, source.path, image_size)
+            yield Sample(source.name, None, None, None), partial(_read_webcam, source.path, resizing)
         elif source.kind == "video":
-            yield from _read_video(source, inputs.frames_per_clip, image_size)
+            yield from _read_video(source, inputs.frames_per_clip, resizing)
 
 
-def _read_video(source: Source, frames_per_clip: int | None, image_size: int) -> Iterator[tuple[Sample, ReadPixels]]:
+def _read_video(
+    source: Source, frames_per_clip: int | None, resizing: Resizing | int
+) -> Iterator[tuple[Sample, ReadPixels]]:
     from ..data.releases.frames import choose_frames  # these need the extra "video"
     from ..data.releases.video import VideoError, count_frames, read_frames
 
     try:
         if source.intervals is not None:
-            yield from _read_segments(source, source.intervals, frames_per_clip, image_size)
+            yield from _read_segments(source, source.intervals, frames_per_clip, resizing)
             return
         numbers: Iterable[int] = count()
         if frames_per_clip is not None:
             numbers = choose_frames(0, count_frames(source.path) - 1, frames_per_clip)
         for number, time, image in read_frames(source.path, numbers, source.crop):
-            yield Sample(source.name, source.clip, number, time), partial(resize, image, image_size)
+            yield Sample(source.name, source.clip, number, time), partial(resize, image, resizing)
     except VideoError as error:
         yield Sample(source.name, source.clip, None, None), partial(_fail, error)
 
 
 def _read_segments(
-    source: Source, intervals: Sequence[Interval], frames_per_clip: int | None, image_size: int
+    source: Source, intervals: Sequence[Interval], frames_per_clip: int | None, resizing: Resizing | int
 ) -> Iterator[tuple[Sample, ReadPixels]]:
     """Yield the frames of intervals, ordered by the start of the interval, in one pass over the video."""
     from ..data.releases.frames import choose_frames
@@ -99,9 +103,9 @@ def _read_segments(
                 left[place].discard(number)
                 sample = Sample(source.name, source.name_clip(in_order[place]), number, time)
                 if place == current:
-                    yield sample, partial(resize, image, image_size)
+                    yield sample, partial(resize, image, resizing)
                 else:
-                    waiting[place].append((sample, partial(_give, resize(image, image_size))))
+                    waiting[place].append((sample, partial(_give, resize(image, resizing))))
             while current < len(in_order) and not left[current]:
                 current += 1
                 yield from waiting.pop(current, ())
@@ -114,12 +118,12 @@ def _read_segments(
             yield Sample(source.name, source.name_clip(in_order[place]), None, None), partial(_fail, reason)
 
 
-def _read_webcam(device: Path, image_size: int, form: str = "v4l2") -> np.ndarray:
+def _read_webcam(device: Path, resizing: Resizing | int, form: str = "v4l2") -> np.ndarray:
     import av  # the extra "video"
 
     with av.open(str(device), format=form) as container:
         image: PIL.Image.Image = next(container.decode(video=0)).to_image()
-    return resize(image, image_size)
+    return resize(image, resizing)
 
 
 def _give(pixels: np.ndarray) -> np.ndarray:

@@ -8,6 +8,8 @@ from transformers.configuration_utils import SubConfigSpec
 
 from .configuration_alexnet import AlexNetConfig
 
+PROJECTIONS = ("mlp", "linear", "none")
+TEXT_POOLINGS = ("auto", "cls", "mean", "eos", "last")
 # Classes that open a saved folder, with the package or with `trust_remote_code=True`.
 AUTO_MAP = {
     "AutoConfig": "configuration_mg_vtc.MgVtcConfig",
@@ -26,8 +28,9 @@ def pooled_dim(tower_config: PretrainedConfig) -> int:
     Raises:
         ValueError: The configuration states no width, like that of a dual encoder.
     """
-    # MobileViT; BERT, ViT and most others; convolutional encoders, a width a stage; EfficientNet
-    for name in ("neck_hidden_sizes", "hidden_size", "hidden_sizes", "hidden_dim"):
+    # MobileViT; text tower of SigLIP; BERT, ViT and most others; convolutional encoders, a width a stage;
+    # EfficientNet; timm
+    for name in ("neck_hidden_sizes", "projection_size", "hidden_size", "hidden_sizes", "hidden_dim", "num_features"):
         width = getattr(tower_config, name, None)
         if width is not None:
             return int(width[-1] if isinstance(width, list | tuple) else width)
@@ -56,14 +59,23 @@ class MgVtcConfig(PretrainedConfig):
         vision_config: Vision tower: any `AutoModel` encoder with a pooled state, or `alexnet`; default ResNet50.
         text_config: Text tower, any `AutoModel` text encoder; default DistilBERT.
         vision_only: No text tower: class embeddings are a learned table (a vision-only baseline).
+        projection: Projection heads: "mlp" (the method), "linear" (without a bias, as in CLIP) or "none" (as in
+            SigLIP: the pooled states of both towers have width D).
         projection_dim: Width of the shared embedding space, D.
-        projection_dropout: Dropout of the projection heads, in [0, 1).
+        projection_dropout: Dropout of the projection heads of "mlp", in [0, 1).
+        text_pooling: State that represents a text: "auto" (the tower's pooled state or, without one, its first token),
+            "cls" (the first token), "mean" (the mean of all tokens), "eos" (the first end-of-text token) or "last"
+            (the last token).
+        text_length: Length to which texts are padded, for a text tower that was trained so, like that of SigLIP, which
+            attends to padding (its tokenizer gives no mask); `None` pads to the longest text.
+        text_padding_side: Side of this padding, "right" or "left", as the tokenizer pads.
         normalize: Divide embeddings by their L2 norm. `False`, with `logit_scale_init_value=0` and
             `learn_logit_scale=False`, is the published setting of the method (tau = 1). From random weights the
             Jensen-Shannon loss does not train with it, because its gradient vanishes at large logits.
         logit_scale_init_value: Natural logarithm of the initial scale of the logits; the default is ln(1 / 0.07).
         learn_logit_scale: Whether the scale is a parameter or constant.
         max_logit_scale: Upper bound of the scale itself (not of its logarithm), 100 as in CLIP.
+        use_logit_bias: Whether the logits have a learned bias, as in SigLIP. A softmax over names does not see it.
         prompt_template: Text of a class, with `{}` for its name.
 
     The class names are `id2label`, in the order of their ids.
@@ -78,12 +90,17 @@ class MgVtcConfig(PretrainedConfig):
     vision_config: PretrainedConfig | dict | None = None
     text_config: PretrainedConfig | dict | None = None
     vision_only: bool = False
+    projection: str = "mlp"
     projection_dim: int = 256
     projection_dropout: float | int = 0.1
+    text_pooling: str = "auto"
+    text_length: int | None = None
+    text_padding_side: str = "right"
     normalize: bool = True
     logit_scale_init_value: float | int = 2.6592
     learn_logit_scale: bool = True
     max_logit_scale: float | int = 100.0
+    use_logit_bias: bool = False
     prompt_template: str = "{}"
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -104,6 +121,13 @@ class MgVtcConfig(PretrainedConfig):
         if self.vision_only and self.text_config is not None:
             raise ValueError("vision_only=True has no text tower, but text_config is set: leave one of them out.")
 
+    def validate_choices(self) -> None:
+        """Check the settings that are one of several words."""
+        choices = {"projection": PROJECTIONS, "text_pooling": TEXT_POOLINGS, "text_padding_side": ("right", "left")}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
+
     def validate_ranges(self) -> None:
         """Check the ranges of numbers."""
         if self.projection_dim < 1:
@@ -112,6 +136,8 @@ class MgVtcConfig(PretrainedConfig):
             raise ValueError(f"projection_dropout must be in [0, 1), got {self.projection_dropout}.")
         if self.max_logit_scale <= 0:
             raise ValueError(f"max_logit_scale must be positive, got {self.max_logit_scale}.")
+        if self.text_length is not None and self.text_length < 1:
+            raise ValueError(f"text_length must be at least 1, got {self.text_length}.")
 
     def validate_labels(self) -> None:
         """Check that class ids are 0, 1, 2 and so on, and that class names differ."""

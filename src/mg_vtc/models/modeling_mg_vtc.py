@@ -20,7 +20,15 @@ from transformers.utils import TransformersKwargs
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_mg_vtc import MgVtcConfig, pooled_dim
-from .modeling_tower import MgVtcOutput, MgVtcProjectionHead, build_tower, encode_texts, evaluating, project
+from .modeling_tower import (
+    MgVtcOutput,
+    build_projection,
+    build_tower,
+    encode_texts,
+    evaluating,
+    project,
+    read_dual_encoder,
+)
 
 
 class MgVtcPreTrainedModel(PreTrainedModel):
@@ -40,14 +48,17 @@ class MgVtcPreTrainedModel(PreTrainedModel):
         """Initialize the projection heads, the scale and `class_embeds`; towers initialize themselves."""
         if isinstance(module, nn.Linear):  # torch's default, which the method uses
             init.kaiming_uniform_(module.weight, a=math.sqrt(5))
-            bound = 1 / math.sqrt(module.in_features)
-            init.uniform_(module.bias, -bound, bound)
+            if module.bias is not None:
+                bound = 1 / math.sqrt(module.in_features)
+                init.uniform_(module.bias, -bound, bound)
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
         elif isinstance(module, MgVtcModel):
             init.constant_(module.logit_scale, self.config.logit_scale_init_value)
             init.normal_(module.class_embeds)
+            if self.config.use_logit_bias:
+                init.zeros_(module.logit_bias)
 
 
 class MgVtcModel(MgVtcPreTrainedModel):
@@ -57,6 +68,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
         class_embeds: Embeddings of the class prompts, `(num_labels, projection_dim)`: random until
             `set_class_embeds` fills them; a learned table if `config.vision_only`.
         logit_scale: Natural logarithm of the scale of the logits, 0-d.
+        logit_bias: Bias of the logits, 0-d, if `config.use_logit_bias`.
         text_chunk_size: Number of texts that are encoded at a time, `None` for all; see `encode_texts`.
     """
 
@@ -66,14 +78,14 @@ class MgVtcModel(MgVtcPreTrainedModel):
     def __init__(self, config: MgVtcConfig):
         super().__init__(config)
         self.vision_model = build_tower(config.vision_config, "pixel_values")
-        self.vision_projection = MgVtcProjectionHead(pooled_dim(config.vision_config), config)
+        self.vision_projection = build_projection(pooled_dim(config.vision_config), config)
 
         class_embeds = torch.empty(config.num_labels, config.projection_dim)
         if config.vision_only:
             self.class_embeds = nn.Parameter(class_embeds)
         else:
-            self.text_model = build_tower(config.text_config, "input_ids")
-            self.text_projection = MgVtcProjectionHead(pooled_dim(config.text_config), config)
+            self.text_model = build_tower(config.text_config, "input_ids", pooled=config.text_pooling == "auto")
+            self.text_projection = build_projection(pooled_dim(config.text_config), config)
             self.register_buffer("class_embeds", class_embeds)
 
         logit_scale = torch.tensor(float(config.logit_scale_init_value))
@@ -81,6 +93,8 @@ class MgVtcModel(MgVtcPreTrainedModel):
             self.logit_scale = nn.Parameter(logit_scale)
         else:
             self.register_buffer("logit_scale", logit_scale)
+        if config.use_logit_bias:
+            self.logit_bias = nn.Parameter(torch.zeros(()))
 
         self.post_init()
 
@@ -129,10 +143,9 @@ class MgVtcModel(MgVtcPreTrainedModel):
 
         Returns:
             The tower's output, with `pooler_output` projected: `(batch_size, projection_dim)`, not yet of norm 1.
-            A tower without a pooled state (DistilBERT) is represented by its first token.
 
         Raises:
-            ValueError: The model is vision-only.
+            ValueError: The model is vision-only, or a text is longer than `config.text_length`.
         """
         return project(self._encode_texts(input_ids, attention_mask=attention_mask, **kwargs), self.text_projection)
 
@@ -153,7 +166,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
     def _encode_texts(self, input_ids: torch.Tensor, **inputs: Any) -> BaseModelOutputWithPooling:
         if self.config.vision_only:
             raise ValueError("This model is vision-only: it has no text tower, so it only scores its own classes.")
-        return encode_texts(self.text_model, self.text_chunk_size, input_ids=input_ids, **inputs)
+        return encode_texts(self.text_model, self.config, self.text_chunk_size, input_ids=input_ids, **inputs)
 
     def _embed(self, features: torch.Tensor) -> torch.Tensor:
         return F.normalize(features, dim=-1) if self.config.normalize else features
@@ -161,7 +174,8 @@ class MgVtcModel(MgVtcPreTrainedModel):
     def compare(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
         """Return scaled similarities `(B, T)` of embeddings `(B, projection_dim)` and `(T, projection_dim)`."""
         scale = self.logit_scale.clamp(max=math.log(self.config.max_logit_scale)).exp()
-        return scale * image_embeds @ text_embeds.T
+        logits = scale * image_embeds @ text_embeds.T
+        return logits + self.logit_bias if self.config.use_logit_bias else logits
 
     @can_return_tuple
     def forward(
@@ -286,8 +300,43 @@ class MgVtcModel(MgVtcPreTrainedModel):
         model = cls(MgVtcConfig.from_vision_text_configs(vision_model.config, text_config, **config))
         model.vision_model = vision_model
         if text_model:
+            if model.config.text_pooling != "auto" and getattr(text_model, "pooler", None) is not None:
+                text_model.pooler = None  # not used, so not trained
             model.text_model = text_model
         return model.float()  # float32 parameters for the optimizer
+
+    @classmethod
+    def from_dual_encoder(cls, parent: str | PreTrainedModel, **config: Any) -> "MgVtcModel":
+        """Take over a dual encoder: its towers, projection heads, scale and bias; class embeddings are untrained.
+
+        Logits of images and texts are the parent's. They are similarities for a softmax over names, also for SigLIP,
+        which was trained with a sigmoid.
+
+        Args:
+            parent: CLIP, MetaCLIP 2, Chinese-CLIP or SigLIP model (SigLIP 2 of fixed resolution included), or the Hub
+                id or folder of one.
+            config: Fields of `MgVtcConfig`, such as `id2label=...`; those of the parent are taken over.
+
+        Raises:
+            ValueError: The model is not such a dual encoder, or a field that it sets is given.
+            OSError: The model cannot be found.
+        """
+        source: Any = AutoModel.from_pretrained(parent) if isinstance(parent, str) else parent
+        inherited = read_dual_encoder(source)
+        if given := sorted(inherited.keys() & config.keys()):
+            raise ValueError(f"{', '.join(given)} is that of the dual encoder: leave it out.")
+        settings = inherited | config
+        model = cls(
+            MgVtcConfig.from_vision_text_configs(source.vision_model.config, source.text_model.config, **settings)
+        )
+        model.vision_model, model.text_model = source.vision_model, source.text_model
+        if settings["projection"] == "linear":
+            model.vision_projection, model.text_projection = source.visual_projection, source.text_projection
+        with torch.no_grad():
+            model.logit_scale.copy_(source.logit_scale.reshape(()))
+            if settings["use_logit_bias"]:
+                model.logit_bias.copy_(source.logit_bias.reshape(()))
+        return model.float()
 
 
 class MgVtcForImageClassification(MgVtcModel):

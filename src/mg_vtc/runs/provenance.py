@@ -16,7 +16,7 @@ from .directory import PROVENANCE, RECIPE
 
 INPUTS = (
     *("train_dir", "validation_dir", "dataset_name", "labels_file"),
-    *("vision_model_name_or_path", "text_model_name_or_path"),
+    *("model_name_or_path", "vision_model_name_or_path", "text_model_name_or_path"),
 )  # settings that name inputs of a run
 ELSEWHERE = "<local path>"  # replaces a place in published recipes
 

@@ -85,6 +85,24 @@ class MgVtcTrainingArguments(TrainingArguments):
     tower_weight_decay: float | None = field(
         default=None, metadata={"help": "Weight decay of the towers. Default: weight_decay."}
     )
+    layer_decay: float = field(
+        default=1.0,
+        metadata={
+            "help": "Factor, in (0, 1], of the learning rate of each layer of a tower to that of the next one: for "
+            "pretrained towers, such as 0.75."
+        },
+    )
+    linear_probe_epochs: float = field(
+        default=0.0,
+        metadata={"help": "Number of epochs in which only the heads are trained, before the towers are, too (LP-FT)."},
+    )
+    wise_ft_alpha: float = field(
+        default=1.0,
+        metadata={
+            "help": "Fraction, in (0, 1], of the trained weights in the final ones; the rest are the weights of the "
+            "start (WiSE-FT)."
+        },
+    )
     early_stopping_patience: int | None = field(
         default=None,
         metadata={"help": "Number of evaluations without a better score after which to stop. Default: never."},
@@ -195,6 +213,20 @@ class MgVtcTrainingArguments(TrainingArguments):
                 )
             self.lr_scheduler_kwargs = settings
 
+    def _check_fine_tuning(self) -> None:
+        """Check the settings of fine-tuning.
+
+        Raises:
+            ValueError: One is out of range, or does not work in several processes.
+        """
+        for name in ("layer_decay", "wise_ft_alpha"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be more than 0 and at most 1, got {getattr(self, name)}.")
+        if not 0 <= self.linear_probe_epochs < math.inf:
+            raise ValueError(f"linear_probe_epochs must be 0 or more, got {self.linear_probe_epochs}.")
+        if self.linear_probe_epochs > 0 and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            raise ValueError("linear_probe_epochs works in one process: leave it out, or train in one.")
+
     def __post_init__(self) -> None:
         if self.loss_type not in TRAINING_LOSS_TYPES:
             hint = suggest(self.loss_type, TRAINING_LOSS_TYPES)
@@ -213,6 +245,7 @@ class MgVtcTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"logit_adjustment must be 0 (off) or a positive number such as 1, got {self.logit_adjustment}."
             )
+        self._check_fine_tuning()
         if self.logit_adjustment > 0 and self.balanced_sampling:
             raise ValueError(
                 f"logit_adjustment {self.logit_adjustment} corrects for unequal class frequencies, which "

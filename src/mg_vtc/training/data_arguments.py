@@ -50,6 +50,10 @@ class DataArguments:
         default=None,
         metadata={"help": "Seed of what is held out. Default: seed, so each seed draws another split."},
     )
+    shots: int | None = field(
+        default=None,
+        metadata={"help": "Train on this many clips of each class, or images where clips are unknown, drawn by seed."},
+    )
     num_seeds: int = field(
         default=1,
         metadata={"help": "Number of runs with seed, seed + 1 and so on, summarized by mean and standard deviation."},
@@ -66,7 +70,10 @@ class DataArguments:
         default="subject", metadata={"help": "Column of the subjects in a Hub data set or a metadata file."}
     )
     skip_corrupt_images: bool = field(default=False, metadata={"help": "Leave out corrupt files."})
-    image_size: int = field(default=224, metadata={"help": "Side of the square images, in pixels."})
+    image_size: int | None = field(
+        default=None,
+        metadata={"help": "Side of the square images, in pixels. Default: that of the starting model, else 224."},
+    )
     augmentation: float = field(
         default=0.0,
         metadata={
@@ -116,6 +123,12 @@ class DataArguments:
             )
         if self.split_by not in (None, *SPLIT_KINDS):
             raise ValueError(f"split_by must be one of {', '.join(SPLIT_KINDS)}, got {self.split_by!r}.")
+        if self.shots is not None and self.shots < 1:
+            raise ValueError(f"shots must be 1 or more, got {self.shots}.")
+        if self.shots is not None and self.streaming:
+            raise ValueError(
+                "shots are drawn from all training images, but a stream is not read beforehand: leave it out."
+            )
         if self.num_seeds < 1:
             raise ValueError(f"num_seeds must be 1 or more, got {self.num_seeds}.")
         if self.num_seeds > 1 and self.train_val_split == 0:
@@ -134,7 +147,7 @@ class DataArguments:
             )
         if not 0 <= self.train_val_split < 1:
             raise ValueError(f"train_val_split must be at least 0 and less than 1, got {self.train_val_split}.")
-        if self.image_size < 1:
+        if self.image_size is not None and self.image_size < 1:
             raise ValueError(f"image_size must be 1 or more, got {self.image_size}.")
         if self.shuffle_buffer_size < 0:
             raise ValueError(f"shuffle_buffer_size must be 0 or more, got {self.shuffle_buffer_size}.")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 from transformers import CONFIG_MAPPING, HfArgumentParser
 
-from ..models.configuration_mg_vtc import MgVtcConfig
+from ..models.configuration_mg_vtc import PROJECTIONS, TEXT_POOLINGS, MgVtcConfig
 from ..recipes import find_recipes
 from .arguments import MgVtcTrainingArguments
 from .data_arguments import DataArguments
@@ -19,6 +19,7 @@ from .write_records import ALWAYS_WRITTEN
 
 DEFAULT_VISION_MODEL = "microsoft/resnet-50"
 DEFAULT_TEXT_MODEL = "distilbert/distilbert-base-uncased"
+DEFAULT_IMAGE_SIZE = 224  # pixels, of towers without an image processor
 # A tower is pretrained or has random weights, so a flag for the one overrides a recipe's key for the other.
 TOWER_ALTERNATIVES = {
     "vision_config": "vision_model_name_or_path",
@@ -28,6 +29,11 @@ TOWER_ALTERNATIVES = {
 }
 SELECTING_SCORES = ("top1_accuracy", "top5_accuracy", "mean_class_accuracy", "macro_f1")  # of `score_top_k`
 TEXT_TOWER = ("text_config", "text_model_name_or_path")
+# Settings that a model given by model_name_or_path brings.
+INHERITED = (
+    *("vision_config", "vision_model_name_or_path", *TEXT_TOWER, "vision_only", "projection", "projection_dim"),
+    *("projection_dropout", "text_pooling", "normalize", "logit_scale_init_value", "learn_logit_scale"),
+)
 
 
 @dataclass
@@ -36,6 +42,13 @@ class ModelArguments:
 
     _argument_group_name = "model"
 
+    model_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "Hub id or folder of a model to start from, instead of two towers: CLIP, MetaCLIP 2, "
+            "Chinese-CLIP, SigLIP, or a model of this package."
+        },
+    )
     vision_model_name_or_path: str | None = field(
         default=None, metadata={"help": f"Hub id or folder of the vision tower. Default: {DEFAULT_VISION_MODEL}."}
     )
@@ -51,6 +64,17 @@ class ModelArguments:
         metadata={"help": 'Text tower with random weights instead, as JSON, such as {"model_type": "distilbert"}.'},
     )
     vision_only: bool = field(default=False, metadata={"help": "No text tower: learn a table of class embeddings."})
+    projection: str = field(
+        default=MgVtcConfig.projection,
+        metadata={"help": f"Projection heads: {', '.join(PROJECTIONS)}. mlp is that of the method."},
+    )
+    text_pooling: str = field(
+        default=MgVtcConfig.text_pooling,
+        metadata={
+            "help": f"Pooling of texts: {', '.join(TEXT_POOLINGS)}. auto is that of a sentence-transformers model, "
+            "else the tower's pooled state, else its first token."
+        },
+    )
     projection_dim: int = field(
         default=MgVtcConfig.projection_dim, metadata={"help": "Width of the shared embedding space."}
     )
@@ -69,6 +93,13 @@ class ModelArguments:
     )
 
     def __post_init__(self) -> None:
+        if self.model_name_or_path is not None:
+            changed = [name for name in INHERITED if getattr(self, name) != self.__dataclass_fields__[name].default]
+            if changed:
+                raise ValueError(
+                    f"{', '.join(changed)} cannot be set with model_name_or_path, which brings it: leave one out."
+                )
+            return
         for tower, default in (("vision", DEFAULT_VISION_MODEL), ("text", DEFAULT_TEXT_MODEL)):
             name, config = getattr(self, f"{tower}_model_name_or_path"), getattr(self, f"{tower}_config")
             if name is not None and config is not None:
@@ -199,9 +230,13 @@ def _put_recipe_first(arguments: list[str], parser: HfArgumentParser) -> list[st
 
 
 def override(lines: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the lines of a recipe that go with settings that override others: one source for each tower."""
+    """Return the lines of a recipe that go with settings that override others: one starting point."""
     dropped = {other for name, other in TOWER_ALTERNATIVES.items() if name in settings}
     dropped |= set(TEXT_TOWER) if settings.get("vision_only") else set()
+    if "model_name_or_path" in settings:
+        dropped |= {*INHERITED, "image_size"}
+    elif {"vision_config", "vision_model_name_or_path", *TEXT_TOWER} & set(settings):
+        dropped.add("model_name_or_path")
     return {key: value for key, value in lines.items() if key not in dropped}
 
 

@@ -86,6 +86,8 @@ def train_once(recipe: Recipe) -> None:
         print("saturated: fraction of images whose Jensen-Shannon gradient has vanished")
         if trainer.args.resume_from_checkpoint is not None:
             print(describe_resumption(Path(trainer.args.resume_from_checkpoint)), flush=True)
+    if recipe.model.model_name_or_path is not None and trainer.args.resume_from_checkpoint is None:
+        _print_start(trainer)
     results = run(trainer, splits)
     if trainer.is_world_process_zero():
         print(summary(results, trainer.args.output_dir), flush=True)
@@ -94,6 +96,16 @@ def train_once(recipe: Recipe) -> None:
             page = trainer.push_to_hub(commit_message="End of training")
         if trainer.is_world_process_zero():
             print(f"\nThe model was pushed: {page}")
+
+
+def _print_start(trainer: MgVtcTrainer) -> None:
+    """Print the scores of the starting point on the held-out images, before any training."""
+    if trainer.eval_dataset is None:
+        return
+    metrics = trainer.predict(trainer.eval_dataset, metric_key_prefix="start").metrics
+    if trainer.is_world_process_zero():
+        scores = ", ".join(f"top-{k} {metrics[f'start_top{k}_accuracy']:.1%}" for k in (1, 5))
+        print(f"before training: {scores} on {metrics['start_samples']} images, by the class names alone", flush=True)
 
 
 def train_several(plans: Mapping[str, list[str] | None]) -> None:

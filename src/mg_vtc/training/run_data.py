@@ -13,17 +13,18 @@ from ..data import load_demo_dataset, load_hub_dataset, load_image_folder, load_
 from ..data.augmentation import Augmentation
 from ..data.cache import ImageCache
 from ..data.dataset import ImageDataset
-from ..data.decoding import find_plain
+from ..data.decoding import Resizing, find_plain
 from ..data.digests import digest_images
 from ..data.file_tree import find_files, has_image_suffix
 from ..data.image_folder import SPLITS
 from ..data.labels import shorten
 from ..data.leakage import find_leakage
-from ..data.splits import split_fold, split_stratified
+from ..data.splits import draw_shots, split_fold, split_stratified
 from ..data.streaming import ImageStream, load_stream
 from .arguments import MgVtcTrainingArguments
 from .base_trainer import check_batches, contrasts_within_batches
 from .data_arguments import DataArguments
+from .recipe import DEFAULT_IMAGE_SIZE
 
 PLAIN_CHUNK = 256  # images in memory at a time
 
@@ -44,12 +45,15 @@ class RunData(NamedTuple):
     split: dict[str, Any]
 
 
-def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say: Callable[[str], object]) -> RunData:
+def load_run_data(
+    data: DataArguments, training: MgVtcTrainingArguments, resizing: Resizing, *, say: Callable[[str], object]
+) -> RunData:
     """Load the images of a recipe.
 
     Args:
         data: Source, splits and decoding.
         training: Batch sizes, seed, and the processes that share a stream.
+        resizing: Size of the pixel values, and the way to it.
         say: Called with a line about work that takes time and disk space.
 
     Raises:
@@ -57,18 +61,21 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
         ValueError: There is no training split, files are unreadable, or a stream has no validation split.
     """
     if data.streaming:
-        return _open_stream(data, training)
-    source = _load_source(data)
+        return _open_stream(data, training, resizing)
+    source = _load_source(data, resizing.image_size)
     digests = {name: digest_images(rows) for name, rows in source.items() if name in SPLITS}
-    decoded = {name: _cache_images(source[name], digests[name], data, say) for name in digests}
+    decoded = {name: _cache_images(source[name], digests[name], data, resizing, say) for name in digests}
     numbered = DatasetDict({name: rows.add_column("row", range(len(rows))) for name, rows in source.items()})
     held_out, split = _split(numbered, data, split_seed(data, training))
     rows = {name: held_out[name] for name in SPLITS if name in held_out}
+    if data.shots is not None:
+        rows["train"], unused = _draw_shots(rows["train"], data.shots, training.seed)
+        split |= {"shots": data.shots, "unused": unused}
     pixels = {name: decoded[name if name in source else "train"] for name in rows}
     splits = {
         name: ImageDataset(
             rows[name],
-            data.image_size,
+            resizing,
             pixels=pixels[name],
             augmentation=data.train_augmentation if name == "train" else Augmentation(),
             seed=training.seed,
@@ -84,10 +91,16 @@ def load_run_data(data: DataArguments, training: MgVtcTrainingArguments, *, say:
             name: [digests[name if name in source else "train"][row] for row in of_split["row"]]
             for name, of_split in rows.items()
         }
-        split["leakage"] = _search_leakage(rows, split["digests"], pixels, data)
+        split["leakage"] = _search_leakage(rows, split["digests"], pixels, data, resizing)
         if num_left_out := _count_left_out(source, data):
             split["num_left_out"] = num_left_out
     return RunData(splits, class_names, split | {name: of_split["file_name"][:] for name, of_split in rows.items()})
+
+
+def _draw_shots(rows: Dataset, shots: int, seed: int) -> tuple[Dataset, list[str]]:
+    """Return the rows of some clips of each class, and the names of the others."""
+    drawn = draw_shots(rows, shots, seed)
+    return drawn, sorted(set(rows["file_name"][:]).difference(drawn["file_name"][:]))
 
 
 def _count_left_out(source: DatasetDict, data: DataArguments) -> int:
@@ -107,7 +120,7 @@ def check_folds(data: DataArguments, training: MgVtcTrainingArguments, *, vision
         ValueError: A fold is empty or has batches that cannot be trained on, or `load_run_data` raises it.
     """
     assert data.num_folds is not None
-    source = _load_source(data)
+    source = _load_source(data, data.image_size or DEFAULT_IMAGE_SIZE)
     for fold in range(data.num_folds):
         try:
             with warnings.catch_warnings():
@@ -124,10 +137,10 @@ def split_seed(data: DataArguments, training: MgVtcTrainingArguments) -> int:
     return training.seed if data.split_seed is None else data.split_seed
 
 
-def _load_source(data: DataArguments) -> DatasetDict:
+def _load_source(data: DataArguments, demo_size: int) -> DatasetDict:
     """Load rows before they are split."""
     if data.dataset_name == "demo":
-        return DatasetDict(train=load_demo_dataset(data.image_size))
+        return DatasetDict(train=load_demo_dataset(demo_size))
     columns = {
         "label_column": data.label_column_name,
         "clip_column": data.clip_column_name,
@@ -148,11 +161,11 @@ def _load_source(data: DataArguments) -> DatasetDict:
 
 
 def _cache_images(
-    rows: Dataset, digests: Sequence[str], data: DataArguments, say: Callable[[str], object]
+    rows: Dataset, digests: Sequence[str], data: DataArguments, resizing: Resizing, say: Callable[[str], object]
 ) -> np.memmap | None:
     if not data.cache_images:
         return None
-    cache = ImageCache(rows, data.image_size, jpeg_draft=data.jpeg_draft, digests=digests)
+    cache = ImageCache(rows, resizing, jpeg_draft=data.jpeg_draft, digests=digests)
     if line := cache.describe():
         say(line)
     return cache.open()
@@ -190,10 +203,11 @@ def _search_leakage(
     digests: Mapping[str, list[str]],
     pixels: Mapping[str, np.memmap | None],
     data: DataArguments,
+    resizing: Resizing,
 ) -> dict[str, dict[str, int]]:
     """Count the images of each other split that leak into training, by kind, and warn of each kind."""
     counts: dict[str, dict[str, int]] = {name: {} for name in splits if name != "train"}
-    for leak in find_leakage(splits, digests, pixels, data.image_size, jpeg_draft=data.jpeg_draft):
+    for leak in find_leakage(splits, digests, pixels, resizing, jpeg_draft=data.jpeg_draft):
         counts[leak.split][leak.kind] = len(leak.pairs)
         if leak.pairs:
             warnings.warn(leak.describe(), stacklevel=3)
@@ -228,7 +242,7 @@ def _warn_of_plain_images(source: Mapping[str, Dataset], decoded: Mapping[str, n
         )
 
 
-def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunData:
+def _open_stream(data: DataArguments, training: MgVtcTrainingArguments, resizing: Resizing) -> RunData:
     assert data.dataset_name is not None  # as `DataArguments` has made sure
     streams = load_stream(
         data.dataset_name,
@@ -258,13 +272,13 @@ def _open_stream(data: DataArguments, training: MgVtcTrainingArguments) -> RunDa
         raise ValueError(f"The validation split of {data.dataset_name!r} has no labels to evaluate against.")
     shared: dict[str, Any] = {"jpeg_draft": data.jpeg_draft, "skip_corrupt_images": data.skip_corrupt_images}
     splits = {
-        name: ImageStream(streams[name], data.image_size, training.eval_batch_size, repeat=False, **shared)
+        name: ImageStream(streams[name], resizing, training.eval_batch_size, repeat=False, **shared)
         for name in SPLITS[1:]
         if name in streams
     }
     splits["train"] = ImageStream(
         streams["train"],
-        data.image_size,
+        resizing,
         training.train_batch_size,
         repeat=True,
         shuffle_buffer_size=data.shuffle_buffer_size,

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -11,23 +12,34 @@ from torch import nn
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import EvalLoopOutput
 
-from ..data.decoding import collate_images
+from ..data.decoding import collate_images, find_resizing
 from ..data.prompts import ClassTexts, check_known
 from ..evaluation.metrics import score_top_k
 from ..hub.push import prepare_repo, push_to_hub
-from ..inference.embedding import find_image_size
 from ..losses import adjust_logits, contrastive_loss, saturated_fraction, soft_target_loss
 from ..runs.directory import CARD
 from .arguments import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
 from .base_trainer import ImageTrainer, contrasts_within_batches, smallest_share
 from .distributed import broadcast_buffers, gather_rows, take_share
+from .fine_tuning import LinearProbe, StartingWeights
 from .optimizer import group_parameters
-from .trainer_defaults import find_origin, find_processor, wrap_rows
+from .trainer_defaults import find_origin, find_processor, take_over_for, wrap_rows
 from .write_records import write_python_recipe, write_records
+
+
+def _refuse_adapter(model: Any) -> None:
+    if hasattr(model, "peft_config"):
+        raise ValueError(
+            f"A {type(model).__name__} of PEFT saves only an adapter, without the class embeddings and batch norm "
+            "statistics that scores need: train the model itself, or merge the adapter before (merge_and_unload)."
+        )
 
 
 class MgVtcTrainer(ImageTrainer):
     """Trainer of a `MgVtcModel`, which contrasts images with `config.class_prompts`.
+
+    `model` may also be the Hub id or folder of a dual encoder such as CLIP, or of a model of this package. It is taken
+    over with the classes of `train_dataset`.
 
     Data sets are a `datasets.Dataset` with the columns `image` and `label`, whose class names are the model's, or a
     torch data set of `pixel_values` and `labels`. Collator, metrics and processor have defaults.
@@ -61,16 +73,13 @@ class MgVtcTrainer(ImageTrainer):
         compute_metrics: Any = score_top_k,
         **kwargs: Any,
     ):
-        if hasattr(model, "peft_config"):
-            raise ValueError(
-                f"A {type(model).__name__} of PEFT saves only an adapter, without the class embeddings and batch "
-                "norm statistics that scores need: train the model itself, or merge the adapter before "
-                "(merge_and_unload)."
-            )
+        _refuse_adapter(model)
         args = MgVtcTrainingArguments() if args is None else args
+        if isinstance(model, (str, Path)):
+            model, processing_class = take_over_for(str(model), train_dataset, processing_class)
         processing_class = find_processor(model) if processing_class is None else processing_class
         self._config = model.config
-        self._image_size = find_image_size(getattr(processing_class, "image_processor", processing_class))
+        self._resizing = find_resizing(getattr(processing_class, "image_processor", processing_class))
         super().__init__(
             model,
             args,
@@ -88,6 +97,8 @@ class MgVtcTrainer(ImageTrainer):
         self._class_texts, self._text_states = None, None
         self._check_text_tower()
         self._frozen_towers = self._freeze_towers()
+        self._probe = LinearProbe(self._list_towers(), self.args.linear_probe_epochs)
+        self._start = StartingWeights(self.model, self.args.wise_ft_alpha)
         self._classes = torch.arange(self._config.num_labels, device=self.args.device)  # to compare with: all, or
         self._log_prior: torch.Tensor | None = None  # those that have one, (num_classes,)
         if self.args.logit_adjustment > 0 and self.train_dataset is not None:
@@ -111,7 +122,7 @@ class MgVtcTrainer(ImageTrainer):
             raise ValueError("freeze_text_model is set, but a vision-only model has no text tower: leave it out.")
 
     def _wrap(self, rows: Any, seed: int = 0) -> Any:
-        return wrap_rows(rows, self._config, self._image_size, seed)
+        return wrap_rows(rows, self._config, self._resizing, seed)
 
     def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Score the model on `eval_dataset`, by default that of the trainer; see `transformers.Trainer.evaluate`."""
@@ -120,6 +131,10 @@ class MgVtcTrainer(ImageTrainer):
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> Any:
         """Return scores `(num_rows, num_labels)`, labels and metrics; see `transformers.Trainer.predict`."""
         return super().predict(self._wrap(test_dataset), *args, **kwargs)
+
+    def _list_towers(self) -> list[nn.Module]:
+        towers = ("vision_model",) if self._config.vision_only else ("vision_model", "text_model")
+        return [getattr(self.model, tower) for tower in towers]
 
     def _freeze_towers(self) -> list[nn.Module]:
         """Freeze towers, including their batch norm, and return them."""
@@ -187,6 +202,8 @@ class MgVtcTrainer(ImageTrainer):
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train, and leave the class embeddings of the trained weights in the model; see `transformers.Trainer`."""
         output = super().train(*args, **kwargs)
+        self._probe.set_epoch(math.inf)
+        self._start.interpolate(self.accelerator.unwrap_model(self.model))
         self.refresh_class_embeds()
         return output
 
@@ -202,7 +219,7 @@ class MgVtcTrainer(ImageTrainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """Return the loss of the global batch, a 0-d tensor."""
-        for tower in self._frozen_towers:
+        for tower in (*self._frozen_towers, *self._probe.set_epoch(self.state.epoch or 0)):
             tower.eval()
         labels = gather_rows(inputs["labels"])  # (global_batch_size,)
         text_labels = self._select_text_labels(labels)  # (num_texts,)

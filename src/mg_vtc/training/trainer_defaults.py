@@ -6,12 +6,13 @@ import datasets
 from transformers import AutoProcessor, AutoTokenizer
 
 from ..data.dataset import ImageDataset
+from ..data.decoding import Resizing
 from ..data.hub import select_labelled
 from ..data.labels import shorten
 from ..models.configuration_mg_vtc import MgVtcConfig
-from ..models.processing_mg_vtc import build_tokenizer, build_tower_processor
-
-IMAGE_SIZE = 224  # pixels, for towers that take any size
+from ..models.modeling_mg_vtc import MgVtcModel
+from ..models.processing_mg_vtc import build_tokenizer
+from .starting_point import build_tower_processor, take_over
 
 
 def find_origin(config: MgVtcConfig, tower: str) -> str | None:
@@ -43,17 +44,33 @@ def find_processor(model: Any) -> Any:
                 f"The text tower has random weights and {config.text_config.vocab_size} tokens, where "
                 f"build_tokenizer(config.class_prompts) makes {len(tokenizer)}: give processing_class."
             )
-    image_size = stated if isinstance(stated, int) else IMAGE_SIZE
+    image_size = stated if isinstance(stated, int) else None
     return build_tower_processor(image_size, tokenizer, vision, config.text_config)
 
 
-def wrap_rows(rows: Any, config: MgVtcConfig, image_size: int, seed: int) -> Any:
+def take_over_for(name: str, rows: Any, processor: Any) -> tuple[MgVtcModel, Any]:
+    """Take over a model for the classes of a `datasets.Dataset`; its processor is the one given or its own.
+
+    Raises:
+        ValueError: The rows have no class names.
+    """
+    names = getattr(getattr(rows, "features", {}).get("label"), "names", None)
+    if names is None:
+        raise ValueError(
+            f"{name} is taken over with the classes of train_dataset, but its column label has no names: give a "
+            "datasets.Dataset with a ClassLabel, or a model."
+        )
+    model, own = take_over(name, names)
+    return model, own if processor is None else processor
+
+
+def wrap_rows(rows: Any, config: MgVtcConfig, resizing: Resizing | int, seed: int) -> Any:
     """Return pixel values and labels of a `datasets.Dataset`; other data sets are returned unchanged.
 
     Args:
         rows: `datasets.Dataset` with the columns `image` and `label`.
         config: Configuration of the model, whose classes are those of the rows.
-        image_size: Height and width, in pixels.
+        resizing: Size of the pixel values, and the way to it.
         seed: Seed of the augmentation.
 
     Raises:
@@ -77,4 +94,4 @@ def wrap_rows(rows: Any, config: MgVtcConfig, image_size: int, seed: int) -> Any
             "same names in the same order. Give the model id2label=dict(enumerate(names)), or cast the column to a "
             "ClassLabel."
         )
-    return ImageDataset(rows, image_size, pixels=None, seed=seed)
+    return ImageDataset(rows, resizing, pixels=None, seed=seed)

@@ -1,0 +1,262 @@
+"""Starting points of a training: two towers, a dual encoder such as CLIP, or a model of this package."""
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoTokenizer,
+    CLIPProcessor,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import cached_file
+
+from ..data.decoding import find_resizing
+from ..data.sources import check_source
+from ..inference.loading import open_model, open_tokenizer
+from ..models.modeling_mg_vtc import MgVtcModel
+from ..models.processing_mg_vtc import build_processor, build_tokenizer
+from .recipe import DEFAULT_IMAGE_SIZE, ModelArguments
+
+POOLINGS = {  # in the folder of a sentence-transformers model: text_pooling
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_lasttoken": "last",
+}
+
+
+def build_model(
+    arguments: ModelArguments, image_size: int | None, class_names: list[str], frozen: Sequence[str] = ()
+) -> tuple[MgVtcModel, Any]:
+    """Build the model of a recipe and its processor.
+
+    Args:
+        arguments: Starting point.
+        image_size: Side of the square images, in pixels; by default that of the starting point, else 224.
+        class_names: In id order.
+        frozen: Towers that are not trained, "vision" or "text".
+
+    Raises:
+        OSError: A model is not found.
+        ValueError: A model cannot be taken over, or cannot take images of this size.
+    """
+    if arguments.model_name_or_path is not None:
+        settings = {"prompt_template": arguments.prompt_template}
+        return take_over(arguments.model_name_or_path, class_names, image_size, **settings)
+    for tower in ("vision", "text"):
+        if getattr(arguments, f"{tower}_config") is not None and tower in frozen:
+            warnings.warn(
+                f"The {tower} tower is frozen and has random weights ({tower}_config): its features stay random. "
+                f"Give a pretrained one, or leave freeze_{tower}_model out.",
+                stacklevel=2,
+            )
+    config = arguments.config_fields | {"id2label": dict(enumerate(class_names))}
+    text_tower: Any = None
+    tokenizer: Any = None
+    if isinstance(arguments.text_config, dict):
+        tokenizer = build_tokenizer([arguments.prompt_template.replace("{}", name) for name in class_names])
+        vocabulary = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+        text_tower = load_tower(None, arguments.text_config | vocabulary, "text")
+    elif arguments.text_model_name_or_path is not None:
+        text_tower = load_tower(arguments.text_model_name_or_path, None, "text")
+        tokenizer = AutoTokenizer.from_pretrained(arguments.text_model_name_or_path)
+        if arguments.text_pooling == "auto":
+            config["text_pooling"] = read_text_pooling(arguments.text_model_name_or_path)
+    vision_tower = load_tower(arguments.vision_model_name_or_path, arguments.vision_config, "vision")
+    model = MgVtcModel.from_vision_text_pretrained(vision_tower, text_tower, **config)
+    processor = build_tower_processor(
+        image_size, tokenizer, arguments.vision_model_name_or_path, getattr(text_tower, "config", None)
+    )
+    check_image_size(model, processor)
+    return model, processor
+
+
+def load_tower(name: str | None, config: Any, kind: str) -> PreTrainedModel:
+    """Load a pretrained encoder by name, or build one with random weights from a configuration."""
+    if name is None:
+        return AutoModel.from_config(AutoConfig.for_model(**config))
+    try:
+        check_source(name, "model")
+        tower = AutoModel.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"The {kind} tower {name!r} cannot be loaded: {str(error).splitlines()[0]} Without a network, "
+            f"`{kind}_model_name_or_path` takes a local folder and `{kind}_config` a tower from random weights."
+        ) from error
+    if Path(name).exists():
+        tower.config.name_or_path = ""  # the model names no path of this machine
+    return tower
+
+
+def take_over(
+    name: str, class_names: list[str], image_size: int | None = None, **settings: Any
+) -> tuple[MgVtcModel, Any]:
+    """Take over a dual encoder such as CLIP, or a model of this package, with its processor and new classes.
+
+    Args:
+        name: Folder or Hub id.
+        class_names: In id order.
+        image_size: Side of the square images, in pixels; by default that of the model.
+        settings: Fields of `MgVtcConfig` that the model does not set, such as `prompt_template`.
+
+    Raises:
+        OSError: The model is not found.
+        ValueError: It is neither a known dual encoder nor of this package, its weights are damaged, or it cannot
+            take images of this size.
+    """
+    check_source(name, "model")
+    settings["id2label"] = dict(enumerate(class_names))
+    if AutoConfig.from_pretrained(name).model_type == "mg_vtc":
+        model = _change_classes(open_model(name, dtype=torch.float32)[0], settings)
+        tokenizer = None if model.config.vision_only else open_tokenizer(name)
+    else:
+        model = MgVtcModel.from_dual_encoder(name, **settings)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        text_config: Any = model.config.text_config
+        tokenizer.model_max_length = min(tokenizer.model_max_length, text_config.max_position_embeddings)
+        if model.config.text_length is not None:  # as the tokenizer would pad
+            model.config.text_padding_side, text_config.pad_token_id = tokenizer.padding_side, tokenizer.pad_token_id
+    configs: tuple[Any, ...] = (model.config, model.config.vision_config, model.config.text_config)
+    for config in configs:
+        if config is not None:
+            config.name_or_path = "" if Path(name).exists() or config is model.config else name
+    image_processor = load_image_processor(name, image_size)
+    processor = image_processor if tokenizer is None else CLIPProcessor(image_processor, tokenizer)
+    check_image_size(model, processor)
+    return model, processor
+
+
+def _change_classes(source: MgVtcModel, settings: dict[str, Any]) -> MgVtcModel:
+    """Return a model with the weights of another one and new classes, whose embeddings are random."""
+    fields = source.config.to_dict() | settings | {"label2id": None}
+    model = MgVtcModel(type(source.config).from_dict(fields))
+    weights = {name: tensor for name, tensor in source.state_dict().items() if name != "class_embeds"}
+    model.load_state_dict(weights, strict=False)
+    return model
+
+
+def read_image_processor(arguments: ModelArguments, image_size: int | None) -> Any:
+    """Return the image processor that the model of a recipe will have."""
+    name = arguments.model_name_or_path or arguments.vision_model_name_or_path
+    if name is None:
+        return build_processor(image_size or DEFAULT_IMAGE_SIZE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `build_model` warns
+        return load_image_processor(name, image_size)
+
+
+def load_image_processor(name: str, image_size: int | None = None) -> Any:
+    """Load the image processor of a pretrained model; without one, images are normalized as for ImageNet.
+
+    A processor that does not resize to squares is replaced with a warning, apart from its mean and standard deviation.
+
+    Args:
+        name: Folder or Hub id.
+        image_size: Side of the square images, in pixels; by default that of the processor, else 224.
+    """
+    try:
+        processor: Any = AutoImageProcessor.from_pretrained(name, backend="pil")
+    except OSError:  # a model without an image processor
+        return build_processor(image_size or DEFAULT_IMAGE_SIZE)
+    except ValueError as error:
+        warnings.warn(
+            f"The image processor of {name} cannot be read ({str(error).splitlines()[0]}): images are normalized "
+            "with ImageNet's mean and standard deviation.",
+            stacklevel=3,
+        )
+        return build_processor(image_size or DEFAULT_IMAGE_SIZE)
+    try:
+        resizing = find_resizing(processor)
+        if getattr(processor, "crop_pct", None) is not None:
+            raise ValueError(f"The image processor has crop_pct {processor.crop_pct}: not supported.")
+        if abs(255 * getattr(processor, "rescale_factor", 1 / 255) - 1) > 1e-6:
+            raise ValueError(f"The image processor has rescale_factor {processor.rescale_factor}: not supported.")
+    except ValueError as error:
+        warnings.warn(
+            f"{error} The images of {name} are resized to a square by a bilinear filter instead.", stacklevel=3
+        )
+        normalized = getattr(processor, "do_normalize", True)
+        mean = list(processor.image_mean) if normalized else [0.0] * 3
+        std = list(processor.image_std) if normalized else [1.0] * 3
+        return build_processor(image_size or DEFAULT_IMAGE_SIZE, image_mean=mean, image_std=std)
+    if not getattr(processor, "do_normalize", True):
+        processor.image_mean, processor.image_std = [0.0] * 3, [1.0] * 3
+    side = {"height": image_size, "width": image_size}
+    if image_size is None:
+        return processor
+    if resizing.shortest_edge is None:
+        processor.size = side
+    else:
+        processor.size = {"shortest_edge": round(resizing.shortest_edge * image_size / resizing.image_size)}
+        processor.crop_size = side
+    return processor
+
+
+def build_tower_processor(
+    image_size: int | None, tokenizer: PreTrainedTokenizerBase | None, vision: str | None, text_config: Any
+) -> Any:
+    """Build the processor of two towers: the image processor of the one and the tokenizer of the other.
+
+    Args:
+        image_size: Side of the square images, in pixels; by default that of the vision tower, else 224.
+        tokenizer: Tokenizer of the text tower; `None` for a vision-only model.
+        vision: Hub id or folder of a pretrained vision tower; `None` for one with random weights.
+        text_config: Configuration of the text tower.
+    """
+    if vision is None:
+        image_processor: Any = build_processor(image_size or DEFAULT_IMAGE_SIZE)
+    else:
+        image_processor = load_image_processor(vision, image_size)
+    if tokenizer is None:
+        return image_processor
+    longest = getattr(text_config, "max_position_embeddings", tokenizer.model_max_length)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
+    return CLIPProcessor(image_processor, tokenizer)
+
+
+def read_text_pooling(name: str) -> str:
+    """Return the pooling of a sentence-transformers model, "auto" for other models.
+
+    Args:
+        name: Folder or Hub id of a text tower.
+
+    Raises:
+        ValueError: The model is pooled in a way that this package does not know.
+    """
+    missing_is_fine = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors")}
+    path = cached_file(name, "1_Pooling/config.json", **missing_is_fine)
+    if path is None:
+        return "auto"
+    modes = json.loads(Path(path).read_text(encoding="utf-8"))
+    chosen = [mode for mode, value in modes.items() if mode.startswith("pooling_mode_") and value is True]
+    if isinstance(modes.get("pooling_mode"), str):
+        chosen.append(f"pooling_mode_{modes['pooling_mode']}")
+    known = POOLINGS | {f"pooling_mode_{pooling}": pooling for pooling in POOLINGS.values()}
+    if len(chosen) != 1 or chosen[0] not in known:
+        raise ValueError(
+            f"{name} pools its tokens by {', '.join(chosen) or 'nothing'}, but only "
+            f"{', '.join(POOLINGS.values())} are supported: set `text_pooling`."
+        )
+    return known[chosen[0]]
+
+
+def check_image_size(model: MgVtcModel, processor: Any) -> None:
+    """Refuse an image size that the vision tower cannot take."""
+    image_size = find_resizing(getattr(processor, "image_processor", processor)).image_size
+    try:
+        with torch.no_grad():
+            model.eval().get_image_features(torch.zeros(1, 3, image_size, image_size))
+    except (RuntimeError, ValueError) as error:
+        own = getattr(model.config.vision_config, "image_size", None)
+        way_out = f"set image_size {own}, the tower's own" if isinstance(own, int) else "set another image_size"
+        raise ValueError(
+            f"The vision tower cannot take images of {image_size} x {image_size} ({' '.join(str(error).split())}): "
+            f"{way_out}, or image_size in vision_config."
+        ) from error

@@ -1,0 +1,187 @@
+"""Starting points of a training: image processors, text pooling, dual encoders and models of this package."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import CLASS_NAMES, TINY_RESNET
+from dual_encoders import SIDE, save_parent
+from PIL import Image
+from saved_models import save_model
+from transformers import (
+    AutoModel,
+    CLIPImageProcessorPil,
+    ConvNextImageProcessorPil,
+    SiglipImageProcessorPil,
+    pipeline,
+)
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN
+
+from mg_vtc import MgVtcModel, MgVtcTrainer, build_tokenizer
+from mg_vtc.data import load_image_folder
+from mg_vtc.data.decoding import Resizing, find_resizing
+from mg_vtc.training.recipe import ModelArguments, parse_recipe
+from mg_vtc.training.starting_point import load_image_processor, read_text_pooling, take_over
+
+NAMES = ["folding arms", "covering face", "arms akimbo"]
+
+
+@pytest.mark.parametrize(
+    ("processor", "image_size", "resizing"),
+    [
+        (SiglipImageProcessorPil(), None, Resizing(224, "bicubic")),
+        (SiglipImageProcessorPil(), 96, Resizing(96, "bicubic")),
+        (CLIPImageProcessorPil(), None, Resizing(224, "bicubic", 224)),
+        (CLIPImageProcessorPil(size={"shortest_edge": 256}), 112, Resizing(112, "bicubic", 128)),
+    ],
+)
+def test_image_processor_of_the_model_is_kept_at_the_size_asked_for(processor, image_size, resizing, tmp_path):
+    processor.save_pretrained(tmp_path)
+    loaded = load_image_processor(str(tmp_path), image_size)
+    assert find_resizing(loaded) == resizing
+    assert list(loaded.image_mean) == list(processor.image_mean)
+    pixel_values = loaded(Image.new("RGB", (300, 200), (255, 255, 255)), return_tensors="np")["pixel_values"]
+    assert pixel_values.shape == (1, 3, resizing.image_size, resizing.image_size)
+    white = (1 - np.array(processor.image_mean)) / np.array(processor.image_std)
+    np.testing.assert_allclose(pixel_values[0, :, 0, 0], white, rtol=1e-5)
+
+
+def test_image_processor_that_is_not_followed_is_replaced_with_a_warning(tmp_path):
+    ConvNextImageProcessorPil(image_mean=[0.4] * 3).save_pretrained(tmp_path)
+    with pytest.warns(UserWarning, match=r"crop_pct|fixed square"):
+        processor = load_image_processor(str(tmp_path))
+    assert find_resizing(processor) == Resizing(224)
+    assert list(processor.image_mean) == [0.4] * 3
+
+
+def test_model_without_an_image_processor_has_the_mean_of_imagenet(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "resnet"}')
+    assert tuple(load_image_processor(str(tmp_path)).image_mean) == tuple(IMAGENET_DEFAULT_MEAN)
+
+
+@pytest.mark.parametrize(
+    ("modes", "pooling"),
+    [
+        ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True, "include_prompt": True}, "mean"),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+        ({"pooling_mode": "lasttoken"}, "last"),
+        ({"pooling_mode": "mean"}, "mean"),
+    ],
+)
+def test_pooling_of_a_sentence_encoder_is_its_own(modes, pooling, tmp_path):
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 16} | modes))
+    assert read_text_pooling(str(tmp_path)) == pooling
+
+
+def test_other_encoders_have_no_pooling_of_their_own(tmp_path):
+    assert read_text_pooling(str(tmp_path)) == "auto"
+
+
+def test_unknown_pooling_of_a_sentence_encoder_is_refused(tmp_path):
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
+    with pytest.raises(ValueError, match=r"by pooling_mode_max_tokens, but only cls, mean, last .* `text_pooling`"):
+        read_text_pooling(str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    save_parent("clip", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def siglip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("siglip")
+    save_parent("siglip", folder)
+    return folder
+
+
+@pytest.mark.parametrize("family", ["clip", "siglip"])
+def test_zero_shot_pipeline_ranks_names_as_that_of_the_parent(family, request, tmp_path):
+    parent = request.getfixturevalue(family)
+    model, processor = take_over(str(parent), NAMES)
+    tokenizer = processor.tokenizer
+    model.set_class_embeds(**tokenizer(model.config.class_prompts, padding=True, return_tensors="pt"))
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    processor.image_processor.save_pretrained(tmp_path)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8))
+    question = {"candidate_labels": NAMES, "hypothesis_template": "{}"}
+    expected = pipeline("zero-shot-image-classification", model=str(parent))(image, **question)
+    found = pipeline("zero-shot-image-classification", model=str(tmp_path))(image, **question)
+    scores = {row["label"]: row["score"] for row in expected}
+    if family == "siglip":  # a sigmoid of each name, of which the softmax over names keeps the differences
+        odds = {name: score / (1 - score) for name, score in scores.items()}
+        scores = {name: value / sum(odds.values()) for name, value in odds.items()}
+    # one minus a sigmoid near 1 has few digits
+    assert {row["label"]: row["score"] for row in found} == pytest.approx(scores, abs=1e-2)
+
+
+def test_model_names_no_path_of_the_parent(clip):
+    model, _ = take_over(str(clip), NAMES)
+    assert str(clip) not in model.config.to_json_string()
+    assert not [config for config in (model.config.vision_config, model.config.text_config) if config.name_or_path]
+
+
+def test_model_of_this_package_goes_on_with_other_classes(tmp_path):
+    tokenizer = build_tokenizer(CLASS_NAMES)
+    source = save_model(tmp_path, TINY_RESNET, tokenizer=tokenizer)
+    model, processor = take_over(str(tmp_path), NAMES, prompt_template="a person {}")
+    assert model.config.class_prompts == [f"a person {name}" for name in NAMES]
+    assert model.class_embeds.shape == (3, source.config.projection_dim)
+    weights = source.state_dict()
+    for name, tensor in model.state_dict().items():
+        assert name == "class_embeds" or torch.equal(tensor, weights[name])
+    assert find_resizing(processor.image_processor) == Resizing(32)
+
+
+def test_image_size_that_positions_cannot_take_is_refused_with_the_one_of_the_tower(clip):
+    with pytest.raises(ValueError, match=r"cannot take images of 48 x 48 .*set image_size 32, the tower's own"):
+        take_over(str(clip), NAMES, 48)
+
+
+def test_towers_cannot_be_given_beside_a_model():
+    with pytest.raises(ValueError, match="vision_only, projection cannot be set with model_name_or_path"):
+        ModelArguments(model_name_or_path="org/model", projection="linear", vision_only=True)
+
+
+def test_flag_replaces_the_towers_and_the_size_of_a_recipe():
+    recipe = parse_recipe(["small", "--model_name_or_path", "org/model", "--train_dir", "images"])
+    assert recipe.model.vision_config is None
+    assert recipe.data.image_size is None
+    assert recipe.training.num_train_epochs == parse_recipe(["small", "--train_dir", "x"]).training.num_train_epochs
+
+
+def test_trainer_takes_the_name_of_a_model(clip, images_dir):
+    gesture_rows = load_image_folder(images_dir)["train"]
+    trainer = MgVtcTrainer(str(clip), train_dataset=gesture_rows, eval_dataset=gesture_rows)
+    assert isinstance(trainer.model, MgVtcModel)
+    assert [*trainer.model.config.id2label.values()] == gesture_rows.features["label"].names
+    assert trainer.train_dataset[0]["pixel_values"].shape == (3, SIDE, SIDE)
+
+
+def test_trainer_needs_class_names_for_a_model_by_name(clip):
+    with pytest.raises(ValueError, match="its column label has no names"):
+        MgVtcTrainer(str(clip), train_dataset=[{"pixel_values": torch.zeros(3, 8, 8), "labels": 0}])
+
+
+def test_run_from_a_dual_encoder_states_its_score_before_training(clip, mg_vtc_command, tmp_path, capsys):
+    def train(name, *flags):
+        mg_vtc_command("train", "demo", "--num_train_epochs", 1, "--output_dir", tmp_path / name, *flags)
+        return tmp_path / name
+
+    folder = train("first", "--model_name_or_path", clip)
+    screen = capsys.readouterr().out
+    assert "before training: top-1 " in screen
+    assert "by the class names alone" in screen
+    assert (folder / "recipe.yaml").read_text().count(f"image_size: {SIDE}") == 1
+    card = (folder / "README.md").read_text()
+    assert "`clip_vision_model`, from weights in a local folder" in card
+    assert str(clip) not in card
+    assert AutoModel.from_pretrained(folder).config.projection == "linear"
+    further = train("further", "--model_name_or_path", folder, "--loss_type", "ce")
+    assert AutoModel.from_pretrained(further).config.projection_dim == 24
