@@ -41,7 +41,6 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, ImageDatas
     say = print if arguments.process_index == 0 else lambda line: None
     resizing = find_resizing(read_image_processor(recipe.model, recipe.data.image_size))
     data = load_run_data(recipe.data, arguments, resizing, say=say)
-    recipe.settings["image_size"] = resizing.image_size
     frozen = [tower for tower in ("vision", "text") if getattr(arguments, f"freeze_{tower}_model")]
     model, processor = build_model(recipe.model, recipe.data.image_size, data.class_names, frozen)
     trainer = MgVtcTrainer(
