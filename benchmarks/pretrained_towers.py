@@ -56,7 +56,7 @@ def fetch(requirement: str, folder: Path, digest: str | None = None) -> zipfile.
 
 def build_vision_tower(weights: dict[str, torch.Tensor]) -> tuple[EfficientNetModel, nn.Linear]:
     """Return EfficientNet-Lite0 as a tower, and its classifier of ImageNet."""
-    config = EfficientNetConfig(hidden_act="relu6", hidden_dim=1280, batch_norm_eps=1e-3)
+    config = EfficientNetConfig(image_size=224, hidden_act="relu6", hidden_dim=1280, batch_norm_eps=1e-3)
     config.width_coefficient = config.depth_coefficient = 1.0
     tower = EfficientNetModel(config)
     state = tower.state_dict()

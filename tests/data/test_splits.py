@@ -288,16 +288,18 @@ def make_clips(*clips_of_class):
 
 def test_shots_are_whole_clips_of_each_class_and_grow():
     rows = make_clips(6, 9)
-    drawn = {shots: draw_shots(rows, shots, seed=0) for shots in (1, 2, 4)}
+    drawn = {shots: draw_shots(rows, shots, seed=0)[0] for shots in (1, 2, 4)}
     for shots, few in drawn.items():
         assert Counter(few["label"][:]) == {0: 3 * shots, 1: 3 * shots}
         assert len(set(few["clip"][:])) == 2 * shots
     assert set(drawn[1]["clip"][:]) < set(drawn[2]["clip"][:]) < set(drawn[4]["clip"][:])
-    assert draw_shots(rows, 2, seed=1)["clip"][:] != drawn[2]["clip"][:]
+    others = draw_shots(rows, 2, seed=1)
+    assert others[0]["clip"][:] != drawn[2]["clip"][:]
+    assert {*others[0]["clip"][:]} | {*others[1]["clip"][:]} == {*rows["clip"][:]}
 
 
 def test_shots_are_images_where_clips_are_unknown():
-    few = draw_shots(make_clips(6, 9).remove_columns("clip"), 2, seed=0)
+    few, _ = draw_shots(make_clips(6, 9).remove_columns("clip"), 2, seed=0)
     assert Counter(few["label"][:]) == {0: 2, 1: 2}
 
 

@@ -187,3 +187,39 @@ def test_run_from_a_dual_encoder_states_its_score_before_training(clip, mg_vtc_c
     assert AutoModel.from_pretrained(folder).config.projection == "linear"
     further = train("further", "--model_name_or_path", folder, "--loss_type", "ce")
     assert AutoModel.from_pretrained(further).config.projection_dim == 24
+
+
+def test_rates_of_other_towers_are_dropped_with_a_starting_model():
+    flags = ("--model_name_or_path", "org/model", "--train_dir", "images", "--learning_rate", "1e-5")
+    arguments = parse_recipe(["recommended", *flags]).training
+    assert (arguments.learning_rate, arguments.vision_learning_rate, arguments.text_learning_rate) == (
+        1e-5,
+        None,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        CLIPImageProcessorPil(size={"height": 256, "width": 256}),  # stretches, then crops
+        SiglipImageProcessorPil(do_rescale=False),
+        SiglipImageProcessorPil(rescale_factor=1 / 127.5),
+    ],
+)
+def test_processor_whose_pixels_would_be_others_is_replaced_with_a_warning(processor, tmp_path):
+    processor.save_pretrained(tmp_path)
+    with pytest.warns(UserWarning, match="resized to a square by a bilinear filter instead"):
+        assert find_resizing(load_image_processor(str(tmp_path))) == Resizing(224)
+
+
+def test_interpolation_with_new_heads_is_refused():
+    with pytest.raises(ValueError, match="new heads are random: give model_name_or_path"):
+        parse_recipe(["small", "--train_dir", "images", "--wise_ft_alpha", "0.5"])
+
+
+@pytest.mark.parametrize("epochs", [3, 5])
+def test_probe_that_leaves_no_epoch_for_the_towers_is_refused(epochs):
+    flags = ["--train_dir", "images", "--num_train_epochs", "3", "--linear_probe_epochs", str(epochs)]
+    with pytest.raises(ValueError, match="leaves none of num_train_epochs 3 for the towers"):
+        parse_recipe(flags)

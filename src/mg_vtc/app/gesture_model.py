@@ -2,14 +2,14 @@
 
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer
 
-from ..data.decoding import to_rgb
+from ..data.decoding import find_resizing, to_rgb
 from ..data.image_formats import HEIF
 from ..data.labels import split_names
 from ..data.prompts import check_known
@@ -102,6 +102,16 @@ class GestureModel:
                     "are unknown to it. Use other words for one of them."
                 )
         return dict(texts)
+
+
+def crop_to_model(image: Image.Image, image_processor: Any) -> Image.Image:
+    """Return the part of an image that the model sees: all of it, or the central square."""
+    resizing = find_resizing(image_processor)
+    if resizing.shortest_edge is None:
+        return image
+    side = min(image.size) * resizing.image_size / resizing.shortest_edge
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    return image.crop((round(left), round(top), round(left + side), round(top + side)))
 
 
 def read_names(text: str) -> list[str]:

@@ -10,7 +10,7 @@ from gradio.utils import get_upload_folder
 
 from ..data.demo.dataset import render_frame
 from ..data.labels import IMIGUE_CLASS_NAMES
-from .gesture_model import GestureModel, open_image, paint_heat, read_names
+from .gesture_model import GestureModel, crop_to_model, open_image, paint_heat, read_names
 
 EXAMPLES = ("Covering face", "Touching or scratching forehead", "Arms akimbo")
 EXAMPLE_CLIP = 9  # not in the demo data, which has the first six
@@ -149,7 +149,7 @@ def _predict_with(model: GestureModel, if_none: str) -> Callable[..., list[Any]]
         return [
             gr.HTML(visible=False),
             scores,
-            None if heat is None else paint_heat(image, heat),
+            None if heat is None else paint_heat(crop_to_model(image, model.image_processor), heat),
             gr.HTML(html.escape(about), visible=True),
         ]
 

@@ -62,7 +62,7 @@ def find_resizing(image_processor: Any) -> Resizing:
     Raises:
         ValueError: Its images are not squares of one size, or its filter is neither bilinear nor bicubic.
     """
-    size, edge = dict(image_processor.size or {}), None
+    size, edge = dict(getattr(image_processor, "size", None) or {}), None
     if getattr(image_processor, "do_center_crop", False):
         edge = size.get("shortest_edge") or (size.get("height") if size.get("height") == size.get("width") else None)
         size = dict(image_processor.crop_size)

@@ -203,7 +203,7 @@ def _share_out_in_order(
     return parts_G, float((((sizes_PC - targets_PC) ** 2)[present] / targets_PC[present]).sum())
 
 
-def draw_shots(rows: Dataset, shots: int, seed: int) -> Dataset:
+def draw_shots(rows: Dataset, shots: int, seed: int) -> tuple[Dataset, Dataset]:
     """Draw some clips of each class, or images if clips are unknown, for few-shot training.
 
     The clips for fewer shots are among those for more. The order of the rows is kept.
@@ -212,6 +212,9 @@ def draw_shots(rows: Dataset, shots: int, seed: int) -> Dataset:
         rows: Columns `label` and, if known, `clip`.
         shots: Number of clips per class.
         seed: Seed of the draw.
+
+    Returns:
+        The drawn rows, and the others.
 
     Raises:
         ValueError: A class has fewer clips.
@@ -226,4 +229,4 @@ def draw_shots(rows: Dataset, shots: int, seed: int) -> Dataset:
             raise ValueError(f"shots is {shots}, but the class {name!r} has {len(own)} to train on: choose fewer.")
         drawn = np.random.default_rng([seed, int(label)]).permutation(own)[:shots]
         chosen |= (labels == label) & np.isin(clips, drawn)
-    return rows.select(np.flatnonzero(chosen))
+    return rows.select(np.flatnonzero(chosen)), rows.select(np.flatnonzero(~chosen))

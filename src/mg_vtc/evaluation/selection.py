@@ -9,6 +9,8 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from ..data.digests import digest_images
 from ..data.image_folder import SPLITS
 
+OF_RUN = (*SPLITS, "unused")  # by a few-shot run
+
 
 class ScoredSplit(NamedTuple):
     """Origin of the scored rows.
@@ -51,15 +53,15 @@ def assign_splits(names: Mapping[str, Iterable[Hashable]], run: Mapping[str, Any
         The run's split of each row, or None, by split of the data. A name in both training and another split counts as
         training.
     """
-    known = {split: set(run.get(split, ())) for split in SPLITS}
+    known = {split: set(run.get(split, ())) for split in OF_RUN}
     assigned = {}
     for name, keys in names.items():
         keys = list(keys)
-        possible: Iterable[str] = (name,)
+        possible: Iterable[str] = (name, "unused") if name == "train" else (name,)
         if set(names) == {"train"}:  # unsplit data may be one split of the run, or all of them
-            possible = [split for split in SPLITS if known[split] == set(keys)] or SPLITS
+            possible = [split for split in OF_RUN if known[split] == set(keys)] or OF_RUN
         elif name == "train" and run.get("split_by") != "given":
-            possible = ("train", "validation")
+            possible = ("train", "validation", "unused")
         assigned[name] = [next((split for split in possible if key in known.get(split, ())), None) for key in keys]
     return assigned
 
@@ -80,7 +82,7 @@ def choose_rows(splits: DatasetDict, run: Mapping[str, Any], split: str | None =
             the run with others.
     """
     assigned = _assign(splits, run)
-    split = split or _default_split(splits, assigned, set(run.get("unused", ())))
+    split = split or _default_split(splits, assigned)
     if split not in (*SPLITS, "all"):
         raise ValueError(f"`split` must be train, validation, test or all, got {split!r}.")
     selected = {
@@ -116,22 +118,17 @@ def _assign(splits: DatasetDict, run: Mapping[str, Any]) -> dict[str, list[str |
     assigned = assign_splits(
         {name: list(zip(names[name], digests[name], strict=True)) for name in splits}, {**run, **of_run}
     )
-    by_digest = {digest: split for split in reversed(SPLITS) for digest in run["digests"].get(split, ())}
+    by_digest = {digest: split for split in reversed(OF_RUN) for digest in run["digests"].get(split, ())}
     return {
         name: [split or by_digest.get(digest) for split, digest in zip(of_rows, digests[name], strict=True)]
         for name, of_rows in assigned.items()
     }
 
 
-def _default_split(splits: DatasetDict, assigned: dict[str, list[str | None]], unused: set[str]) -> str:
-    """Return the split to score; rows that the run left unused, for want of shots, are those of the run."""
+def _default_split(splits: DatasetDict, assigned: dict[str, list[str | None]]) -> str:
     if "test" in splits:
         return "test"
-    of_run = [
-        "unused" if split is None and name in unused else split
-        for rows, of_rows in assigned.items()
-        for name, split in zip(splits[rows]["file_name"][:], of_rows, strict=True)
-    ]
+    of_run = [split for of_rows in assigned.values() for split in of_rows]
     if not any(of_run):
         return "validation" if "validation" in splits else "all"
     num_training, num_others = of_run.count("train"), of_run.count(None)

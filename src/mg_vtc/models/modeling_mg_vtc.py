@@ -330,6 +330,8 @@ class MgVtcModel(MgVtcPreTrainedModel):
             MgVtcConfig.from_vision_text_configs(source.vision_model.config, source.text_model.config, **settings)
         )
         model.vision_model, model.text_model = source.vision_model, source.text_model
+        if isinstance(parent, str):  # where the processor is
+            source.vision_model.config.name_or_path = source.text_model.config.name_or_path = parent
         if settings["projection"] == "linear":
             model.vision_projection, model.text_projection = source.visual_projection, source.text_projection
         with torch.no_grad():

@@ -224,6 +224,11 @@ class MgVtcTrainingArguments(TrainingArguments):
                 raise ValueError(f"{name} must be more than 0 and at most 1, got {getattr(self, name)}.")
         if not 0 <= self.linear_probe_epochs < math.inf:
             raise ValueError(f"linear_probe_epochs must be 0 or more, got {self.linear_probe_epochs}.")
+        if 0 < self.num_train_epochs <= self.linear_probe_epochs and self.max_steps <= 0:
+            raise ValueError(
+                f"linear_probe_epochs {self.linear_probe_epochs} leaves none of num_train_epochs "
+                f"{self.num_train_epochs:g} for the towers: choose fewer, or freeze the towers."
+            )
         if self.linear_probe_epochs > 0 and int(os.environ.get("WORLD_SIZE", 1)) > 1:
             raise ValueError("linear_probe_epochs works in one process: leave it out, or train in one.")
 

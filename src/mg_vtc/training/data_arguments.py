@@ -123,12 +123,7 @@ class DataArguments:
             )
         if self.split_by not in (None, *SPLIT_KINDS):
             raise ValueError(f"split_by must be one of {', '.join(SPLIT_KINDS)}, got {self.split_by!r}.")
-        if self.shots is not None and self.shots < 1:
-            raise ValueError(f"shots must be 1 or more, got {self.shots}.")
-        if self.shots is not None and self.streaming:
-            raise ValueError(
-                "shots are drawn from all training images, but a stream is not read beforehand: leave it out."
-            )
+        self._check_shots()
         if self.num_seeds < 1:
             raise ValueError(f"num_seeds must be 1 or more, got {self.num_seeds}.")
         if self.num_seeds > 1 and self.train_val_split == 0:
@@ -152,6 +147,20 @@ class DataArguments:
         if self.shuffle_buffer_size < 0:
             raise ValueError(f"shuffle_buffer_size must be 0 or more, got {self.shuffle_buffer_size}.")
         _ = self.train_augmentation  # raises where a value is out of range
+
+    def _check_shots(self) -> None:
+        if self.shots is None:
+            return
+        if self.shots < 1:
+            raise ValueError(f"shots must be 1 or more, got {self.shots}.")
+        if self.streaming:
+            raise ValueError(
+                "shots are drawn from all training images, but a stream is not read beforehand: leave it out."
+            )
+        if self.num_folds is not None:
+            raise ValueError(
+                "shots draws other clips in each of num_folds, so they have no common mean: leave one out."
+            )
 
     def _check_unread(self) -> None:
         """Refuse settings that would be accepted and do nothing."""

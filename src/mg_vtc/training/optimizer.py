@@ -63,7 +63,7 @@ def measure_distances(names: Iterable[str]) -> dict[str, int]:
     distances = {}
     for own in of_tower.values():
         blocks = [None if (found := BLOCK.search(name)) is None else int(found[1]) for name in own]
-        last = max((block for block in blocks if block is not None), default=-1)
+        last = max((block for block in blocks if block is not None), default=-2)  # without blocks all distances are 0
         layer = 0  # embeddings, then block + 1, then what follows
         for name, block in zip(own, blocks, strict=True):
             layer = block + 1 if block is not None else (0 if layer == 0 else last + 2)

@@ -88,8 +88,9 @@ class ModelArguments:
     learn_logit_scale: bool = field(
         default=MgVtcConfig.learn_logit_scale, metadata={"help": "Learn the scale, up to 100."}
     )
-    prompt_template: str = field(
-        default=MgVtcConfig.prompt_template, metadata={"help": "Text of a class, with {} for its name."}
+    prompt_template: str | None = field(
+        default=None,
+        metadata={"help": "Text of a class, with {} for its name. Default: that of the starting model, else {}."},
     )
 
     def __post_init__(self) -> None:
@@ -100,6 +101,7 @@ class ModelArguments:
                     f"{', '.join(changed)} cannot be set with model_name_or_path, which brings it: leave one out."
                 )
             return
+        self.prompt_template = self.prompt_template or MgVtcConfig.prompt_template
         for tower, default in (("vision", DEFAULT_VISION_MODEL), ("text", DEFAULT_TEXT_MODEL)):
             name, config = getattr(self, f"{tower}_model_name_or_path"), getattr(self, f"{tower}_config")
             if name is not None and config is not None:
@@ -173,7 +175,7 @@ def parse_recipe(arguments: list[str]) -> Recipe:
     if arguments and not arguments[0].startswith("-"):
         lines = _read_recipe(find_recipe(arguments[0]), defaults)
         arguments = arguments[1:]
-        flags = {argument.split("=")[0].removeprefix("--") for argument in arguments}
+        flags = {argument.split("=")[0].removeprefix("--").replace("-", "_") for argument in arguments}
         vision_only = vars(parser.parse_known_args(arguments)[0])["vision_only"]
         lines = override(lines, dict.fromkeys(flags) | {"vision_only": vision_only})
         arguments = [*as_flags(lines), *arguments]
@@ -190,16 +192,33 @@ def parse_recipe(arguments: list[str]) -> Recipe:
         _leave_evaluations_out(training)
     recipe = Recipe(ModelArguments(**model), DataArguments(**data), MgVtcTrainingArguments(**training), settings={})
     check_metric(recipe.training, SELECTING_SCORES)
-    if not recipe.training.push_to_hub:
-        for name in ("hub_model_id", "hub_private_repo", "hub_revision"):
-            if training[name] is not None:
-                raise ValueError(f"{name} goes with push_to_hub: set push_to_hub true, or leave {name} out.")
-    recipe.settings.update(asdict(recipe.model) | asdict(recipe.data))
+    _check_together(recipe, training)
+    model_settings = asdict(recipe.model)
+    if recipe.model.model_name_or_path is not None:
+        model_settings = {name: value for name, value in model_settings.items() if name not in INHERITED}
+    recipe.settings.update(model_settings | asdict(recipe.data))
     recipe.settings.update(
         {key: training[key] for key in training if training[key] != defaults[key] or key in ALWAYS_WRITTEN},
         text_batch=recipe.training.text_batch,
     )
     return recipe
+
+
+def _check_together(recipe: Recipe, training: dict[str, Any]) -> None:
+    """Refuse settings of one kind that go with those of another kind."""
+    if recipe.training.wise_ft_alpha < 1 and recipe.model.model_name_or_path is None:
+        raise ValueError(
+            "wise_ft_alpha mixes trained weights with those of the start, but new heads are random: give "
+            "model_name_or_path, or leave it out."
+        )
+    if recipe.data.streaming and recipe.training.linear_probe_epochs >= 1:
+        raise ValueError(
+            "A stream is one epoch of max_steps: linear_probe_epochs must be less than 1, a fraction of it."
+        )
+    if not recipe.training.push_to_hub:
+        for name in ("hub_model_id", "hub_private_repo", "hub_revision"):
+            if training[name] is not None:
+                raise ValueError(f"{name} goes with push_to_hub: set push_to_hub true, or leave {name} out.")
 
 
 def _leave_evaluations_out(training: dict[str, Any]) -> None:
@@ -234,7 +253,7 @@ def override(lines: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, An
     dropped = {other for name, other in TOWER_ALTERNATIVES.items() if name in settings}
     dropped |= set(TEXT_TOWER) if settings.get("vision_only") else set()
     if "model_name_or_path" in settings:
-        dropped |= {*INHERITED, "image_size"}
+        dropped |= {*INHERITED, "image_size", "vision_learning_rate", "text_learning_rate"}  # of other towers
     elif {"vision_config", "vision_model_name_or_path", *TEXT_TOWER} & set(settings):
         dropped.add("model_name_or_path")
     return {key: value for key, value in lines.items() if key not in dropped}

@@ -100,7 +100,7 @@ def train_once(recipe: Recipe) -> None:
 
 def _print_start(trainer: MgVtcTrainer) -> None:
     """Print the scores of the starting point on the held-out images, before any training."""
-    if trainer.eval_dataset is None:
+    if trainer.eval_dataset is None or trainer.model.config.vision_only:  # whose class embeddings are random
         return
     metrics = trainer.predict(trainer.eval_dataset, metric_key_prefix="start").metrics
     if trainer.is_world_process_zero():

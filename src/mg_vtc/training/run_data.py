@@ -69,20 +69,10 @@ def load_run_data(
     held_out, split = _split(numbered, data, split_seed(data, training))
     rows = {name: held_out[name] for name in SPLITS if name in held_out}
     if data.shots is not None:
-        rows["train"], unused = _draw_shots(rows["train"], data.shots, training.seed)
-        split |= {"shots": data.shots, "unused": unused}
+        rows["train"], rows["unused"] = draw_shots(rows["train"], data.shots, training.seed)
+        split["shots"] = data.shots
     pixels = {name: decoded[name if name in source else "train"] for name in rows}
-    splits = {
-        name: ImageDataset(
-            rows[name],
-            resizing,
-            pixels=pixels[name],
-            augmentation=data.train_augmentation if name == "train" else Augmentation(),
-            seed=training.seed,
-            jpeg_draft=data.jpeg_draft,
-        )
-        for name in rows
-    }
+    splits = _make_datasets(rows, pixels, data, resizing, training.seed)
     class_names = rows["train"].features["label"].names
     _warn_of_unseen_classes(splits, class_names)
     _warn_of_plain_images(source, decoded)
@@ -91,16 +81,38 @@ def load_run_data(
             name: [digests[name if name in source else "train"][row] for row in of_split["row"]]
             for name, of_split in rows.items()
         }
-        split["leakage"] = _search_leakage(rows, split["digests"], pixels, data, resizing)
+        split["leakage"] = _search_leakage(
+            {name: of_split for name, of_split in rows.items() if name in SPLITS},
+            split["digests"],
+            pixels,
+            data,
+            resizing,
+        )
         if num_left_out := _count_left_out(source, data):
             split["num_left_out"] = num_left_out
     return RunData(splits, class_names, split | {name: of_split["file_name"][:] for name, of_split in rows.items()})
 
 
-def _draw_shots(rows: Dataset, shots: int, seed: int) -> tuple[Dataset, list[str]]:
-    """Return the rows of some clips of each class, and the names of the others."""
-    drawn = draw_shots(rows, shots, seed)
-    return drawn, sorted(set(rows["file_name"][:]).difference(drawn["file_name"][:]))
+def _make_datasets(
+    rows: Mapping[str, Dataset],
+    pixels: Mapping[str, np.memmap | None],
+    data: DataArguments,
+    resizing: Resizing,
+    seed: int,
+) -> dict[str, ImageDataset]:
+    """Return the pixel values of the splits, the training images augmented."""
+    return {
+        name: ImageDataset(
+            rows[name],
+            resizing,
+            pixels=pixels[name],
+            augmentation=data.train_augmentation if name == "train" else Augmentation(),
+            seed=seed,
+            jpeg_draft=data.jpeg_draft,
+        )
+        for name in rows
+        if name in SPLITS
+    }
 
 
 def _count_left_out(source: DatasetDict, data: DataArguments) -> int:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -16,15 +18,17 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.utils import cached_file
 
-from ..data.decoding import find_resizing
+from ..data.decoding import Resizing, find_resizing, normalize, resize
 from ..data.sources import check_source
 from ..inference.loading import open_model, open_tokenizer
 from ..models.modeling_mg_vtc import MgVtcModel
 from ..models.processing_mg_vtc import build_processor, build_tokenizer
 from .recipe import DEFAULT_IMAGE_SIZE, ModelArguments
 
+GREY_LEVELS = 4  # by which resized pixels may differ from those of an image processor
 POOLINGS = {  # in the folder of a sentence-transformers model: text_pooling
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
@@ -48,7 +52,8 @@ def build_model(
         ValueError: A model cannot be taken over, or cannot take images of this size.
     """
     if arguments.model_name_or_path is not None:
-        settings = {"prompt_template": arguments.prompt_template}
+        given = arguments.prompt_template
+        settings = {} if given is None else {"prompt_template": given}
         return take_over(arguments.model_name_or_path, class_names, image_size, **settings)
     for tower in ("vision", "text"):
         if getattr(arguments, f"{tower}_config") is not None and tower in frozen:
@@ -61,7 +66,8 @@ def build_model(
     text_tower: Any = None
     tokenizer: Any = None
     if isinstance(arguments.text_config, dict):
-        tokenizer = build_tokenizer([arguments.prompt_template.replace("{}", name) for name in class_names])
+        template = arguments.prompt_template or "{}"
+        tokenizer = build_tokenizer([template.replace("{}", name) for name in class_names])
         vocabulary = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
         text_tower = load_tower(None, arguments.text_config | vocabulary, "text")
     elif arguments.text_model_name_or_path is not None:
@@ -147,6 +153,7 @@ def read_image_processor(arguments: ModelArguments, image_size: int | None) -> A
     name = arguments.model_name_or_path or arguments.vision_model_name_or_path
     if name is None:
         return build_processor(image_size or DEFAULT_IMAGE_SIZE)
+    check_source(name, "model")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `build_model` warns
         return load_image_processor(name, image_size)
@@ -155,7 +162,8 @@ def read_image_processor(arguments: ModelArguments, image_size: int | None) -> A
 def load_image_processor(name: str, image_size: int | None = None) -> Any:
     """Load the image processor of a pretrained model; without one, images are normalized as for ImageNet.
 
-    A processor that does not resize to squares is replaced with a warning, apart from its mean and standard deviation.
+    A processor that does more than resize, crop and normalize is replaced with a warning, apart from its mean and
+    standard deviation.
 
     Args:
         name: Folder or Hub id.
@@ -163,7 +171,12 @@ def load_image_processor(name: str, image_size: int | None = None) -> Any:
     """
     try:
         processor: Any = AutoImageProcessor.from_pretrained(name, backend="pil")
-    except OSError:  # a model without an image processor
+    except OSError as error:
+        if not Path(name).exists():  # else it is a folder without an image processor
+            reason = str(error).strip().splitlines()[0]
+            warnings.warn(
+                f"{name} has no image processor that can be loaded ({reason}): ImageNet's is used.", stacklevel=3
+            )
         return build_processor(image_size or DEFAULT_IMAGE_SIZE)
     except ValueError as error:
         warnings.warn(
@@ -174,20 +187,16 @@ def load_image_processor(name: str, image_size: int | None = None) -> Any:
         return build_processor(image_size or DEFAULT_IMAGE_SIZE)
     try:
         resizing = find_resizing(processor)
-        if getattr(processor, "crop_pct", None) is not None:
-            raise ValueError(f"The image processor has crop_pct {processor.crop_pct}: not supported.")
-        if abs(255 * getattr(processor, "rescale_factor", 1 / 255) - 1) > 1e-6:
-            raise ValueError(f"The image processor has rescale_factor {processor.rescale_factor}: not supported.")
+        if not getattr(processor, "do_normalize", True):
+            processor.do_normalize, processor.image_mean, processor.image_std = True, [0.0] * 3, [1.0] * 3
+        _check_pixels(processor, resizing)
     except ValueError as error:
         warnings.warn(
             f"{error} The images of {name} are resized to a square by a bilinear filter instead.", stacklevel=3
         )
-        normalized = getattr(processor, "do_normalize", True)
-        mean = list(processor.image_mean) if normalized else [0.0] * 3
-        std = list(processor.image_std) if normalized else [1.0] * 3
+        mean = getattr(processor, "image_mean", None) or IMAGENET_DEFAULT_MEAN
+        std = getattr(processor, "image_std", None) or IMAGENET_DEFAULT_STD
         return build_processor(image_size or DEFAULT_IMAGE_SIZE, image_mean=mean, image_std=std)
-    if not getattr(processor, "do_normalize", True):
-        processor.image_mean, processor.image_std = [0.0] * 3, [1.0] * 3
     side = {"height": image_size, "width": image_size}
     if image_size is None:
         return processor
@@ -197,6 +206,20 @@ def load_image_processor(name: str, image_size: int | None = None) -> Any:
         processor.size = {"shortest_edge": round(resizing.shortest_edge * image_size / resizing.image_size)}
         processor.crop_size = side
     return processor
+
+
+def _check_pixels(processor: Any, resizing: Resizing) -> None:
+    """Refuse an image processor whose pixels are not those that training makes, apart from rounding.
+
+    Raises:
+        ValueError: They differ.
+    """
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)).resize((260, 180))
+    own = processor(image, return_tensors="np")["pixel_values"][0]  # (3, height, width)
+    pixels = torch.from_numpy(resize(image, resizing)).permute(2, 0, 1)[None]  # (1, 3, height, width)
+    made = normalize(pixels, processor.image_mean, processor.image_std)[0].numpy()
+    if own.shape != made.shape or np.abs(own - made).max() * min(processor.image_std) > GREY_LEVELS / 255:
+        raise ValueError(f"The image processor {type(processor).__name__} does more than resize, crop and normalize.")
 
 
 def build_tower_processor(
