@@ -68,7 +68,7 @@ def _add_video_flags(parser: argparse.ArgumentParser) -> None:
         type=int,
         choices=(0, 1),
         default=1,
-        help="what the files of labels call the first frame of a video; by default 1",
+        help="number of the first frame in the label files; by default 1",
     )
     parser.add_argument(
         "--frames_per_clip",
@@ -76,7 +76,7 @@ def _add_video_flags(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="number of evenly spaced frames of each video or segment; by default all",
     )
-    parser.add_argument("--crop", type=Path, metavar="CSV", help="video,x,y,w,h: what to cut out, in pixels")
+    parser.add_argument("--crop", type=Path, metavar="CSV", help="CSV video,x,y,w,h: box to crop, in pixels")
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -45,13 +45,13 @@ def add_parser(verbs: Any) -> None:
         help="keep the class of other gestures (32 or 99 of iMiGUE, 16 of SMG); the default",
     )
     non_mg.add_argument("--drop_non_mg", action="store_false", dest="keep_non_mg", help="leave this class out")
-    parser.add_argument("--crop", type=Path, metavar="CSV", help="video,x,y,w,h: what to cut out, in pixels")
+    parser.add_argument("--crop", type=Path, metavar="CSV", help="CSV video,x,y,w,h: box to crop, in pixels")
     parser.add_argument(
         "--first_frame",
         type=int,
         choices=(0, 1),
         default=1,
-        help="what the files of labels call the first frame of a video; by default 1",
+        help="number of the first frame in the label files; by default 1",
     )
     parser.add_argument(
         "--num_workers", type=int, default=1, metavar="N", help="number of videos that are read at a time"
