@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.spatial.distance import jensenshannon
+from scipy.stats import entropy
 
 from mg_vtc.losses import LOSS_TYPES, _skewed_js, adjust_logits, contrastive_loss, saturated_fraction, soft_target_loss
 
@@ -265,6 +266,60 @@ def test_js_has_a_gradient_where_the_naive_formula_has_none(dtype):
     assert gradient(lambda z: image_to_text(z, positives), z)[0].isfinite().all()
 
 
+# --- Targets that are more than a class
+
+
+SOFT = 0.1 + torch.rand(7, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("loss_type", ["js", "kl", "ce"])
+def test_positives_of_zero_and_one_are_those_of_bool(loss_type):
+    z, loss = normal(7, 4), functools.partial(contrastive_loss, loss_type=loss_type, text_counts=COUNTS)
+    assert torch.equal(loss(z, PER_TEXT.double()), loss(z, PER_TEXT))
+    assert torch.equal(saturated_fraction(z, PER_TEXT.double()), saturated_fraction(z, PER_TEXT))
+
+
+def test_soft_cross_entropy_is_that_of_torch():
+    z = normal(7, 4)
+    rows, columns = SOFT / SOFT.sum(1, keepdim=True), SOFT.T / SOFT.T.sum(1, keepdim=True)
+    close(contrastive_loss(z, SOFT, loss_type="ce"), (F.cross_entropy(z, rows) + F.cross_entropy(z.T, columns)) / 2)
+
+
+def test_soft_kl_and_js_are_those_of_scipy():
+    z = normal(7, 4)
+    close(image_to_text(z, SOFT, loss_type="kl"), torch.tensor(entropy(SOFT, z.softmax(1), axis=1)).mean())
+    close(image_to_text(z, SOFT), torch.tensor(jensenshannon(z.softmax(1), SOFT, axis=1) ** 2).mean())
+
+
+@pytest.mark.parametrize("loss_type", ["js", "kl", "ce"])
+def test_soft_merged_texts_equal_repeated_texts_in_value_and_gradient(loss_type):
+    repeated = torch.arange(4).repeat_interleave(COUNTS)
+    loss = functools.partial(contrastive_loss, loss_type=loss_type)
+    merged = lambda z: loss(z, SOFT, text_counts=COUNTS)  # noqa: E731
+    in_full = lambda z: loss(z[:, repeated], SOFT[:, repeated])  # noqa: E731
+    close(merged(normal(7, 4)), in_full(normal(7, 4)))
+    close(gradient(merged, normal(7, 4)), gradient(in_full, normal(7, 4)))
+
+
+@pytest.mark.parametrize("loss_type", ["js", "kl", "ce"])
+def test_soft_gradient_is_the_derivative_also_without_support(loss_type):
+    targets = torch.where(SOFT > 0.5, SOFT, 0.0)
+    assert torch.autograd.gradcheck(
+        lambda z: contrastive_loss(z, targets, loss_type=loss_type, js_weight=0.3), normal(7, 4).requires_grad_()
+    )
+
+
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
+def test_soft_positives_must_be_finite_and_not_negative(value):
+    with pytest.raises(ValueError, match="finite and 0 or more"):
+        contrastive_loss(normal(7, 4), torch.full((7, 4), value))
+
+
+def test_ce_identity_refuses_soft_positives():
+    with pytest.raises(ValueError, match="positives must be bool"):
+        contrastive_loss(normal(7, 7), PER_PAIR.double(), loss_type="ce_identity")
+
+
 # --- Share of saturated rows
 
 
@@ -329,8 +384,8 @@ PAIRS = "compares with a text an image (text_batch='pairs'), got "
         ({"logits": Z.int()}, "logits must be a floating point (B, U) tensor, got (2, 3) torch.int32"),
         ({"positives": POSITIVES.T}, "the shape of the logits, (2, 3), got (3, 2) torch.bool"),
         (
-            {"positives": POSITIVES.float()},
-            "positives must be bool and have the shape of the logits, (2, 3), got (2, 3)",
+            {"positives": POSITIVES.int()},
+            "positives must be bool or floating point and have the shape of the logits, (2, 3), got (2, 3)",
         ),
         ({"positives": ~POSITIVES}, "positives is False everywhere"),
         ({"text_counts": torch.ones(2).long()}, "one integer a text, shape (3,), got (2,) torch.int64"),

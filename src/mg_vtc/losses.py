@@ -39,7 +39,8 @@ def contrastive_loss(
 
     Args:
         logits: similarities of images and texts times the scale, (B, U), floating point.
-        positives: True where the text describes the image, (B, U), bool.
+        positives: True where the text describes the image, (B, U), bool; or how much it does, floating point, 0 or
+            more, as where images or labels are mixed (see `mix_targets`).
         loss_type: one of `LOSS_TYPES`.
         js_weight: weight of the target in the mixture of `js`, in (0, 1).
         text_counts: how often each text occurs in the batch, (U,), positive integers; None: once. Value and gradient
@@ -55,6 +56,8 @@ def contrastive_loss(
     _check_comparison(logits, positives, text_counts)
     _check_loss_type(loss_type, js_weight)
     if loss_type == "ce_identity":
+        if positives.dtype != torch.bool:
+            raise ValueError("loss_type 'ce_identity' has one positive an image: positives must be bool")
         _check_pairs(positives, text_counts)
         positives = torch.eye(len(positives), dtype=torch.bool, device=positives.device)
     logits_BU = _to_full_precision(logits)
@@ -148,7 +151,7 @@ def saturated_fraction(logits: Tensor, positives: Tensor, *, text_counts: Tensor
 
     Args:
         logits: as for `contrastive_loss`, (B, U).
-        positives: as for `contrastive_loss`, (B, U), bool.
+        positives: as for `contrastive_loss`, (B, U).
         text_counts: as for `contrastive_loss`, (U,).
 
     Returns:
@@ -158,7 +161,7 @@ def saturated_fraction(logits: Tensor, positives: Tensor, *, text_counts: Tensor
         ValueError: if an argument is not as described, or no image has a positive text.
     """
     _check_comparison(logits, positives, text_counts)
-    rows = positives.any(dim=-1)
+    rows = positives.bool().any(dim=-1)
     logits_BU = _to_full_precision(logits)
     _, counts_U = _counts(logits_BU, text_counts)
     js_R = _row_losses(logits_BU[rows], positives[rows], counts_U, "js", 0.5)
@@ -169,7 +172,7 @@ def _direction_loss(
     logits_RC: Tensor, positives_RC: Tensor, counts_R: Tensor, counts_C: Tensor, loss_type: str, js_weight: float
 ) -> Tensor:
     """Mean over the rows that have a positive, of which there is at least one; row r counts counts_R[r] times."""
-    rows = positives_RC.any(dim=-1)
+    rows = positives_RC.bool().any(dim=-1)
     loss_R = _row_losses(logits_RC[rows], positives_RC[rows], counts_C, loss_type, js_weight)
     return (loss_R * counts_R[rows]).sum() / counts_R[rows].sum()
 
@@ -177,15 +180,19 @@ def _direction_loss(
 def _row_losses(logits_RC: Tensor, positives_RC: Tensor, counts_C: Tensor, loss_type: str, js_weight: float) -> Tensor:
     """Objective of each row, (R,), where every row has a positive and column c stands for counts_C[c] equal ones."""
     with torch.autocast(logits_RC.device.type, enabled=False):  # full precision, whichever operations autocast lowers
-        num_positives_R1 = (positives_RC * counts_C).sum(dim=-1, keepdim=True)
+        positives_RC = positives_RC.to(counts_C)
+        sum_R1 = (positives_RC * counts_C).sum(dim=-1, keepdim=True)
         log_p_RC = F.log_softmax(logits_RC + counts_C.log(), dim=-1)
-        log_q_RC = torch.where(positives_RC, counts_C.log() - num_positives_R1.log(), -math.inf)
+        log_q_RC = positives_RC.log() + (counts_C.log() - sum_R1.log())
         if loss_type == "js":
             return _skewed_js(log_p_RC, log_q_RC, js_weight)
-        kl_R = torch.where(positives_RC, log_q_RC.exp() * (log_q_RC - log_p_RC), 0.0).sum(dim=-1)
+        on_support_RC = positives_RC > 0
+        kl_R = torch.where(on_support_RC, log_q_RC.exp() * (log_q_RC - log_p_RC), 0.0).sum(dim=-1)
         if loss_type == "kl":
             return kl_R
-        return kl_R + num_positives_R1.squeeze(-1).log()  # the entropy of Q, which is uniform over its positives
+        # The entropy of Q over the repeated columns: ln(sum), less the mean of ln(positive), which is 0 for bool.
+        log_positives_RC = torch.where(on_support_RC, positives_RC.log(), 0.0)
+        return kl_R + sum_R1.squeeze(-1).log() - (log_q_RC.exp() * log_positives_RC).sum(dim=-1)
 
 
 def _skewed_js(log_p_RC: Tensor, log_q_RC: Tensor, weight: float) -> Tensor:
@@ -226,11 +233,14 @@ def _check_comparison(logits: Tensor, positives: Tensor, text_counts: Tensor | N
     """Raise ValueError unless the three belong together and some image has a positive text."""
     if logits.ndim != 2 or not logits.is_floating_point():
         raise ValueError(f"logits must be a floating point (B, U) tensor, got {tuple(logits.shape)} {logits.dtype}")
-    if positives.shape != logits.shape or positives.dtype != torch.bool:
+    is_bool, is_real = positives.dtype == torch.bool, positives.is_floating_point()
+    if positives.shape != logits.shape or not (is_bool or is_real):
         raise ValueError(
-            f"positives must be bool and have the shape of the logits, {tuple(logits.shape)}, "
+            f"positives must be bool or floating point and have the shape of the logits, {tuple(logits.shape)}, "
             f"got {tuple(positives.shape)} {positives.dtype}"
         )
+    if is_real and not (positives.isfinite() & (positives >= 0)).all():
+        raise ValueError("positives must be finite and 0 or more")
     if not positives.any():
         raise ValueError(
             "positives is False everywhere, so neither image->text nor text->image has a row to learn from; "

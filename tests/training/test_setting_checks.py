@@ -37,6 +37,8 @@ RUN = {  # other weights, another history, other files or another model folder
     **{"metric_for_best_model": "loss", "loss_type": "ce", "js_weight": 0.2, "text_batch": "classes"},
     **{"text_chunk_size": 1, "balanced_sampling": True, "freeze_vision_model": True, "freeze_text_model": True},
     "logit_adjustment": ("--logit_adjustment", 1, "--text_batch", "classes"),
+    **{"layer_decay": 0.5, "linear_probe_epochs": 1, "text_pooling": "mean", "projection": "linear", "shots": 1},
+    **{"mixup_alpha": 0.3, "cutmix_alpha": 1.0, "label_smoothing_factor": 0.3},
     **{"vision_learning_rate": 0.1, "text_learning_rate": 0.1, "tower_weight_decay": 0.5},
     "early_stopping_patience": ("--early_stopping_patience", 1, "--num_train_epochs", 9, "--learning_rate", 0),
     **{"projection_dim": 8, "projection_dropout": 0.5, "normalize": False, "logit_scale_init_value": 1},
@@ -58,7 +60,7 @@ RUN = {  # other weights, another history, other files or another model folder
 }
 REFUSED = {  # in a line, before anything is written
     **{"optim_args": "x=1", "optim_target_modules": "all-linear", "average_tokens_across_devices": False},
-    **{"label_smoothing_factor": 0.3, "bf16_full_eval": True, "fp16_full_eval": True, "fp16": True, "tf32": True},
+    **{"bf16_full_eval": True, "fp16_full_eval": True, "fp16": True, "tf32": True},
     **{"use_liger_kernel": True, "use_cache": True, "torch_empty_cache_steps": 1, "logging_nan_inf_filter": False},
     **{"include_num_input_tokens_seen": True, "run_name": "x", "project": "x", "trackio_space_id": "a/b"},
     **{"trackio_bucket_id": "a/b", "trackio_static_space_id": "a/b", "prediction_loss_only": True},
@@ -76,6 +78,7 @@ REFUSED = {  # in a line, before anything is written
     **{"do_predict": True, "local_rank": 0, "image_column_name": "x", "label_column_name": "x"},
     **{"dataset_config_name": "x", "shuffle_buffer_size": 5, "streaming": True, "labels_file": "imigue"},
     **{"clip_column_name": "x", "subject_column_name": "x", "vision_model_name_or_path": "no/folder/here"},
+    **{"model_name_or_path": "no/folder/here", "wise_ft_alpha": 0.5},
     **{"text_model_name_or_path": "no/folder/here", "dataset_name": "demo", "validation_dir": "nowhere"},
     **{"train_dir": "nowhere", "resume_from_checkpoint": True},
 }

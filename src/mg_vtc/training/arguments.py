@@ -18,6 +18,7 @@ from .setting_checks import check_device_settings, check_login, check_settings_o
 TRAINING_LOSS_TYPES = (*LOSS_TYPES, "ce_soft")
 PAIRED_LOSS_TYPES = ("ce_identity", "ce_soft")  # image i is compared with text i, so there is a text an image
 TEXT_BATCHES = ("unique", "classes", "pairs")
+MIXING = ("mixup_alpha", "cutmix_alpha", "label_smoothing_factor")
 WATCHING_SCHEDULES = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)  # step by the metric, which may fall
 
 
@@ -70,6 +71,24 @@ class MgVtcTrainingArguments(TrainingArguments):
             "rare classes are then scored as if all were equally frequent, with ce at 1. With text_batch classes or "
             "vision_only."
         },
+    )
+    mixup_alpha: float = field(
+        default=0.0,
+        metadata={
+            "help": "Mix pairs of training images and their targets (mixup), with weights of Beta(alpha, alpha), such "
+            "as 0.2."
+        },
+    )
+    cutmix_alpha: float = field(
+        default=0.0,
+        metadata={
+            "help": "Replace a rectangle of each training image with that of another one (CutMix), whose area is of "
+            "Beta(alpha, alpha), such as 1. With mixup_alpha, each is used for half of the batches."
+        },
+    )
+    label_smoothing_factor: float = field(
+        default=0.0,
+        metadata={"help": "Fraction of the target of an image that is spread over all texts, such as 0.1."},
     )
     freeze_vision_model: bool = field(default=False, metadata={"help": "Do not train the vision tower."})
     freeze_text_model: bool = field(
@@ -136,6 +155,11 @@ class MgVtcTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Not supported, because settings are saved. Set HF_TOKEN or run `hf auth login`."},
     )
+
+    @property
+    def mixes_targets(self) -> bool:
+        """True if the target of an image is more than its own class."""
+        return self.mixup_alpha > 0 or self.cutmix_alpha > 0 or self.label_smoothing_factor > 0
 
     @property
     def order_seed(self) -> int:
@@ -213,6 +237,26 @@ class MgVtcTrainingArguments(TrainingArguments):
                 )
             self.lr_scheduler_kwargs = settings
 
+    def _check_mixing(self) -> None:
+        """Check the settings of mixed images and targets.
+
+        Raises:
+            ValueError: One is out of range, or the loss has no targets that can be mixed.
+        """
+        for name in ("mixup_alpha", "cutmix_alpha"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"{name} must be 0 (off) or a positive number such as 0.2, got {getattr(self, name)}."
+                )
+        if not 0 <= self.label_smoothing_factor < 1:
+            raise ValueError(f"label_smoothing_factor must be in [0, 1), got {self.label_smoothing_factor}.")
+        if self.mixes_targets and self.loss_type in PAIRED_LOSS_TYPES:
+            given = next(name for name in MIXING if getattr(self, name) > 0)
+            raise ValueError(
+                f"{given} mixes the targets of the classes, which loss_type {self.loss_type!r} does not read: choose "
+                "js, kl or ce, or leave it out."
+            )
+
     def _check_fine_tuning(self) -> None:
         """Check the settings of fine-tuning.
 
@@ -251,6 +295,7 @@ class MgVtcTrainingArguments(TrainingArguments):
                 f"logit_adjustment must be 0 (off) or a positive number such as 1, got {self.logit_adjustment}."
             )
         self._check_fine_tuning()
+        self._check_mixing()
         if self.logit_adjustment > 0 and self.balanced_sampling:
             raise ValueError(
                 f"logit_adjustment {self.logit_adjustment} corrects for unequal class frequencies, which "

@@ -1,11 +1,40 @@
-"""Fine-tuning of pretrained towers: a linear probe first (LP-FT), and interpolation at the end (WiSE-FT)."""
+"""Fine-tuning of pretrained towers: frozen towers, a linear probe first (LP-FT), interpolation (WiSE-FT)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..models.modeling_mg_vtc import MgVtcModel
+from .arguments import MgVtcTrainingArguments
+
+
+def refuse_adapter(model: Any) -> None:
+    """Refuse a model that PEFT wraps.
+
+    Raises:
+        ValueError: PEFT wraps it.
+    """
+    if hasattr(model, "peft_config"):
+        raise ValueError(
+            f"A {type(model).__name__} of PEFT saves only an adapter, without the class embeddings and batch norm "
+            "statistics that scores need: train the model itself, or merge the adapter before (merge_and_unload)."
+        )
+
+
+def list_towers(model: MgVtcModel) -> dict[str, nn.Module]:
+    """Return the towers of a model by their names in it."""
+    names = ("vision_model",) if model.config.vision_only else ("vision_model", "text_model")
+    return {name: getattr(model, name) for name in names}
+
+
+def freeze_towers(model: MgVtcModel, args: MgVtcTrainingArguments) -> list[nn.Module]:
+    """Freeze the towers that the arguments name, including their batch norm, and return them."""
+    frozen = [tower for name, tower in list_towers(model).items() if getattr(args, f"freeze_{name}")]
+    for tower in frozen:
+        tower.requires_grad_(False)
+    return frozen
 
 
 class LinearProbe:
@@ -19,10 +48,10 @@ class LinearProbe:
         num_epochs: Length of the probe, in epochs.
     """
 
-    def __init__(self, towers: Sequence[nn.Module], num_epochs: float) -> None:
+    def __init__(self, towers: Iterable[nn.Module], num_epochs: float) -> None:
         self._num_epochs = num_epochs
-        self._towers = towers
-        trained = towers if num_epochs > 0 else ()
+        self._towers = list(towers)
+        trained = self._towers if num_epochs > 0 else ()
         self._parameters = [one for tower in trained for one in tower.parameters() if one.requires_grad]
 
     def set_epoch(self, epoch: float) -> list[nn.Module]:
@@ -30,7 +59,7 @@ class LinearProbe:
         probing = epoch < self._num_epochs
         for parameter in self._parameters:
             parameter.requires_grad_(not probing)
-        return list(self._towers) if probing else []
+        return self._towers if probing else []
 
 
 class StartingWeights:

@@ -14,7 +14,6 @@ from transformers.trainer_pt_utils import AcceleratorConfig
 LEAVE_OUT = "leave it out"
 # Settings of transformers that would have no effect or stop the run later, with the reason.
 REFUSED = {
-    "label_smoothing_factor": "smooths labels for the loss of transformers, which loss_type replaces",
     "average_tokens_across_devices": "is for tokens of language models",
     "include_num_input_tokens_seen": "is for tokens of language models",
     "use_liger_kernel": "has kernels for language models only",

@@ -21,18 +21,11 @@ from ..runs.directory import CARD
 from .arguments import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
 from .base_trainer import ImageTrainer, contrasts_within_batches, smallest_share
 from .distributed import broadcast_buffers, gather_rows, take_share
-from .fine_tuning import LinearProbe, StartingWeights
+from .fine_tuning import LinearProbe, StartingWeights, freeze_towers, list_towers, refuse_adapter
+from .mixing import MixedLabels, mix_batch, mix_targets
 from .optimizer import group_parameters
 from .trainer_defaults import find_origin, find_processor, take_over_for, wrap_rows
 from .write_records import write_python_recipe, write_records
-
-
-def _refuse_adapter(model: Any) -> None:
-    if hasattr(model, "peft_config"):
-        raise ValueError(
-            f"A {type(model).__name__} of PEFT saves only an adapter, without the class embeddings and batch norm "
-            "statistics that scores need: train the model itself, or merge the adapter before (merge_and_unload)."
-        )
 
 
 class MgVtcTrainer(ImageTrainer):
@@ -73,7 +66,7 @@ class MgVtcTrainer(ImageTrainer):
         compute_metrics: Any = score_top_k,
         **kwargs: Any,
     ):
-        _refuse_adapter(model)
+        refuse_adapter(model)
         args = MgVtcTrainingArguments() if args is None else args
         if isinstance(model, (str, Path)):
             model, processing_class = take_over_for(str(model), train_dataset, processing_class)
@@ -96,8 +89,8 @@ class MgVtcTrainer(ImageTrainer):
         self._saturated_sum, self._num_saturated = torch.zeros((), device=self.args.device), 0
         self._class_texts, self._text_states = None, None
         self._check_text_tower()
-        self._frozen_towers = self._freeze_towers()
-        self._probe = LinearProbe(self._list_towers(), self.args.linear_probe_epochs)
+        self._frozen_towers = freeze_towers(self.model, self.args)
+        self._probe = LinearProbe(list_towers(self.model).values(), self.args.linear_probe_epochs)
         self._start = StartingWeights(self.model, self.args.wise_ft_alpha)
         self._classes = torch.arange(self._config.num_labels, device=self.args.device)  # to compare with: all, or
         self._log_prior: torch.Tensor | None = None  # those that have one, (num_classes,)
@@ -131,21 +124,6 @@ class MgVtcTrainer(ImageTrainer):
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> Any:
         """Return scores `(num_rows, num_labels)`, labels and metrics; see `transformers.Trainer.predict`."""
         return super().predict(self._wrap(test_dataset), *args, **kwargs)
-
-    def _list_towers(self) -> list[nn.Module]:
-        towers = ("vision_model",) if self._config.vision_only else ("vision_model", "text_model")
-        return [getattr(self.model, tower) for tower in towers]
-
-    def _freeze_towers(self) -> list[nn.Module]:
-        """Freeze towers, including their batch norm, and return them."""
-        frozen = [
-            getattr(self.model, tower)
-            for tower in ("vision_model", "text_model")
-            if getattr(self.args, f"freeze_{tower}")
-        ]
-        for tower in frozen:
-            tower.requires_grad_(False)
-        return frozen
 
     def _encode_frozen_texts(self) -> None:
         """Encode each class once with a frozen text tower: states are `(num_labels, width)`."""
@@ -221,10 +199,11 @@ class MgVtcTrainer(ImageTrainer):
         """Return the loss of the global batch, a 0-d tensor."""
         for tower in (*self._frozen_towers, *self._probe.set_epoch(self.state.epoch or 0)):
             tower.eval()
-        labels = gather_rows(inputs["labels"])  # (global_batch_size,)
-        text_labels = self._select_text_labels(labels)  # (num_texts,)
+        pixel_values, labels = mix_batch(inputs["pixel_values"], inputs["labels"], self.args)
+        labels = labels.gather()  # (global_batch_size,) each
+        text_labels = self._select_text_labels(labels.own)  # (num_texts,)
         own_texts = inputs["labels"] if self.args.text_batch == "pairs" else take_share(text_labels)
-        outputs = model(pixel_values=inputs["pixel_values"], **self._text_inputs(own_texts))
+        outputs = model(pixel_values=pixel_values, **self._text_inputs(own_texts))
         image_embeds = gather_rows(outputs.image_embeds)  # (global_batch_size, projection_dim)
         if self._config.vision_only:
             text_embeds = outputs.text_embeds[text_labels]  # (num_texts, projection_dim)
@@ -255,14 +234,17 @@ class MgVtcTrainer(ImageTrainer):
         return self._class_texts.select(text_labels)
 
     def _batch_loss(
-        self, image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor, text_labels: torch.Tensor
+        self, image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: MixedLabels, text_labels: torch.Tensor
     ) -> torch.Tensor:
         model = self.accelerator.unwrap_model(self.model_wrapped)
         logits = model.compare(image_embeds, text_embeds)  # (global_batch_size, num_texts)
         if self._log_prior is not None:
             logits = adjust_logits(logits, self._log_prior, self.args.logit_adjustment)
-        positives = labels[:, None] == text_labels[None, :]
+        positives = labels.own[:, None] == text_labels[None, :]
         counts = positives.sum(dim=0) if self.args.text_batch == "unique" and not self._config.vision_only else None
+        if self.args.mixes_targets:
+            others = labels.others[:, None] == text_labels[None, :]
+            positives = mix_targets(positives, others, labels.weights, self.args.label_smoothing_factor, counts)
         self._saturated_sum += saturated_fraction(logits.detach(), positives, text_counts=counts)
         self._num_saturated += 1
         if self.args.loss_type == "ce_soft":
