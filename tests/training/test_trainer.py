@@ -510,3 +510,71 @@ def test_linear_probe_trains_the_heads_alone_and_then_the_towers(make_trainer, m
     assert {"vision_projection", "text_projection"} <= changed(after[0])
     assert {"vision_model", "text_model"} <= changed(after[1])
     assert all(parameter.requires_grad for parameter in trainer.model.parameters())
+
+
+class KeepWeights(TrainerCallback):
+    """The weights after each step, and those that each evaluation and checkpoint sees."""
+
+    def __init__(self):
+        self.after_steps, self.evaluated = [], []
+
+    def on_step_end(self, *args, model, **kwargs):
+        self.after_steps.append(copy.deepcopy(model.state_dict()))
+
+    def on_evaluate(self, *args, model, **kwargs):
+        self.evaluated.append(copy.deepcopy(model.state_dict()))
+
+
+def test_average_is_its_recursion_and_is_evaluated_saved_and_kept_at_the_end(make_trainer, model, tmp_path):
+    start, kept = copy.deepcopy(model.state_dict()), KeepWeights()
+    trainer = make_trainer(ema_decay=0.3, max_steps=4, learning_rate=1e-2, load_best_model_at_end=False)
+    trainer.add_callback(kept)
+    trainer.train()
+    saved = MgVtcModel.from_pretrained(tmp_path / "checkpoint-4").state_dict()
+    for name in dict(model.named_parameters()):
+        average = start[name]
+        for step, weights in enumerate(kept.after_steps, start=1):
+            decay = min(0.3, (1 + step) / (10 + step))
+            average = decay * average + (1 - decay) * weights[name]
+        for ended in (kept.evaluated[-1][name], saved[name], trainer.model.state_dict()[name]):
+            torch.testing.assert_close(ended, average)
+    embeds = trainer.model.class_embeds.clone()
+    trainer.refresh_class_embeds()
+    assert torch.equal(trainer.model.class_embeds, embeds)  # those of the averaged weights
+
+
+def test_average_leaves_the_training_as_it_is(make_trainer, config, processor):
+    ends = []
+    for ema_decay in (0.0, 0.9):
+        torch.manual_seed(0)
+        kept = KeepWeights()
+        trainer = make_trainer(MgVtcModel(config), ema_decay=ema_decay, max_steps=4, learning_rate=1e-2)
+        trainer.add_callback(kept)
+        trainer.train()
+        ends.append({name: kept.after_steps[-1][name] for name in dict(trainer.model.named_parameters())})
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_average_goes_on_in_a_resumed_training(make_trainer, config, tmp_path):
+    def train(**settings):
+        torch.manual_seed(0)
+        trainer = make_trainer(
+            MgVtcModel(config),
+            **{"ema_decay": 0.9, "max_steps": 6, "learning_rate": 1e-2},
+            **{"save_total_limit": None, "load_best_model_at_end": False},
+        )
+        trainer.train(**settings)
+        return trainer.model.state_dict()
+
+    whole = train()
+    resumed = train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
+    (tmp_path / "checkpoint-2" / "weights_before_averaging.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="lacks weights_before_averaging"):
+        train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
+def test_decay_of_the_average_must_be_below_one(make_trainer, value):
+    with pytest.raises(ValueError, match="ema_decay must be 0"):
+        make_trainer(ema_decay=value)

@@ -122,6 +122,13 @@ class MgVtcTrainingArguments(TrainingArguments):
             "start (WiSE-FT)."
         },
     )
+    ema_decay: float = field(
+        default=0.0,
+        metadata={
+            "help": "Decay, in [0, 1), of an exponential moving average of the weights, such as 0.99. The average is "
+            "evaluated and saved in their place."
+        },
+    )
     early_stopping_patience: int | None = field(
         default=None,
         metadata={"help": "Number of evaluations without a better score after which to stop. Default: never."},
@@ -266,6 +273,8 @@ class MgVtcTrainingArguments(TrainingArguments):
         for name in ("layer_decay", "wise_ft_alpha"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be more than 0 and at most 1, got {getattr(self, name)}.")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be 0 (off) or less than 1, such as 0.99, got {self.ema_decay}.")
         if not 0 <= self.linear_probe_epochs < math.inf:
             raise ValueError(f"linear_probe_epochs must be 0 or more, got {self.linear_probe_epochs}.")
         if 0 < self.num_train_epochs <= self.linear_probe_epochs and self.max_steps <= 0:

@@ -1,10 +1,14 @@
-"""Fine-tuning of pretrained towers: frozen towers, a linear probe first (LP-FT), interpolation (WiSE-FT)."""
+"""Fine-tuning: frozen towers, a linear probe first (LP-FT), averaged weights (EMA), interpolation (WiSE-FT)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..models.modeling_mg_vtc import MgVtcModel
 from .arguments import MgVtcTrainingArguments
@@ -62,6 +66,80 @@ class LinearProbe:
         return self._towers if probing else []
 
 
+def _copy_weights(model: MgVtcModel) -> dict[str, torch.Tensor]:
+    """Return copies of the weights and statistics of a model, without class embeddings that are computed from them."""
+    computed = () if model.config.vision_only else ("class_embeds",)
+    state = model.state_dict().items()
+    return {name: tensor.clone() for name, tensor in state if tensor.is_floating_point() and name not in computed}
+
+
+class AveragedWeights(TrainerCallback):
+    """Exponential moving average of the weights of a training, including the statistics of batch norm.
+
+    Step n moves the average by `1 - d` of its distance to the weights, with d = min(decay, (1 + n) / (10 + n)): this
+    warm-up, of TensorFlow's `ExponentialMovingAverage`, forgets the start in short trainings. Source: Tarvainen and
+    Valpola, "Mean teachers are better role models", NeurIPS 2017, equation of the teacher's weights.
+
+    Args:
+        model: Model before the training.
+        decay: Number in [0, 1); with 0 nothing is averaged.
+    """
+
+    FILE = "weights_before_averaging.safetensors"  # in a checkpoint, whose model has the average
+
+    def __init__(self, model: MgVtcModel, decay: float) -> None:
+        self._decay = decay
+        self._average = _copy_weights(model) if decay > 0 else {}
+
+    @torch.no_grad()
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        decay = min(self._decay, (1 + state.global_step) / (10 + state.global_step))
+        weights = kwargs["model"].state_dict()
+        for name, average in self._average.items():
+            average.lerp_(weights[name], 1 - decay)
+
+    @torch.no_grad()
+    def swap(self, model: MgVtcModel) -> None:
+        """Exchange the average and the weights of a model."""
+        weights = model.state_dict()
+        for name, average in self._average.items():
+            kept = weights[name].clone()
+            weights[name].copy_(average)
+            average.copy_(kept)
+
+    @contextmanager
+    def in_place_of_weights(self, model: MgVtcModel) -> Iterator[None]:
+        """Give a model the average, and its own weights back afterwards."""
+        self.swap(model)
+        try:
+            yield
+        finally:
+            self.swap(model)
+
+    def save(self, folder: Path) -> None:
+        """Write the weights whose place the average has in a model."""
+        if self._average:
+            save_file({name: tensor.contiguous() for name, tensor in self._average.items()}, folder / self.FILE)
+
+    def load(self, folder: Path, model: MgVtcModel) -> None:
+        """Read a checkpoint, whose average the model already has; afterwards it has its own weights.
+
+        Raises:
+            FileNotFoundError: The checkpoint has no such file.
+        """
+        if not self._average:
+            return
+        if not (folder / self.FILE).is_file():
+            raise FileNotFoundError(
+                f"{folder} lacks {self.FILE}, so the run would end with other weights. Resume from another "
+                "checkpoint, or start again (`overwrite`)."
+            )
+        self._average = load_file(folder / self.FILE, device=str(model.device))
+        self.swap(model)
+
+
 class StartingWeights:
     """Weights of the start of a training, for the interpolation at its end.
 
@@ -74,10 +152,7 @@ class StartingWeights:
 
     def __init__(self, model: MgVtcModel, alpha: float) -> None:
         self._alpha = alpha
-        computed = () if model.config.vision_only else ("class_embeds",)  # from the weights
-        state = model.state_dict() if alpha < 1 else {}
-        names = [name for name, tensor in state.items() if tensor.is_floating_point() and name not in computed]
-        self._weights = {name: state[name].clone() for name in names}
+        self._weights = _copy_weights(model) if alpha < 1 else {}
 
     @torch.no_grad()
     def interpolate(self, model: MgVtcModel) -> None:

@@ -21,7 +21,7 @@ from ..runs.directory import CARD
 from .arguments import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
 from .base_trainer import ImageTrainer, contrasts_within_batches, smallest_share
 from .distributed import broadcast_buffers, gather_rows, take_share
-from .fine_tuning import LinearProbe, StartingWeights, freeze_towers, list_towers, refuse_adapter
+from .fine_tuning import AveragedWeights, LinearProbe, StartingWeights, freeze_towers, list_towers, refuse_adapter
 from .mixing import MixedLabels, mix_batch, mix_targets
 from .optimizer import group_parameters
 from .trainer_defaults import find_origin, find_processor, take_over_for, wrap_rows
@@ -89,9 +89,7 @@ class MgVtcTrainer(ImageTrainer):
         self._saturated_sum, self._num_saturated = torch.zeros((), device=self.args.device), 0
         self._class_texts, self._text_states = None, None
         self._check_text_tower()
-        self._frozen_towers = freeze_towers(self.model, self.args)
-        self._probe = LinearProbe(list_towers(self.model).values(), self.args.linear_probe_epochs)
-        self._start = StartingWeights(self.model, self.args.wise_ft_alpha)
+        self._begin_fine_tuning()
         self._classes = torch.arange(self._config.num_labels, device=self.args.device)  # to compare with: all, or
         self._log_prior: torch.Tensor | None = None  # those that have one, (num_classes,)
         if self.args.logit_adjustment > 0 and self.train_dataset is not None:
@@ -104,6 +102,13 @@ class MgVtcTrainer(ImageTrainer):
         self._encode_frozen_texts()
         self.refresh_class_embeds()
         self._class_texts.check_apart(self.model.class_embeds)
+
+    def _begin_fine_tuning(self) -> None:
+        self._frozen_towers = freeze_towers(self.model, self.args)
+        self._probe = LinearProbe(list_towers(self.model).values(), self.args.linear_probe_epochs)
+        self._start = StartingWeights(self.model, self.args.wise_ft_alpha)
+        self._average = AveragedWeights(self.model, self.args.ema_decay)
+        self.add_callback(self._average)
 
     def _check_text_tower(self) -> None:
         """Refuse settings that need a text tower."""
@@ -184,6 +189,21 @@ class MgVtcTrainer(ImageTrainer):
         self._start.interpolate(self.accelerator.unwrap_model(self.model))
         self.refresh_class_embeds()
         return output
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        if not (self.control.should_evaluate or self.control.should_save):
+            return super()._maybe_log_save_evaluate(*args, **kwargs)
+        with self._average.in_place_of_weights(self.accelerator.unwrap_model(self.model)):
+            return super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save:
+            self._average.save(Path(output_dir))
+
+    def _finalize_training(self, *args: Any) -> Any:
+        self._average.swap(self.accelerator.unwrap_model(self.model))  # the run ends with the average, or a checkpoint
+        return super()._finalize_training(*args)
 
     def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
         self.accelerator.unwrap_model(model).clamp_logit_scale()
@@ -310,6 +330,7 @@ class MgVtcTrainer(ImageTrainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         self._load_weights(resume_from_checkpoint)
+        self._average.load(Path(resume_from_checkpoint), self.accelerator.unwrap_model(self.model))
 
     def _load_best_model(self) -> None:
         self._load_weights(self.state.best_model_checkpoint)
