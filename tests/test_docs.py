@@ -115,7 +115,7 @@ def pretrained(workspace):
 
 
 def test_each_starting_point_is_trained_further(workspace, pretrained):
-    duals, further, towers, _ = run_guide("start_from_a_pretrained_model", workspace)
+    duals, further, towers, _, mixed = run_guide("start_from_a_pretrained_model", workspace)
     assert duals.count("before training: top-1 ") == 2
     assert further.count("before training: top-1 ") == 1
     assert "before training" not in towers
@@ -123,6 +123,7 @@ def test_each_starting_point_is_trained_further(workspace, pretrained):
     assert configs["siglip"].use_logit_bias
     assert configs["further"].projection == "linear"
     assert configs["towers"].text_pooling == "mean"
+    assert mixed == "runs/halfway\n"
 
 
 def test_guides_are_named_in_the_readme():

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .models.modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
     from .models.processing_mg_vtc import build_processor, build_tokenizer
     from .training.arguments import MgVtcTrainingArguments
+    from .training.interpolate import interpolate
     from .training.run import train
     from .training.trainer import MgVtcTrainer
 
@@ -52,6 +53,7 @@ _HOME = {
     "export": "exporters.export",
     "grad_cam": "inference.grad_cam",
     "heat_map": "inference.grad_cam",
+    "interpolate": "training.interpolate",
     "load_demo_dataset": "data",
     "load_hub_dataset": "data",
     "load_image_folder": "data",
@@ -85,6 +87,7 @@ __all__ = [
     "export",
     "grad_cam",
     "heat_map",
+    "interpolate",
     "load_demo_dataset",
     "load_hub_dataset",
     "load_image_folder",
