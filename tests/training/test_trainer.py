@@ -512,6 +512,15 @@ def test_linear_probe_trains_the_heads_alone_and_then_the_towers(make_trainer, m
     assert all(parameter.requires_grad for parameter in trainer.model.parameters())
 
 
+def test_bias_of_the_logits_stays_as_it_was_taken_over(make_trainer, config):
+    config.use_logit_bias = True
+    model = MgVtcModel(config)
+    model.logit_bias.data.fill_(-10.0)
+    trainer = make_trainer(model, max_steps=3, learning_rate=1e-2)
+    trainer.train()
+    assert trainer.model.logit_bias.item() == -10.0
+
+
 class KeepWeights(TrainerCallback):
     """The weights after each step, and those that each evaluation and checkpoint sees."""
 

@@ -34,10 +34,15 @@ def list_towers(model: MgVtcModel) -> dict[str, nn.Module]:
 
 
 def freeze_towers(model: MgVtcModel, args: MgVtcTrainingArguments) -> list[nn.Module]:
-    """Freeze the towers that the arguments name, including their batch norm, and return them."""
+    """Freeze the towers that the arguments name, including their batch norm, and return them.
+
+    The bias of the logits is frozen, too: no loss here sees it, and the optimizer would move it by rounding errors.
+    """
     frozen = [tower for name, tower in list_towers(model).items() if getattr(args, f"freeze_{name}")]
     for tower in frozen:
         tower.requires_grad_(False)
+    if model.config.use_logit_bias:
+        model.logit_bias.requires_grad_(False)
     return frozen
 
 
