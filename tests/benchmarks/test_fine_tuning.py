@@ -1,0 +1,36 @@
+"""The campaign of fine-tuning: cells of the recipe with one setting changed, and paired differences."""
+
+import sys
+
+import fine_tuning
+import pytest
+
+from mg_vtc.training.recipe import parse_recipe
+
+
+def test_difference_is_paired():
+    assert fine_tuning.difference([0.5, 0.7], [0.4, 0.6]) == "+10.0 ± 0.0"
+    assert fine_tuning.difference([0.4], [0.5]) == "-10.0"
+    assert fine_tuning.difference([0.5, 0.6], [0.5, 0.4]) == "+10.0 ± 10.0"
+
+
+@pytest.mark.filterwarnings("ignore")  # of frozen towers
+def test_cells_are_flags_of_the_command_and_the_table_has_a_row_a_setting(images_dir, tmp_path, monkeypatch, capsys):
+    seen = {}
+
+    def read(cells, folder, *, jobs):
+        seen.update(
+            {name: parse_recipe([*flags, "--output_dir", str(folder / name)]) for name, flags in cells.items()}
+        )
+        scores = {name: 0.5 if recipe.training.loss_type == "js" else 0.25 for name, recipe in seen.items()}
+        return {name: {"eval_top1_accuracy": score, "eval_top5_accuracy": 1} for name, score in scores.items()}
+
+    monkeypatch.setattr(fine_tuning, "run_cells", read)
+    flags = ["--seeds", "0", "1", "--towers", "towers", "--output_dir", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["fine_tuning.py", str(images_dir), *flags])
+    fine_tuning.main()
+    assert len({(str(recipe.settings)) for recipe in seen.values()}) == 2 * len(fine_tuning.SETTINGS)
+    head, _, base, *rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert head == "| setting | top-1 | top-5 | top-1 against the recipe |"
+    assert base == "| the recipe | 50.0 ± 0.0 | 100.0 ± 0.0 |  |"
+    assert "| `ce` | 25.0 ± 0.0 | 100.0 ± 0.0 | -25.0 ± 0.0 |" in rows
