@@ -92,13 +92,18 @@ def load_tower(name: str | None, config: Any, kind: str) -> PreTrainedModel:
         check_source(name, "model")
         tower = AutoModel.from_pretrained(name)
     except (OSError, ValueError) as error:
-        raise OSError(
-            f"The {kind} tower {name!r} cannot be loaded: {str(error).splitlines()[0]} Without a network, "
-            f"`{kind}_model_name_or_path` takes a local folder and `{kind}_config` a tower from random weights."
-        ) from error
+        raise _not_loaded(kind, name, error) from error
     if Path(name).exists():
         tower.config.name_or_path = ""  # the model names no path of this machine
     return tower
+
+
+def _not_loaded(kind: str, name: str, error: Exception) -> OSError:
+    """Return the error of a tower that cannot be loaded."""
+    return OSError(
+        f"The {kind} tower {name!r} cannot be loaded: {str(error).splitlines()[0]} Without a network, "
+        f"`{kind}_model_name_or_path` takes a local folder and `{kind}_config` a tower from random weights."
+    )
 
 
 def take_over(
@@ -153,7 +158,10 @@ def read_image_processor(arguments: ModelArguments, image_size: int | None) -> A
     name = arguments.model_name_or_path or arguments.vision_model_name_or_path
     if name is None:
         return build_processor(image_size or DEFAULT_IMAGE_SIZE)
-    check_source(name, "model")
+    try:
+        check_source(name, "model")
+    except OSError as error:
+        raise error if arguments.model_name_or_path else _not_loaded("vision", name, error) from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `build_model` warns
         return load_image_processor(name, image_size)
