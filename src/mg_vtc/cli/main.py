@@ -13,7 +13,7 @@ from . import app, compare, evaluate, export, interpolate, predict, prepare, pus
 EXTRA_OF = (
     dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "onnx")
     | dict.fromkeys(("matplotlib", "sklearn"), "report")
-    | {"gradio": "space", "av": "video"}
+    | {"gradio": "space", "av": "video", "peft": "peft"}
 )  # module: the extra that installs it
 SWITCH_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 

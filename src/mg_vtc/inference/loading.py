@@ -99,6 +99,11 @@ def read_config(model_id: str) -> MgVtcConfig:
     runs = [run for run in runs if not run.startswith("checkpoint-")]
     if runs and not (Path(model_id) / "config.json").exists():
         raise ValueError(f"{model_id} holds several runs and is not a model: pass one of {', '.join(runs)} in it.")
+    if (Path(model_id) / "adapter_config.json").exists():
+        raise ValueError(
+            f"{model_id} is an adapter, which holds no towers: pass the folder of its run, or open its base model in "
+            "Python and add it with peft.PeftModel.from_pretrained(model, folder)."
+        )
     try:
         config = AutoConfig.from_pretrained(model_id)
     except StrictDataclassError as error:  # wraps the error of the configuration's own check

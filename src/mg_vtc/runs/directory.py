@@ -36,6 +36,7 @@ EXPORTED = ("onnx/*.onnx", "onnx/*.onnx.data", "onnx/tokenizer.json")  # default
 CARD, PROVENANCE, CONFUSION, SAMPLES = "README.md", "provenance.json", "figures/confusion.png", "samples"
 SPLIT_RESULTS = ("results/test.json", "results/validation.json")  # test images first: they did not select a checkpoint
 PAGE_FILES = (CARD, PROVENANCE, CONFUSION, *SPLIT_RESULTS, f"{SAMPLES}/drawn-*.png")  # files of the model's page
+ADAPTER_CONFIG, ADAPTER = "adapter/adapter_config.json", "adapter/adapter_model.safetensors"  # of LoRA
 CHECKPOINT_NAME = re.compile("checkpoint-([0-9]+)")
 MODEL_FILES = ("*config.json", "tokenizer.json", "trainer_state.json", "model*.safetensors*", "training_args.bin")
 
@@ -71,7 +72,7 @@ def clear_run_folder(folder: Path) -> None:
     """Delete the files of an earlier run but its recipe, which marks the folder if the next start is interrupted."""
     for checkpoint in list_checkpoints(folder):
         shutil.rmtree(checkpoint)
-    _delete(folder, (RESULTS, SPLIT, *REPORT_FILES, *EXPORTED, *PAGE_FILES, *MODEL_FILES))
+    _delete(folder, (RESULTS, SPLIT, *REPORT_FILES, *EXPORTED, *PAGE_FILES, *MODEL_FILES, ADAPTER_CONFIG, ADAPTER))
 
 
 def _delete(folder: Path, patterns: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from .setting_checks import check_device_settings, check_login, check_settings_o
 TRAINING_LOSS_TYPES = (*LOSS_TYPES, "ce_soft")
 PAIRED_LOSS_TYPES = ("ce_identity", "ce_soft")  # image i is compared with text i, so there is a text an image
 TEXT_BATCHES = ("unique", "classes", "pairs")
+LORA_TOWERS = ("both", "vision", "text")
 MIXING = ("mixup_alpha", "cutmix_alpha", "label_smoothing_factor")
 WATCHING_SCHEDULES = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)  # step by the metric, which may fall
 
@@ -110,6 +111,16 @@ class MgVtcTrainingArguments(TrainingArguments):
             "help": "Factor, in (0, 1], of the learning rate of each layer of a tower to that of the next one: for "
             "pretrained towers, such as 0.75."
         },
+    )
+    lora_rank: int = field(
+        default=0,
+        metadata={
+            "help": "Train matrices of this rank beside the attention of towers, not the towers themselves (LoRA), "
+            "such as 8. The saved model has them merged; its folder `adapter` has them in PEFT's format."
+        },
+    )
+    lora_towers: str = field(
+        default="both", metadata={"help": "Towers that lora_rank adapts: both, vision or text. Others are trained."}
     )
     linear_probe_epochs: float = field(
         default=0.0,
@@ -273,6 +284,12 @@ class MgVtcTrainingArguments(TrainingArguments):
         for name in ("layer_decay", "wise_ft_alpha"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be more than 0 and at most 1, got {getattr(self, name)}.")
+        if self.lora_rank < 0:
+            raise ValueError(f"lora_rank must be 0 (off) or more, got {self.lora_rank}.")
+        if self.lora_towers not in LORA_TOWERS:
+            raise ValueError(f"lora_towers {self.lora_towers!r} is not one of {', '.join(LORA_TOWERS)}.")
+        if self.lora_towers != "both" and self.lora_rank == 0:
+            raise ValueError(f"lora_towers {self.lora_towers!r} goes with lora_rank, which is 0: set it, such as 8.")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be 0 (off) or less than 1, such as 0.99, got {self.ema_decay}.")
         if not 0 <= self.linear_probe_epochs < math.inf:

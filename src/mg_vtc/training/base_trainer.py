@@ -1,4 +1,4 @@
-"""Trainer of images: batches, processes, streams, checkpoints and pixel values."""
+"""Trainer of images: batches, processes, streams, checkpoints, pixel values and pushes to the Hub."""
 
 import logging
 from collections.abc import Iterator
@@ -13,7 +13,8 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from ..data.decoding import normalize
 from ..data.sampler import GlobalBatchSampler
 from ..data.streaming import ImageStream
-from ..runs.directory import check_checkpoint, find_best_checkpoint, remove_old_checkpoints
+from ..hub.push import prepare_repo, push_to_hub
+from ..runs.directory import CARD, check_checkpoint, find_best_checkpoint, remove_old_checkpoints
 from .arguments import MgVtcTrainingArguments
 from .callbacks import StopEarlyCallback
 
@@ -243,3 +244,33 @@ class ImageTrainer(Trainer):
             mean, std = self._image_processor.image_mean, self._image_processor.image_std
             inputs["pixel_values"] = normalize(inputs["pixel_values"], mean, std)
         return inputs
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model and its processor, without a push: there may be no card yet."""
+        super().save_model(output_dir, _internal_call=True)
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Create the repository of `args.hub_model_id` before the training, which checks the permission."""
+        self.args.check_hub_settings()
+        if self.is_world_process_zero():
+            prepare_repo(self.args.repo_id, private=self.args.hub_private_repo)
+            self.hub_model_id = self.args.repo_id
+
+    def push_to_hub(self, commit_message: str | None = None, **kwargs: Any) -> str | None:
+        """Save the model and push its folder with `mg_vtc.push_to_hub`; a training in Python gets a card first.
+
+        Args:
+            commit_message: Message of the commit.
+            kwargs: `private` and `revision`, by default those of the arguments.
+
+        Returns:
+            Address of the model's page; `None` in processes other than the first one.
+        """
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        self.save_model()
+        if not (Path(self.args.output_dir) / CARD).exists():
+            self.create_model_card()
+        if not self.is_world_process_zero():
+            return None
+        settings = {"private": self.args.hub_private_repo, "revision": self.args.hub_revision} | kwargs
+        return push_to_hub(self.args.output_dir, self.args.repo_id, commit_message=commit_message, **settings)

@@ -21,10 +21,12 @@ def overview(trainer: MgVtcTrainer) -> str:
     if isinstance(trainer.train_dataset, ImageDataset):
         held_out = "none" if trainer.eval_dataset is None else len(trainer.eval_dataset)
         data = f"{len(trainer.train_dataset)} images to train on, {held_out} to validate"
+    parameters, trained = trainer.model.num_parameters(), trainer.model.num_parameters(only_trainable=True)
+    frozen = "" if trained == parameters else f", {trained / 1e6:.2g} M of them trained"
     processes = f" on each of {arguments.world_size} processes" if arguments.world_size > 1 else ""
     return (
         f"{data}, "
-        f"{config.num_labels} classes; {trainer.model.num_parameters() / 1e6:.1f} M parameters; "
+        f"{config.num_labels} classes; {parameters / 1e6:.1f} M parameters{frozen}; "
         f"{arguments.loss_type} with {texts}, {arguments.train_batch_size} images a batch{processes}"
         f"{describe_threads(arguments.device)}"
     )

@@ -1,5 +1,6 @@
 """Fine-tuning: frozen towers, a linear probe first (LP-FT), averaged weights (EMA), interpolation (WiSE-FT)."""
 
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,7 +127,9 @@ class AveragedWeights(TrainerCallback):
     def save(self, folder: Path) -> None:
         """Write the weights whose place the average has in a model."""
         if self._average:
-            save_file({name: tensor.contiguous() for name, tensor in self._average.items()}, folder / self.FILE)
+            path = folder / self.FILE
+            save_file({name: tensor.contiguous() for name, tensor in self._average.items()}, path)
+            shutil.copymode(folder / "config.json", path)  # else readable by its owner only
 
     def load(self, folder: Path, model: MgVtcModel) -> None:
         """Read a checkpoint, whose average the model already has; afterwards it has its own weights.

@@ -15,13 +15,12 @@ from transformers.trainer_utils import EvalLoopOutput
 from ..data.decoding import collate_images, find_resizing
 from ..data.prompts import ClassTexts, check_known
 from ..evaluation.metrics import score_top_k
-from ..hub.push import prepare_repo, push_to_hub
 from ..losses import adjust_logits, contrastive_loss, saturated_fraction, soft_target_loss
-from ..runs.directory import CARD
 from .arguments import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
 from .base_trainer import ImageTrainer, contrasts_within_batches, smallest_share
 from .distributed import broadcast_buffers, gather_rows, take_share
 from .fine_tuning import AveragedWeights, LinearProbe, StartingWeights, freeze_towers, list_towers, refuse_adapter
+from .lora import LowRankAdapters
 from .mixing import MixedLabels, mix_batch, mix_targets
 from .optimizer import group_parameters
 from .trainer_defaults import find_origin, find_processor, take_over_for, wrap_rows
@@ -104,9 +103,10 @@ class MgVtcTrainer(ImageTrainer):
         self._class_texts.check_apart(self.model.class_embeds)
 
     def _begin_fine_tuning(self) -> None:
+        self._start = StartingWeights(self.model, self.args.wise_ft_alpha)
+        self._adapters = LowRankAdapters(self.model, self.args)
         self._frozen_towers = freeze_towers(self.model, self.args)
         self._probe = LinearProbe(list_towers(self.model).values(), self.args.linear_probe_epochs)
-        self._start = StartingWeights(self.model, self.args.wise_ft_alpha)
         self._average = AveragedWeights(self.model, self.args.ema_decay)
         self.add_callback(self._average)
 
@@ -202,7 +202,12 @@ class MgVtcTrainer(ImageTrainer):
             self._average.save(Path(output_dir))
 
     def _finalize_training(self, *args: Any) -> Any:
-        self._average.swap(self.accelerator.unwrap_model(self.model))  # the run ends with the average, or a checkpoint
+        model = self.accelerator.unwrap_model(self.model)
+        self._average.swap(model)  # the run ends with the average, or with a checkpoint
+        self.refresh_class_embeds()
+        if self.args.should_save:
+            self._adapters.save(model, Path(self.args.output_dir))
+        self._adapters.merge(model)
         return super()._finalize_training(*args)
 
     def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -333,26 +338,19 @@ class MgVtcTrainer(ImageTrainer):
         self._average.load(Path(resume_from_checkpoint), self.accelerator.unwrap_model(self.model))
 
     def _load_best_model(self) -> None:
-        self._load_weights(self.state.best_model_checkpoint)
+        checkpoint = self.state.best_model_checkpoint
+        self._load_weights(checkpoint)
+        if self.args.should_save:
+            self._adapters.keep_best(Path(checkpoint), Path(self.args.output_dir))
 
     def _load_weights(self, checkpoint: str) -> None:
         """Load weights with `from_pretrained`, which renames those of some towers (ViT). The Trainer's own loading
         skips them: https://github.com/huggingface/transformers/issues/43701.
         """
         model = self.accelerator.unwrap_model(self.model)
-        model.load_state_dict(type(model).from_pretrained(checkpoint, dtype=torch.float32).state_dict())
+        weights = type(model).from_pretrained(checkpoint, dtype=torch.float32).state_dict()
+        self._adapters.load_state(weights, Path(checkpoint), model)
         self._encode_frozen_texts()
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the model and its processor, without a push: there may be no card yet."""
-        super().save_model(output_dir, _internal_call=True)
-
-    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        """Create the repository of `args.hub_model_id` before the training, which checks the permission."""
-        self.args.check_hub_settings()
-        if self.is_world_process_zero():
-            prepare_repo(self.args.repo_id, private=self.args.hub_private_repo)
-            self.hub_model_id = self.args.repo_id
 
     def create_model_card(self) -> None:
         """Write the card and its records for a training in Python, whose model is saved in `output_dir`."""
@@ -367,30 +365,13 @@ class MgVtcTrainer(ImageTrainer):
             class_names = list(self._config.id2label.values())
             write_records(folder, self.args, predictions, splits, class_names, seconds=seconds)
 
-    def push_to_hub(self, commit_message: str | None = None, **kwargs: Any) -> str | None:
-        """Save the model and push its folder with `mg_vtc.push_to_hub`; a training in Python gets a card first.
-
-        Args:
-            commit_message: Message of the commit.
-            kwargs: `private` and `revision`, by default those of the arguments.
-
-        Returns:
-            Address of the model's page; `None` in processes other than the first one.
-        """
-        self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        self.save_model()
-        if not (Path(self.args.output_dir) / CARD).exists():
-            self.create_model_card()
-        if not self.is_world_process_zero():
-            return None
-        settings = {"private": self.args.hub_private_repo, "revision": self.args.hub_revision} | kwargs
-        return push_to_hub(self.args.output_dir, self.args.repo_id, commit_message=commit_message, **settings)
-
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         self.refresh_class_embeds()
-        super()._save(output_dir, state_dict)
+        model = self.accelerator.unwrap_model(self.model)
+        super()._save(output_dir, self._adapters.merge_state(model) or state_dict)
         if self.args.should_save:
             folder = Path(output_dir or self.args.output_dir)
+            self._adapters.save(model, folder)
             self._image_processor.save_pretrained(folder)  # its older form too, beside processor_config.json
             (folder / TRAINING_ARGS_NAME).unlink()  # pickled, holds a Hub token in clear text, and nobody reads it
             umask = os.umask(0)
