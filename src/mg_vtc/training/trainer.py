@@ -204,10 +204,11 @@ class MgVtcTrainer(ImageTrainer):
     def _finalize_training(self, *args: Any) -> Any:
         model = self.accelerator.unwrap_model(self.model)
         self._average.swap(model)  # the run ends with the average, or with a checkpoint
-        self.refresh_class_embeds()
-        if self.args.should_save:
-            self._adapters.save(model, Path(self.args.output_dir))
-        self._adapters.merge(model)
+        if self.args.lora_rank > 0:
+            self.refresh_class_embeds()
+            if self.args.should_save:
+                self._adapters.save(model, Path(self.args.output_dir))
+            self._adapters.merge(model)
         return super()._finalize_training(*args)
 
     def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
