@@ -147,7 +147,7 @@ def make_rows(num_rows, num_labels=6, size=32):
 
 @pytest.fixture
 def make_trainer(model, processor, tmp_path):
-    def make(model=model, train=None, evaluation=None, **settings):
+    def make(model=model, train=None, evaluation=None, selection=None, **settings):
         settings = {"per_device_train_batch_size": 8, "num_train_epochs": 1, "max_steps": 1} | settings
         arguments = MgVtcTrainingArguments(
             output_dir=str(tmp_path), use_cpu=True, disable_tqdm=True, seed=0, report_to="none", **settings
@@ -157,6 +157,7 @@ def make_trainer(model, processor, tmp_path):
             arguments,
             train_dataset=train or make_rows(8),
             eval_dataset=evaluation or make_rows(12),
+            selection_dataset=selection,
             processing_class=processor,
             compute_metrics=score_top_k,
         )

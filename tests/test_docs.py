@@ -110,12 +110,14 @@ def pretrained(workspace):
     tokenizer.save_pretrained(sentences)
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     AutoModel.from_config(BertConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(sentences)
+    descriptions = {name: [f"someone {name}"] for name in CLASS_NAMES[:4]}
+    (workspace / "descriptions.json").write_text(json.dumps(descriptions))
     (sentences / "1_Pooling").mkdir()
     (sentences / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
 
 
 def test_each_starting_point_is_trained_further(workspace, pretrained):
-    duals, further, towers, _, mixed = run_guide("start_from_a_pretrained_model", workspace)
+    duals, further, towers, _, _, mixed = run_guide("start_from_a_pretrained_model", workspace)
     assert duals.count("before training: top-1 ") == 2
     assert further.count("before training: top-1 ") == 1
     assert "before training" not in towers

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import resource
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, load_dataset
 from datasets.table import InMemoryTable
+from tqdm.auto import tqdm
 
 from mg_vtc.data import load_image_folder, split_stratified
 from mg_vtc.data.cache import MARGIN, ImageCache, cache_folder
@@ -23,6 +25,7 @@ from mg_vtc.data.digests import digest_images
 SIZE = 12
 FEATURES = Features(image=Image(), label=ClassLabel(names=["bow", "nod"]))
 FORK = multiprocessing.get_context("fork")  # a new interpreter would take seconds to import torch
+
 # Python 3.12 and later warn of fork in a process with threads, which torch has.
 ignore_fork_warning = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 
@@ -249,7 +252,12 @@ def test_a_killed_build_is_no_cache_and_the_next_one_removes_its_remains(files: 
     os.mkfifo(files[9].with_name("never.png"))  # waits for its writer, so that the build can be killed within
     rows = make_rows([*files[:9], files[9].with_name("never.png")])
     digests = [f"{number:016}" for number in range(10)]  # which would wait for it, too
-    process = FORK.Process(target=ImageCache(rows, SIZE, digests=digests).open)
+
+    def build():
+        tqdm.set_lock(threading.RLock())  # that of the parent is shared, and a kill would leave it taken
+        ImageCache(rows, SIZE, digests=digests).open()
+
+    process = FORK.Process(target=build)
     process.start()
     while not list(own_cache.glob("*.part")):
         assert process.is_alive()

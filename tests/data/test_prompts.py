@@ -11,7 +11,7 @@ from mg_vtc.data.prompts import ClassTexts, check_known
 
 @pytest.fixture
 def texts(processor):
-    return ClassTexts(list(CLASS_NAMES), processor.tokenizer, torch.device("cpu"))
+    return ClassTexts([[name] for name in CLASS_NAMES], processor.tokenizer, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("labels", [[0], [3, 1], [5, 5, 0], list(range(6))])
@@ -34,7 +34,7 @@ def test_embeddings_that_differ_pass(texts):
 @pytest.mark.parametrize("num_classes", [32, 1100])
 @pytest.mark.parametrize("seed", range(5))
 def test_many_rows_are_reported_apart_to_rounding(num_classes, seed, processor):
-    names = [f"gesture {number}" for number in range(num_classes)]
+    names = [[f"gesture {number}"] for number in range(num_classes)]
     texts = ClassTexts(names, processor.tokenizer, torch.device("cpu"))
     embeds = torch.randn(num_classes, 256, generator=torch.Generator().manual_seed(seed))
     embeds[-1] = embeds[3] * (1 + 1e-4)

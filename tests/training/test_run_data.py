@@ -193,3 +193,13 @@ def test_few_shots_are_recorded_with_the_images_that_were_left(images_dir):
     every = {*data.split["train"], *data.split["validation"], *data.split["unused"]}
     assert len(every) == 32
     assert len(data.split["train"]) == len(data.split["digests"]["train"]) == 8
+
+
+def test_a_tenth_of_the_training_clips_chooses_the_interpolation(images_dir):
+    data = load("--train_dir", images_dir, "--model_name_or_path", "org/model", "--wise_ft_alpha", "auto")
+    names = {split: set(data.split[split]) for split in ("train", "validation", "selection")}
+    assert len(names["selection"]) == len(data.splits["selection"]) > 0
+    assert sum(map(len, names.values())) == 32
+    clips = {split: {name.rsplit(".", 2)[0] for name in own} for split, own in names.items()}
+    assert not clips["selection"] & (clips["train"] | clips["validation"])
+    assert len(data.split["digests"]["selection"]) == len(names["selection"])

@@ -86,7 +86,7 @@ REFUSED = {  # in a line, before anything is written
     **{"do_predict": True, "local_rank": 0, "image_column_name": "x", "label_column_name": "x"},
     **{"dataset_config_name": "x", "shuffle_buffer_size": 5, "streaming": True, "labels_file": "imigue"},
     **{"clip_column_name": "x", "subject_column_name": "x", "vision_model_name_or_path": "no/folder/here"},
-    "lora_rank": 2,
+    **{"lora_rank": 2, "class_texts": "mean", "descriptions_file": "nowhere.json"},
     **{"model_name_or_path": "no/folder/here", "wise_ft_alpha": 0.5},
     **{"text_model_name_or_path": "no/folder/here", "dataset_name": "demo", "validation_dir": "nowhere"},
     **{"train_dir": "nowhere", "resume_from_checkpoint": True},
@@ -105,6 +105,7 @@ PYTHON_ONLY = {"liger_kernel_config", "parallelism_config"}  # which the command
 
 NAMED_BY = {  # words of a refusal that does not name the setting
     **dict.fromkeys(("train_dir", "validation_dir"), "There is no folder nowhere"),
+    "descriptions_file": "There is no descriptions_file nowhere.json",
     **dict.fromkeys(("vision_model_name_or_path", "text_model_name_or_path"), "no/folder/here"),
     **dict.fromkeys(("trackio_bucket_id", "trackio_static_space_id", "trackio_space_id"), "trackio"),
     **{"labels_file": "labels file", "label_column_name": "column 'x'", "push_to_hub": "hub_model_id"},

@@ -131,7 +131,7 @@ def test_model_names_no_path_of_the_parent(clip):
 def test_model_of_this_package_goes_on_with_other_classes(tmp_path):
     tokenizer = build_tokenizer(CLASS_NAMES)
     source = save_model(tmp_path, TINY_RESNET, tokenizer=tokenizer)
-    model, processor = take_over(str(tmp_path), NAMES, prompt_template="a person {}")
+    model, processor = take_over(str(tmp_path), NAMES, prompt_template=["a person {}"])
     assert model.config.class_prompts == [f"a person {name}" for name in NAMES]
     assert model.class_embeds.shape == (3, source.config.projection_dim)
     weights = source.state_dict()

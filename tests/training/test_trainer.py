@@ -490,6 +490,29 @@ def test_wise_ft_ends_between_the_start_and_the_trained_weights(make_trainer, mo
     assert torch.equal(mixed.model.class_embeds, embeds)  # those of the mixed weights
 
 
+def test_fraction_that_is_chosen_is_the_best_on_the_selection_rows(make_trainer, model):
+    rows = make_rows(12)
+    trainer = make_trainer(model, learning_rate=1e-2, max_steps=2, wise_ft_alpha="auto", selection=rows)
+    start = copy.deepcopy(model)
+    chosen = trainer.train().metrics["wise_ft_alpha"]
+    scores = {}
+    for tenth in range(11):
+        mixed = make_trainer(
+            copy.deepcopy(start), learning_rate=1e-2, max_steps=2, wise_ft_alpha=max(tenth / 10, 1e-9)
+        )
+        mixed.train()
+        metrics = mixed.evaluate(rows)
+        scores[tenth / 10] = (metrics["eval_top1_accuracy"], -metrics["eval_loss"])
+    assert scores[chosen][0] == max(scores.values())[0]
+    assert scores[chosen][1] == pytest.approx(max(scores.values())[1], abs=1e-6)
+    assert trainer.evaluate(rows)["eval_loss"] == pytest.approx(-scores[chosen][1], abs=1e-6)
+
+
+def test_fraction_cannot_be_chosen_without_rows_for_it(make_trainer):
+    with pytest.raises(ValueError, match="wise_ft_alpha is 'auto', which needs selection_dataset"):
+        make_trainer(wise_ft_alpha="auto")
+
+
 def test_linear_probe_trains_the_heads_alone_and_then_the_towers(make_trainer, model):
     settings = {"max_steps": -1, "num_train_epochs": 2, "learning_rate": 1e-2, "linear_probe_epochs": 1}
     start = copy.deepcopy(model.state_dict())

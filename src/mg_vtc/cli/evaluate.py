@@ -42,7 +42,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--zero_shot", action="store_true", help="compare with the class names of the data, encoded by the text tower"
     )
-    parser.add_argument("--prompt_template", help="with --zero_shot: text of a class, with {} for its name")
+    parser.add_argument("--prompt_template", nargs="+", help="with --zero_shot: texts of a class, {} is its name")
     parser.add_argument(
         "--vote",
         choices=("mean", "max", "majority"),

@@ -31,7 +31,11 @@ def add_parser(verbs: Any) -> None:
         help="names to choose from, separated by commas; put a name with a comma in double quotes, as in "
         "'head up,\"buckle button, adjusting tie\"'; by default the model's classes",
     )
-    parser.add_argument("--prompt_template", help="with --candidate_labels: prompt, with {} for the name")
+    parser.add_argument(
+        "--prompt_template",
+        nargs="+",
+        help="with --candidate_labels: prompt, with {} for the name; the embeddings of several are averaged",
+    )
     parser.add_argument("--batch_size", type=int, default=32, help="number of images at a time, in each process")
     parser.add_argument(
         "--output",

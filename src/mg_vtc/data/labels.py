@@ -1,4 +1,4 @@
-"""Class ids and class names: built-in lists of iMiGUE and SMG, and the `id,name` CSV of other sets."""
+"""Class ids, names and texts: built-in lists of iMiGUE and SMG, and the `id,name` CSV of other sets."""
 
 import csv
 import io
@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
+TEXT_COLUMNS = ("text", "description")  # beginnings of headers
 NUM_LISTED = 10  # files or names listed in a message; the rest is only counted
 
 # X. Liu et al., "iMiGUE: An Identity-free Video Dataset for Micro-Gesture Understanding and Emotion Analysis",
@@ -167,7 +168,7 @@ def read_labels(path: str | Path) -> dict[str, str]:
 
     Args:
         path: UTF-8 CSV file with the header `id,name` and one row per class; or "imigue" (ids "1" to "32") or "smg"
-            (ids "0" to "16") for the built-in names.
+            (ids "0" to "16") for the built-in names. Columns of texts may follow (see `read_label_texts`).
 
     Returns:
         Class id, as written, to class name, in id order (numbers numerically).
@@ -181,7 +182,30 @@ def read_labels(path: str | Path) -> dict[str, str]:
         return {str(number): name for number, name in enumerate(IMIGUE_CLASS_NAMES, start=1)}
     if str(path) == "smg":
         return {str(number): name for number, name in enumerate(SMG_CLASS_NAMES)}
-    path = Path(path)
+    labels = {class_id: name for class_id, (name, _) in _read_rows(Path(path)).items()}
+    return {class_id: labels[class_id] for class_id in sort_ids(list(labels))}
+
+
+def read_label_texts(path: str | Path) -> dict[str, list[str]]:
+    """Read the texts of classes: the cells of columns whose header begins with "text" or "description".
+
+    Args:
+        path: As for `read_labels`.
+
+    Returns:
+        Class name to its texts; empty cells are left out.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: For a reason listed in `read_labels`.
+    """
+    if str(path) in ("imigue", "smg"):
+        return {}
+    return dict(_read_rows(Path(path)).values())
+
+
+def _read_rows(path: Path) -> dict[str, tuple[str, list[str]]]:
+    """Return the name and texts of each class id, in file order."""
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no labels file {path}: give a CSV with the header 'id,name', 'imigue' or 'smg'."
@@ -191,27 +215,39 @@ def read_labels(path: str | Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"The labels file {path} is not UTF-8 ({error}): save it as 'CSV UTF-8'.") from error
-    labels = _parse_labels(text, path)
-    return {class_id: labels[class_id] for class_id in sort_ids(list(labels))}
+    return _parse_labels(text, path)
 
 
-def _parse_labels(text: str, path: Path) -> dict[str, str]:
-    """Return id to name in file order; `path` is used in error messages."""
-    reader = csv.reader(io.StringIO(text), skipinitialspace=True)
-    header = [cell.strip() for cell in next(reader, [])]
-    if [cell.lower() for cell in header] != ["id", "name"]:
+def _check_header(header: list[str], path: Path) -> None:
+    names = [cell.lower() for cell in header]
+    if names[:2] != ["id", "name"]:
         seen = repr(",".join(header)) if header else "empty"
         raise ValueError(f"The first line of the labels file {path} must be 'id,name', but it is {seen}.")
-    labels: dict[str, str] = {}
+    for name in names[2:]:
+        if not name.startswith(TEXT_COLUMNS):
+            raise ValueError(
+                f"The labels file {path} has the column {name!r} after 'id,name': columns with further texts of a "
+                f"class begin with {' or '.join(map(repr, TEXT_COLUMNS))}."
+            )
+
+
+def _parse_labels(text: str, path: Path) -> dict[str, tuple[str, list[str]]]:
+    """Return id to name and texts in file order; `path` is used in error messages."""
+    reader = csv.reader(io.StringIO(text), skipinitialspace=True)
+    header = [cell.strip() for cell in next(reader, [])]
+    _check_header(header, path)
+    labels: dict[str, tuple[str, list[str]]] = {}
     seen_ids: set[int | str] = set()
     seen_names: set[str] = set()
     for row in reader:
         if not row:
             continue
         where = f"Line {reader.line_num} of the labels file {path}"
-        if len(row) != 2:
-            raise ValueError(f"{where} has {len(row)} cells, not 2: put names that contain a comma in double quotes.")
-        class_id, name = (cell.strip() for cell in row)
+        if len(row) != len(header):
+            raise ValueError(
+                f"{where} has {len(row)} cells, not {len(header)}: put names that contain a comma in double quotes."
+            )
+        class_id, name, *texts = (cell.strip() for cell in row)
         if not class_id or not name:
             raise ValueError(
                 f"{where} has an empty {'name' if class_id else 'id'}: each class needs an id and a name."
@@ -224,7 +260,7 @@ def _parse_labels(text: str, path: Path) -> dict[str, str]:
             raise ValueError(f"{where} repeats the id {class_id!r}: give each class one row.")
         if fold_name(name) in seen_names:
             raise ValueError(f"{where} repeats the name {name!r}: classes with the same name cannot be distinguished.")
-        labels[class_id] = name
+        labels[class_id] = (name, [text for text in texts if text])
         seen_ids.add(canonical_id(class_id))
         seen_names.add(fold_name(name))
     if not labels:

@@ -1,4 +1,4 @@
-"""Tokenise the class prompts once, and select those of a batch."""
+"""Tokenise the texts of the classes once, and select those of a batch."""
 
 import copy
 import warnings
@@ -64,38 +64,57 @@ def _is_spelled(word: list[str]) -> bool:
 
 
 class ClassTexts:
-    """Token ids of the class prompts.
+    """Token ids of the class texts.
 
     Args:
-        prompts: One text per class, in id order.
+        texts: One or more texts of each class, in id order.
         tokenizer: Tokenizer of the text tower.
         device: Device of the ids.
 
     Attributes:
-        inputs: Inputs of the text tower for all classes, each `(num_labels, length)`.
+        inputs: Inputs of the text tower, each `(num_labels * K, length)`: K texts of the first class, of the second
+            and so on. K is the largest number of texts; classes with fewer repeat their last.
+        mask: True for texts, False for repetitions, `(num_labels, K)`; `None` where each class has one text.
     """
 
-    def __init__(self, prompts: list[str], tokenizer: PreTrainedTokenizerBase, device: torch.device) -> None:
-        self.prompts = prompts
+    def __init__(self, texts: list[list[str]], tokenizer: PreTrainedTokenizerBase, device: torch.device) -> None:
+        self.names = [own[0] for own in texts]
+        counts = torch.tensor([len(own) for own in texts])
+        self._most = int(counts.max())
+        flat = [text for own in texts for text in own + own[-1:] * (self._most - len(own))]
         tokenizer = copy.deepcopy(tokenizer)  # calling it sets truncation, which would be saved with it
-        texts = tokenizer(prompts, padding=True, truncation=True, return_tensors="pt")
-        self.inputs: dict[str, torch.Tensor] = texts.to(device).data
+        encoded = tokenizer(flat, padding=True, truncation=True, return_tensors="pt")
+        self.inputs: dict[str, torch.Tensor] = encoded.to(device).data
+        self._counts = counts.to(device)
+        mask = torch.arange(self._most, device=device) < self._counts[:, None]
+        self.mask: torch.Tensor | None = mask if self._most > 1 else None
 
-    def select(self, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the inputs of the classes `labels`, each `(len(labels), length)`, padded to the longest.
+    def draw(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return a text of each of the classes `labels`, drawn at random, as rows `(len(labels),)` of `inputs`."""
+        if self.mask is None:
+            return labels
+        fractions = torch.rand(len(labels)).to(labels.device)
+        return labels * self._most + (fractions * self._counts[labels]).long()
 
-        Without a mask, all of the padding is kept.
+    def list_all(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return all K texts of the classes `labels`, as rows `(len(labels) * K,)` of `inputs`."""
+        return (labels[:, None] * self._most + torch.arange(self._most, device=labels.device)).flatten()
+
+    def select(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return rows of the inputs, each `(len(rows), length)`, padded to the longest.
+
+        Without a mask of the tokens, all of the padding is kept.
         """
         if "attention_mask" not in self.inputs:
-            return {name: tensor[labels] for name, tensor in self.inputs.items()}
-        mask = self.inputs["attention_mask"][labels].any(dim=0)  # (length,), False where all is padding
-        return {name: tensor[labels][:, mask] for name, tensor in self.inputs.items()}
+            return {name: tensor[rows] for name, tensor in self.inputs.items()}
+        mask = self.inputs["attention_mask"][rows].any(dim=0)  # (length,), False where all is padding
+        return {name: tensor[rows][:, mask] for name, tensor in self.inputs.items()}
 
     def check_apart(self, embeds: torch.Tensor) -> None:
         """Refuse texts with equal embeddings, caused by unknown words, truncation or a tower that reads one token.
 
         Args:
-            embeds: Embeddings of the class prompts, `(num_labels, projection_dim)`.
+            embeds: Embeddings of the classes, `(num_labels, projection_dim)`.
 
         Raises:
             ValueError: Two embeddings are equal.
@@ -108,7 +127,7 @@ class ClassTexts:
             if alike.any():
                 row, second = firsts[alike][0].item(), seconds[alike][0].item()
                 raise ValueError(
-                    f"{self.prompts[start + row]!r} and {self.prompts[second]!r} have the same embedding in this text "
+                    f"{self.names[start + row]!r} and {self.names[second]!r} have the same embedding in this text "
                     "tower. Either the tokenizer does not know their words (does the folder of the tower contain its "
                     "tokenizer?), or they are truncated before they differ, or the tower is a decoder, whose first "
                     "token does not see the others: choose an encoder such as BERT."

@@ -4,7 +4,7 @@ import functools
 import inspect
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,7 +70,7 @@ def evaluate(
     *,
     split: str | None = None,
     zero_shot: bool = False,
-    prompt_template: str | None = None,
+    prompt_template: str | Sequence[str] | None = None,
     batch_size: int = 32,
     clip_column: str | None = None,
     vote: str | None = None,
@@ -85,7 +85,8 @@ def evaluate(
         data: Folder, Hub data set, "demo", or a loaded data set (`image`, `label`, optional `file_name`, `clip`).
         split: "train", "validation", "test" or "all"; the default has no training rows (see `choose_rows`).
         zero_shot: Whether to encode the data's own class names; else they must be among the model's classes.
-        prompt_template: With `zero_shot`, the prompt of a class, with `{}` for its name; by default the model's.
+        prompt_template: With `zero_shot`, the prompt of a class, with `{}` for its name; with several, embeddings of
+            a class are their mean. By default the model's.
         batch_size: Images per batch.
         clip_column: Column of the clips in the data; by default the column of the run, if the data have it.
         vote: "mean", "max" or "majority" to also score one prediction per clip (see `ClipVote`).
@@ -107,7 +108,7 @@ def evaluate(
     template, names = prompt_template or network.config.prompt_template, chosen.rows.features["label"].names
     texts = _embed_texts(network, model, names, template if zero_shot else None, processor)
     predictions = _predict(network, image_processor, chosen.rows, texts, batch_size, records.recipe)
-    how = {"task": f"{'zero-shot-' if zero_shot else ''}image-classification", "prompt_template": template}
+    how = _describe_task(network, template, zero_shot=zero_shot)
     results = describe_results(name_model(model), _name_data(data), predictions, chosen.scored, records, **how)
     results |= {} if vote is None else {"clips": score_clips(predictions, vote)}
     weights = None if isinstance(model, MgVtcModel) else digest_weights(Path(model))
@@ -127,9 +128,17 @@ def _join(
     )
 
 
-def _check_template(prompt_template: str | None, zero_shot: bool) -> None:
+def _check_template(prompt_template: str | Sequence[str] | None, zero_shot: bool) -> None:
     if prompt_template is not None and not zero_shot:
         raise ValueError("`prompt_template` requires `zero_shot`: the model's classes have fixed prompts.")
+
+
+def _describe_task(network: MgVtcModel, template: str | Sequence[str], *, zero_shot: bool) -> dict[str, Any]:
+    return {
+        "task": f"{'zero-shot-' if zero_shot else ''}image-classification",
+        "prompt_template": template[0] if len(template) == 1 else template,  # of a list of one
+        "num_texts": 1 if zero_shot else max(map(len, network.config.class_texts)),
+    }
 
 
 def load_splits(
@@ -291,7 +300,7 @@ def _warn_of_training_rows(chosen: ChosenRows) -> None:
 
 
 def _embed_texts(
-    network: MgVtcModel, model: Model, names: list[str], template: str | None, processor: Any
+    network: MgVtcModel, model: Model, names: list[str], template: str | Sequence[str] | None, processor: Any
 ) -> tuple[list[str], torch.Tensor]:
     """Return class names and embeddings (num_classes, projection_dim): encoded by a template, or the model's own."""
     if template is not None:

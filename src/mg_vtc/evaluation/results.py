@@ -38,7 +38,7 @@ class Predictions(NamedTuple):
 
 
 def describe_results(
-    model: str, data: str, predictions: Predictions, scored: ScoredSplit, records: RunRecords, **how: str
+    model: str, data: str, predictions: Predictions, scored: ScoredSplit, records: RunRecords, **how: Any
 ) -> dict[str, Any]:
     """Score predictions and describe the conditions of the evaluation.
 
@@ -48,7 +48,7 @@ def describe_results(
         predictions: Predictions of the model.
         scored: Origin of the scored rows.
         records: Records of the model's run.
-        how: Further conditions: `task` and `prompt_template`.
+        how: Further conditions: `task`, `prompt_template` and `num_texts`, the largest number of texts of a class.
 
     Returns:
         JSON values:

@@ -9,7 +9,8 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from ..data.digests import digest_images
 from ..data.image_folder import SPLITS
 
-OF_RUN = (*SPLITS, "unused")  # by a few-shot run
+HELD_BACK = ("unused", "selection")  # of the training split: by a few-shot run, and to choose a setting on
+OF_RUN = (*SPLITS, *HELD_BACK)
 
 
 class ScoredSplit(NamedTuple):
@@ -57,11 +58,11 @@ def assign_splits(names: Mapping[str, Iterable[Hashable]], run: Mapping[str, Any
     assigned = {}
     for name, keys in names.items():
         keys = list(keys)
-        possible: Iterable[str] = (name, "unused") if name == "train" else (name,)
+        possible: Iterable[str] = (name, *HELD_BACK) if name == "train" else (name,)
         if set(names) == {"train"}:  # unsplit data may be one split of the run, or all of them
             possible = [split for split in OF_RUN if known[split] == set(keys)] or OF_RUN
         elif name == "train" and run.get("split_by") != "given":
-            possible = ("train", "validation", "unused")
+            possible = ("train", "validation", *HELD_BACK)
         assigned[name] = [next((split for split in possible if key in known.get(split, ())), None) for key in keys]
     return assigned
 

@@ -55,6 +55,7 @@ def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> N
         template_str=TEMPLATE.read_text(encoding="utf-8"),
         config=config,
         class_names=[escape_markdown(name) for name in class_names],
+        text_counts=[min(map(len, config.class_texts)), max(map(len, config.class_texts))],
         candidate_names=_to_python(class_names[:3]),
         hypothesis_template=_to_python(config.prompt_template),
         recipe=recipe,

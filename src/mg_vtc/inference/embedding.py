@@ -1,5 +1,6 @@
 """Embeddings and similarities of images and class texts, without gradients."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def embed_classes(model: MgVtcModel, model_ids: np.ndarray) -> torch.Tensor:
 
 
 def embed_names(
-    model: MgVtcModel, source: Model, names: list[str], prompt_template: str, *, processor: Any = None
+    model: MgVtcModel, source: Model, names: list[str], prompt_template: str | Sequence[str], *, processor: Any = None
 ) -> torch.Tensor:
     """Encode any class names with the text tower (num_names, projection_dim).
 
@@ -92,7 +93,7 @@ def embed_names(
         model: Model in evaluation mode.
         source: Folder or Hub id that the model came from, or the model itself.
         names: One or more names.
-        prompt_template: Prompt of a class, with `{}` for its name.
+        prompt_template: Prompt of a class, with `{}` for its name; with several, embeddings are their mean.
         processor: See `open_model`.
 
     Raises:
@@ -103,12 +104,17 @@ def embed_names(
             f"{name_model(source)} is vision-only: without a text tower it predicts its own classes only. It "
             "cannot be compared with other names."
         )
-    check_prompt_template(prompt_template)
+    templates = [prompt_template] if isinstance(prompt_template, str) else list(prompt_template)
+    for template in templates:
+        check_prompt_template(template)
     tokenizer = open_tokenizer(source, processor)
     check_known(names, tokenizer)
-    texts = ClassTexts([prompt_template.replace("{}", name) for name in names], tokenizer, model.device)
+    prompts = [[template.replace("{}", name) for template in templates] for name in names]
+    texts = ClassTexts(prompts, tokenizer, model.device)
     with torch.no_grad():
-        embeds = _embed(model, model.get_text_features(**texts.inputs).pooler_output)
+        embeds = _embed(model, model.get_text_features(**texts.inputs).pooler_output)  # (num_texts, projection_dim)
+        if texts.mask is not None:
+            embeds = model.average_texts(embeds.view(*texts.mask.shape, -1), texts.mask)
     texts.check_apart(embeds)
     return embeds
 

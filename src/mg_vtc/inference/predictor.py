@@ -73,7 +73,7 @@ def predict(
     batch_size: int = 32,
     vote: str | None = None,
     candidate_labels: Sequence[str] | None = None,
-    prompt_template: str | None = None,
+    prompt_template: str | Sequence[str] | None = None,
     processor: Any = None,
 ) -> Iterator[Prediction]:
     """Predict unlabelled images one after another; an unreadable file yields a `Prediction` with an `error`.
@@ -180,7 +180,7 @@ class Predictor:
         batch_size: int = 32,
         vote: str | None = None,
         candidate_labels: Sequence[str] | None = None,
-        prompt_template: str | None = None,
+        prompt_template: str | Sequence[str] | None = None,
         processor: Any = None,
     ) -> None:
         for name, value in (("top_k", top_k), ("batch_size", batch_size)):

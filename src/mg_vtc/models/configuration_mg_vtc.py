@@ -77,6 +77,8 @@ class MgVtcConfig(PretrainedConfig):
         max_logit_scale: Upper bound of the scale itself (not of its logarithm), 100 as in CLIP.
         use_logit_bias: Whether the logits have a learned bias, as in SigLIP. A softmax over names does not see it.
         prompt_template: Text of a class, with `{}` for its name.
+        label_texts: Texts of each class, in the order of their ids, where they are not the prompt alone. Embeddings
+            of a class are the mean of those of its texts.
 
     The class names are `id2label`, in the order of their ids.
     """
@@ -102,6 +104,7 @@ class MgVtcConfig(PretrainedConfig):
     max_logit_scale: float | int = 100.0
     use_logit_bias: bool = False
     prompt_template: str = "{}"
+    label_texts: list[list[str]] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         if isinstance(self.vision_config, dict) and self.vision_config.get("model_type") == "alexnet":
@@ -147,14 +150,28 @@ class MgVtcConfig(PretrainedConfig):
         if equal := [name for number, name in enumerate(names) if name in names[:number]]:
             raise ValueError(f"id2label has the name {equal[0]!r} twice: classes must have different names.")
 
-    def validate_prompt_template(self) -> None:
-        """Check the prompt template."""
+    def validate_texts(self) -> None:
+        """Check the prompt template, and that each class has texts if any has."""
         check_prompt_template(self.prompt_template)
+        if self.label_texts is None:
+            return
+        if len(self.label_texts) != len(self.id2label):
+            raise ValueError(
+                f"label_texts has texts for {len(self.label_texts)} classes, and id2label {len(self.id2label)} names."
+            )
+        for class_id, texts in enumerate(self.label_texts):
+            if not texts or not all(text.strip() for text in texts):
+                raise ValueError(f"label_texts needs a text for each class, but {self.id2label[class_id]!r} has none.")
 
     @property
     def class_prompts(self) -> list[str]:
-        """Texts of the classes, in the order of their ids."""
+        """Prompts of the classes, in the order of their ids."""
         return [self.prompt_template.replace("{}", self.id2label[i]) for i in range(self.num_labels)]
+
+    @property
+    def class_texts(self) -> list[list[str]]:
+        """Texts of each class, in the order of their ids: `label_texts` or, without them, the prompts."""
+        return self.label_texts or [[prompt] for prompt in self.class_prompts]
 
     @classmethod
     def from_vision_text_configs(

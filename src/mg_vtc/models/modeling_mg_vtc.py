@@ -171,6 +171,19 @@ class MgVtcModel(MgVtcPreTrainedModel):
     def _embed(self, features: torch.Tensor) -> torch.Tensor:
         return F.normalize(features, dim=-1) if self.config.normalize else features
 
+    def average_texts(self, text_embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings of classes that have several texts.
+
+        Args:
+            text_embeds: Embeddings of K texts a class, `(num_classes, K, projection_dim)`.
+            mask: True for texts, False for padding, `(num_classes, K)`.
+
+        Returns:
+            Means, of norm 1 if the model normalizes: `(num_classes, projection_dim)`.
+        """
+        sums = (text_embeds * mask[:, :, None]).sum(dim=1)  # (num_classes, projection_dim)
+        return self._embed(sums / mask.sum(dim=1, keepdim=True))
+
     def compare(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
         """Return scaled similarities `(B, T)` of embeddings `(B, projection_dim)` and `(T, projection_dim)`."""
         scale = self.logit_scale.clamp(max=math.log(self.config.max_logit_scale)).exp()
@@ -232,24 +245,36 @@ class MgVtcModel(MgVtcPreTrainedModel):
         self.logit_scale.clamp_(max=math.log(self.config.max_logit_scale))
 
     @torch.no_grad()
-    def set_class_embeds(self, text_states: torch.Tensor | None = None, **text_inputs: torch.Tensor) -> None:
-        """Compute the embeddings of the class prompts without dropout and store them in `class_embeds`.
+    def set_class_embeds(
+        self,
+        text_states: torch.Tensor | None = None,
+        text_mask: torch.Tensor | None = None,
+        **text_inputs: torch.Tensor,
+    ) -> None:
+        """Compute the embeddings of the class texts without dropout and store them in `class_embeds`.
 
         Args:
-            text_states: Output of `get_text_states` for `config.class_prompts`, `(num_labels, width)`.
-            text_inputs: Or outputs of the tokenizer for them, each `(num_labels, sequence_length)`.
+            text_states: Output of `get_text_states` for the texts, in the order of the classes: `(num_texts, width)`.
+            text_mask: With K texts a class, `(num_labels, K)`: True for texts, False for padding. By default a class
+                has one text.
+            text_inputs: Or outputs of the tokenizer for the texts, each `(num_texts, sequence_length)`.
 
         Raises:
-            ValueError: The number of texts is not the number of classes, or the model is vision-only.
+            ValueError: The number of texts is not that of the classes, times K, or the model is vision-only.
         """
         if text_states is None:
             text_states = self.get_text_states(**text_inputs)
-        if len(text_states) != self.config.num_labels:
+        expected = self.config.num_labels if text_mask is None else text_mask.numel()
+        if len(text_states) != expected:
             raise ValueError(
-                f"got {len(text_states)} texts for {self.config.num_labels} classes: give one for each class."
+                f"got {len(text_states)} texts for {self.config.num_labels} classes, where {expected} are expected: "
+                "give one for each class, or a text_mask."
             )
         with evaluating(self):
-            self.class_embeds.copy_(self._embed(self.text_projection(text_states)))
+            embeds = self._embed(self.text_projection(text_states))  # (num_texts, projection_dim)
+        if text_mask is not None:
+            embeds = self.average_texts(embeds.view(*text_mask.shape, -1), text_mask)
+        self.class_embeds.copy_(embeds)
 
     def check_weights(self, loading_info: dict[str, Any]) -> None:
         """Refuse incomplete or damaged weights, which transformers would complete with random ones.

@@ -18,6 +18,7 @@ from .setting_checks import check_device_settings, check_login, check_settings_o
 TRAINING_LOSS_TYPES = (*LOSS_TYPES, "ce_soft")
 PAIRED_LOSS_TYPES = ("ce_identity", "ce_soft")  # image i is compared with text i, so there is a text an image
 TEXT_BATCHES = ("unique", "classes", "pairs")
+CLASS_TEXTS = ("sample", "mean")
 LORA_TOWERS = ("both", "vision", "text")
 MIXING = ("mixup_alpha", "cutmix_alpha", "label_smoothing_factor")
 WATCHING_SCHEDULES = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)  # step by the metric, which may fall
@@ -52,6 +53,13 @@ class MgVtcTrainingArguments(TrainingArguments):
         metadata={
             "help": "Texts that a batch is compared with: unique (its distinct labels), classes (all prompts), pairs "
             "(one text per image). Default: pairs for ce_identity and ce_soft, which need it, unique for the others."
+        },
+    )
+    class_texts: str | None = field(
+        default=None,
+        metadata={
+            "help": "Texts of a class that has several, in a step: sample (one, drawn at random) or mean (the mean of "
+            "their embeddings). Scores take the mean. Default: sample."
         },
     )
     text_chunk_size: int = field(
@@ -126,11 +134,11 @@ class MgVtcTrainingArguments(TrainingArguments):
         default=0.0,
         metadata={"help": "Number of epochs in which only the heads are trained, before the towers are, too (LP-FT)."},
     )
-    wise_ft_alpha: float = field(
-        default=1.0,
+    wise_ft_alpha: str = field(
+        default="1",
         metadata={
             "help": "Fraction, in (0, 1], of the trained weights in the final ones; the rest are the weights of the "
-            "start (WiSE-FT)."
+            "start (WiSE-FT). auto chooses it on a tenth of the training clips, which are not trained on."
         },
     )
     ema_decay: float = field(
@@ -178,6 +186,11 @@ class MgVtcTrainingArguments(TrainingArguments):
     def mixes_targets(self) -> bool:
         """True if the target of an image is more than its own class."""
         return self.mixup_alpha > 0 or self.cutmix_alpha > 0 or self.label_smoothing_factor > 0
+
+    @property
+    def interpolation(self) -> float | None:
+        """`wise_ft_alpha` as a number; `None` if it is chosen after the training."""
+        return None if self.wise_ft_alpha == "auto" else float(self.wise_ft_alpha)
 
     @property
     def order_seed(self) -> int:
@@ -255,6 +268,23 @@ class MgVtcTrainingArguments(TrainingArguments):
                 )
             self.lr_scheduler_kwargs = settings
 
+    def _check_texts(self) -> None:
+        """Check the settings of texts, and set the default of `text_batch`.
+
+        Raises:
+            ValueError: One is unknown, or the loss needs another one.
+        """
+        if self.text_batch is None:
+            self.text_batch = "pairs" if self.loss_type in PAIRED_LOSS_TYPES else "unique"
+        if self.text_batch not in TEXT_BATCHES:
+            raise ValueError(f"text_batch {self.text_batch!r} is not one of {', '.join(TEXT_BATCHES)}.")
+        if self.class_texts not in (None, *CLASS_TEXTS):
+            raise ValueError(f"class_texts {self.class_texts!r} is not one of {', '.join(CLASS_TEXTS)}.")
+        if self.loss_type in PAIRED_LOSS_TYPES and self.text_batch != "pairs":
+            raise ValueError(
+                f"loss_type {self.loss_type!r} compares image i with text i: it needs text_batch 'pairs'."
+            )
+
     def _check_mixing(self) -> None:
         """Check the settings of mixed images and targets.
 
@@ -281,9 +311,14 @@ class MgVtcTrainingArguments(TrainingArguments):
         Raises:
             ValueError: One is out of range, or does not work in several processes.
         """
-        for name in ("layer_decay", "wise_ft_alpha"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be more than 0 and at most 1, got {getattr(self, name)}.")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay must be more than 0 and at most 1, got {self.layer_decay}.")
+        try:
+            valid = self.interpolation is None or 0 < self.interpolation <= 1
+        except ValueError:
+            valid = False
+        if not valid:
+            raise ValueError(f"wise_ft_alpha must be more than 0 and at most 1, or auto, got {self.wise_ft_alpha}.")
         if self.lora_rank < 0:
             raise ValueError(f"lora_rank must be 0 (off) or more, got {self.lora_rank}.")
         if self.lora_towers not in LORA_TOWERS:
@@ -308,14 +343,7 @@ class MgVtcTrainingArguments(TrainingArguments):
             raise ValueError(f"loss_type {self.loss_type!r} is not one of {', '.join(TRAINING_LOSS_TYPES)}.{hint}")
         if not 0 < self.js_weight < 1:
             raise ValueError(f"js_weight must be between 0 and 1, got {self.js_weight}.")
-        if self.text_batch is None:
-            self.text_batch = "pairs" if self.loss_type in PAIRED_LOSS_TYPES else "unique"
-        if self.text_batch not in TEXT_BATCHES:
-            raise ValueError(f"text_batch {self.text_batch!r} is not one of {', '.join(TEXT_BATCHES)}.")
-        if self.loss_type in PAIRED_LOSS_TYPES and self.text_batch != "pairs":
-            raise ValueError(
-                f"loss_type {self.loss_type!r} compares image i with text i: it needs text_batch 'pairs'."
-            )
+        self._check_texts()
         if not 0 <= self.logit_adjustment < math.inf:
             raise ValueError(
                 f"logit_adjustment must be 0 (off) or a positive number such as 1, got {self.logit_adjustment}."

@@ -17,7 +17,7 @@ from ..runs.directory import RECIPE, begin_run, check_checkpoint, check_run_fold
 from .arguments import MgVtcTrainingArguments
 from .callbacks import EpochLineCallback
 from .recipe import Recipe
-from .run_data import load_run_data
+from .run_data import SELECTION, find_descriptions, load_run_data
 from .starting_point import build_model, read_image_processor
 from .trainer import MgVtcTrainer
 
@@ -42,12 +42,14 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, ImageDatas
     resizing = find_resizing(read_image_processor(recipe.model, recipe.data.image_size))
     data = load_run_data(recipe.data, arguments, resizing, say=say)
     frozen = [tower for tower in ("vision", "text") if getattr(arguments, f"freeze_{tower}_model")]
-    model, processor = build_model(recipe.model, recipe.data.image_size, data.class_names, frozen)
+    descriptions = find_descriptions(recipe.data, data.class_names)
+    model, processor = build_model(recipe.model, recipe.data.image_size, data.class_names, frozen, descriptions)
     trainer = MgVtcTrainer(
         model,
         arguments,
         train_dataset=data.splits["train"],
         eval_dataset=data.splits.get("validation"),
+        selection_dataset=data.splits.get(SELECTION),
         processing_class=processor,
         data_collator=collate_images,
         compute_metrics=score_top_k,

@@ -32,6 +32,13 @@ class DataArguments:
             "Default: labels.csv in train_dir."
         },
     )
+    descriptions_file: str | None = field(
+        default=None,
+        metadata={
+            "help": "JSON file with further texts of each class, {name: text or list of texts}. Columns of "
+            "labels_file whose header begins with text or description are such texts, too."
+        },
+    )
     train_val_split: float = field(
         default=0.2,
         metadata={

@@ -1,7 +1,7 @@
 """Fine-tuning: frozen towers, a linear probe first (LP-FT), averaged weights (EMA), interpolation (WiSE-FT)."""
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -155,16 +155,42 @@ class StartingWeights:
 
     Args:
         model: Model before the training.
-        alpha: Fraction, in (0, 1], of the trained weights; with 1 nothing is kept.
+        alpha: Fraction, in (0, 1], of the trained weights; with 1 nothing is kept. `None` chooses it at the end.
     """
 
-    def __init__(self, model: MgVtcModel, alpha: float) -> None:
+    ALPHAS = tuple(tenth / 10 for tenth in range(11))  # to choose from
+
+    def __init__(self, model: MgVtcModel, alpha: float | None) -> None:
         self._alpha = alpha
-        self._weights = _copy_weights(model) if alpha < 1 else {}
+        self._weights = {} if alpha == 1 else _copy_weights(model)
+
+    def interpolate(self, model: MgVtcModel, score: Callable[[], Any]) -> float | None:
+        """Replace the weights of a trained model by `alpha` times them and `1 - alpha` times those of the start.
+
+        Args:
+            model: Trained model.
+            score: Score of the model with its present weights, higher is better. It is called if `alpha` is to be
+                chosen.
+
+        Returns:
+            The fraction that was chosen; `None` if it was given.
+        """
+        if self._alpha is not None:
+            self._mix(model, {}, self._alpha)
+            return None
+        trained, scores = _copy_weights(model), {}
+        for alpha in self.ALPHAS:
+            self._mix(model, trained, alpha)
+            scores[alpha] = score()
+        chosen = max(self.ALPHAS, key=lambda alpha: scores[alpha])
+        self._mix(model, trained, chosen)
+        return chosen
 
     @torch.no_grad()
-    def interpolate(self, model: MgVtcModel) -> None:
-        """Replace the weights of a trained model by `alpha` times them and `1 - alpha` times those of the start."""
+    def _mix(self, model: MgVtcModel, trained: dict[str, torch.Tensor], alpha: float) -> None:
+        """Set the weights of a model between those of the start and `trained`, by default its own."""
         state = model.state_dict()
         for name, start in self._weights.items():
-            state[name].lerp_(start.to(state[name].device), 1 - self._alpha)
+            if name in trained:
+                state[name].copy_(trained[name])
+            state[name].lerp_(start.to(state[name].device), 1 - alpha)

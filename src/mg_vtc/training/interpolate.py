@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig
 
+from ..data.prompts import ClassTexts
 from ..data.sources import check_source
 from ..files import atomic_write_folder, check_destination
 from ..inference.loading import open_model, open_tokenizer
@@ -47,8 +48,8 @@ def interpolate(
     tokenizer = None if trained.config.vision_only else open_tokenizer(model_b)
     mix_weights(_open_start(str(model_a), trained, str(model_b)), trained, alpha)
     if tokenizer is not None:
-        prompts = tokenizer(trained.config.class_prompts, padding=True, truncation=True, return_tensors="pt")
-        trained.set_class_embeds(**prompts)
+        texts = ClassTexts(trained.config.class_texts, tokenizer, trained.device)
+        trained.set_class_embeds(text_mask=texts.mask, **texts.inputs)
     with atomic_write_folder(folder, MODEL_FILES) as staging:
         trained.save_pretrained(staging)
         shutil.copymode(staging / "config.json", staging / "model.safetensors")  # else readable by its owner only

@@ -88,9 +88,12 @@ class ModelArguments:
     learn_logit_scale: bool = field(
         default=MgVtcConfig.learn_logit_scale, metadata={"help": "Learn the scale, up to 100."}
     )
-    prompt_template: str | None = field(
+    prompt_template: list[str] | None = field(
         default=None,
-        metadata={"help": "Text of a class, with {} for its name. Default: that of the starting model, else {}."},
+        metadata={
+            "help": "Text of a class, with {} for its name. With several, each class has several texts, and names "
+            "that are not classes get the first. Default: that of the starting model, else {}."
+        },
     )
 
     def __post_init__(self) -> None:
@@ -101,7 +104,7 @@ class ModelArguments:
                     f"{', '.join(changed)} cannot be set with model_name_or_path, which brings it: leave one out."
                 )
             return
-        self.prompt_template = self.prompt_template or MgVtcConfig.prompt_template
+        self.prompt_template = self.prompt_template or [MgVtcConfig.prompt_template]
         for tower, default in (("vision", DEFAULT_VISION_MODEL), ("text", DEFAULT_TEXT_MODEL)):
             name, config = getattr(self, f"{tower}_model_name_or_path"), getattr(self, f"{tower}_config")
             if name is not None and config is not None:
@@ -119,6 +122,7 @@ class ModelArguments:
     def config_fields(self) -> dict[str, Any]:
         """Fields of `MgVtcConfig` among the settings."""
         names = {field.name for field in fields(MgVtcConfig)} - {"vision_config", "text_config"}
+        names.discard("prompt_template")  # see `describe_classes`
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name in names}
 
 
@@ -206,11 +210,13 @@ def parse_recipe(arguments: list[str]) -> Recipe:
 
 def _check_together(recipe: Recipe, training: dict[str, Any]) -> None:
     """Refuse settings of one kind that go with those of another kind."""
-    if recipe.training.wise_ft_alpha < 1 and recipe.model.model_name_or_path is None:
+    if recipe.training.interpolation != 1 and recipe.model.model_name_or_path is None:
         raise ValueError(
             "wise_ft_alpha mixes trained weights with those of the start, but new heads are random: give "
             "model_name_or_path, or leave it out."
         )
+    if recipe.data.streaming and recipe.training.interpolation is None:
+        raise ValueError("wise_ft_alpha auto holds training clips out, which a stream cannot: give a number.")
     if recipe.data.streaming and recipe.training.linear_probe_epochs >= 1:
         raise ValueError(
             "A stream is one epoch of max_steps: linear_probe_epochs must be less than 1, a fraction of it."

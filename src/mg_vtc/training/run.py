@@ -90,6 +90,8 @@ def train_once(recipe: Recipe) -> None:
         _print_start(trainer)
     results = run(trainer, splits)
     if trainer.is_world_process_zero():
+        if "wise_ft_alpha" in results:
+            print(f"final weights: {results['wise_ft_alpha']:.0%} trained, by training images that were held out")
         print(summary(results, trainer.args.output_dir), flush=True)
     if trainer.args.push_to_hub:
         with _refusing():

@@ -14,8 +14,10 @@ from ..data.augmentation import Augmentation
 from ..data.cache import ImageCache
 from ..data.dataset import ImageDataset
 from ..data.decoding import Resizing, find_plain
+from ..data.descriptions import find_label_texts, read_descriptions
 from ..data.digests import digest_images
 from ..data.file_tree import find_files, has_image_suffix
+from ..data.folder_layout import find_labels_file
 from ..data.image_folder import SPLITS
 from ..data.labels import shorten
 from ..data.leakage import find_leakage
@@ -26,6 +28,8 @@ from .base_trainer import check_batches, contrasts_within_batches
 from .data_arguments import DataArguments
 from .recipe import DEFAULT_IMAGE_SIZE
 
+SELECTION = "selection"  # training rows that are held out to choose a setting on
+SELECTION_FRACTION = 0.1
 PLAIN_CHUNK = 256  # images in memory at a time
 
 
@@ -33,7 +37,7 @@ class RunData(NamedTuple):
     """Data of a run.
 
     Attributes:
-        splits: "train" and, if there are any, "validation" and "test".
+        splits: "train" and, if there are any, "validation" and "test"; "selection" with `wise_ft_alpha` "auto".
         class_names: In id order.
         split: Content of `split.json`: `split_by` (one of `SPLIT_MEANINGS`) and, except for streams, the settings
             of the split, the `leakage` of each split, `num_left_out` image files, and the `file_name`s and `digests`
@@ -71,6 +75,10 @@ def load_run_data(
     if data.shots is not None:
         rows["train"], rows["unused"] = draw_shots(rows["train"], data.shots, training.seed)
         split["shots"] = data.shots
+    if training.interpolation is None:
+        split_by = data.split_by or ("clip" if "clip" in rows["train"].column_names else "frame")
+        parts = split_stratified(rows["train"], SELECTION_FRACTION, split_seed(data, training), split_by=split_by)
+        rows |= {"train": parts["train"], SELECTION: parts["validation"]}
     pixels = {name: decoded[name if name in source else "train"] for name in rows}
     splits = _make_datasets(rows, pixels, data, resizing, training.seed)
     class_names = rows["train"].features["label"].names
@@ -93,6 +101,27 @@ def load_run_data(
     return RunData(splits, class_names, split | {name: of_split["file_name"][:] for name, of_split in rows.items()})
 
 
+def find_descriptions(data: DataArguments, class_names: list[str]) -> list[list[str]] | None:
+    """Read the further texts of each class, in id order; `None` if there are none.
+
+    Raises:
+        FileNotFoundError: `descriptions_file` does not exist.
+        ValueError: Texts are given twice, or for some classes only, or not as text.
+    """
+    labels_file: str | Path | None = data.labels_file
+    if labels_file is None and data.train_dir is not None:
+        labels_file = find_labels_file(Path(data.train_dir))
+    columns = None if labels_file is None else find_label_texts(labels_file, class_names)
+    if data.descriptions_file is None:
+        return columns
+    if columns is not None:
+        raise ValueError(
+            f"Both descriptions_file {data.descriptions_file} and columns of {labels_file} describe the classes: "
+            "give one of them."
+        )
+    return read_descriptions(data.descriptions_file, class_names)
+
+
 def _make_datasets(
     rows: Mapping[str, Dataset],
     pixels: Mapping[str, np.memmap | None],
@@ -111,7 +140,7 @@ def _make_datasets(
             jpeg_draft=data.jpeg_draft,
         )
         for name in rows
-        if name in SPLITS
+        if name in (*SPLITS, SELECTION)
     }
 
 

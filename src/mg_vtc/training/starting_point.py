@@ -24,6 +24,7 @@ from transformers.utils import cached_file
 from ..data.decoding import Resizing, find_resizing, normalize, resize
 from ..data.sources import check_source
 from ..inference.loading import open_model, open_tokenizer
+from ..models.configuration_mg_vtc import MgVtcConfig, check_prompt_template
 from ..models.modeling_mg_vtc import MgVtcModel
 from ..models.processing_mg_vtc import build_processor, build_tokenizer
 from .recipe import DEFAULT_IMAGE_SIZE, ModelArguments
@@ -36,8 +37,37 @@ POOLINGS = {  # in the folder of a sentence-transformers model: text_pooling
 }
 
 
+def describe_classes(
+    class_names: Sequence[str], templates: Sequence[str] | None, descriptions: Sequence[list[str]] | None = None
+) -> dict[str, Any]:
+    """Return the fields of `MgVtcConfig` for the texts of classes.
+
+    Args:
+        class_names: In id order.
+        templates: One or more prompts with `{}` for the name; by default that of the configuration.
+        descriptions: Further texts of each class.
+
+    Raises:
+        ValueError: A template has no `{}`.
+    """
+    templates = templates or [MgVtcConfig.prompt_template]
+    fields = {"id2label": dict(enumerate(class_names)), "prompt_template": templates[0], "label_texts": None}
+    if descriptions is None and len(templates) == 1:
+        return fields
+    for template in templates:
+        check_prompt_template(template)
+    texts = [[template.replace("{}", name) for template in templates] for name in class_names]
+    for own, further in zip(texts, descriptions or [[]] * len(texts), strict=True):
+        own.extend(text for text in further if text not in own)
+    return fields | {"label_texts": texts}
+
+
 def build_model(
-    arguments: ModelArguments, image_size: int | None, class_names: list[str], frozen: Sequence[str] = ()
+    arguments: ModelArguments,
+    image_size: int | None,
+    class_names: list[str],
+    frozen: Sequence[str] = (),
+    descriptions: Sequence[list[str]] | None = None,
 ) -> tuple[MgVtcModel, Any]:
     """Build the model of a recipe and its processor.
 
@@ -46,28 +76,28 @@ def build_model(
         image_size: Side of the square images, in pixels; by default that of the starting point, else 224.
         class_names: In id order.
         frozen: Towers that are not trained, "vision" or "text".
+        descriptions: Further texts of each class.
 
     Raises:
         OSError: A model is not found.
         ValueError: A model cannot be taken over, or cannot take images of this size.
     """
     if arguments.model_name_or_path is not None:
-        given = arguments.prompt_template
-        settings = {} if given is None else {"prompt_template": given}
-        return take_over(arguments.model_name_or_path, class_names, image_size, **settings)
-    for tower in ("vision", "text"):
-        if getattr(arguments, f"{tower}_config") is not None and tower in frozen:
+        template = arguments.prompt_template
+        return take_over(arguments.model_name_or_path, class_names, image_size, template, descriptions)
+    classes = describe_classes(class_names, arguments.prompt_template, descriptions)
+    for tower in frozen:
+        if getattr(arguments, f"{tower}_config") is not None:
             warnings.warn(
                 f"The {tower} tower is frozen and has random weights ({tower}_config): its features stay random. "
                 f"Give a pretrained one, or leave freeze_{tower}_model out.",
                 stacklevel=2,
             )
-    config = arguments.config_fields | {"id2label": dict(enumerate(class_names))}
-    text_tower: Any = None
-    tokenizer: Any = None
+    config = arguments.config_fields | classes
+    text_tower, tokenizer = None, None
     if isinstance(arguments.text_config, dict):
-        template = arguments.prompt_template or "{}"
-        tokenizer = build_tokenizer([template.replace("{}", name) for name in class_names])
+        prompts = [classes["prompt_template"].replace("{}", name) for name in class_names]
+        tokenizer = build_tokenizer(prompts + [text for own in classes["label_texts"] or () for text in own])
         vocabulary = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
         text_tower = load_tower(None, arguments.text_config | vocabulary, "text")
     elif arguments.text_model_name_or_path is not None:
@@ -107,7 +137,11 @@ def _not_loaded(kind: str, name: str, error: Exception) -> OSError:
 
 
 def take_over(
-    name: str, class_names: list[str], image_size: int | None = None, **settings: Any
+    name: str,
+    class_names: list[str],
+    image_size: int | None = None,
+    prompt_template: Sequence[str] | None = None,
+    descriptions: Sequence[list[str]] | None = None,
 ) -> tuple[MgVtcModel, Any]:
     """Take over a dual encoder such as CLIP, or a model of this package, with its processor and new classes.
 
@@ -115,7 +149,8 @@ def take_over(
         name: Folder or Hub id.
         class_names: In id order.
         image_size: Side of the square images, in pixels; by default that of the model.
-        settings: Fields of `MgVtcConfig` that the model does not set, such as `prompt_template`.
+        prompt_template: One or more texts of a class, with `{}` for its name; by default that of the model.
+        descriptions: Further texts of each class.
 
     Raises:
         OSError: The model is not found.
@@ -123,12 +158,13 @@ def take_over(
             take images of this size.
     """
     check_source(name, "model")
-    settings["id2label"] = dict(enumerate(class_names))
     if AutoConfig.from_pretrained(name).model_type == "mg_vtc":
-        model = _change_classes(open_model(name, dtype=torch.float32)[0], settings)
+        source = open_model(name, dtype=torch.float32)[0]
+        templates = prompt_template or [source.config.prompt_template]
+        model = _change_classes(source, describe_classes(class_names, templates, descriptions))
         tokenizer = None if model.config.vision_only else open_tokenizer(name)
     else:
-        model = MgVtcModel.from_dual_encoder(name, **settings)
+        model = MgVtcModel.from_dual_encoder(name, **describe_classes(class_names, prompt_template, descriptions))
         tokenizer = AutoTokenizer.from_pretrained(name)
         text_config: Any = model.config.text_config
         tokenizer.model_max_length = min(tokenizer.model_max_length, text_config.max_position_embeddings)

@@ -1,6 +1,5 @@
 """Contrastive training of images with the names of their classes."""
 
-import copy
 import functools
 import math
 import os
@@ -23,6 +22,7 @@ from .fine_tuning import AveragedWeights, LinearProbe, StartingWeights, freeze_t
 from .lora import LowRankAdapters
 from .mixing import MixedLabels, mix_batch, mix_targets
 from .optimizer import group_parameters
+from .start_checks import check_batch_of_one, check_texts
 from .trainer_defaults import find_origin, find_processor, take_over_for, wrap_rows
 from .write_records import write_python_recipe, write_records
 
@@ -39,6 +39,9 @@ class MgVtcTrainer(ImageTrainer):
     Several processes contrast their global batch: embeddings are gathered with gradients, and each process encodes its
     share of the texts. Loss and gradients equal those of one process with the same batch. Batch norm is the exception:
     its training statistics are those of a process, and the first process's are used for evaluation.
+
+    `selection_dataset` has labelled rows that are neither trained nor evaluated on, for `wise_ft_alpha` "auto": it is
+    the one with the best top-1 on them and, of equal ones, the lowest loss.
 
     Evaluation scores each image against all classes. `eval_loss` is the loss over the whole set, so it does not depend
     on the batch size; for `ce_identity` and `ce_soft`, which pair texts, it is `ce`. It is not comparable to the
@@ -63,6 +66,7 @@ class MgVtcTrainer(ImageTrainer):
         eval_dataset: Any = None,
         processing_class: Any = None,
         compute_metrics: Any = score_top_k,
+        selection_dataset: Any = None,
         **kwargs: Any,
     ):
         refuse_adapter(model)
@@ -85,39 +89,38 @@ class MgVtcTrainer(ImageTrainer):
         self.model.vision_model.to(memory_format=torch.channels_last)  # faster convolutions, on CPU and GPU
         if self.args.device.type == "cpu":  # reusing memory is cheaper than allocating it at each step
             self.model.zero_grad = functools.partial(self.model.zero_grad, set_to_none=False)
+        self._selection = self._wrap(selection_dataset)
+        if self.args.interpolation is None and self._selection is None:
+            raise ValueError("wise_ft_alpha is 'auto', which needs selection_dataset: labelled rows to choose it on.")
         self._saturated_sum, self._num_saturated = torch.zeros((), device=self.args.device), 0
-        self._class_texts, self._text_states = None, None
-        self._check_text_tower()
+        self._class_texts: ClassTexts | None = None
+        self._text_mask: torch.Tensor | None = None
+        self._text_states = None
+        check_texts(self._config, self.args)
         self._begin_fine_tuning()
         self._classes = torch.arange(self._config.num_labels, device=self.args.device)  # to compare with: all, or
         self._log_prior: torch.Tensor | None = None  # those that have one, (num_classes,)
         if self.args.logit_adjustment > 0 and self.train_dataset is not None:
             self._classes, self._log_prior = self._measure_prior()
-        if self._config.vision_only:
-            return
+        if not self._config.vision_only:
+            self._prepare_texts()
+
+    def _prepare_texts(self) -> None:
         self.model.text_chunk_size = self.args.text_chunk_size
         check_known(list(self._config.id2label.values()), self.processing_class.tokenizer)
-        self._class_texts = ClassTexts(self._config.class_prompts, self.processing_class.tokenizer, self.args.device)
+        texts = ClassTexts(self._config.class_texts, self.processing_class.tokenizer, self.args.device)
+        self._class_texts, self._text_mask = texts, texts.mask if self.args.class_texts == "mean" else None
         self._encode_frozen_texts()
         self.refresh_class_embeds()
-        self._class_texts.check_apart(self.model.class_embeds)
+        texts.check_apart(self.model.class_embeds)
 
     def _begin_fine_tuning(self) -> None:
-        self._start = StartingWeights(self.model, self.args.wise_ft_alpha)
+        self._start = StartingWeights(self.model, self.args.interpolation)
         self._adapters = LowRankAdapters(self.model, self.args)
         self._frozen_towers = freeze_towers(self.model, self.args)
         self._probe = LinearProbe(list_towers(self.model).values(), self.args.linear_probe_epochs)
         self._average = AveragedWeights(self.model, self.args.ema_decay)
         self.add_callback(self._average)
-
-    def _check_text_tower(self) -> None:
-        """Refuse settings that need a text tower."""
-        if not self._config.vision_only:
-            return
-        if self.args.loss_type in PAIRED_LOSS_TYPES:
-            raise ValueError(f"loss_type {self.args.loss_type!r} needs texts: a vision-only model takes js, kl or ce.")
-        if self.args.freeze_text_model:
-            raise ValueError("freeze_text_model is set, but a vision-only model has no text tower: leave it out.")
 
     def _wrap(self, rows: Any, seed: int = 0) -> Any:
         return wrap_rows(rows, self._config, self._resizing, seed)
@@ -131,7 +134,7 @@ class MgVtcTrainer(ImageTrainer):
         return super().predict(self._wrap(test_dataset), *args, **kwargs)
 
     def _encode_frozen_texts(self) -> None:
-        """Encode each class once with a frozen text tower: states are `(num_labels, width)`."""
+        """Encode each text once with a frozen text tower: states are `(num_texts, width)`."""
         if self._class_texts is not None and self.args.freeze_text_model:
             self._text_states = self.model.get_text_states(**self._class_texts.inputs)
 
@@ -165,30 +168,21 @@ class MgVtcTrainer(ImageTrainer):
         self.optimizer, self.lr_scheduler, self._created_lr_scheduler = None, None, False
         rows: Any = self.train_dataset
         if hasattr(rows, "__len__") and smallest_share(len(rows), self.args) == 1:
-            self._check_batch_of_one(rows[0]["pixel_values"])
-
-    def _check_batch_of_one(self, pixel_values: torch.Tensor) -> None:
-        """Refuse a batch of one image, (3, height, width), where the vision tower cannot train on it."""
-        if self.args.freeze_vision_model:
-            return
-        tower = copy.deepcopy(self.model.vision_model).cpu().float().train()  # keeps the statistics of the model
-        try:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                tower(pixel_values.cpu().float()[None])
-        except ValueError as error:  # of batch norm: "Expected more than 1 value per channel when training"
-            raise ValueError(
-                f"{len(self.train_dataset)} training images in batches of {self.global_batch_size} leave one for a "
-                f"process, and the vision tower cannot train on a single image ({error}): choose another "
-                "per_device_train_batch_size, or dataloader_drop_last."
-            ) from error
+            check_batch_of_one(self.model, rows[0]["pixel_values"], self.args, rows, self.global_batch_size)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train, and leave the class embeddings of the trained weights in the model; see `transformers.Trainer`."""
         output = super().train(*args, **kwargs)
         self._probe.set_epoch(math.inf)
-        self._start.interpolate(self.accelerator.unwrap_model(self.model))
+        alpha = self._start.interpolate(self.accelerator.unwrap_model(self.model), self._score_selection)
+        if alpha is not None:
+            output.metrics["wise_ft_alpha"] = alpha
         self.refresh_class_embeds()
         return output
+
+    def _score_selection(self) -> tuple[float, float]:
+        metrics = self.predict(self._selection, metric_key_prefix="selection").metrics
+        return metrics["selection_top1_accuracy"], -metrics["selection_loss"]
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         if not (self.control.should_evaluate or self.control.should_save):
@@ -234,7 +228,7 @@ class MgVtcTrainer(ImageTrainer):
         if self._config.vision_only:
             text_embeds = outputs.text_embeds[text_labels]  # (num_texts, projection_dim)
         else:
-            text_embeds = gather_rows(outputs.text_embeds)[: len(text_labels)]
+            text_embeds = gather_rows(self._average_texts(outputs.text_embeds, own_texts))[: len(text_labels)]
         loss = self._batch_loss(image_embeds, text_embeds, labels, text_labels)
         if not torch.isfinite(loss):
             rows = gather_rows(inputs["index"]).tolist() if "index" in inputs else "unknown"
@@ -255,9 +249,17 @@ class MgVtcTrainer(ImageTrainer):
     def _text_inputs(self, text_labels: torch.Tensor) -> dict[str, torch.Tensor]:
         if self._class_texts is None:
             return {}
-        if self._text_states is not None:
-            return {"text_states": self._text_states[text_labels]}
-        return self._class_texts.select(text_labels)
+        texts = self._class_texts
+        rows = texts.draw(text_labels) if self._text_mask is None else texts.list_all(text_labels)
+        return texts.select(rows) if self._text_states is None else {"text_states": self._text_states[rows]}
+
+    def _average_texts(self, text_embeds: torch.Tensor, text_labels: torch.Tensor) -> torch.Tensor:
+        """Return an embedding for each of the classes `text_labels`: `(num_texts, projection_dim)`."""
+        if self._text_mask is None:
+            return text_embeds
+        mask = self._text_mask[text_labels]  # (num_texts, K)
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        return model.average_texts(text_embeds.view(*mask.shape, -1), mask)
 
     def _batch_loss(
         self, image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: MixedLabels, text_labels: torch.Tensor
@@ -326,7 +328,7 @@ class MgVtcTrainer(ImageTrainer):
         """Encode the class prompts with the present weights."""
         if self._class_texts is not None:
             texts = self._class_texts.inputs if self._text_states is None else {"text_states": self._text_states}
-            self.accelerator.unwrap_model(self.model).set_class_embeds(**texts)
+            self.accelerator.unwrap_model(self.model).set_class_embeds(text_mask=self._class_texts.mask, **texts)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:

@@ -38,11 +38,11 @@ def find_processor(model: Any) -> Any:
     if text is not None:
         tokenizer = AutoTokenizer.from_pretrained(text)
     elif not config.vision_only:
-        tokenizer = build_tokenizer(config.class_prompts)
+        tokenizer = build_tokenizer([text for texts in config.class_texts for text in texts])
         if len(tokenizer) != config.text_config.vocab_size:
             raise ValueError(
                 f"The text tower has random weights and {config.text_config.vocab_size} tokens, where "
-                f"build_tokenizer(config.class_prompts) makes {len(tokenizer)}: give processing_class."
+                f"build_tokenizer of config.class_texts makes {len(tokenizer)}: give processing_class."
             )
     image_size = stated if isinstance(stated, int) else None
     return build_tower_processor(image_size, tokenizer, vision, config.text_config)

@@ -1,0 +1,141 @@
+"""Classes with several texts: their mean, a text drawn in each step, and settings that make them."""
+
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import CLASS_NAMES, TINY_RESNET, make_rows
+from saved_models import save_model
+
+from mg_vtc import MgVtcModel, build_tokenizer, contrastive_loss
+from mg_vtc.data import load_demo_dataset
+from mg_vtc.data.prompts import ClassTexts
+from mg_vtc.inference.embedding import embed_names
+from mg_vtc.training.recipe import parse_recipe
+from mg_vtc.training.run import train
+from mg_vtc.training.starting_point import describe_classes, take_over
+
+FURTHER = [["hands up", "arms up"], ["eyes shut"], *([f"further {number}"] for number in range(4))]
+TEXTS = [[name, *further] for name, further in zip(CLASS_NAMES, FURTHER, strict=True)]
+
+
+def batch_of(rows):
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+@pytest.fixture
+def model_of_texts(config):
+    config.label_texts = TEXTS
+    torch.manual_seed(0)
+    return MgVtcModel(config).eval()
+
+
+def encode(model, tokenizer, texts):
+    """Unit embeddings (num_texts, projection_dim) of texts, one at a time."""
+    with torch.no_grad():
+        rows = [model.get_text_features(**tokenizer([text], return_tensors="pt")).pooler_output for text in texts]
+    return F.normalize(torch.cat(rows), dim=-1)
+
+
+def test_class_embeddings_are_the_direction_of_the_mean_of_the_texts(make_trainer, model_of_texts, processor):
+    make_trainer(model_of_texts)
+    for embed, own in zip(model_of_texts.class_embeds, TEXTS, strict=True):
+        expected = F.normalize(encode(model_of_texts, processor.tokenizer, own).mean(dim=0), dim=-1)
+        torch.testing.assert_close(embed, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("text_batch", ["classes", "unique", "pairs"])
+def test_mean_compares_images_with_the_means_of_the_texts(make_trainer, model_of_texts, text_batch):
+    trainer = make_trainer(model_of_texts, class_texts="mean", text_batch=text_batch)
+    model_of_texts.eval()
+    batch = batch_of(make_rows(8))
+    loss, outputs = trainer.compute_loss(model_of_texts, batch, return_outputs=True)
+    classes = torch.arange(6) if text_batch == "classes" else batch["labels"]
+    logits = model_of_texts.compare(outputs.image_embeds, model_of_texts.class_embeds[classes])
+    torch.testing.assert_close(loss, contrastive_loss(logits, batch["labels"][:, None] == classes[None, :]))
+
+
+def test_sample_draws_every_text_of_a_class_and_none_of_another(processor):
+    texts = ClassTexts(TEXTS, processor.tokenizer, torch.device("cpu"))
+    labels = torch.tensor([0, 1] * 300)
+    torch.manual_seed(0)
+    rows = texts.draw(labels)
+    seen = [processor.tokenizer.decode(texts.inputs["input_ids"][row], skip_special_tokens=True) for row in rows]
+    counts = {text: seen.count(text) for text in set(seen)}
+    assert set(counts) == {text.lower() for own in TEXTS[:2] for text in own}
+    assert min(counts[text.lower()] for text in TEXTS[0]) > 70  # of 300, in three texts
+    assert min(counts[text.lower()] for text in TEXTS[1]) > 110  # in two
+
+
+def test_a_single_text_draws_nothing_from_the_generator(processor):
+    texts = ClassTexts([[name] for name in CLASS_NAMES], processor.tokenizer, torch.device("cpu"))
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    assert texts.draw(torch.tensor([2, 5])).tolist() == [2, 5]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("class_texts", ["sample", "mean"])
+def test_frozen_text_tower_gives_the_loss_of_a_tower_that_is_run(make_trainer, model_of_texts, class_texts):
+    losses = []
+    for frozen in (False, True):
+        trainer = make_trainer(model_of_texts, class_texts=class_texts, freeze_text_model=frozen)
+        model_of_texts.eval()
+        torch.manual_seed(3)
+        losses.append(trainer.compute_loss(model_of_texts, batch_of(make_rows(8))).item())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_class_texts_needs_several_texts(make_trainer):
+    with pytest.raises(ValueError, match="class_texts is 'mean', but each class has one text: give descriptions_file"):
+        make_trainer(class_texts="mean")
+
+
+def test_unknown_class_texts_is_refused():
+    with pytest.raises(ValueError, match="class_texts 'all' is not one of sample, mean"):
+        parse_recipe(["demo", "--class_texts", "all"])
+
+
+def test_templates_and_descriptions_are_the_texts_of_a_class():
+    fields = describe_classes(["head up", "arms"], ["{}", "a person, {}"], [["chin raised"], ["arms", "held arms"]])
+    assert fields["label_texts"] == [
+        ["head up", "a person, head up", "chin raised"],
+        ["arms", "a person, arms", "held arms"],
+    ]
+    assert fields["prompt_template"] == "{}"
+    assert describe_classes(["head up"], ["{}"])["label_texts"] is None
+
+
+def test_descriptions_of_an_earlier_model_are_not_those_of_new_classes(tmp_path):
+    save_model(
+        tmp_path, TINY_RESNET, tokenizer=build_tokenizer(CLASS_NAMES), label_texts=TEXTS, prompt_template="a {}"
+    )
+    model, _ = take_over(str(tmp_path), ["one", "two"])
+    assert model.config.class_texts == [["a one"], ["a two"]]
+    model, _ = take_over(str(tmp_path), ["one", "two"], descriptions=[["first"], ["second"]])
+    assert model.config.class_texts == [["a one", "first"], ["a two", "second"]]
+
+
+def test_names_by_several_templates_are_averaged(tmp_path):
+    tokenizer = build_tokenizer(["covering the face", "a person is folding arms"])
+    model = save_model(tmp_path, TINY_RESNET, tokenizer=tokenizer).eval()
+    names, templates = ["covering", "folding arms"], ["{}", "a person is {}"]
+    found = embed_names(model, str(tmp_path), names, templates)
+    for embed, name in zip(found, names, strict=True):
+        prompts = [template.replace("{}", name) for template in templates]
+        expected = F.normalize(encode(model, tokenizer, prompts).mean(dim=0), dim=-1)
+        torch.testing.assert_close(embed, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_run_with_descriptions_saves_them_and_the_card_says_so(tmp_path):
+    names = list(load_demo_dataset().features["label"].names)
+    path = tmp_path / "texts.json"
+    path.write_text(json.dumps({name: [f"someone {name}", f"a drawing of {name}"] for name in names}))
+    settings = {"num_train_epochs": 1, "image_size": 32}
+    folder = train("demo", descriptions_file=path, class_texts="mean", output_dir=tmp_path / "run", **settings)
+    texts = json.loads((folder / "config.json").read_text())["label_texts"]
+    assert texts[0] == [names[0], f"someone {names[0]}", f"a drawing of {names[0]}"]
+    card = (folder / "README.md").read_text()
+    assert "Texts: 3 a class" in card
+    assert "averages their embeddings" in card
