@@ -3,9 +3,10 @@
     python benchmarks/pretrained_towers.py TOWERS
     python benchmarks/fine_tuning.py FOLDER --towers TOWERS [--jobs 2] [--output_dir runs/fine_tuning]
 
-A fifth of the images is held out by clip. Each cell is the project's own command at 96 px; its seed draws split and
+A fifth of the images is held out by clip. Each cell is the project's own command; its seed draws split and
 weights, and it is scored after the last epoch, so that the held-out images choose nothing. Prints top-1 and top-5, and
-the mean over the seeds of the difference in top-1 to the recipe, with its standard error.
+the mean over the seeds of the difference in top-1 to the recipe, with its standard error. `interpolation.py` measures
+WiSE-FT, which needs a start with trained heads.
 """
 
 import math
@@ -17,6 +18,7 @@ from cells import LAST_EPOCH, ROOT, campaign_parser, mean_and_spread, run_cells
 from rounds import print_machine
 
 RECIPE = str(ROOT / "src" / "mg_vtc" / "recipes" / "pretrained.yaml")
+PROMPTS = ("--prompt_template", "{}", "a drawing of a person, {}", "a person who is {}", "the gesture {}")
 SETTINGS = {
     "the recipe": (),
     "one rate for all layers": ("--layer_decay", "1"),
@@ -30,6 +32,10 @@ SETTINGS = {
     "CutMix, 1": ("--cutmix_alpha", "1"),
     "no augmentation": ("--augmentation", "0"),
     "frozen text tower": ("--freeze_text_model", "true"),
+    "LoRA of the text tower, rank 8": ("--lora_rank", "8", "--lora_towers", "text"),
+    "four prompts, drawn": (*PROMPTS, "--class_texts", "sample"),
+    "four prompts, averaged": (*PROMPTS, "--class_texts", "mean"),
+    "two clips a class": ("--shots", "2"),
     "frozen vision tower": ("--freeze_vision_model", "true", "--linear_probe_epochs", "0"),
 }
 
@@ -42,12 +48,12 @@ def difference(values: list[float], reference: list[float]) -> str:
 
 
 def main() -> None:
-    parser = campaign_parser("What each way of fine-tuning adds.", "fine_tuning", epochs=8)
+    parser = campaign_parser("What each way of fine-tuning adds.", "fine_tuning", epochs=15)
     parser.add_argument("--towers", type=Path, required=True, help="folder that pretrained_towers.py wrote")
     parser.set_defaults(seeds=[0, 1, 2, 3, 4])
     options = parser.parse_args()
     run = ("--vision_model_name_or_path", str(options.towers / "efficientnet-lite0"))
-    run += ("--text_model_name_or_path", str(options.towers / "all-minilm-l6-v2"), "--image_size", "96")
+    run += ("--text_model_name_or_path", str(options.towers / "all-minilm-l6-v2"))
     run += ("--train_dir", str(options.folder), "--num_train_epochs", str(options.epochs), *LAST_EPOCH)
     cells = {
         f"{number}-{seed}": [RECIPE, *run, "--seed", str(seed), *flags]

@@ -84,6 +84,8 @@ def print_machine(title: str) -> None:
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), processor)
+    if torch.cuda.is_available():
+        processor = f"{torch.cuda.get_device_name()}, {processor}"
     print(f"\n**{title}** {processor}, {torch.get_num_threads()} threads, torch {torch.__version__}\n", flush=True)
 
 
