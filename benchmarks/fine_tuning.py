@@ -3,8 +3,7 @@
     python benchmarks/pretrained_towers.py TOWERS
     python benchmarks/fine_tuning.py FOLDER --towers TOWERS [--jobs 2] [--output_dir runs/fine_tuning]
 
-A fifth of the images is held out by clip. Each cell is the project's own command; its seed draws split and
-weights, and it is scored after the last epoch, so that the held-out images choose nothing. Prints top-1 and top-5, and
+A fifth of the images is held out by clip. Each cell is the project's own command; its seed draws split and weights, and it is scored after the last epoch, so that the held-out images choose nothing. Prints top-1 and top-5, and
 the mean over the seeds of the difference in top-1 to the recipe, with its standard error. `interpolation.py` measures
 WiSE-FT, which needs a start with trained heads.
 """
@@ -21,7 +20,7 @@ RECIPE = str(ROOT / "src" / "mg_vtc" / "recipes" / "pretrained.yaml")
 PROMPTS = ("--prompt_template", "{}", "a drawing of a person, {}", "a person who is {}", "the gesture {}")
 SETTINGS = {
     "the recipe": (),
-    "one rate for all layers": ("--layer_decay", "1"),
+    "decay of the rates by layer, 0.75": ("--layer_decay", "0.75"),
     "no linear probe": ("--linear_probe_epochs", "0"),
     "heads of the method": ("--projection", "mlp"),
     "texts of the batch": ("--text_batch", "unique"),
@@ -35,7 +34,6 @@ SETTINGS = {
     "LoRA of the text tower, rank 8": ("--lora_rank", "8", "--lora_towers", "text"),
     "four prompts, drawn": (*PROMPTS, "--class_texts", "sample"),
     "four prompts, averaged": (*PROMPTS, "--class_texts", "mean"),
-    "two clips a class": ("--shots", "2"),
     "frozen vision tower": ("--freeze_vision_model", "true", "--linear_probe_epochs", "0"),
 }
 
