@@ -3,9 +3,10 @@
     python benchmarks/pretrained_towers.py TOWERS
     python benchmarks/fine_tuning.py FOLDER --towers TOWERS [--jobs 2] [--output_dir runs/fine_tuning]
 
-A fifth of the images is held out by clip. Each cell is the project's own command; its seed draws split and weights, and it is scored after the last epoch, so that the held-out images choose nothing. Prints top-1 and top-5, and
-the mean over the seeds of the difference in top-1 to the recipe, with its standard error. `interpolation.py` measures
-WiSE-FT, which needs a start with trained heads.
+A fifth of the images is held out by clip. Each cell is the project's own command. Its seed draws split and weights,
+and it is scored after the last epoch, so that the held-out images choose nothing. Prints top-1 and top-5, and the mean
+over the seeds of the difference in top-1 to the recipe, with its standard error. `interpolation.py` measures WiSE-FT,
+which needs a start with trained heads.
 """
 
 import math

@@ -53,10 +53,11 @@ def score(model: Path, drawer: Path, split: str) -> float:
 def main() -> None:
     parser = campaign_parser("What interpolation with the start adds.", "interpolation", epochs=15)
     parser.add_argument("--towers", type=Path, required=True, help="folder that pretrained_towers.py wrote")
+    parser.add_argument("--image_size", type=int, default=128)
     parser.set_defaults(seeds=[0, 1, 2, 3, 4])
     options = parser.parse_args()
     drawers = divide_by_drawer(options.folder, options.output_dir / "drawers")
-    common = (RECIPE, "--num_train_epochs", str(options.epochs), *LAST_EPOCH)
+    common = (RECIPE, "--num_train_epochs", str(options.epochs), "--image_size", str(options.image_size), *LAST_EPOCH)
     towers = ("--vision_model_name_or_path", str(options.towers / "efficientnet-lite0"))
     towers += ("--text_model_name_or_path", str(options.towers / "all-minilm-l6-v2"))
     pairs = list(product(options.seeds, (drawers, drawers[::-1])))

@@ -44,8 +44,20 @@ def drawings(tmp_path):
 
 
 def test_each_fraction_has_a_score_on_both_drawers(towers, drawings, tmp_path, monkeypatch, capsys):
-    flags = ("--towers", towers, "--seeds", 0, "--epochs", 1, "--output_dir", tmp_path / "runs", "--jobs", 1)
-    monkeypatch.setattr(interpolation, "FURTHER", (*interpolation.FURTHER, "--image_size", "32"))
+    flags = (
+        "--towers",
+        towers,
+        "--seeds",
+        0,
+        "--epochs",
+        1,
+        "--image_size",
+        32,
+        "--output_dir",
+        tmp_path / "runs",
+        "--jobs",
+        1,
+    )
     monkeypatch.setattr(interpolation, "LAST_EPOCH", (*interpolation.LAST_EPOCH, "--linear_probe_epochs", "0"))
     monkeypatch.setattr(sys, "argv", ["interpolation.py", str(drawings), *map(str, flags)])
     interpolation.main()
