@@ -1,6 +1,7 @@
-"""Atomic writes: a file or a folder of files appears whole or not at all."""
+"""Files: read only regular ones; write a file or a folder of files whole or not at all."""
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -8,6 +9,26 @@ from pathlib import Path
 from typing import BinaryIO
 
 UNFINISHED = ".part"  # suffix of a file that is being written
+
+
+def is_special(path: Path) -> bool:
+    """Return whether a path is a pipe, a socket or a device, also through a link: reading one may never end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # missing, or a link that leads nowhere
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def read_regular(path: str | Path) -> bytes:
+    """Return the content of a file; refuse pipes, sockets and devices instead of waiting for them.
+
+    Raises:
+        OSError: The file is missing, unreadable or not a regular file.
+    """
+    if is_special(Path(path)):
+        raise OSError(f"{path} is a pipe, a socket or a device, not a file")
+    return Path(path).read_bytes()
 
 
 def check_destination(model_id: str, folder: Path, names: Sequence[str], *, overwrite: bool) -> None:

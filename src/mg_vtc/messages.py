@@ -1,4 +1,4 @@
-"""Error messages: the library names arguments in backticks, which the command line shows as flags."""
+"""Messages: arguments in backticks are flags on the command line, and nothing controls the terminal."""
 
 import re
 
@@ -13,11 +13,27 @@ _FLAG_NAMES = {  # where a flag is not named like its argument
 
 
 def name_flags(message: str) -> str:
-    """Replace arguments by flags: "`overwrite`" becomes "--overwrite", and "`split='all'`" "--split all"."""
+    """Replace arguments by flags: "`overwrite`" becomes "--overwrite", and "`split='all'`" "--split all".
+
+    Unprintable characters, as in file names of strangers, are escaped.
+    """
 
     def name_flag(match: re.Match[str]) -> str:
         name, value = match.groups()
         flag = f"--{_FLAG_NAMES.get(name, name)}"
         return flag if value is None else f"{flag} {'true' if value == 'True' else value.strip(chr(39))}"
 
-    return _ARGUMENT.sub(name_flag, message)
+    return escape(_ARGUMENT.sub(name_flag, message), keep="\n")
+
+
+def abridge(value: object, length: int = 300) -> str:
+    """Return the repr of a value for a message; of more than `length` characters, the beginning."""
+    text = repr(value)
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
+def escape(text: str, *, keep: str = "") -> str:
+    """Escape unprintable characters, which could break lines or control the terminal, except those of `keep`."""
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode() for char in text
+    )

@@ -346,7 +346,7 @@ REFUSED = {
     "long label": ({"inputs": RGB, "parameters": {"candidate_labels": ["up " * 600]}}, r"too long for this model"),
     "label that is a file": (
         {"inputs": RGB, "parameters": {"candidate_labels": [[RGB]]}},
-        r"characters\); each must be",
+        r"\.\.\.; each must be",
     ),
     "name that is a file": ({"inputs": RGB, "parameters": {RGB: 1}}, r"Unknown parameter .* characters\); use"),
     "half a character": (

@@ -67,7 +67,7 @@ def test_linked_folders_are_followed_but_not_in_a_circle(tmp_path):
     (tmp_path / "in" / "linked").symlink_to(tmp_path / "store")
     (tmp_path / "in" / "around").symlink_to(tmp_path / "in")
     assert names(tmp_path / "in") == ["around", "b.png", "linked/a.png"]
-    with pytest.warns(UserWarning, match="not those of images or videos: .*'around'"):
+    with pytest.warns(UserWarning, match="not images or videos: .*'around'"):
         survey(make_inputs(tmp_path / "in"), contiguous_clips=False)
 
 

@@ -143,7 +143,7 @@ def test_predictions_about_boxes_are_those_about_the_prepared_images(folder, tmp
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("video,x,y,w,h\n1,8,0,40,36\n0002,0,12,32,32\n3,0,0,64,24\n4,16,0,48,48\n")
     prepare_imigue(release, tmp_path / "out", frames_per_clip=2, crop=boxes)
-    with pytest.warns(UserWarning, match="not those of images or videos"):
+    with pytest.warns(UserWarning, match="not images or videos"):
         prepared = {
             PurePosixPath(prediction.file).stem: scores_of(prediction)
             for prediction in predict(folder, tmp_path / "out", top_k=6)

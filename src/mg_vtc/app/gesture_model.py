@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer
 
-from ..data.decoding import find_resizing, to_rgb
+from ..data.decoding import find_middle, find_resizing, to_rgb
 from ..data.image_formats import HEIF
 from ..data.labels import split_names
 from ..data.prompts import check_known
@@ -67,6 +67,8 @@ class GestureModel:
             ValueError: The model is vision-only, or a name is too long, unknown or equal to another one for the model.
         """
         texts = self._tokenize(names) if names else {}
+        if find_resizing(self.image_processor).shortest_edge is not None:
+            image = image.crop(find_middle(*image.size))  # as `resize` does
         pixel_values = self.image_processor(image, return_tensors="pt").pixel_values  # (1, 3, height, width)
         pixel_values.requires_grad_(True)  # the weights have none
         outputs = self.model(pixel_values=pixel_values, output_hidden_states=True, **texts)

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..messages import escape
+
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
@@ -116,8 +118,6 @@ def _predict(options: argparse.Namespace) -> None:
         errors = []  # which must not end because another process does
     processes.destroy_process_group()
     if errors:
-        from ..inference.console import escape
-
         for fault in errors:
             print(escape(f"{fault.file} cannot be read: {fault.error}"), file=sys.stderr)
         sys.exit(1)

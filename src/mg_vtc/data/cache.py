@@ -21,7 +21,7 @@ from ..files import atomic_write
 from .decoding import Resizing, decode
 from .digests import digest_images
 
-DECODING = 2  # version of the output of `decode`; raise it to invalidate all caches
+DECODING = 3  # version of the output of `decode`; raise it to invalidate all caches
 MARGIN = 2**30  # bytes that a cache leaves free on the disk
 CHUNK = 256  # images in memory while a cache is written
 

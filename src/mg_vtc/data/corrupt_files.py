@@ -11,10 +11,10 @@ from pathlib import Path
 import PIL.Image
 from filelock import FileLock
 
-from ..files import atomic_write
+from ..files import atomic_write, read_regular
 from .cache import cache_folder
 from .decoding import to_rgb
-from .image_formats import HEAD_SIZE, describe_unknown
+from .image_formats import open_image
 
 READABLE = "readable.json"  # path of each readable file to its size in bytes and modification time in nanoseconds
 
@@ -37,7 +37,7 @@ def find_corrupt_files(paths: Sequence[Path]) -> dict[Path, str]:
         marks = {path: _mark(path) for path in paths}  # before reading, to notice later changes
         unknown = [path for path, mark in marks.items() if mark is None or known.get(str(path.absolute())) != mark]
         with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # `open_image` refuses them
             errors = dict(zip(unknown, pool.map(find_error, unknown), strict=True))
         readable = {str(path.absolute()): marks[path] for path, fault in errors.items() if fault is None}
         if readable:
@@ -50,14 +50,13 @@ def find_error(path: Path) -> str | None:
     if escape_name(path.absolute()) != str(path.absolute()):
         return "its name is not UTF-8, which data sets cannot store; rename it"
     try:
-        with PIL.Image.open(path) as image:
+        data = read_regular(path)
+        with open_image(data) as image:
             # Decodes a JPEG at 1/8 of its size: reads the whole file at a fraction of the cost.
             image.draft(None, (1, 1))
             to_rgb(image)
-    except PIL.UnidentifiedImageError:
-        with path.open("rb") as file:
-            found = describe_unknown(file.read(HEAD_SIZE))
-        return f"{found} ({path.stat().st_size} bytes)"
+    except PIL.UnidentifiedImageError as error:
+        return f"{error} ({len(data)} bytes)"
     except Exception as error:  # decoders raise errors of many types on damaged files; all are reported
         return f"{type(error).__name__}: {error}"
     return None

@@ -3,10 +3,11 @@
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import datasets
 import pyarrow
+
+from ..files import read_regular
 
 CHUNK = 256  # images per batch
 
@@ -29,5 +30,5 @@ def _digest(data: pyarrow.BinaryScalar, path: str | None) -> str:
     content = data.as_buffer()
     if content is None:
         assert path is not None  # an image has either bytes or a path
-        content = Path(path).read_bytes()
+        content = read_regular(path)
     return hashlib.blake2b(content, digest_size=8).hexdigest()

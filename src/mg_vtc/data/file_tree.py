@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import PIL.Image
 
+from ..files import is_special
+
 NUM_SHOWN = 3  # paths shown per reason
 
 
@@ -17,11 +19,13 @@ class FileTree(NamedTuple):
         files: Visible files in visible folders, sorted by path, including links to files, even broken ones.
         hidden_images: Image files, by name, that are hidden or in a hidden folder, sorted by path.
         circular_links: Links to an enclosing folder, which are not followed.
+        special_files: Pipes, sockets and devices, visible or not, which are not opened.
     """
 
     files: list[Path]
     hidden_images: list[Path]
     circular_links: list[Path]
+    special_files: list[Path]
 
 
 def find_files(folder: Path) -> FileTree:
@@ -30,9 +34,17 @@ def find_files(folder: Path) -> FileTree:
     Raises:
         OSError: A folder cannot be read.
     """
-    tree = FileTree([], [], [])
+    tree = FileTree([], [], [], [])
     _search(folder, tree, is_hidden=False)
     return FileTree(*(sorted(paths, key=lambda path: path.parts) for paths in tree))
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry of a folder is a folder or a link to one; a link to itself is not."""
+    try:
+        return entry.is_dir()
+    except OSError:  # too many levels of links
+        return False
 
 
 def is_circular(folder: Path) -> bool:
@@ -62,11 +74,13 @@ def describe_left_out(reasons: Mapping[str, Sequence[object]]) -> str:
 
 def _search(folder: Path, tree: FileTree, *, is_hidden: bool) -> None:
     with os.scandir(folder) as entries:
-        found = [(Path(entry), entry.is_dir()) for entry in entries]
-    for path, is_folder in found:
+        found = [(Path(entry), is_folder(entry)) for entry in entries]
+    for path, is_directory in found:
         hidden = is_hidden or path.name.startswith(".")
-        if not is_folder:
-            if not hidden:
+        if not is_directory:
+            if is_special(path):
+                tree.special_files.append(path)
+            elif not hidden:
                 tree.files.append(path)
             elif has_image_suffix(path) and not path.name.startswith("._"):  # resource forks of macOS
                 tree.hidden_images.append(path)

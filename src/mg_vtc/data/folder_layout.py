@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import PIL.Image
 
+from ..files import is_special
 from .file_tree import has_image_suffix
 from .labels import shorten
 
@@ -37,6 +38,7 @@ def find_labels_file(folder: Path) -> Path | None:
 def find_loose_images(folder: Path) -> list[Path]:
     """Return the visible image files directly in a folder, sorted by path; open those without an image suffix."""
     files = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and not path.is_dir())
+    files = [path for path in files if not is_special(path)]  # named with those of the class folders
     return [path for path in files if has_image_suffix(path) or _is_image(path)]
 
 

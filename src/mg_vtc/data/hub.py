@@ -11,10 +11,8 @@ from .groups import read_group_columns
 from .image_folder import make_features, name_splits
 from .labels import normalize_name, normalize_names, shorten, sort_ids
 from .metadata import is_metadata_file
-from .sources import check_source
+from .sources import SHARDS, check_source
 from .table_cells import read_cell
-
-SHARDS = (".parquet", ".arrow", ".tar", ".json", ".jsonl", ".csv", ".zip")  # that hold rows, with or without images
 
 
 def load_hub_dataset(

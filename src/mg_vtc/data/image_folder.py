@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
+from ..messages import escape
 from .corrupt_files import find_corrupt_files
 from .file_tree import FileTree, describe_left_out, find_files, has_image_suffix, is_circular
 from .folder_layout import find_labels_file, find_loose_images, refuse_splits, warn_of_nested_classes
@@ -301,6 +302,7 @@ def _warn_of_left_out(
         "{} without a row in the metadata": unlisted,
         "{} hidden": [path for listing in listings.values() for path in listing.tree.hidden_images],
         "{} linked to an enclosing folder": [path for one in listings.values() for path in one.tree.circular_links],
+        "{} pipes, sockets or devices": [path for one in listings.values() for path in one.tree.special_files],
     }
     if line := describe_left_out(reasons):
         warnings.warn(f"Skipped image files and folders: {line}.", stacklevel=3)
@@ -330,7 +332,7 @@ def _find_corrupt_images(paths: list[Path], skip_corrupt_images: bool) -> set[Pa
     bad = find_corrupt_files(paths)
     if not bad:
         return set()
-    listed = "\n".join(f"  {path}: {fault}" for path, fault in list(bad.items())[:NUM_LISTED])
+    listed = "\n".join(escape(f"  {path}: {fault}") for path, fault in list(bad.items())[:NUM_LISTED])
     more = f"\n  and {len(bad) - NUM_LISTED} more" if len(bad) > NUM_LISTED else ""
     found = f"{len(bad)} of {len(paths)} files are not readable images"
     if not skip_corrupt_images:

@@ -1,4 +1,8 @@
-"""Image formats beyond Pillow: read HEIC with the extra `heif`, and name unsupported formats."""
+"""Open images in the formats of Pillow, and HEIC with the extra `heif`; name unsupported formats."""
+
+from io import BytesIO
+
+import PIL.Image
 
 try:
     import pillow_heif  # the extra "heif"
@@ -10,14 +14,38 @@ else:
 
 HEAD_SIZE = 16  # bytes that identify a format
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1")
+POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")  # Pillow would start Ghostscript to draw it
 UNREAD_FORMATS = {
     b"\xff\x0a": "JPEG XL",
     b"\0\0\0\x0cJXL ": "JPEG XL",
     b"%PDF": "PDF",
+    **dict.fromkeys(POSTSCRIPT, "PostScript"),
     b"<svg": "SVG",
     b"<?xml": "XML or SVG",
     b"FUJIFILMCCD-RAW": "RAW",
 }
+
+
+def open_image(data: bytes) -> PIL.Image.Image:
+    """Open the bytes of an image file; its pixels are decoded later.
+
+    Raises:
+        PIL.UnidentifiedImageError: The bytes are not an image, or in an unsupported format.
+        PIL.Image.DecompressionBombError: The image has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`, about
+            89 million.
+    """
+    head, limit = data[:HEAD_SIZE], PIL.Image.MAX_IMAGE_PIXELS
+    if head.startswith(POSTSCRIPT):
+        raise PIL.UnidentifiedImageError(describe_unknown(head))
+    try:
+        image = PIL.Image.open(BytesIO(data))
+    except PIL.UnidentifiedImageError as error:
+        raise PIL.UnidentifiedImageError(describe_unknown(head)) from error
+    if limit is not None and image.width * image.height > limit:
+        raise PIL.Image.DecompressionBombError(
+            f"Image size ({image.width * image.height} pixels) exceeds limit of {limit} pixels: make it smaller"
+        )
+    return image
 
 
 def describe_unknown(head: bytes) -> str:

@@ -8,7 +8,11 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..messages import abridge
+
 TEXT_COLUMNS = ("text", "description")  # beginnings of headers
+MOST_CHARACTERS = 1000  # of a class name
+MOST_DIGITS = 18  # of an id that is a number
 NUM_LISTED = 10  # files or names listed in a message; the rest is only counted
 
 # X. Liu et al., "iMiGUE: An Identity-free Video Dataset for Micro-Gesture Understanding and Emotion Analysis",
@@ -73,7 +77,8 @@ SMG_CLASS_NAMES: tuple[str, ...] = (
 
 def canonical_id(class_id: str) -> int | str:
     """Return the number in `class_id` ("01" is 1), or `class_id` itself if it is not a whole number."""
-    return int(class_id) if class_id.isascii() and class_id.isdigit() else class_id
+    is_number = class_id.isascii() and class_id.isdigit() and len(class_id) <= MOST_DIGITS
+    return int(class_id) if is_number else class_id
 
 
 def normalize_name(name: object) -> str:
@@ -83,18 +88,20 @@ def normalize_name(name: object) -> str:
     defines equality.
 
     Raises:
-        ValueError: The name is not text, has no visible character, or contains a control character or a lone
-            surrogate.
+        ValueError: The name is not text, is longer than `MOST_CHARACTERS`, has no visible character, or contains a
+            control character or a lone surrogate.
     """
     if not isinstance(name, str):
-        raise ValueError(f"A class name must be text, not {name!r}.")
+        raise ValueError(f"A class name must be text, not {abridge(name)}.")
+    if len(name) > MOST_CHARACTERS:
+        raise ValueError(f"The class name {abridge(name)} is longer than {MOST_CHARACTERS:,} characters: shorten it.")
     text = " ".join(unicodedata.normalize("NFC", name).split())
     kinds = {character: unicodedata.category(character) for character in text}
     if all(kind in ("Cf", "Zs") for kind in kinds.values()):
-        raise ValueError(f"A class name must have a visible character, not {name!r}.")
+        raise ValueError(f"A class name must have a visible character, not {abridge(name)}.")
     if faulty := [character for character, kind in kinds.items() if kind in ("Cc", "Cs")]:
         what = "is not valid Unicode" if kinds[faulty[0]] == "Cs" else "contains a control character"
-        raise ValueError(f"The class name {name!r} {what}: remove {faulty[0]!r}.")
+        raise ValueError(f"The class name {abridge(name)} {what}: remove {faulty[0]!r}.")
     return text
 
 
@@ -215,25 +222,28 @@ def _read_rows(path: Path) -> dict[str, tuple[str, list[str]]]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"The labels file {path} is not UTF-8 ({error}): save it as 'CSV UTF-8'.") from error
-    return _parse_labels(text, path)
+    try:
+        return _parse_labels(text, path)
+    except csv.Error as error:
+        raise ValueError(f"The labels file {path} is not a CSV ({error}): check its double quotes.") from error
 
 
 def _check_header(header: list[str], path: Path) -> None:
     names = [cell.lower() for cell in header]
     if names[:2] != ["id", "name"]:
-        seen = repr(",".join(header)) if header else "empty"
+        seen = abridge(",".join(header)) if header else "empty"
         raise ValueError(f"The first line of the labels file {path} must be 'id,name', but it is {seen}.")
     for name in names[2:]:
         if not name.startswith(TEXT_COLUMNS):
             raise ValueError(
-                f"The labels file {path} has the column {name!r} after 'id,name': columns with further texts of a "
-                f"class begin with {' or '.join(map(repr, TEXT_COLUMNS))}."
+                f"The labels file {path} has the column {abridge(name)} after 'id,name': columns with further texts "
+                f"of a class begin with {' or '.join(map(repr, TEXT_COLUMNS))}."
             )
 
 
 def _parse_labels(text: str, path: Path) -> dict[str, tuple[str, list[str]]]:
     """Return id to name and texts in file order; `path` is used in error messages."""
-    reader = csv.reader(io.StringIO(text), skipinitialspace=True)
+    reader = csv.reader(io.StringIO(text), skipinitialspace=True, strict=True)
     header = [cell.strip() for cell in next(reader, [])]
     _check_header(header, path)
     labels: dict[str, tuple[str, list[str]]] = {}
@@ -288,4 +298,4 @@ def shorten(names: Iterable[str]) -> str:
     """Return names for a message: the first `NUM_LISTED`, and the number of the others."""
     names = list(names)
     more = f" and {len(names) - NUM_LISTED} more" if len(names) > NUM_LISTED else ""
-    return ", ".join(repr(name) for name in names[:NUM_LISTED]) + more
+    return ", ".join(abridge(name) for name in names[:NUM_LISTED]) + more

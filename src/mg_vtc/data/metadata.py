@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet
 
+from ..messages import abridge
 from .file_tree import has_image_suffix
 from .labels import shorten
 
@@ -123,7 +124,7 @@ def locate_rows(table: MetadataTable, images: Collection[Path]) -> Iterator[Loca
     for row in table.rows:
         file_name = row[FILE_NAME]
         if not isinstance(file_name, str) or not file_name.strip():
-            raise ValueError(f"A row of {table.path} has no file name: {row}.")
+            raise ValueError(f"A row of {table.path} has no file name: {abridge(row)}.")
         path = os.path.abspath(table.path.parent / file_name)
         image = exact.get(path, Path(path))
         if path not in exact and not os.path.lexists(path):

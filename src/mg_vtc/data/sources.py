@@ -12,6 +12,10 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+from .file_tree import find_files
+from .labels import shorten
+
+SHARDS = (".parquet", ".arrow", ".tar", ".json", ".jsonl", ".csv", ".zip")  # that hold rows, with or without images
 KINDS = {"model": "model", "dataset": "data set"}
 # HTTPError of the HTTP library of this version of huggingface_hub, such as httpx
 TRANSPORT_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
@@ -31,8 +35,12 @@ def check_source(name: str, kind: Literal["model", "dataset"]) -> None:
 
     Raises:
         FileNotFoundError: Nothing was found; the message lists the places searched and similar names.
+        ValueError: A shard of a local data set is a pipe, a socket or a device, of which a read may never end.
     """
     if Path(name).exists():
+        special = find_files(Path(name)).special_files if kind == "dataset" and Path(name).is_dir() else []
+        if faulty := [str(path) for path in special if path.suffix in SHARDS]:
+            raise ValueError(f"{name} contains pipes, sockets or devices instead of files: {shorten(faulty)}.")
         return
     if page := _PAGE.fullmatch(name):
         raise FileNotFoundError(f"{name!r} is a URL: give the id {page[1]!r} instead.")

@@ -15,6 +15,7 @@ from datasets.distributed import split_dataset_by_node
 from datasets.utils.file_utils import xopen
 from torch.utils.data import IterableDataset, get_worker_info
 
+from ..files import read_regular
 from .augmentation import Augmentation
 from .decoding import Resizing, decode
 from .image_folder import name_splits
@@ -61,9 +62,9 @@ def load_stream(
         ValueError: The folder has no shards, a column is missing, two splits have the same meaning, labels have no
             names, or there are fewer than two classes. While reading rows: a label is not an id of the labels file.
     """
+    check_source(name, "dataset")
     if Path(name).is_dir() and not any(path.suffix in (".parquet", ".tar") for path in Path(name).rglob("*")):
         raise ValueError(f"The folder {name} contains no shards: it needs *.parquet or *.tar files.")
-    check_source(name, "dataset")
     try:
         source = load_dataset(name, config_name, streaming=True)
     except (ConnectionError, FileNotFoundError) as error:
@@ -318,5 +319,7 @@ def _read_bytes(image: dict[str, Any] | None) -> bytes:
         raise ValueError("the row contains no image")
     if image["bytes"] is not None:
         return image["bytes"]
+    if "://" not in image["path"]:
+        return read_regular(image["path"])
     with xopen(image["path"], "rb") as file:
         return file.read()

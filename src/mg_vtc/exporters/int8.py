@@ -16,6 +16,8 @@ from transformers import BaseImageProcessor
 
 from ..data.decoding import to_rgb
 from ..data.file_tree import find_files
+from ..data.image_formats import open_image
+from ..files import read_regular
 
 MAX_CALIBRATION_IMAGES = 256  # half for calibration, half for the comparison
 # Normalization and softmax stay in float: they are cheap and lose most accuracy.
@@ -48,7 +50,7 @@ def read_calibration_images(folder: Path, processor: BaseImageProcessor) -> np.n
     spread = np.linspace(0, len(paths) - 1, min(len(paths), MAX_CALIBRATION_IMAGES)).round().astype(int)
     pixel_values = []
     for path in (paths[index] for index in spread):
-        with PIL.Image.open(path) as image:
+        with open_image(read_regular(path)) as image:
             pixel_values.append(processor(to_rgb(image), return_tensors="np")["pixel_values"])  # (1, 3, h, w)
     return np.concatenate(pixel_values)
 

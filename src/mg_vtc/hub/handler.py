@@ -9,6 +9,7 @@ import csv
 import functools
 import io
 import re
+import reprlib
 import unicodedata
 from typing import Any
 
@@ -30,6 +31,9 @@ TRANSPOSES = {  # by EXIF orientation; 1 is upright
 MAX_IMAGES, MAX_LABELS = 64, 1000  # per request
 MAX_PIXELS, MAX_SIDE = 50_000_000, 20_000  # per image; a tiny file can decode to gigabytes
 MAX_PIXELS_OF_REQUEST = 200_000_000  # bounds the decoding time
+LONGEST = 8  # times the shorter side: more of the longer one is cut before a central square is resized and cropped
+MAX_CHARACTERS = 100_000  # of all texts of a request; bounds the time of the text tower
+TEXTS_AT_ONCE = 64  # of like length, through the text tower
 NUM_CACHED_TEXTS = 32  # sets of texts with cached states
 PARAMETERS: dict[str, tuple[Any, str]] = {
     "candidate_labels": (list | str, "a list of strings, or one comma-separated string"),
@@ -118,6 +122,11 @@ class EndpointHandler:
             )
         if template.encode(errors="ignore").decode() != template:
             raise ValueError(f"'hypothesis_template' has half of a surrogate pair, got {_shorten(template)}.")
+        if (num_characters := sum(len(template) + len(label) for label in labels)) > MAX_CHARACTERS:
+            raise ValueError(
+                f"'candidate_labels' and 'hypothesis_template' make texts of {num_characters:,} characters; send at "
+                f"most {MAX_CHARACTERS:,}."
+            )
         for label in labels:
             ids = self.tokenizer(label, add_special_tokens=False).input_ids
             if self.tokenizer.unk_token_id is not None and set(ids) <= {self.tokenizer.unk_token_id}:
@@ -128,8 +137,15 @@ class EndpointHandler:
         return labels, self._cached_text_states(texts)
 
     def _get_text_states(self, texts: tuple[str, ...]) -> torch.Tensor:
-        """Return the text tower's states of texts, `(num_texts, width)`."""
-        tokens = self.tokenizer(list(texts), padding=True, return_tensors="pt").to(self.model.device)
+        """Return the text tower's states of texts, `(num_texts, width)`; in parts, which bounds the memory."""
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        parts = [order[start : start + TEXTS_AT_ONCE] for start in range(0, len(order), TEXTS_AT_ONCE)]
+        states = torch.cat([self._encode([texts[place] for place in part]) for part in parts])
+        return states[torch.tensor(order).argsort()]
+
+    def _encode(self, texts: list[str]) -> torch.Tensor:
+        """Return the text tower's states of a few texts, `(num_texts, width)`."""
+        tokens = self.tokenizer(texts, padding=True, return_tensors="pt").to(self.model.device)
         length = tokens["input_ids"].shape[1]
         positions = getattr(self.model.config.text_config, "max_position_embeddings", length)
         if length > min(positions, self.tokenizer.model_max_length):
@@ -149,8 +165,17 @@ class EndpointHandler:
                 image = _to_rgb(image)
             except Exception as error:  # Pillow's decoders raise many types
                 raise ValueError(f"Image {place} of 'inputs' cannot be read: {error}") from error
+            if getattr(self.image_processor, "do_center_crop", False):
+                image = image.crop(_find_middle(*image.size))
             prepared.append(self.image_processor(images=image, return_tensors="pt")["pixel_values"])
         return torch.cat(prepared)
+
+
+def _find_middle(width: int, height: int) -> tuple[int, int, int, int]:
+    """Return the box of the middle of an image, whose longer side is at most `LONGEST` times the shorter one."""
+    most = LONGEST * min(width, height)
+    left, top = (max(length - most, 0) // 2 for length in (width, height))
+    return left, top, min(left + most, width), min(top + most, height)
 
 
 def _split_labels(text: str) -> list[str]:
@@ -244,6 +269,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = image.transpose(TRANSPOSES[orientation])
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(_scale_grey(np.asarray(image), image.mode))
+    if image.mode == "P":
+        image = image.convert("RGBA")  # same pixels; direct conversion to RGB warns about transparent palettes
     image = image.convert("RGB")
     image.info.pop("transparency", None)  # the image processor would replace this colour by white
     return image
@@ -275,6 +302,10 @@ def _decode_base64(text: str) -> bytes:
 
 
 def _shorten(value: Any) -> str:
-    """Return the repr of a value, shortened for messages."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:50]}... ({len(text)} characters)"
+    """Return the repr of a value, shortened for messages; of large values, only the beginning is read."""
+    if isinstance(value, str) and len(value) > 60:
+        return f"{value[:50]!r}... ({len(value)} characters)"
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxstring, brief.maxother = 3, 60, 60
+    text = brief.repr(value)
+    return text if len(text) <= 60 else f"{text[:50]}..."

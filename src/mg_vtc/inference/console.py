@@ -2,6 +2,7 @@
 
 import unicodedata
 
+from ..messages import escape
 from .predictor import Prediction
 
 PERCENT = 7  # columns of "100.0 %"
@@ -31,11 +32,6 @@ def format_prediction(prediction: Prediction, width: int) -> str:
     name = _pad(_cut_middle(escape(_name(prediction)), columns[0]), columns[0])
     best = f"{_pad(_cut_end(labels[0], columns[1]), columns[1])}{prediction.scores[0] * 100:{PERCENT - 2}.1f} %"
     return f"{name}  {best}  {', '.join(following)}".rstrip()
-
-
-def escape(text: str) -> str:
-    """Escape unprintable characters, which could break lines or control the terminal."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _columns(width: int) -> tuple[int, int, int]:

@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 import PIL.Image
 
-from ..data.file_tree import is_circular
+from ..data.file_tree import is_circular, is_folder
 from ..data.groups import FRAME_NAME
 from ..data.image_folder import SYSTEM_FILES
 from ..data.labels import NUM_LISTED, canonical_id, shorten, sort_ids
 from ..data.metadata import is_metadata_file
 from ..data.releases.boxes import Box, read_crops
 from ..data.releases.video_names import find_video_name, is_video
+from ..files import is_special
 from .segment_files import Interval, read_segments
 
 WEBCAM = "webcam:"
@@ -171,7 +172,7 @@ def survey(inputs: Inputs, *, contiguous_clips: bool) -> Survey:
             clip = source.clip
     if num_others:
         warnings.warn(
-            f"Skipped {num_others} files whose names are not those of images or videos: "
+            f"Skipped {num_others} files that are not images or videos: "
             f"{', '.join(map(repr, others))}{' and more' if num_others > NUM_LISTED else ''}.",
             stacklevel=3,
         )
@@ -244,6 +245,8 @@ def _list_files(paths: Sequence[str]) -> Iterator[Source]:
         elif given.removeprefix(WEBCAM).isdecimal() and given.startswith(WEBCAM):
             yield _find_webcam(given)
         else:
+            if is_special(Path(given)):
+                raise ValueError(f"{given} is a pipe, a socket or a device: give files or folders.")
             matches = sorted(path for path in glob.iglob(given, recursive=True) if os.path.isfile(path))
             if not matches:
                 raise FileNotFoundError(f"No file or folder {given!r}, and no file matches it as a glob.")
@@ -268,10 +271,10 @@ def _walk(folder: Path, prefix: str) -> Iterator[Source]:
         for entry in entries:
             if entry.name.startswith(".") or entry.name.lower() in (*SYSTEM_FILES, "labels.csv"):
                 continue
-            if entry.is_dir() and not is_circular(Path(entry)):
+            if is_folder(entry) and not is_circular(Path(entry)):
                 folders.append(entry.name)
             elif not is_metadata_file(Path(entry)):
-                files.append(entry.name)  # including circular links, which are skipped with a warning
+                files.append(entry.name)  # including circular links and pipes, which are skipped with a warning
     for name in sorted(files, key=_order):
         yield _describe(folder / name, f"{prefix}{name}", default=None)
     for name in sort_ids(folders):
@@ -285,6 +288,8 @@ def _order(name: str) -> tuple[str, int, str]:
 
 def _describe(path: Path, name: str, default: str | None) -> Source:
     name = os.fsencode(name).decode(errors="backslashreplace")
+    if is_special(path) or path.is_dir():  # a link to an enclosing folder
+        return Source(name, path, None)
     if is_video(path):
         return Source(name, path, "video", name.removesuffix(path.suffix))
     kind = "image" if PIL.Image.registered_extensions().get(path.suffix.lower()) in PIL.Image.OPEN else default

@@ -3,6 +3,7 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PretrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
@@ -119,6 +120,18 @@ class MgVtcConfig(PretrainedConfig):
         kwargs["auto_map"] = dict(AUTO_MAP)
         super().__post_init__(**kwargs)
 
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Build a configuration from the content of a `config.json`.
+
+        Raises:
+            ValueError: A setting has a wrong type or value.
+        """
+        try:
+            return super().from_dict(config_dict, **kwargs)
+        except (StrictDataclassError, TypeError, KeyError, IndexError, AttributeError) as error:
+            raise ValueError(f"The configuration of the model is invalid: {error}") from error
+
     def validate_towers(self) -> None:
         """Check that `text_config` is set unless the model is vision-only."""
         if self.vision_only and self.text_config is not None:
@@ -146,9 +159,11 @@ class MgVtcConfig(PretrainedConfig):
         """Check that class ids are 0, 1, 2 and so on, and that class names differ."""
         if sorted(self.id2label) != list(range(len(self.id2label))):
             raise ValueError(f"id2label must number the classes 0, 1, 2, ..., got the ids {sorted(self.id2label)}.")
-        names = list(self.id2label.values())
-        if equal := [name for number, name in enumerate(names) if name in names[:number]]:
-            raise ValueError(f"id2label has the name {equal[0]!r} twice: classes must have different names.")
+        names: set[str] = set()
+        for name in self.id2label.values():
+            if name in names:
+                raise ValueError(f"id2label has the name {name!r} twice: classes must have different names.")
+            names.add(name)
 
     def validate_texts(self) -> None:
         """Check the prompt template, and that each class has texts if any has."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ..labels import shorten
+from ...messages import abridge
+from ..labels import MOST_DIGITS, shorten
 
 # Column names of the releases, in lower case without "_", to the names used here.
 COLUMNS = (
@@ -19,6 +20,7 @@ COLUMNS = (
     | dict.fromkeys(("subjectid", "subject"), "subject")
 )
 INTERVAL = ("class", "start", "end")
+MOST_FRAMES = 1_000_000  # of an interval, nine hours at 30 frames a second; all their numbers are in memory
 
 
 class LabelError(ValueError):
@@ -177,7 +179,7 @@ def read_rows(path: Path, order: Sequence[str], required: Sequence[str]) -> list
     rows: list[Row] = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
-            reader = csv.reader(file, skipinitialspace=True)
+            reader = csv.reader(file, skipinitialspace=True, strict=True)
             for cells in reader:
                 cells = [cell.strip() for cell in cells]
                 if not any(cells):
@@ -185,7 +187,7 @@ def read_rows(path: Path, order: Sequence[str], required: Sequence[str]) -> list
                 if not rows and not any(cell.isdigit() for cell in cells):
                     order = _read_header(cells, required, path, reader.line_num)
                     continue
-                where = f"line {reader.line_num} of {path}, {','.join(cells)!r}"
+                where = f"line {reader.line_num} of {path}, {abridge(','.join(cells), 80)}"
                 rows.append(Row(where, dict(zip(order, cells, strict=False))))
     except (UnicodeDecodeError, csv.Error) as error:
         raise LabelError(f"{path} is not a UTF-8 CSV: {error}.") from error
@@ -196,7 +198,7 @@ def read_rows(path: Path, order: Sequence[str], required: Sequence[str]) -> list
 
 
 def _read_header(cells: list[str], required: Sequence[str], path: Path, line: int) -> list[str]:
-    where = f"Line {line} of {path}, {','.join(cells)!r},"
+    where = f"Line {line} of {path}, {abridge(','.join(cells), 80)},"
     if len(cells) == 1 and (mark := next((mark for mark in ";\t|" if mark in cells[0]), None)):
         raise LabelError(f"{where} is separated by {mark!r}: separate the columns by commas.")
     if any(re.fullmatch(r"-?\d+\.\d*", cell) for cell in cells):
@@ -204,17 +206,23 @@ def _read_header(cells: list[str], required: Sequence[str], path: Path, line: in
     order = [COLUMNS.get(cell.lower().replace("_", "").replace(" ", ""), cell) for cell in cells]
     if missing := [column for column in required if column not in order]:
         raise LabelError(
-            f"Line {line} of {path} is the header {','.join(cells)!r}, without a column for {shorten(missing)}."
+            f"Line {line} of {path} is the header {abridge(','.join(cells), 80)}, without a column for "
+            f"{shorten(missing)}."
         )
     return order
 
 
 def find_interval_error(start: str, end: str, first_frame: int) -> str | None:
     """Return the error in the first and last frame of an interval, given as text, or None."""
-    if other := [cell for cell in (start, end) if not cell.removeprefix("-").isdecimal()]:
-        return f"{other[0]!r} is not a whole number"
+    for cell in (start, end):
+        if not cell.removeprefix("-").isdecimal():
+            return f"{abridge(cell)} is not a whole number"
+        if len(cell) > MOST_DIGITS:
+            return f"{cell[:MOST_DIGITS]}... is too large for the number of a frame"
     if int(end) < int(start):
         return f"frame {end} is before frame {start}"
+    if int(end) - int(start) >= MOST_FRAMES:
+        return f"frames {start} to {end} are more than {MOST_FRAMES:,}"
     if int(start) < first_frame:
         return f"there is no frame {start}, because the first frame is {first_frame}" + (
             "; if this file counts from 0, set `first_frame=0`" if int(start) == 0 else ""
@@ -247,8 +255,8 @@ def _find_errors(rows: list[Row], label_ids: Mapping[int, int], first_frame: int
 def _find_label_error(cells: Sequence[str], label_ids: Mapping[int, int], first_frame: int) -> str | None:
     """Return the error in the class, start and end of a row, or None."""
     class_number, start, end = cells
-    if not class_number.removeprefix("-").isdecimal():
-        return f"{class_number!r} is not a whole number"
+    if not class_number.removeprefix("-").isdecimal() or len(class_number) > MOST_DIGITS:
+        return f"{abridge(class_number)} is not a whole number"
     if int(class_number) not in label_ids:
         return f"there is no class {class_number}, only {', '.join(map(str, label_ids))}"
     return find_interval_error(start, end, first_frame)

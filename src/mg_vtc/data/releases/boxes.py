@@ -2,9 +2,10 @@
 
 import csv
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ..labels import canonical_id
+from ...messages import abridge
+from ..labels import MOST_DIGITS, canonical_id
 
 
 class Box(NamedTuple):
@@ -28,21 +29,27 @@ def read_crops(path: str | Path) -> dict[int | str, Box]:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no crop file {path}.")
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            return _parse(csv.reader(file, skipinitialspace=True, strict=True), path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"The crop file {path} is not a UTF-8 CSV: {error}.") from error
+
+
+def _parse(reader: Any, path: str | Path) -> dict[int | str, Box]:
     boxes: dict[int | str, Box] = {}
-    with Path(path).open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, skipinitialspace=True)
-        header = [cell.strip() for cell in next(reader, [])]
-        if header != ["video", "x", "y", "w", "h"]:
-            raise ValueError(f"The first line of {path} must be 'video,x,y,w,h', but it is {','.join(header)!r}.")
-        for cells in filter(None, reader):
-            where = f"Line {reader.line_num} of {path}, {','.join(cells)!r}"
-            if len(cells) != 5 or not all(cell.strip().isdecimal() for cell in cells[1:]):
-                raise ValueError(f"{where}, must be a video name and four whole numbers (pixels).")
-            video = canonical_id(cells[0].strip())
-            box = Box(*map(int, cells[1:]))
-            if box.width == 0 or box.height == 0:
-                raise ValueError(f"{where}, is an empty box: width and height must be at least 1.")
-            if video in boxes:
-                raise ValueError(f"{where}, is a second box for the same video: keep one.")
-            boxes[video] = box
+    header = [cell.strip() for cell in next(reader, [])]
+    if header != ["video", "x", "y", "w", "h"]:
+        raise ValueError(f"The first line of {path} must be 'video,x,y,w,h', but it is {abridge(','.join(header))}.")
+    for cells in filter(None, reader):
+        where = f"Line {reader.line_num} of {path}, {abridge(','.join(cells), 80)}"
+        if len(cells) != 5 or not all(cell.strip().isdecimal() and len(cell) <= MOST_DIGITS for cell in cells[1:]):
+            raise ValueError(f"{where}, must be a video name and four whole numbers (pixels).")
+        video = canonical_id(cells[0].strip())
+        box = Box(*map(int, cells[1:]))
+        if box.width == 0 or box.height == 0:
+            raise ValueError(f"{where}, is an empty box: width and height must be at least 1.")
+        if video in boxes:
+            raise ValueError(f"{where}, is a second box for the same video: keep one.")
+        boxes[video] = box
     return boxes
