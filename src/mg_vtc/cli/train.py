@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,10 @@ from typing import Any
 
 TRAINING = "mg_vtc.training.run"  # the module that the launcher starts
 # Flags without which the launcher prints a notice.
+OUT_OF_MEMORY = (
+    "Often the memory was full: lower --per_device_train_batch_size or --dataloader_num_workers. To resume from the "
+    "last checkpoint, add --resume_from_checkpoint true."
+)
 LAUNCHER_DEFAULTS = {"--num_machines": "1", "--mixed_precision": "no", "--dynamo_backend": "no"}
 
 
@@ -35,7 +40,12 @@ def train(arguments: Sequence[str]) -> None:
         return
     from ..training.run import main
 
-    main(arguments)
+    try:
+        main(arguments)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        sys.exit(f"mg-vtc train: {' '.join(str(error).split())} {OUT_OF_MEMORY}")
 
 
 def _print_recipes() -> None:
@@ -91,7 +101,15 @@ def _launch(launcher: list[str], arguments: list[str]) -> None:
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes print their errors
     try:
         launch_command(options)
-    except (subprocess.CalledProcessError, ChildFailedError):
+    except subprocess.CalledProcessError:
         sys.exit(1)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode >= 0:  # it has printed its error
+            sys.exit(1)
+        name = signal.Signals(-failure.exitcode).name
+        sys.exit(
+            f"mg-vtc train: process {rank} of the run was ended by {name}, and the others with it. {OUT_OF_MEMORY}"
+        )
     except (ValueError, OSError) as error:  # of the launcher itself
         sys.exit(f"mg-vtc train: {error}")

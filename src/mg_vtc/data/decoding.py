@@ -14,6 +14,7 @@ import pyarrow as pa
 import torch
 from PIL.Image import Transpose
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from ..files import read_regular
 from .image_formats import open_image
@@ -233,14 +234,29 @@ def collate_images(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
 
     Returns:
         `pixel_values`: uint8 (batch_size, 3, height, width), channels last in memory; `labels` and `index`: int64
-        (batch_size,).
+        (batch_size,). From a DataLoader worker, they are in shared memory.
+
+    Raises:
+        OSError: The shared memory is full.
     """
     images = torch.stack([row["pixel_values"].permute(1, 2, 0) for row in rows])  # (batch_size, height, width, 3)
-    return {
+    batch = {
         "pixel_values": images.permute(0, 3, 1, 2),  # (batch_size, 3, height, width)
         "labels": torch.tensor([row["labels"] for row in rows]),
         "index": torch.tensor([row["index"] for row in rows]),
     }
+    return batch if get_worker_info() is None else _share(batch)
+
+
+def _share(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Move a batch to shared memory; the thread that would do it later loses the batch on errors, and all wait."""
+    try:
+        return {name: tensor.share_memory_() for name, tensor in batch.items()}
+    except RuntimeError as error:
+        raise OSError(
+            f"The shared memory has no room for a batch of images ({error}): enlarge /dev/shm (of a container by "
+            "its shm-size), or lower `dataloader_num_workers` or the batch size."
+        ) from error
 
 
 def normalize(pixel_values: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

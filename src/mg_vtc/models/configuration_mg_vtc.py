@@ -130,7 +130,7 @@ class MgVtcConfig(PretrainedConfig):
         try:
             return super().from_dict(config_dict, **kwargs)
         except (StrictDataclassError, TypeError, KeyError, IndexError, AttributeError) as error:
-            raise ValueError(f"The configuration of the model is invalid: {error}") from error
+            raise ValueError(f"The configuration cannot be used: {error.__cause__ or error}") from error
 
     def validate_towers(self) -> None:
         """Check that `text_config` is set unless the model is vision-only."""
