@@ -49,10 +49,13 @@ bench: install  ## Measure speed and memory, as ratios in one run; alone on the 
 	@failed=0; for benchmark in import_time train_step memory loader inference_speed classes streaming; do \
 		$(PYTHON) benchmarks/$$benchmark.py || failed=1; done; exit $$failed
 
+audit: install  ## Compare the installed packages with known vulnerabilities, and list their licences
+	$(PYTHON) .ci/audit.py
+
 docs: install  ## Build the guides and the API reference in build/docs; a broken link or reference fails
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 clean:  ## Remove what the other targets made, except the runs
 	rm -rf $(VENV) build tests/node/node_modules .conformance .compat .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo test test-slow check format conformance compat page-tables bench docs clean
+.PHONY: help install demo test test-slow check format conformance compat page-tables bench audit docs clean
