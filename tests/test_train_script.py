@@ -35,6 +35,8 @@ from transformers import (
 from transformers.utils import logging
 
 from mg_vtc import evaluate
+from mg_vtc.hub.push import write_upload
+from mg_vtc.runs.manifest import find_damage
 from mg_vtc.training.arguments import TRAINING_LOSS_TYPES
 from mg_vtc.training.build import build_trainer
 from mg_vtc.training.recipe import parse_recipe
@@ -304,6 +306,7 @@ def test_moved_run_ends_with_its_best_checkpoint(train, images_dir, tmp_path):
         "best_model_checkpoint": str(tmp_path / "run/checkpoint-6"),
     }
     state_file.write_text(json.dumps(state))
+    (state_file.parent / "manifest.json").unlink()  # the state was changed on purpose
     train(*flags, "--resume_from_checkpoint", "true", output_dir=moved)
     assert read_weights(moved) == read_weights(moved / "checkpoint-6") != read_weights(moved / "checkpoint-18")
     assert read_json(moved / "all_results.json")["best_step"] == 6
@@ -441,8 +444,41 @@ def test_checkpoint_whose_last_file_was_torn_is_passed_over(state, train, images
     weights = read_weights(folder := train(*flags))
     torn = shutil.copytree(next(folder.glob("checkpoint-*")), folder / "checkpoint-99")
     (torn / "trainer_state.json").write_text(state)
-    train(*flags, "--resume_from_checkpoint", "true")
+    with pytest.warns(UserWarning, match=r"checkpoint-99/trainer_state\.json is .*checkpoint-12 instead"):
+        train(*flags, "--resume_from_checkpoint", "true")
     assert read_weights(folder) == weights
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_damaged_checkpoint_is_passed_over_and_the_weights_are_those_of_a_whole_run(name, train, images_dir):
+    flags = (*TINY, "--train_dir", images_dir, "--save_total_limit", 3)
+    weights = read_weights(folder := train(*flags))
+    content = bytearray((folder / "checkpoint-18" / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "checkpoint-18" / name).write_bytes(content)
+    with pytest.warns(UserWarning, match=rf"checkpoint-18/{re.escape(name)} is damaged.*checkpoint-12 instead"):
+        train(*flags, "--resume_from_checkpoint", "true")
+    assert read_weights(folder) == weights
+    assert find_damage(folder / "checkpoint-18") == []
+
+
+def test_changed_file_of_a_finished_run_is_named_by_each_command(train, images_dir, tmp_path, mg_vtc_command):
+    folder = train(*TINY, "--train_dir", images_dir, "--num_train_epochs", 1)
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config.replace("Head up", "Head in"))
+    commands = (
+        ("evaluate", folder, images_dir),
+        ("predict", folder, images_dir, "--output", tmp_path / "predictions.csv"),
+        ("export", folder, "--format", "classifier", "--output_dir", tmp_path / "classifier"),
+    )
+    for command in commands:
+        with pytest.raises(SystemExit, match=r"config\.json is damaged.* delete .*manifest\.json"):
+            mg_vtc_command(*command)
+    with pytest.raises(ValueError, match=r"config\.json is damaged"):
+        write_upload(folder, tmp_path / "upload")
+    (folder / "config.json").write_text(config)
+    assert "manifest.json" in write_upload(folder, tmp_path / "upload")
+    assert find_damage(tmp_path / "upload") == []
 
 
 def test_resuming_with_other_images_is_refused(train, refusal, images):

@@ -46,6 +46,15 @@ def check_destination(model_id: str, folder: Path, names: Sequence[str], *, over
         )
 
 
+def sync_folder(folder: Path) -> None:
+    """Make sure that the names of the files in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces `path` once the block has ended; an error leaves nothing of it."""

@@ -7,15 +7,8 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from mg_vtc.runs.directory import (
-    begin_run,
-    check_checkpoint,
-    check_run_folder,
-    clear_run_folder,
-    find_checkpoint,
-    read_record,
-    remove_old_checkpoints,
-)
+from mg_vtc.runs.checkpoints import check_checkpoint, find_checkpoint, remove_old_checkpoints
+from mg_vtc.runs.directory import begin_run, check_run_folder, clear_run_folder, read_record
 
 STATE_FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth")
 
@@ -110,7 +103,7 @@ def test_what_is_not_a_checkpoint_of_the_run_is_neither_resumed_nor_deleted(besi
     kept = {"checkpoint-best", "checkpoint-9-copy", "checkpoint-notes.txt", "checkpoint-7"}
     assert find_checkpoint(beside_checkpoints, "true") == str(beside_checkpoints / "checkpoint-3")
     make_checkpoint(beside_checkpoints, 5)
-    remove_old_checkpoints(beside_checkpoints, 1, best_step=None)
+    remove_old_checkpoints(beside_checkpoints, 1, best_step=None, last_step=5)
     assert {path.name for path in beside_checkpoints.iterdir()} == kept | {"checkpoint-5"}
     clear_run_folder(beside_checkpoints)
     assert {path.name for path in beside_checkpoints.iterdir()} == kept
@@ -120,7 +113,7 @@ def test_what_is_not_a_checkpoint_of_the_run_is_neither_resumed_nor_deleted(besi
 def test_the_last_checkpoints_and_the_best_one_stay(keep, left, tmp_path):
     for step in (1, 2, 10):
         make_checkpoint(tmp_path, step)
-    remove_old_checkpoints(tmp_path, keep, best_step=1)
+    remove_old_checkpoints(tmp_path, keep, best_step=1, last_step=10)
     assert {path.name for path in tmp_path.iterdir()} == {f"checkpoint-{step}" for step in left}
 
 
@@ -152,7 +145,7 @@ def test_damaged_record_is_refused_by_name(content, tmp_path):
 
 def test_damaged_state_of_the_only_checkpoint_is_named(tmp_path):
     make_checkpoint(tmp_path, 3, state='{"epoch": 1')
-    with pytest.raises(FileNotFoundError, match=r"checkpoint-3/trainer_state\.json: damaged"):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint-3/trainer_state\.json is damaged"):
         find_checkpoint(tmp_path, "true")
 
 

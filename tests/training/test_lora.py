@@ -113,6 +113,7 @@ def test_checkpoint_without_its_adapter_is_not_resumed(make_trainer, attentive, 
     settings = SETTINGS | {"save_total_limit": None}
     make_trainer(copy.deepcopy(attentive), **settings).train()
     (tmp_path / "checkpoint-2" / "adapter" / "adapter_model.safetensors").unlink()
+    (tmp_path / "checkpoint-2" / "manifest.json").unlink()  # of an earlier revision
     with pytest.raises(FileNotFoundError, match=r"lacks adapter/adapter_model\.safetensors"):
         make_trainer(attentive, **settings).train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
 

@@ -12,6 +12,7 @@ from transformers.dynamic_module_utils import get_relative_imports
 from ..data.sources import hint_at_folder
 from ..inference.loading import open_model
 from ..runs.directory import CARD, PROVENANCE, RECIPE, RESULTS, read_record
+from ..runs.manifest import MANIFEST, dump_manifest, read_manifest
 from ..runs.provenance import without_places
 from .repo_id import with_repo_id
 
@@ -40,8 +41,9 @@ def collect_upload(folder: Path, repo_id: str | None) -> dict[str, bytes | Path]
 
     These are the weights and `config.json`; the processor in its current and older format; the model's code; the card
     with its figures and samples; `handler.py` and `requirements.txt` of an endpoint; the numbers of
-    `all_results.json`; and the recipe without local paths, if `provenance.json` lists these. `split.json` is left out,
-    because image names may identify people. All other files (checkpoints, optimizer, reports, exports) are left out.
+    `all_results.json`; the manifest of the model's files; and the recipe without local paths, if `provenance.json`
+    lists these. `split.json` is left out, because image names may identify people. All other files (checkpoints,
+    optimizer, reports, exports) are left out.
 
     Args:
         folder: Folder of a finished run, or of a saved model with a card.
@@ -77,6 +79,8 @@ def collect_upload(folder: Path, repo_id: str | None) -> dict[str, bytes | Path]
         files[OLDER_PROCESSOR] = (json.dumps(image_processor, indent=2) + "\n").encode()
     files |= _settings_and_scores(folder)
     open_model(str(folder))
+    if (manifest := read_manifest(folder)) is not None:
+        files[MANIFEST] = dump_manifest({name: manifest[name] for name in names if name in manifest})
     for name, content in files.items():
         assert isinstance(content, bytes)  # all but the weights
         check_private(name, content, folder)
@@ -85,7 +89,7 @@ def collect_upload(folder: Path, repo_id: str | None) -> dict[str, bytes | Path]
 
 def is_part_of_model(name: str) -> bool:
     """Return whether a file in a repository is a model file, which a push deletes if the new model lacks it."""
-    return name in MODEL_FILES or re.fullmatch(r"(?:configuration|modeling)_\w+\.py", name) is not None
+    return name in (*MODEL_FILES, MANIFEST) or re.fullmatch(r"(?:configuration|modeling)_\w+\.py", name) is not None
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

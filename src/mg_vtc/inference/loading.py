@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, BaseImag
 from ..data.sources import check_source
 from ..models.configuration_mg_vtc import MgVtcConfig
 from ..models.modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
+from ..runs.manifest import check_model_files
 
 Model = str | Path | MgVtcModel  # folder, Hub id, or loaded model
 ALL_LOADED: dict[str, Any] = {"missing_keys": (), "unexpected_keys": (), "mismatched_keys": ()}
@@ -87,12 +88,14 @@ def name_model(model: Model) -> str:
 def read_config(model_id: str) -> MgVtcConfig:
     """Read the configuration of a model of this package without running code from its folder.
 
+    Files of a folder are compared with its manifest first.
+
     Args:
         model_id: Folder or Hub id.
 
     Raises:
         OSError: The model is not found.
-        ValueError: The model type is not mg_vtc, or its configuration is invalid.
+        ValueError: The model type is not mg_vtc, its configuration is invalid, or a file differs from the manifest.
     """
     check_source(model_id, "model")
     runs = sorted(path.parent.name for path in Path(model_id).glob("*/config.json"))
@@ -104,6 +107,7 @@ def read_config(model_id: str) -> MgVtcConfig:
             f"{model_id} is an adapter, which holds no towers: pass the folder of its run, or open its base model in "
             "Python and add it with peft.PeftModel.from_pretrained(model, folder)."
         )
+    check_model_files(Path(model_id))
     try:
         config = AutoConfig.from_pretrained(model_id)
     except StrictDataclassError as error:  # wraps the error of the configuration's own check

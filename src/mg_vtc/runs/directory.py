@@ -1,20 +1,17 @@
-"""Folder of a run: its files and checkpoints, and checks that nothing is lost."""
+"""Folder of a run: its files, and checks that nothing is lost."""
 
 import json
 import re
 import shutil
 import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError, safe_open
-from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from ..files import UNFINISHED, atomic_write
+from .manifest import MANIFEST
 
 RECIPE, SPLIT, RESULTS = "recipe.yaml", "split.json", "all_results.json"
 # Settings that may change when a run is resumed.
@@ -38,7 +35,10 @@ SPLIT_RESULTS = ("results/test.json", "results/validation.json")  # test images 
 PAGE_FILES = (CARD, PROVENANCE, CONFUSION, *SPLIT_RESULTS, f"{SAMPLES}/drawn-*.png")  # files of the model's page
 ADAPTER_CONFIG, ADAPTER = "adapter/adapter_config.json", "adapter/adapter_model.safetensors"  # of LoRA
 CHECKPOINT_NAME = re.compile("checkpoint-([0-9]+)")
-MODEL_FILES = ("*config.json", "tokenizer.json", "trainer_state.json", "model*.safetensors*", "training_args.bin")
+MODEL_FILES = (
+    *("*config.json", "tokenizer.json", "trainer_state.json", "model*.safetensors*", "training_args.bin"),
+    MANIFEST,
+)
 
 
 def check_run_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
@@ -70,7 +70,7 @@ def check_run_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
 
 def clear_run_folder(folder: Path) -> None:
     """Delete the files of an earlier run but its recipe, which marks the folder if the next start is interrupted."""
-    for checkpoint in list_checkpoints(folder):
+    for checkpoint in (*list_checkpoints(folder), *list_unfinished(folder)):
         shutil.rmtree(checkpoint)
     _delete(folder, (RESULTS, SPLIT, *REPORT_FILES, *EXPORTED, *PAGE_FILES, *MODEL_FILES, ADAPTER_CONFIG, ADAPTER))
 
@@ -91,99 +91,10 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return [found[step] for step in sorted(found)]
 
 
-def find_checkpoint(folder: Path, resume_from: str) -> str:
-    """Return the checkpoint to resume from: a named one or, for "true", the last complete one.
-
-    A checkpoint that was not completed lacks `trainer_state.json`, which is written last.
-
-    Raises:
-        FileNotFoundError: There is no such checkpoint.
-    """
-    if resume_from.lower() != "true":
-        if not _is_complete(Path(resume_from)) or Path(resume_from).resolve().parent != folder.resolve():
-            raise FileNotFoundError(
-                f"resume_from_checkpoint {resume_from} is not a complete checkpoint of the run in output_dir {folder}."
-            )
-        return resume_from
-    checkpoints = list_checkpoints(folder)
-    complete = [checkpoint for checkpoint in checkpoints if _is_complete(checkpoint)]
-    if not complete:
-        damaged = [str(path / TRAINER_STATE_NAME) for path in checkpoints if (path / TRAINER_STATE_NAME).exists()]
-        why = f" ({', '.join(damaged)}: damaged)" if damaged else ""
-        raise FileNotFoundError(
-            f"There is no complete checkpoint in {folder} to resume from{why}: start again (`overwrite`)."
-        )
-    return str(complete[-1])
-
-
-def check_checkpoint(checkpoint: Path, world_size: int, *, needs_best: bool) -> None:
-    """Refuse a checkpoint from which a run would not end with the weights of the uninterrupted run.
-
-    Args:
-        checkpoint: Folder of the checkpoint.
-        world_size: Number of processes.
-        needs_best: Whether the run ends with its best checkpoint.
-
-    Raises:
-        FileNotFoundError: A file or the best checkpoint is missing.
-        ValueError: The number of processes changed, or the state is damaged.
-    """
-    state = read_record(checkpoint / TRAINER_STATE_NAME)
-    begun = len(list(checkpoint.glob("rng_state_*.pth"))) or 1
-    if begun != world_size:
-        raise ValueError(
-            f"The run began with {begun} process{'es' if begun > 1 else ''}, now there are {world_size}: resume "
-            "with as many, because the batches depend on it."
-        )
-    random_states = ["rng_state.pth"] if world_size == 1 else [f"rng_state_{rank}.pth" for rank in range(world_size)]
-    missing = [name for name in (OPTIMIZER_NAME, SCHEDULER_NAME, *random_states) if not (checkpoint / name).is_file()]
-    if not any((checkpoint / name).is_file() for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)):
-        missing.append(SAFE_WEIGHTS_NAME)
-    states = [checkpoint / name for name in (OPTIMIZER_NAME, *random_states) if (checkpoint / name).is_file()]
-    damaged = [path.name for path in states if not zipfile.is_zipfile(path)]  # as torch saves them
-    damaged += [path.name for path in checkpoint.glob("*.safetensors") if not _is_whole(path)]
-    if damaged:
-        raise ValueError(
-            f"{checkpoint} cannot be resumed from: {', '.join(damaged)} is damaged. Resume from another checkpoint, "
-            "or start again (`overwrite`)."
-        )
-    if missing:
-        raise FileNotFoundError(
-            f"{checkpoint} lacks {', '.join(missing)}, so the run would end with other weights (save_only_model saves "
-            "nothing else). Resume from another checkpoint, or start again (`overwrite`)."
-        )
-    if needs_best and state.get("best_global_step") and find_best_checkpoint(checkpoint, state) is None:
-        raise FileNotFoundError(
-            f"The best checkpoint so far, checkpoint-{state['best_global_step']}, is not beside {checkpoint}, so the "
-            "run cannot end with it: copy it back, or start again (`overwrite`)."
-        )
-
-
-def _is_whole(weights: Path) -> bool:
-    """Return whether a file of weights is as long as its header says."""
-    try:
-        with safe_open(weights, "pt"):
-            return True
-    except SafetensorError:
-        return False
-
-
-def find_best_checkpoint(checkpoint: Path, state: Mapping[str, Any]) -> str | None:
-    """Return the best checkpoint so far, which is beside the given one; None if it is missing.
-
-    Args:
-        checkpoint: Folder of a checkpoint.
-        state: Its `trainer_state.json`.
-    """
-    best = checkpoint.parent / f"checkpoint-{state['best_global_step']}"
-    return str(best) if best.is_dir() else None
-
-
-def remove_old_checkpoints(folder: Path, keep: int | None, best_step: int | None) -> None:
-    """Delete all checkpoints but the last `keep` and the best one; none if `keep` is None or 0."""
-    for checkpoint in list_checkpoints(folder)[: -keep or None] if keep else ():
-        if checkpoint.name != f"checkpoint-{best_step}":
-            shutil.rmtree(checkpoint)
+def list_unfinished(folder: Path) -> list[Path]:
+    """List the folders in which a run that was killed had begun to write a checkpoint."""
+    found = folder.glob(f"checkpoint-*{UNFINISHED}")
+    return [path for path in found if CHECKPOINT_NAME.fullmatch(path.stem) and path.is_dir() and not path.is_symlink()]
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -202,11 +113,6 @@ def read_record(path: Path) -> dict[str, Any]:
             f"{path} is damaged: it holds {type(record).__name__}, not an object. Restore it from a copy."
         )
     return record
-
-
-def has_checkpoint(folder: Path) -> bool:
-    """Return whether the run in the folder, which may not exist, has a complete checkpoint."""
-    return any(_is_complete(checkpoint) for checkpoint in list_checkpoints(folder))
 
 
 def begin_run(folder: Path, settings: dict[str, Any], split: dict[str, Any], *, overwrite: bool, resume: bool) -> None:
@@ -323,12 +229,3 @@ def _kept(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that `recipe.yaml` holds."""
     left_out = ("overwrite", "resume_from_checkpoint", "hub_token")
     return {key: value for key, value in settings.items() if key not in left_out and value is not None}
-
-
-def _is_complete(checkpoint: Path) -> bool:
-    """Return whether a checkpoint has its last file, and whole."""
-    try:
-        json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return False
-    return True

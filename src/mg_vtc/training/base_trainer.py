@@ -2,19 +2,31 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 
 from ..data.decoding import normalize
 from ..data.sampler import GlobalBatchSampler
 from ..data.streaming import ImageStream
 from ..hub.push import prepare_repo, push_to_hub
-from ..runs.directory import CARD, check_checkpoint, find_best_checkpoint, remove_old_checkpoints
+from ..runs.checkpoints import (
+    check_checkpoint,
+    check_whole,
+    find_best_checkpoint,
+    find_checkpoint,
+    finish_checkpoint,
+    remove_old_checkpoints,
+    removing_unfinished,
+    stage_checkpoint,
+)
+from ..runs.directory import CARD
+from ..runs.manifest import OF_MODEL, write_manifest
 from .arguments import MgVtcTrainingArguments
 from .callbacks import StopEarlyCallback
 
@@ -101,6 +113,7 @@ class ImageTrainer(Trainer):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._image_processor: Any = getattr(self.processing_class, "image_processor", self.processing_class)
+        self._staging: Path | None = None  # folder in which a checkpoint is being written
         self.add_callback(_SetEpoch)
         if self.args.early_stopping_patience is not None:
             self.add_callback(StopEarlyCallback(self.args.early_stopping_patience))
@@ -213,12 +226,44 @@ class ImageTrainer(Trainer):
         self.state.best_global_step = self.state.global_step
         return True
 
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Train; see `transformers.Trainer.train`. A damaged checkpoint is refused; True takes the last whole one."""
+        needs_best = bool(self.args.load_best_model_at_end)
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = find_checkpoint(Path(self.args.output_dir), "true", needs_best=needs_best)
+        elif resume_from_checkpoint:
+            check_whole(Path(resume_from_checkpoint), needs_best=needs_best)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return super()._get_output_dir(trial) if self._staging is None else str(self._staging)
+
     def _save_checkpoint(self, *args: Any) -> None:
-        with self._keeping_all_checkpoints():
-            super()._save_checkpoint(*args)
+        """Save a checkpoint, which appears in the folder of the run with all of its files or not at all."""
+        folder, staged = (
+            Path(self.args.output_dir),
+            stage_checkpoint(Path(self.args.output_dir), self.state.global_step),
+        )
+        with removing_unfinished(folder) if self.args.should_save else nullcontext():
+            self.accelerator.wait_for_everyone()
+            self._staging = staged.parent
+            try:
+                with self._keeping_all_checkpoints():
+                    super()._save_checkpoint(*args)
+            finally:
+                self._staging = None
+            best = folder / f"checkpoint-{self.state.best_global_step}"
+            if best.is_dir() or best.name == staged.name:  # the Trainer looked for it in the other folder
+                self.state.best_model_checkpoint = str(best)
+            if self.args.should_save:
+                self.state.save_to_json(str(staged / TRAINER_STATE_NAME))
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                finish_checkpoint(staged)
         if self.args.should_save:
             keep, best_step = self.args.save_total_limit, self.state.best_global_step
-            remove_old_checkpoints(Path(self.args.output_dir), keep, best_step)
+            remove_old_checkpoints(folder, keep, best_step, self.state.global_step)
+        self.accelerator.wait_for_everyone()
 
     def _finalize_training(self, *args: Any) -> Any:
         with self._keeping_all_checkpoints():
@@ -246,8 +291,10 @@ class ImageTrainer(Trainer):
         return inputs
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the model and its processor, without a push: there may be no card yet."""
+        """Save the model, its processor and a manifest, without a push: there may be no card yet."""
         super().save_model(output_dir, _internal_call=True)
+        if self.args.should_save and self._staging is None:  # the manifest of a checkpoint is written later
+            write_manifest(Path(output_dir or self.args.output_dir), OF_MODEL)
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """Create the repository of `args.hub_model_id` before the training, which checks the permission."""

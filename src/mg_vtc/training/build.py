@@ -1,5 +1,6 @@
 """Build the trainer of a recipe."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from ..data.dataset import ImageDataset
 from ..data.decoding import collate_images, find_resizing
 from ..data.streaming import ImageStream
 from ..evaluation.metrics import score_top_k
-from ..runs.directory import RECIPE, begin_run, check_checkpoint, check_run_folder, find_checkpoint
+from ..runs.checkpoints import check_checkpoint, find_checkpoint
+from ..runs.directory import RECIPE, begin_run, check_run_folder
 from .arguments import MgVtcTrainingArguments
 from .callbacks import EpochLineCallback
 from .recipe import Recipe
@@ -27,8 +29,11 @@ def check_folder(arguments: MgVtcTrainingArguments) -> None:
     folder, resume_from = Path(arguments.output_dir), arguments.resume_from_checkpoint
     check_run_folder(folder, overwrite=arguments.overwrite, resume=resume_from is not None)
     if resume_from is not None:
-        arguments.resume_from_checkpoint = find_checkpoint(folder, resume_from)
         needs_best = bool(arguments.load_best_model_at_end)
+        with warnings.catch_warnings():
+            if arguments.process_index > 0:
+                warnings.simplefilter("ignore")  # the first process warns of damaged checkpoints
+            arguments.resume_from_checkpoint = find_checkpoint(folder, resume_from, needs_best=needs_best)
         check_checkpoint(Path(arguments.resume_from_checkpoint), arguments.world_size, needs_best=needs_best)
 
 

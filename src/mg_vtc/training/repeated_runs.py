@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..runs.directory import RECIPE, RESULTS, check_settings, has_checkpoint, read_record
+from ..runs.checkpoints import has_checkpoint
+from ..runs.directory import RECIPE, RESULTS, check_settings, read_record
 from .recipe import Recipe, parse_recipe
 
 SUMMARY = "seeds.json"

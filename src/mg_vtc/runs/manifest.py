@@ -1,0 +1,125 @@
+"""Manifest of a folder: the size and SHA-256 of each file, by which damage is found and named."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from ..files import atomic_write, sync_folder
+
+MANIFEST = "manifest.json"
+# Files that a model is loaded from; a manifest of a finished run covers no others, which users may edit.
+OF_MODEL = (
+    *("*config.json", "*.safetensors", "*.safetensors.index.json", "*.py", "tokenizer.json", "adapter/*"),
+    *("special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model", "*.jinja"),
+)
+
+
+def write_manifest(folder: Path, patterns: Iterable[str] = ("*",)) -> None:
+    """Write the manifest of a folder, after its files have reached the disk.
+
+    Args:
+        folder: Folder whose files are complete.
+        patterns: Files that the manifest covers, by the end of their names in the folder.
+    """
+    files = {name: _describe(folder / name) for name in _list_files(folder, tuple(patterns))}
+    for place in {(folder / name).parent for name in files}:
+        sync_folder(place)
+    with atomic_write(folder / MANIFEST) as file:
+        file.write(dump_manifest(files))
+    sync_folder(folder)
+
+
+def dump_manifest(files: dict[str, dict[str, Any]]) -> bytes:
+    """Return the content of a manifest of files, each with its `size` and `sha256`."""
+    return (json.dumps({"files": files}, indent=1) + "\n").encode()
+
+
+def read_manifest(folder: Path) -> dict[str, dict[str, Any]] | None:
+    """Return size and SHA-256 of the files of a folder by their names; `None` if it has no manifest.
+
+    Raises:
+        ValueError: The manifest is damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        files: dict[str, dict[str, Any]] = json.loads(path.read_bytes())["files"]
+        if all(isinstance(one["size"], int) and isinstance(one["sha256"], str) for one in files.values()):
+            return files
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise ValueError(f"{path} is damaged: it lists no files.")
+
+
+def find_damage(folder: Path, patterns: Iterable[str] = ("*",)) -> list[str]:
+    """Compare the files of a folder with its manifest.
+
+    Args:
+        folder: Folder; without a manifest nothing is known to be damaged.
+        patterns: Files to compare.
+
+    Returns:
+        For each file that differs, its path and how it differs.
+    """
+    try:
+        manifest = read_manifest(folder)
+    except ValueError:
+        return [f"{folder / MANIFEST} is damaged"]
+    patterns = tuple(patterns)
+    compared = {name: known for name, known in (manifest or {}).items() if _is_one_of(name, patterns)}
+    found = ((folder / name, _compare(folder / name, known)) for name, known in compared.items())
+    return [f"{path} {difference}" for path, difference in found if difference]
+
+
+def check_model_files(folder: Path) -> None:
+    """Refuse a model whose files differ from the manifest of its folder.
+
+    Args:
+        folder: Folder of a model; without a manifest it is not checked.
+
+    Raises:
+        ValueError: A file differs.
+    """
+    if damage := find_damage(folder, OF_MODEL):
+        raise ValueError(
+            f"{'; '.join(damage)}: copy the files again, or use a checkpoint. To accept a change that you made, "
+            f"delete {folder / MANIFEST}."
+        )
+
+
+def _list_files(folder: Path, patterns: tuple[str, ...]) -> list[str]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    names = sorted(path.relative_to(folder).as_posix() for path in paths)
+    return [name for name in names if name != MANIFEST and _is_one_of(name, patterns)]
+
+
+def _is_one_of(name: str, patterns: tuple[str, ...]) -> bool:
+    """Return whether a name fits a pattern; one with a folder fits only those that name it."""
+    return any(
+        fnmatch(name, pattern) and ("/" in pattern or pattern == "*" or "/" not in name) for pattern in patterns
+    )
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+        return {"size": file.tell(), "sha256": digest}
+
+
+def _compare(path: Path, known: dict[str, Any]) -> str | None:
+    """Return how a file differs from its entry in the manifest; `None` if it does not."""
+    if not path.is_file():
+        return "is missing"
+    size = path.stat().st_size
+    if size != known["size"]:
+        return "is empty" if size == 0 else f"is damaged: it has {size} bytes instead of {known['size']}"
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != known["sha256"]:
+            return f"is damaged or of another run or step: its SHA-256 is not that in {MANIFEST}"
+    return None
