@@ -16,6 +16,10 @@ OUT_OF_MEMORY = (
 )
 LAUNCHER_DEFAULTS = {"--num_machines": "1", "--mixed_precision": "no", "--dynamo_backend": "no"}
 
+# Flags that say how processes find each other; without them, they are on this machine.
+OF_RENDEZVOUS = {"__config_file", "__num_machines", "__machine_rank", "__main_process_ip", "__main_process_port"}
+OF_RENDEZVOUS |= {"__rdzv_backend", "__rdzv_conf"}
+
 
 def add_parser(verbs: Any) -> None:
     verbs.add_parser("train", help="train a model by a recipe", add_help=False)
@@ -98,6 +102,9 @@ def _launch(launcher: list[str], arguments: list[str]) -> None:
     options.multi_gpu = options.multi_gpu or (options.num_processes or 1) > 1  # also without GPUs, over gloo
     options.cpu = options.cpu and not options.multi_gpu
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # else restarted processes find the addresses of those that failed, and wait for them
+    options.standalone = not given & OF_RENDEZVOUS
+    os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes print their errors
     try:
         launch_command(options)

@@ -167,7 +167,11 @@ class MgVtcTrainingArguments(TrainingArguments):
         default="top1_accuracy", metadata={"help": "Metric that selects the best checkpoint."}
     )
     resume_from_checkpoint: str | None = field(
-        default=None, metadata={"help": "Resume from this checkpoint of output_dir or, if true, from the last one."}
+        default=None,
+        metadata={
+            "help": "Resume from this checkpoint of output_dir or, if true, from the last whole one. With auto, one "
+            "command starts a run, resumes it, and does nothing once it is finished."
+        },
     )
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Only False is supported: columns are made on access."}

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from accelerate import PartialState
 from transformers import (
     PrinterCallback,
     ProgressCallback,
@@ -14,34 +15,70 @@ from ..data.dataset import ImageDataset
 from ..data.decoding import collate_images, find_resizing
 from ..data.streaming import ImageStream
 from ..evaluation.metrics import score_top_k
-from ..runs.checkpoints import check_checkpoint, find_checkpoint
-from ..runs.directory import RECIPE, begin_run, check_run_folder
-from .arguments import MgVtcTrainingArguments
+from ..runs.checkpoints import check_checkpoint, find_checkpoint, has_checkpoint
+from ..runs.directory import CARD, RECIPE, RESULTS, begin_run, check_run_folder, check_settings, list_checkpoints
+from ..runs.manifest import MANIFEST
 from .callbacks import EpochLineCallback
 from .recipe import Recipe
 from .run_data import SELECTION, find_descriptions, load_run_data
 from .starting_point import build_model, read_image_processor
 from .trainer import MgVtcTrainer
 
+AUTO = "auto"  # value of resume_from_checkpoint: start, resume, or do nothing
 
-def check_folder(arguments: MgVtcTrainingArguments) -> None:
+
+def is_finished(recipe: Recipe) -> bool:
+    """Return whether `resume_from_checkpoint` is "auto" and the run of this command is finished.
+
+    Raises:
+        ValueError: The folder holds a run with other settings.
+    """
+    folder = Path(recipe.training.output_dir)
+    is_auto = str(recipe.training.resume_from_checkpoint).lower() == AUTO
+    if not is_auto or recipe.training.overwrite or not all((folder / name).exists() for name in (RESULTS, CARD)):
+        return False
+    return check_settings(folder, recipe.settings) is None  # a longer run is not finished
+
+
+def _settle_auto(recipe: Recipe) -> None:
+    """Replace "auto": resume a run that has checkpoints, else start it, again if it was interrupted before the first.
+
+    Raises:
+        ValueError: The folder holds a run with other settings.
+    """
+    arguments, folder = recipe.training, Path(recipe.training.output_dir)
+    begun = (folder / RECIPE).exists()
+    if begun:
+        check_settings(folder, recipe.settings)
+    resumable = has_checkpoint(folder) or any((one / MANIFEST).exists() for one in list_checkpoints(folder))
+    arguments.resume_from_checkpoint = "true" if begun and resumable else None
+    arguments.overwrite = begun and not resumable
+
+
+def check_folder(recipe: Recipe) -> None:
     """Refuse a folder in which a run would lose something or cannot be resumed; find the checkpoint to resume from."""
-    folder, resume_from = Path(arguments.output_dir), arguments.resume_from_checkpoint
-    check_run_folder(folder, overwrite=arguments.overwrite, resume=resume_from is not None)
-    if resume_from is not None:
-        needs_best = bool(arguments.load_best_model_at_end)
-        with warnings.catch_warnings():
-            if arguments.process_index > 0:
-                warnings.simplefilter("ignore")  # the first process warns of damaged checkpoints
-            arguments.resume_from_checkpoint = find_checkpoint(folder, resume_from, needs_best=needs_best)
-        check_checkpoint(Path(arguments.resume_from_checkpoint), arguments.world_size, needs_best=needs_best)
+    arguments, folder = recipe.training, Path(recipe.training.output_dir)
+    resumes = arguments.resume_from_checkpoint is not None
+    check_run_folder(folder, overwrite=arguments.overwrite, resume=resumes)
+    if str(arguments.resume_from_checkpoint).lower() == AUTO:
+        _settle_auto(recipe)
+    if arguments.resume_from_checkpoint is None:
+        return
+    needs_best = bool(arguments.load_best_model_at_end)
+    with warnings.catch_warnings():
+        if arguments.process_index > 0:
+            warnings.simplefilter("ignore")  # the first process warns of damaged checkpoints
+        checkpoint = find_checkpoint(folder, arguments.resume_from_checkpoint, needs_best=needs_best)
+    arguments.resume_from_checkpoint = checkpoint
+    check_checkpoint(Path(checkpoint), arguments.world_size, needs_best=needs_best)
 
 
 def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, ImageDataset | ImageStream]]:
     """Check the folder, load data and towers, and write the recipe; return the trainer and the splits."""
     arguments, folder = recipe.training, Path(recipe.training.output_dir)
+    check_folder(recipe)
     resume = arguments.resume_from_checkpoint is not None
-    check_folder(arguments)
+    PartialState().wait_for_everyone()  # before the first process writes to the folder
     set_seed(arguments.seed)
     say = print if arguments.process_index == 0 else lambda line: None
     resizing = find_resizing(read_image_processor(recipe.model, recipe.data.image_size))

@@ -38,8 +38,8 @@ def plan_run(arguments: list[str], recipe: Recipe, folder: Path, flags: Sequence
     plan = [*arguments, *flags, "--output_dir", str(folder)]
     if resume is None:
         return plan
-    if resume.lower() != "true":
-        raise ValueError(f"Several runs resume with resume_from_checkpoint true, not {resume!r}.")
+    if resume.lower() not in ("true", "auto"):
+        raise ValueError(f"Several runs resume with resume_from_checkpoint true or auto, not {resume!r}.")
     if (folder / RESULTS).exists():
         if check_settings(folder, parse_recipe(plan).settings):
             raise ValueError(f"{folder} was finished with another length, so the runs have no common mean.")

@@ -19,8 +19,10 @@ from ..data.leakage import describe_leakage
 from ..data.splits import describe_split
 from ..data.streaming import ImageStream
 from ..evaluation.metrics import class_frequency_baselines
+from ..hub.push import push_to_hub
 from ..messages import name_flags
-from .build import build_trainer, check_folder
+from .arguments import MgVtcTrainingArguments
+from .build import build_trainer, check_folder, is_finished
 from .console import describe_resumption, overview, summary
 from .cross_validation import fold_folder, plan_fold, summarize_folds
 from .recipe import Recipe, as_flags, override, parse_recipe
@@ -80,6 +82,9 @@ def _refusing() -> Iterator[None]:
 def train_once(recipe: Recipe) -> None:
     """Train one model, and print the first and last lines of its run."""
     with _refusing():
+        if is_finished(recipe):
+            _leave_finished(recipe.training)
+            return
         trainer, splits = build_trainer(recipe)
     if trainer.is_world_process_zero():
         print(overview(trainer), flush=True)
@@ -100,6 +105,17 @@ def train_once(recipe: Recipe) -> None:
             print(f"\nThe model was pushed: {page}")
 
 
+def _leave_finished(arguments: MgVtcTrainingArguments) -> None:
+    """Print that a run is finished, and push it if it shall be, in case that was interrupted."""
+    if arguments.process_index > 0:
+        return
+    print(f"{arguments.output_dir} holds the finished run of this command: nothing is left to train")
+    if arguments.push_to_hub:
+        settings = {"private": arguments.hub_private_repo, "revision": arguments.hub_revision}
+        page = push_to_hub(arguments.output_dir, arguments.repo_id, commit_message="End of training", **settings)
+        print(f"The model was pushed: {page}")
+
+
 def _print_start(trainer: MgVtcTrainer) -> None:
     """Print the scores of the starting point on the held-out images, before any training."""
     if trainer.eval_dataset is None or trainer.model.config.vision_only:  # whose class embeddings are random
@@ -115,7 +131,7 @@ def train_several(plans: Mapping[str, list[str] | None]) -> None:
     with _refusing():
         recipes = {title: parse_recipe(plan) for title, plan in plans.items() if plan is not None}
         for recipe in recipes.values():
-            check_folder(recipe.training)
+            check_folder(recipe)
     for title, recipe in recipes.items():
         if recipe.training.process_index == 0:
             print(title)

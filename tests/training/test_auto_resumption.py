@@ -1,0 +1,170 @@
+"""`resume_from_checkpoint auto`: one command starts a run, resumes it, and does nothing once it is finished."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import TINY_DISTILBERT, TINY_RESNET
+
+from mg_vtc import train
+from mg_vtc.runs.manifest import find_damage
+
+TOWERS = {"vision_config": TINY_RESNET, "text_config": TINY_DISTILBERT, "projection_dim": 12, "image_size": 32}
+SETTINGS = {"per_device_train_batch_size": 4, "num_train_epochs": 2, "seed": 0, "random_shift": 4, "use_cpu": True}
+
+
+@pytest.fixture
+def auto(images_dir, tmp_path):
+    """Train with the same settings whatever is in the folder."""
+    folder = tmp_path / "run"
+
+    def run(**settings):
+        given = {"train_dir": str(images_dir), "output_dir": str(folder), "resume_from_checkpoint": "auto"}
+        return train(TOWERS | SETTINGS, **(given | settings))
+
+    run.folder = folder
+    return run
+
+
+def read_weights(folder):
+    return (folder / "model.safetensors").read_bytes()
+
+
+def unfinish(folder, *steps):
+    """Leave what a run that was killed after these steps leaves."""
+    for path in folder.iterdir():
+        if path.name not in ("recipe.yaml", "split.json", *(f"checkpoint-{step}" for step in steps)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def test_one_command_starts_resumes_and_leaves_a_finished_run_alone(auto, capsys):
+    weights = read_weights(auto())
+    assert "Resuming from" not in capsys.readouterr().out
+    before = {path: path.stat().st_mtime_ns for path in auto.folder.rglob("*")}
+    auto()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == f"{auto.folder} holds the finished run of this command: nothing is left to train"
+    assert before == {path: path.stat().st_mtime_ns for path in auto.folder.rglob("*")}
+
+    shutil.rmtree(auto.folder)
+    auto(save_total_limit=5)
+    unfinish(auto.folder, 6)
+    auto(save_total_limit=5)
+    assert "checkpoint-6, after step 6" in capsys.readouterr().out
+    assert read_weights(auto.folder) == weights
+
+
+def test_run_that_was_killed_before_its_first_checkpoint_starts_again(auto, capsys):
+    weights = read_weights(auto())
+    unfinish(auto.folder)
+    (auto.folder / "checkpoint-6.part" / "checkpoint-6").mkdir(parents=True)
+    auto()
+    assert "Resuming from" not in capsys.readouterr().out
+    assert read_weights(auto.folder) == weights
+    assert not (auto.folder / "checkpoint-6.part").exists()
+
+
+def test_run_that_was_killed_before_its_card_was_written_writes_it(auto):
+    weights = read_weights(auto())
+    (auto.folder / "README.md").unlink()
+    auto()
+    assert (auto.folder / "README.md").exists()
+    assert read_weights(auto.folder) == weights
+
+
+def test_run_of_which_no_checkpoint_is_whole_is_not_started_again_in_silence(auto):
+    auto()
+    unfinish(auto.folder, 12)
+    (auto.folder / "checkpoint-12" / "optimizer.pt").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"checkpoint-12/optimizer\.pt is empty.*start again"):
+        auto()
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_run_with_other_settings_is_refused_and_kept(finished, auto):
+    weights = read_weights(auto())
+    unfinish(auto.folder) if not finished else None
+    with pytest.raises(ValueError, match="began with loss_type 'js', now it is 'ce'"):
+        auto(loss_type="ce")
+    assert not finished or read_weights(auto.folder) == weights
+
+
+def test_finished_run_goes_on_if_it_shall_be_longer(auto, capsys):
+    auto()
+    with pytest.warns(UserWarning, match="extended to 3"):
+        auto(num_train_epochs=3)
+    assert "checkpoint-12, after step 12" in capsys.readouterr().out
+
+
+def test_folder_of_something_else_is_refused(auto):
+    auto.folder.mkdir()
+    (auto.folder / "thesis.tex").touch()
+    with pytest.raises(ValueError, match="not the folder of a run"):
+        auto()
+
+
+def test_overwriting_and_auto_exclude_each_other(auto):
+    auto()
+    with pytest.raises(ValueError, match="exclude each other"):
+        auto(overwrite=True)
+
+
+def test_finished_run_whose_push_was_interrupted_is_pushed(auto, hub_client):
+    auto()
+    auto(push_to_hub=True, hub_model_id="org/model")
+    assert "model.safetensors" in hub_client.files("org/model")
+    assert set(json.loads(hub_client.files("org/model")["manifest.json"])["files"]) <= set(
+        hub_client.files("org/model")
+    )
+
+
+def test_seeds_are_trained_by_one_command_too(auto, capsys):
+    auto(num_seeds=2)
+    unfinish(auto.folder / "seed-1", 12)
+    capsys.readouterr()
+    auto(num_seeds=2)
+    assert "checkpoint-12, after step 12" in capsys.readouterr().out
+    assert (auto.folder / "seeds.json").exists()
+
+
+@pytest.mark.slow
+def test_elastic_restart_after_a_killed_worker_ends_with_the_weights_of_an_undisturbed_run(images_dir, tmp_path):
+    settings = (
+        TOWERS | SETTINGS | {"per_device_train_batch_size": 2, "num_train_epochs": 16, "train_dir": str(images_dir)}
+    )
+    flags = [
+        word
+        for name, value in settings.items()
+        for word in (f"--{name}", json.dumps(value) if isinstance(value, dict) else str(value))
+    ]
+
+    def launch(folder):
+        command = [sys.executable, "-m", "mg_vtc", "train", "--num_processes", "2", "--max_restarts", "2", *flags]
+        return subprocess.Popen(
+            [*command, "--output_dir", str(folder), "--resume_from_checkpoint", "auto"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    undisturbed = launch(tmp_path / "undisturbed")
+    assert undisturbed.communicate(timeout=200)
+    assert undisturbed.returncode == 0
+    disturbed = launch(tmp_path / "disturbed")
+    while not list((tmp_path / "disturbed").glob("checkpoint-*/manifest.json")):
+        assert disturbed.poll() is None
+        time.sleep(0.01)
+    children = subprocess.run(["pgrep", "-P", str(disturbed.pid)], capture_output=True, text=True, check=True)
+    os.kill(int(children.stdout.split()[-1]), signal.SIGKILL)
+    screen, errors = disturbed.communicate(timeout=200)
+    assert disturbed.returncode == 0, errors
+    assert screen.count("Resuming from") == 1
+    assert read_weights(tmp_path / "disturbed") == read_weights(tmp_path / "undisturbed")
+    assert find_damage(tmp_path / "disturbed") == []
