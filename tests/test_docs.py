@@ -17,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import CLASS_NAMES, TINY_RESNET
 from dual_encoders import save_parent
 from local_hub import client_environment, serving_hub
@@ -27,6 +28,8 @@ from transformers import AutoConfig, AutoModel, BertConfig, ResNetConfig, ZeroSh
 
 from mg_vtc import build_tokenizer, predict
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.training.preemption import EXIT_CODE
+from mg_vtc.training.recipe import parse_recipe
 
 pytestmark = pytest.mark.slow
 
@@ -114,6 +117,20 @@ def pretrained(workspace):
     (workspace / "descriptions.json").write_text(json.dumps(descriptions))
     (sentences / "1_Pooling").mkdir()
     (sentences / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+
+
+def test_files_for_clusters_are_valid_and_repeat_the_command_on_its_own_exit_code_alone():
+    page = (ROOT / "docs" / "run_on_a_cluster.md").read_text()
+    (script,) = re.findall(r"^```\n(#!/bin/bash\n.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    assert f'"$code" -eq {EXIT_CODE} ' in script
+    (job,) = re.findall(r"^```yaml\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+    rules = yaml.safe_load(job)["spec"]["podFailurePolicy"]["rules"]
+    assert {rule["action"]: rule["onExitCodes"]["values"] for rule in rules} == {"Ignore": [EXIT_CODE], "FailJob": [1]}
+    container = yaml.safe_load(job)["spec"]["template"]["spec"]["containers"][0]
+    program, verb, *arguments = container["command"] + container["args"]
+    assert (program, verb) == ("mg-vtc", "train")
+    assert parse_recipe(arguments).training.resume_from_checkpoint == "auto"
 
 
 def test_each_starting_point_is_trained_further(workspace, pretrained):

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from typing import Any
 
 TRAINING = "mg_vtc.training.run"  # the module that the launcher starts
-# Flags without which the launcher prints a notice.
 OUT_OF_MEMORY = (
     "Often the memory was full: lower --per_device_train_batch_size or --dataloader_num_workers. To resume from the "
     "last checkpoint, add --resume_from_checkpoint true."
 )
+# Flags without which the launcher prints a notice.
 LAUNCHER_DEFAULTS = {"--num_machines": "1", "--mixed_precision": "no", "--dynamo_backend": "no"}
-
 # Flags that say how processes find each other; without them, they are on this machine.
 OF_RENDEZVOUS = {"__config_file", "__num_machines", "__machine_rank", "__main_process_ip", "__main_process_port"}
 OF_RENDEZVOUS |= {"__rdzv_backend", "__rdzv_conf"}
+PASSED_ON = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"  # signals that the launcher passes on to the processes
 
 
 def add_parser(verbs: Any) -> None:
@@ -89,7 +89,12 @@ def _split_launcher_flags(arguments: Sequence[str], own: set[str]) -> tuple[list
 def _launch(launcher: list[str], arguments: list[str]) -> None:
     """Start the processes of a run and wait for them, without messages of the launcher."""
     from accelerate.commands.launch import launch_command, launch_command_parser
+    from torch.distributed.elastic.agent.server import api as agent_api
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing import api as multiprocessing_api
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    from ..training.preemption import EXIT_CODE
 
     given = {word.partition("=")[0].replace("-", "_") for word in launcher}
     defaults = {} if "__config_file" in given else dict(LAUNCHER_DEFAULTS)
@@ -102,21 +107,31 @@ def _launch(launcher: list[str], arguments: list[str]) -> None:
     options.multi_gpu = options.multi_gpu or (options.num_processes or 1) > 1  # also without GPUs, over gloo
     options.cpu = options.cpu and not options.multi_gpu
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    options.signals_to_handle = PASSED_ON
     # else restarted processes find the addresses of those that failed, and wait for them
     options.standalone = not given & OF_RENDEZVOUS
     os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes print their errors
+    for logger in (multiprocessing_api.logger, agent_api.logger):  # the processes print their errors
+        logger.setLevel(logging.CRITICAL)
     try:
         launch_command(options)
-    except subprocess.CalledProcessError:
-        sys.exit(1)
+    except SignalException:  # the processes have ended, and the first one has printed how to go on
+        sys.exit(EXIT_CODE)
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        if failure.exitcode >= 0:  # it has printed its error
-            sys.exit(1)
-        name = signal.Signals(-failure.exitcode).name
-        sys.exit(
-            f"mg-vtc train: process {rank} of the run was ended by {name}, and the others with it. {OUT_OF_MEMORY}"
-        )
+        _end_like(*error.get_first_failure(), exit_codes={failure.exitcode for failure in error.failures.values()})
+    except subprocess.CalledProcessError as error:
+        sys.exit(EXIT_CODE if error.returncode == EXIT_CODE else 1)
     except (ValueError, OSError) as error:  # of the launcher itself
         sys.exit(f"mg-vtc train: {error}")
+
+
+def _end_like(rank: int, first: Any, exit_codes: set[int]) -> None:
+    """End as failed processes did: interrupted, at fault, or killed."""
+    from ..training.preemption import EXIT_CODE
+
+    if EXIT_CODE in exit_codes:
+        sys.exit(EXIT_CODE)
+    if first.exitcode >= 0:  # it has printed its error
+        sys.exit(1)
+    name = signal.Signals(-first.exitcode).name
+    sys.exit(f"mg-vtc train: process {rank} of the run was ended by {name}, and the others with it. {OUT_OF_MEMORY}")

@@ -29,6 +29,7 @@ from ..runs.directory import CARD
 from ..runs.manifest import OF_MODEL, write_manifest
 from .arguments import MgVtcTrainingArguments
 from .callbacks import StopEarlyCallback
+from .preemption import SaveAfterEvaluation, worker_init_fn
 
 
 @contextmanager
@@ -115,6 +116,7 @@ class ImageTrainer(Trainer):
         self._image_processor: Any = getattr(self.processing_class, "image_processor", self.processing_class)
         self._staging: Path | None = None  # folder in which a checkpoint is being written
         self.add_callback(_SetEpoch)
+        self.add_callback(SaveAfterEvaluation)
         if self.args.early_stopping_patience is not None:
             self.add_callback(StopEarlyCallback(self.args.early_stopping_patience))
         if self.train_dataset is not None and not isinstance(self.train_dataset, IterableDataset):
@@ -168,6 +170,7 @@ class ImageTrainer(Trainer):
             persistent_workers=args.dataloader_persistent_workers,
             prefetch_factor=args.dataloader_prefetch_factor,
             multiprocessing_context=args.dataloader_multiprocessing_context,
+            worker_init_fn=worker_init_fn(),
             generator=torch.Generator(),  # starting workers must not draw from the generator of the dropout
         )
 
@@ -180,9 +183,11 @@ class ImageTrainer(Trainer):
         kept = {name: getattr(self.args, name) for name in changed}
         self.args.__dict__.update(changed)
         try:
-            return super()._get_dataloader(dataset, *args, **kwargs)
+            loader = super()._get_dataloader(dataset, *args, **kwargs)
         finally:
             self.args.__dict__.update(kept)
+        loader.worker_init_fn = worker_init_fn()
+        return loader
 
     def _init_training_state(
         self,

@@ -25,6 +25,15 @@ from .arguments import MgVtcTrainingArguments
 from .build import build_trainer, check_folder, is_finished
 from .console import describe_resumption, overview, summary
 from .cross_validation import fold_folder, plan_fold, summarize_folds
+from .preemption import (
+    EXIT_CODE,
+    GO_ON,
+    Interrupted,
+    check_signals,
+    deferring_signals,
+    ignore_signals,
+    watching_signals,
+)
 from .recipe import Recipe, as_flags, override, parse_recipe
 from .repeated_runs import SCORES, plan_seed, seed_folder, summarize_seeds
 from .run_data import check_folds
@@ -33,17 +42,21 @@ from .write_records import write_records
 
 
 def run(trainer: MgVtcTrainer, splits: Mapping[str, ImageDataset | ImageStream]) -> dict[str, float]:
-    """Train, evaluate the best checkpoint, and write the model, `all_results.json` and the card."""
+    """Train, evaluate the best checkpoint, and write the model, `all_results.json` and the card.
+
+    Raises:
+        Interrupted: A signal ended the run, after a checkpoint or before anything was written.
+    """
     resume_from = trainer.args.resume_from_checkpoint
     training = trainer.train(resume_from_checkpoint=resume_from)
-    trainer.save_model()
-    trainer.save_state()
     prefixes = {"validation": "eval", "test": "test"}
     predictions = {
         split: trainer.predict(rows, metric_key_prefix=prefixes[split])
         for split, rows in splits.items()
         if split in prefixes
     }
+    trainer.save_model()  # from here on to the end, which is near, a signal is ignored
+    trainer.save_state()
     results = training.metrics | {
         name: value for output in predictions.values() for name, value in output.metrics.items()
     }
@@ -91,14 +104,16 @@ def train_once(recipe: Recipe) -> None:
         print("saturated: fraction of images whose Jensen-Shannon gradient has vanished")
         if trainer.args.resume_from_checkpoint is not None:
             print(describe_resumption(Path(trainer.args.resume_from_checkpoint)), flush=True)
-    if recipe.model.model_name_or_path is not None and trainer.args.resume_from_checkpoint is None:
-        _print_start(trainer)
-    results = run(trainer, splits)
+    with deferring_signals(trainer):
+        if recipe.model.model_name_or_path is not None and trainer.args.resume_from_checkpoint is None:
+            _print_start(trainer)
+        results = run(trainer, splits)
     if trainer.is_world_process_zero():
         if "wise_ft_alpha" in results:
             print(f"final weights: {results['wise_ft_alpha']:.0%} trained, by training images that were held out")
         print(summary(results, trainer.args.output_dir), flush=True)
     if trainer.args.push_to_hub:
+        check_signals("before the finished run was pushed")
         with _refusing():
             page = trainer.push_to_hub(commit_message="End of training")
         if trainer.is_world_process_zero():
@@ -133,6 +148,7 @@ def train_several(plans: Mapping[str, list[str] | None]) -> None:
         for recipe in recipes.values():
             check_folder(recipe)
     for title, recipe in recipes.items():
+        check_signals("between two runs")
         if recipe.training.process_index == 0:
             print(title)
         train_once(recipe)
@@ -239,7 +255,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
         program: Name at the beginning of error messages.
 
     Raises:
-        SystemExit: The user's input is at fault, the loss is not finite, or the user interrupted the run.
+        SystemExit: The user's input is at fault, the loss is not finite, or a signal ended the run.
     """
     warnings.formatwarning = lambda message, *_: f"warning: {name_flags(str(message))}\n"
     logging.disable_progress_bar()  # of weights; the training keeps its own
@@ -247,13 +263,17 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
     if "OMP_NUM_THREADS" not in os.environ:  # as `accelerate launch` sets it; more threads are slower on busy cores
         torch.set_num_threads(1)
     try:
-        train_recipe(sys.argv[1:] if arguments is None else list(arguments))
+        with watching_signals():
+            train_recipe(sys.argv[1:] if arguments is None else list(arguments))
     except (Refusal, FloatingPointError) as error:
         if int(os.environ.get("LOCAL_RANK", 0)) > 0:
             time.sleep(20)  # the first process prints the same and ends this one; if it does not, this one prints
         sys.exit(f"{program}: {name_flags(str(error))}")
-    except KeyboardInterrupt:
-        sys.exit(f"{program}: interrupted; to resume from the last checkpoint, add --resume_from_checkpoint true")
+    except Interrupted as interrupted:
+        ignore_signals()
+        if int(os.environ.get("RANK", 0)) == 0:
+            print(f"{program}: {interrupted}; {GO_ON}", file=sys.stderr, flush=True)
+        sys.exit(EXIT_CODE)
 
 
 if __name__ == "__main__":  # as accelerate's launcher starts it

@@ -30,7 +30,7 @@ REFUSED = {
     "restore_callback_states_from_checkpoint": "is not needed: early stopping counts the history of the run",
     "ignore_data_skip": "would train on the first rows of an interrupted epoch twice",
     "save_on_each_node": "would write one folder from several machines, which share the disk of output_dir",
-    "enable_jit_checkpoint": "ends an interrupted run as if it were finished: resume it instead",
+    "enable_jit_checkpoint": "ends an interrupted run as if it were finished; a signal saves a checkpoint without it",
     "hub_always_push": "would push without a card: the finished run is pushed once",
     "accelerator_config": "configures loaders that are not used here",
     "parallelism_config": "shards the model, but embeddings are gathered from whole models",
