@@ -65,7 +65,7 @@ def test_folder_of_a_single_run_is_refused(command, tmp_path):
 
 
 def test_one_checkpoint_to_go_on_from_is_refused(command):
-    with pytest.raises(ValueError, match="resume_from_checkpoint true, not 'runs/x/checkpoint-7'"):
+    with pytest.raises(ValueError, match="resume_from_checkpoint true or auto, not 'runs/x/checkpoint-7'"):
         plan_fold(*command("--resume_from_checkpoint", "runs/x/checkpoint-7"), 0)
 
 
