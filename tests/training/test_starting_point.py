@@ -8,6 +8,7 @@ import torch
 from conftest import CLASS_NAMES, TINY_RESNET
 from dual_encoders import SIDE, save_parent
 from PIL import Image
+from safetensors.torch import save_file
 from saved_models import save_model
 from transformers import (
     AutoImageProcessor,
@@ -17,13 +18,16 @@ from transformers import (
     SiglipImageProcessorPil,
     pipeline,
 )
-from transformers.image_utils import IMAGENET_DEFAULT_MEAN
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from transformers.utils import is_timm_available
 
 from mg_vtc import MgVtcModel, MgVtcTrainer, build_tokenizer
 from mg_vtc.data import load_image_folder
 from mg_vtc.data.decoding import Resizing, find_resizing
+from mg_vtc.inference.loading import open_model
 from mg_vtc.training.recipe import ModelArguments, parse_recipe
-from mg_vtc.training.starting_point import load_image_processor, read_text_pooling, take_over
+from mg_vtc.training.run import train
+from mg_vtc.training.starting_point import load_image_processor, load_tower, read_text_pooling, take_over
 
 NAMES = ["folding arms", "covering face", "arms akimbo"]
 
@@ -54,6 +58,45 @@ def test_image_processor_that_is_not_followed_is_replaced_with_a_warning(tmp_pat
         processor = load_image_processor(str(tmp_path))
     assert find_resizing(processor) == Resizing(224)
     assert list(processor.image_mean) == [0.4] * 3
+
+
+TIMM = {
+    "architecture": "resnet10t",
+    "num_classes": 10,
+    "num_features": 512,
+    "pretrained_cfg": {"input_size": [3, 176, 176], "crop_pct": 0.95, "interpolation": "bicubic", "mean": [0.5] * 3},
+}
+
+
+def test_processor_of_a_timm_model_is_that_of_its_configuration(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(TIMM))
+    processor = load_image_processor(str(tmp_path))
+    assert find_resizing(processor) == Resizing(176, "bicubic", 185)
+    assert list(processor.image_mean) == [0.5] * 3
+    assert list(processor.image_std) == IMAGENET_DEFAULT_STD
+    assert find_resizing(load_image_processor(str(tmp_path), 96)) == Resizing(96, "bicubic", 101)
+
+
+@pytest.mark.skipif(is_timm_available(), reason="timm is installed")
+def test_timm_model_without_the_package_names_the_extra(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(TIMM))
+    with pytest.raises(OSError, match=r"vision tower .* is a model of timm: pip install 'mg-vtc\[timm\]'"):
+        load_tower(str(tmp_path), None, "vision")
+
+
+def test_timm_tower_trains_saves_and_opens(tmp_path, images_dir):
+    timm = pytest.importorskip("timm", reason="timm installs torchvision, which changes other image processors")
+    tower = timm.create_model(TIMM["architecture"], num_classes=10)
+    save_file(tower.state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(TIMM))
+    flags = {"vision_model_name_or_path": str(tmp_path), "image_size": 32, "num_train_epochs": 1}
+    folder = train("vision_only", train_dir=images_dir, output_dir=tmp_path / "run", use_cpu=True, **flags)
+    model, image_processor = open_model(str(folder))
+    pixels = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    features = model.eval().vision_model(pixels).pooler_output
+    tower.load_state_dict(model.vision_model.timm_model.state_dict(), strict=False)  # all but the classifier
+    torch.testing.assert_close(features, tower.eval().forward_head(tower.forward_features(pixels), pre_logits=True))
+    assert find_resizing(image_processor) == Resizing(32, "bicubic", 34)
 
 
 def test_model_without_an_image_processor_has_the_mean_of_imagenet(tmp_path):

@@ -1,6 +1,7 @@
 """Starting points of a training: two towers, a dual encoder such as CLIP, or a model of this package."""
 
 import json
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +15,13 @@ from transformers import (
     AutoImageProcessor,
     AutoModel,
     AutoTokenizer,
+    CLIPImageProcessorPil,
     CLIPProcessor,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from transformers.utils import cached_file
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, PILImageResampling
+from transformers.utils import CONFIG_NAME, cached_file, is_timm_available
 
 from ..data.decoding import Resizing, find_resizing, normalize, resize
 from ..data.sources import check_source
@@ -29,6 +31,7 @@ from ..models.modeling_mg_vtc import MgVtcModel
 from ..models.processing_mg_vtc import build_processor, build_tokenizer
 from .recipe import DEFAULT_IMAGE_SIZE, ModelArguments
 
+TIMM_CROP = 0.875  # where a timm model does not state the share of the image that it sees
 GREY_LEVELS = 4  # by which resized pixels may differ from those of an image processor
 POOLINGS = {  # in the folder of a sentence-transformers model: text_pooling
     "pooling_mode_cls_token": "cls",
@@ -123,6 +126,10 @@ def load_tower(name: str | None, config: Any, kind: str) -> PreTrainedModel:
         tower = AutoModel.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise _not_loaded(kind, name, error) from error
+    except ImportError as error:
+        if is_timm_available():
+            raise
+        raise OSError(f"The {kind} tower {name!r} is a model of timm: pip install 'mg-vtc[timm]'.") from error
     if Path(name).exists():
         tower.config.name_or_path = ""  # the model names no path of this machine
     return tower
@@ -214,7 +221,7 @@ def load_image_processor(name: str, image_size: int | None = None) -> Any:
         image_size: Side of the square images, in pixels; by default that of the processor, else 224.
     """
     try:
-        processor: Any = AutoImageProcessor.from_pretrained(name, backend="pil")
+        processor: Any = _read_timm_processor(name) or AutoImageProcessor.from_pretrained(name, backend="pil")
     except OSError as error:
         if not Path(name).exists():  # else it is a folder without an image processor
             reason = str(error).strip().splitlines()[0]
@@ -250,6 +257,25 @@ def load_image_processor(name: str, image_size: int | None = None) -> Any:
         processor.size = {"shortest_edge": round(resizing.shortest_edge * image_size / resizing.image_size)}
         processor.crop_size = side
     return processor
+
+
+def _read_timm_processor(name: str) -> CLIPImageProcessorPil | None:
+    """Return the image processor of a timm model, as its configuration describes it; `None` for other models.
+
+    Images are resized and cropped as by `timm.data.create_transform(..., is_training=False)`.
+    """
+    path = cached_file(name, CONFIG_NAME, _raise_exceptions_for_missing_entries=False)
+    about = {} if path is None else json.loads(Path(path).read_text(encoding="utf-8")).get("pretrained_cfg") or {}
+    if "input_size" not in about:
+        return None
+    side = about["input_size"][-1]
+    return CLIPImageProcessorPil(
+        size={"shortest_edge": math.floor(side / about.get("crop_pct", TIMM_CROP))},
+        crop_size={"height": side, "width": side},
+        resample=PILImageResampling[about.get("interpolation", "bicubic").upper()],
+        image_mean=list(about.get("mean", IMAGENET_DEFAULT_MEAN)),
+        image_std=list(about.get("std", IMAGENET_DEFAULT_STD)),
+    )
 
 
 def _check_pixels(processor: Any, resizing: Resizing) -> None:
