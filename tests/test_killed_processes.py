@@ -72,8 +72,11 @@ def find_children(parent):
 @pytest.mark.parametrize(
     ("flags", "cause"),
     [
-        (("--num_processes", "2"), "process 1 was ended by SIGKILL"),
-        (("--dataloader_num_workers", "2"), "DataLoader worker .* is killed by signal: Killed"),
+        (("--num_processes", "2"), "process 1 of the run was ended by SIGKILL"),
+        (
+            ("--dataloader_num_workers", "2", "--dataloader_persistent_workers", "true"),
+            "DataLoader worker .* is killed by signal: Killed",
+        ),
     ],
     ids=["one of two processes", "a loader worker"],
 )
@@ -101,5 +104,6 @@ def test_killed_process_ends_the_run_with_the_cause(images_dir, tmp_path, flags,
         assert not [pid for pid in others if Path(f"/proc/{pid}").exists()]
     finally:
         if run.poll() is None:
-            os.killpg(run.pid, signal.SIGKILL)
+            for pid in (*find_children(run.pid), run.pid):
+                os.kill(pid, signal.SIGKILL)
     assert re.search(cause, screen.read_text()), screen.read_text()
