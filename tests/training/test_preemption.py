@@ -142,8 +142,12 @@ def test_signals_are_handled_as_before_after_the_run():
 def test_trainer_in_python_leaves_signals_alone(make_trainer):
     trainer = make_trainer()
     trainer.add_callback(SendSignal("on_step_begin", 0, signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt) as interrupt:
-        trainer.train()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt) as interrupt:
+            trainer.train()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not isinstance(interrupt.value, Interrupted)
 
 

@@ -50,8 +50,11 @@ def read_calibration_images(folder: Path, processor: BaseImageProcessor) -> np.n
     spread = np.linspace(0, len(paths) - 1, min(len(paths), MAX_CALIBRATION_IMAGES)).round().astype(int)
     pixel_values = []
     for path in (paths[index] for index in spread):
-        with open_image(read_regular(path)) as image:
-            pixel_values.append(processor(to_rgb(image), return_tensors="np")["pixel_values"])  # (1, 3, h, w)
+        try:
+            with open_image(read_regular(path)) as image:
+                pixel_values.append(processor(to_rgb(image), return_tensors="np")["pixel_values"])  # (1, 3, h, w)
+        except OSError as error:
+            raise OSError(f"{path} cannot be read: {error}") from error
     return np.concatenate(pixel_values)
 
 
