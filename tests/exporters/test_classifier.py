@@ -1,6 +1,7 @@
 """A classifier without its text tower predicts as the model does, bit for bit, and claims no more than it can."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -8,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import CLASS_NAMES, TINY_RESNET, TINY_VIT
+from damage import flip_bit
 from huggingface_hub import ModelCard
 from PIL import Image
 from saved_models import save_model
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, pipeline
 
+from mg_vtc import predict
 from mg_vtc.exporters.classifier import adapt_card, export_classifier
 
 CARD = """---
@@ -155,3 +158,11 @@ def test_earlier_export_is_replaced_only_when_asked(folders):
     with pytest.raises(ValueError, match="`overwrite`"):
         export_classifier(str(model), classifier)
     assert export_classifier(str(model), classifier, overwrite=True) == sizes
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "preprocessor_config.json"])
+def test_damaged_classifier_is_named(name, folders, image, tmp_path):
+    folder = shutil.copytree(folders[1], tmp_path / "copy")
+    flip_bit(folder / name)
+    with pytest.raises(ValueError, match=rf"{name} is damaged or of another run or step"):
+        predict(folder, image)

@@ -8,12 +8,15 @@ import pytest
 import torch
 import yaml
 from conftest import CLASS_NAMES
+from damage import flip_bit
 from local_hub import TOKEN
 from safetensors.torch import load_file, save_file
 from saved_models import save_model
 from transformers import AutoImageProcessor
 
 from mg_vtc.hub.upload import collect_upload, is_part_of_model
+from mg_vtc.runs.directory import RECORDS
+from mg_vtc.runs.manifest import OF_MODEL, write_manifest
 from mg_vtc.runs.provenance import ELSEWHERE
 
 ROOT = Path(__file__).parents[2]
@@ -189,3 +192,28 @@ def test_address_with_such_a_path_is_no_folder_of_this_machine(finished_run, mon
 def test_files_that_make_a_model_are_known():
     assert all(map(is_part_of_model, ("tokenizer.json", "modeling_old.py", "model.safetensors")))
     assert not any(map(is_part_of_model, ("README.md", "notes.md", "train.py", "figures/a.png")))
+
+
+@pytest.mark.parametrize(
+    "name", ["figures/confusion.png", "recipe.yaml", "all_results.json", "model.safetensors", "processor_config.json"]
+)
+def test_damaged_file_is_named_before_a_push(name, finished_run):
+    write_manifest(finished_run, (*OF_MODEL, *RECORDS))
+    flip_bit(finished_run / name)
+    with pytest.raises(ValueError, match=rf"{name} is damaged or of another run or step"):
+        collect_upload(finished_run, "org/mg-vtc")
+
+
+def test_card_that_was_edited_is_pushed_with_a_warning(finished_run):
+    write_manifest(finished_run, (*OF_MODEL, *RECORDS, "README.md"))
+    card = finished_run / "README.md"
+    card.write_text(card.read_text() + "\nDrawn, not filmed.\n")
+    with pytest.warns(UserWarning, match=r"README\.md is not the card that was written with the model"):
+        assert b"Drawn, not filmed." in collect_upload(finished_run, "org/mg-vtc")["README.md"]
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"", "is empty"), (b"# \xff\xfe", "is not UTF-8")])
+def test_card_that_is_no_text_is_named(content, words, finished_run):
+    (finished_run / "README.md").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"README\.md {words}"):
+        collect_upload(finished_run, "org/mg-vtc")

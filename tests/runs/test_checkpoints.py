@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from damage import DAMAGES, flip_bit
 from safetensors.torch import save_file
 
 from mg_vtc.runs.checkpoints import (
@@ -16,8 +17,6 @@ from mg_vtc.runs.checkpoints import (
     stage_checkpoint,
 )
 from mg_vtc.runs.manifest import find_damage
-
-from .test_manifest import DAMAGES, flip_bit
 
 STATES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
 

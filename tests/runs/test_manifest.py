@@ -4,8 +4,9 @@ import json
 import shutil
 
 import pytest
+from damage import DAMAGES, flip_bit
 
-from mg_vtc.runs.manifest import OF_MODEL, check_model_files, find_damage, read_manifest, write_manifest
+from mg_vtc.runs.manifest import OF_MODEL, check_files, find_damage, read_manifest, write_manifest
 
 FILES = {
     "config.json": b"{}",
@@ -21,20 +22,6 @@ def make_folder(folder, files=FILES):
         (folder / name).write_bytes(content)
     write_manifest(folder)
     return folder
-
-
-def flip_bit(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-DAMAGES = {
-    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "is damaged: it has|is empty"),
-    "bit flipped": (flip_bit, "is damaged or of another run or step"),
-    "emptied": (lambda path: path.write_bytes(b""), "is empty"),
-    "missing": (lambda path: path.unlink(), "is missing"),
-}
 
 
 def test_whole_folder_has_no_damage(tmp_path):
@@ -70,21 +57,21 @@ def test_damaged_manifest_is_named(content, tmp_path):
 def test_folder_without_a_manifest_opens(tmp_path):
     (make_folder(tmp_path) / "manifest.json").unlink()
     flip_bit(tmp_path / "model.safetensors")
-    check_model_files(tmp_path)
+    check_files(tmp_path)
 
 
 def test_changed_model_is_refused_with_the_way_to_accept_the_change(tmp_path):
     (make_folder(tmp_path) / "config.json").write_text("{ }")
     with pytest.raises(ValueError, match=r"config\.json is damaged.* delete .*manifest\.json") as refused:
-        check_model_files(tmp_path)
+        check_files(tmp_path)
     assert str(tmp_path / "config.json") in str(refused.value)
     (tmp_path / "manifest.json").unlink()
-    check_model_files(tmp_path)
+    check_files(tmp_path)
 
 
 def test_model_opens_whatever_happened_to_the_optimizer(tmp_path):
     (make_folder(tmp_path) / "optimizer.pt").unlink()
-    check_model_files(tmp_path)
+    check_files(tmp_path)
 
 
 def test_manifest_of_a_model_covers_no_files_that_users_edit(tmp_path):

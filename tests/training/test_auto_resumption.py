@@ -10,8 +10,9 @@ import time
 
 import pytest
 from conftest import TINY_DISTILBERT, TINY_RESNET
+from damage import flip_bit
 
-from mg_vtc import train
+from mg_vtc import evaluate, train
 from mg_vtc.runs.manifest import find_damage
 
 TOWERS = {"vision_config": TINY_RESNET, "text_config": TINY_DISTILBERT, "projection_dim": 12, "image_size": 32}
@@ -83,6 +84,22 @@ def test_run_of_which_no_checkpoint_is_whole_is_not_started_again_in_silence(aut
     (auto.folder / "checkpoint-12" / "optimizer.pt").write_bytes(b"")
     with pytest.raises(FileNotFoundError, match=r"checkpoint-12/optimizer\.pt is empty.*start again"):
         auto()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "split.json", "results/validation.json"])
+def test_finished_run_with_a_damaged_file_is_not_left_alone_in_silence(name, auto):
+    flip_bit(auto() / name)
+    with pytest.raises(ValueError, match=rf"{name} is damaged or of another run or step"):
+        auto()
+
+
+def test_records_of_a_finished_run_are_compared_before_they_are_read(auto, images_dir):
+    path = auto() / "split.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"train": []}))
+    with pytest.raises(ValueError, match=r"split\.json is damaged: it has .* delete .*manifest\.json"):
+        evaluate(auto.folder, images_dir)
+    (auto.folder / "manifest.json").unlink()  # accepted as a change
+    evaluate(auto.folder, images_dir, split="all")
 
 
 @pytest.mark.parametrize("finished", [True, False])

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from conftest import CLASS_NAMES, TINY_RESNET, TINY_VIT
+from damage import flip_bit
 from saved_models import save_model
 
 import mg_vtc
@@ -81,3 +82,11 @@ def test_no_model_is_overwritten(ends, tmp_path):
 def test_weight_is_a_fraction(ends, alpha, tmp_path):
     with pytest.raises(ValueError, match=r"alpha must be in \[0, 1\]"):
         mg_vtc.interpolate(*ends, alpha, tmp_path / "mixed")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "split.json"])
+def test_damaged_interpolation_is_named(name, ends, images_dir, tmp_path):
+    folder = mg_vtc.interpolate(*ends, 0.5, tmp_path / "mixed")
+    flip_bit(folder / name)
+    with pytest.raises(ValueError, match=rf"{name} is damaged or of another run or step"):
+        mg_vtc.predict(folder, images_dir)

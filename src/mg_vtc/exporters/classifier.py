@@ -10,10 +10,11 @@ from huggingface_hub import ModelCard, snapshot_download
 from ..files import atomic_write_folder, check_destination
 from ..inference.loading import open_model
 from ..models.modeling_mg_vtc import MgVtcForImageClassification
+from ..runs.manifest import MANIFEST, OF_MODEL, write_manifest
 
 CARD = "README.md"
 TRAINING_RECORDS = ("recipe.yaml", "split.json")  # referred to by the card
-MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json", CARD, *TRAINING_RECORDS)
+MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json", CARD, *TRAINING_RECORDS, MANIFEST)
 
 
 def export_classifier(model_id: str, folder: Path, *, overwrite: bool = False) -> tuple[int, int]:
@@ -48,6 +49,7 @@ def export_classifier(model_id: str, folder: Path, *, overwrite: bool = False) -
         for name in TRAINING_RECORDS:
             if (source / name).is_file():
                 shutil.copyfile(source / name, staging / name)
+        write_manifest(staging, (*OF_MODEL, *TRAINING_RECORDS, CARD))
     return model.get_memory_footprint(), classifier.get_memory_footprint()
 
 

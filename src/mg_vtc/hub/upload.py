@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from transformers.dynamic_module_utils import get_relative_imports
 
 from ..data.sources import hint_at_folder
 from ..inference.loading import open_model
-from ..runs.directory import CARD, PROVENANCE, RECIPE, RESULTS, read_record
-from ..runs.manifest import MANIFEST, dump_manifest, read_manifest
+from ..runs.directory import CARD, PROVENANCE, RECIPE, RECORDS, RESULTS, read_recipe, read_record
+from ..runs.manifest import MANIFEST, OF_MODEL, check_files, dump_manifest, find_damage, read_manifest
 from ..runs.provenance import without_places
 from .repo_id import with_repo_id
 
@@ -63,7 +64,8 @@ def collect_upload(folder: Path, repo_id: str | None) -> dict[str, bytes | Path]
                 f"{folder} has no {name}: a finished training run writes it; for a model saved in Python, write the "
                 "card yourself."
             )
-    card = (folder / CARD).read_text(encoding="utf-8")
+    check_files(folder, (*OF_MODEL, *RECORDS))
+    card = _read_card(folder)
     _check_metadata(card, folder)
     names = [name for name in MODEL_FILES if (folder / name).is_file()] + _code(folder, config) + _figures(card)
     missing = [name for name in names if not (folder / name).is_file()]
@@ -113,6 +115,22 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def _read_card(folder: Path) -> str:
+    try:
+        card = (folder / CARD).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{folder / CARD} is not UTF-8 ({error}): restore it from a copy.") from error
+    if not card.strip():
+        raise ValueError(f"{folder / CARD} is empty: restore it from a copy, or write the card yourself.")
+    if find_damage(folder, [CARD]):
+        warnings.warn(
+            f"{folder / CARD} is not the card that was written with the model. If you did not edit it, restore it "
+            "from a copy and push again.",
+            stacklevel=4,
+        )
+    return card
+
+
 def _code(folder: Path, config: dict[str, Any]) -> list[str]:
     """Return the names of the code files in `auto_map` and of their relative imports."""
     waiting, names = {target.split(".")[0] for target in config["auto_map"].values()}, set()
@@ -130,7 +148,7 @@ def _settings_and_scores(folder: Path) -> dict[str, bytes]:
     provenance = folder / PROVENANCE
     places = read_record(provenance).get("places") if provenance.is_file() else None
     if (folder / RECIPE).is_file() and places is not None:
-        recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+        recipe, _ = read_recipe(folder / RECIPE)
         files[RECIPE] = yaml.safe_dump(without_places(recipe, places), sort_keys=True, allow_unicode=True).encode()
     if (folder / RESULTS).is_file():
         results = read_record(folder / RESULTS)

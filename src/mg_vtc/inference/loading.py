@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, BaseImag
 from ..data.sources import check_source
 from ..models.configuration_mg_vtc import MgVtcConfig
 from ..models.modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
-from ..runs.manifest import check_model_files
+from ..runs.manifest import check_files
 
 Model = str | Path | MgVtcModel  # folder, Hub id, or loaded model
 ALL_LOADED: dict[str, Any] = {"missing_keys": (), "unexpected_keys": (), "mismatched_keys": ()}
@@ -107,7 +107,7 @@ def read_config(model_id: str) -> MgVtcConfig:
             f"{model_id} is an adapter, which holds no towers: pass the folder of its run, or open its base model in "
             "Python and add it with peft.PeftModel.from_pretrained(model, folder)."
         )
-    check_model_files(Path(model_id))
+    check_files(Path(model_id))
     try:
         config = AutoConfig.from_pretrained(model_id)
     except StrictDataclassError as error:  # wraps the error of the configuration's own check

@@ -33,6 +33,10 @@ EXPORTED = ("onnx/*.onnx", "onnx/*.onnx.data", "onnx/tokenizer.json")  # default
 CARD, PROVENANCE, CONFUSION, SAMPLES = "README.md", "provenance.json", "figures/confusion.png", "samples"
 SPLIT_RESULTS = ("results/test.json", "results/validation.json")  # test images first: they did not select a checkpoint
 PAGE_FILES = (CARD, PROVENANCE, CONFUSION, *SPLIT_RESULTS, f"{SAMPLES}/drawn-*.png")  # files of the model's page
+RECORDS = (  # of a finished run, which its manifest covers beside the model
+    *(RECIPE, SPLIT, RESULTS, "trainer_state.json", PROVENANCE, CONFUSION, *SPLIT_RESULTS),
+    f"{SAMPLES}/drawn-*.png",
+)
 ADAPTER_CONFIG, ADAPTER = "adapter/adapter_config.json", "adapter/adapter_model.safetensors"  # of LoRA
 CHECKPOINT_NAME = re.compile("checkpoint-([0-9]+)")
 MODEL_FILES = (
@@ -153,6 +157,7 @@ def begin_run(folder: Path, settings: dict[str, Any], split: dict[str, Any], *, 
         notes = read_recipe(folder / RECIPE)[1] + notes
     if overwrite:
         clear_run_folder(folder)
+    (folder / MANIFEST).unlink(missing_ok=True)  # of an earlier end of the run, whose records change
     if extended:  # the report and the exports are of a model that will be replaced
         _delete(folder, (*REPORT_FILES, *EXPORTED))
     write_start(folder, recipe, split, notes)

@@ -11,7 +11,8 @@ from typing import Any
 from ..files import atomic_write, sync_folder
 
 MANIFEST = "manifest.json"
-# Files that a model is loaded from; a manifest of a finished run covers no others, which users may edit.
+# Files that a model is loaded from. The manifest of a finished run covers its records, too, and the card. Users edit
+# the card, so a push only warns of a difference.
 OF_MODEL = (
     *("*config.json", "*.safetensors", "*.safetensors.index.json", "*.py", "tokenizer.json", "adapter/*"),
     *("special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model", "*.jinja"),
@@ -76,16 +77,17 @@ def find_damage(folder: Path, patterns: Iterable[str] = ("*",)) -> list[str]:
     return [f"{path} {difference}" for path, difference in found if difference]
 
 
-def check_model_files(folder: Path) -> None:
-    """Refuse a model whose files differ from the manifest of its folder.
+def check_files(folder: Path, patterns: Iterable[str] = OF_MODEL) -> None:
+    """Refuse files that differ from the manifest of their folder.
 
     Args:
         folder: Folder of a model; without a manifest it is not checked.
+        patterns: Files to compare, by default those that the model is loaded from.
 
     Raises:
         ValueError: A file differs.
     """
-    if damage := find_damage(folder, OF_MODEL):
+    if damage := find_damage(folder, patterns):
         raise ValueError(
             f"{'; '.join(damage)}: copy the files again, or use a checkpoint. To accept a change that you made, "
             f"delete {folder / MANIFEST}."

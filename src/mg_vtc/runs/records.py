@@ -7,6 +7,7 @@ from huggingface_hub import snapshot_download
 from transformers.trainer import TRAINER_STATE_NAME
 
 from .directory import RECIPE, SPLIT, read_recipe, read_record
+from .manifest import check_files
 
 
 class RunRecords(NamedTuple):
@@ -40,6 +41,7 @@ def read_records(model_id: str) -> RunRecords:
         folder = Path(snapshot_download(model_id, allow_patterns=names))
     if folder.resolve().name.startswith("checkpoint-") and not (folder / SPLIT).exists():
         folder = folder.resolve().parent
+    check_files(folder, names)
     split, state, recipe = (path if (path := folder / name).is_file() else None for name in names)
     return RunRecords(
         read_record(split) if split else {},

@@ -25,7 +25,7 @@ from ..runs.checkpoints import (
     removing_unfinished,
     stage_checkpoint,
 )
-from ..runs.directory import CARD
+from ..runs.directory import CARD, RECORDS
 from ..runs.manifest import OF_MODEL, write_manifest
 from .arguments import MgVtcTrainingArguments
 from .callbacks import StopEarlyCallback
@@ -322,6 +322,8 @@ class ImageTrainer(Trainer):
         self.save_model()
         if not (Path(self.args.output_dir) / CARD).exists():
             self.create_model_card()
+        elif self.is_world_process_zero():
+            write_manifest(Path(self.args.output_dir), (*OF_MODEL, *RECORDS, CARD))
         if not self.is_world_process_zero():
             return None
         settings = {"private": self.args.hub_private_repo, "revision": self.args.hub_revision} | kwargs

@@ -16,8 +16,17 @@ from ..data.decoding import collate_images, find_resizing
 from ..data.streaming import ImageStream
 from ..evaluation.metrics import score_top_k
 from ..runs.checkpoints import check_checkpoint, find_checkpoint, has_checkpoint
-from ..runs.directory import CARD, RECIPE, RESULTS, begin_run, check_run_folder, check_settings, list_checkpoints
-from ..runs.manifest import MANIFEST
+from ..runs.directory import (
+    CARD,
+    RECIPE,
+    RECORDS,
+    RESULTS,
+    begin_run,
+    check_run_folder,
+    check_settings,
+    list_checkpoints,
+)
+from ..runs.manifest import MANIFEST, OF_MODEL, check_files
 from .callbacks import EpochLineCallback
 from .recipe import Recipe
 from .run_data import SELECTION, find_descriptions, load_run_data
@@ -31,13 +40,16 @@ def is_finished(recipe: Recipe) -> bool:
     """Return whether `resume_from_checkpoint` is "auto" and the run of this command is finished.
 
     Raises:
-        ValueError: The folder holds a run with other settings.
+        ValueError: The folder holds a run with other settings, or a finished one with a damaged file.
     """
     folder = Path(recipe.training.output_dir)
     is_auto = str(recipe.training.resume_from_checkpoint).lower() == AUTO
     if not is_auto or recipe.training.overwrite or not all((folder / name).exists() for name in (RESULTS, CARD)):
         return False
-    return check_settings(folder, recipe.settings) is None  # a longer run is not finished
+    if check_settings(folder, recipe.settings) is not None:  # a longer run is not finished
+        return False
+    check_files(folder, (*OF_MODEL, *RECORDS))
+    return True
 
 
 def _settle_auto(recipe: Recipe) -> None:

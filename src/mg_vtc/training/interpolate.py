@@ -11,10 +11,11 @@ from ..data.sources import check_source
 from ..files import atomic_write_folder, check_destination
 from ..inference.loading import open_model, open_tokenizer
 from ..models.modeling_mg_vtc import MgVtcModel
+from ..runs.directory import SPLIT
+from ..runs.manifest import MANIFEST, OF_MODEL, write_manifest
 from .starting_point import take_over
 
-SPLIT = "split.json"
-MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json", SPLIT)
+MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json", SPLIT, MANIFEST)
 
 
 def interpolate(
@@ -58,6 +59,7 @@ def interpolate(
             tokenizer.save_pretrained(staging)
         if (Path(model_b) / SPLIT).is_file():
             shutil.copyfile(Path(model_b) / SPLIT, staging / SPLIT)
+        write_manifest(staging, (*OF_MODEL, SPLIT))
     return folder
 
 

@@ -15,7 +15,7 @@ from ..data.decoding import collate_images, find_resizing
 from ..data.prompts import ClassTexts, check_known
 from ..evaluation.metrics import score_top_k
 from ..losses import adjust_logits, contrastive_loss, saturated_fraction, soft_target_loss
-from ..runs.manifest import check_model_files
+from ..runs.manifest import check_files
 from .arguments import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
 from .base_trainer import ImageTrainer, contrasts_within_batches, smallest_share
 from .distributed import broadcast_buffers, gather_rows, take_share
@@ -343,7 +343,7 @@ class MgVtcTrainer(ImageTrainer):
 
     def _load_best_model(self) -> None:
         checkpoint = self.state.best_model_checkpoint
-        check_model_files(Path(checkpoint))
+        check_files(Path(checkpoint))
         self._load_weights(checkpoint)
         if self.args.should_save:
             self._adapters.keep_best(Path(checkpoint), Path(self.args.output_dir))

@@ -12,7 +12,8 @@ from transformers.trainer_utils import PredictionOutput
 from ..evaluation.run_results import write_run_results
 from ..hub.model_card import write_model_card
 from ..hub.widgets import write_samples
-from ..runs.directory import write_start
+from ..runs.directory import CARD, RECORDS, write_start
+from ..runs.manifest import OF_MODEL, write_manifest
 from ..runs.provenance import write_provenance
 from .arguments import MgVtcTrainingArguments
 
@@ -34,7 +35,7 @@ def write_records(
     *,
     seconds: float | None,
 ) -> None:
-    """Write `results/`, `provenance.json` and the card of a run, whose recipe and split are there.
+    """Write `results/`, `provenance.json`, the card and the manifest of a run, whose recipe and split are there.
 
     Args:
         folder: Folder of the run, with its model.
@@ -47,6 +48,7 @@ def write_records(
     write_run_results(folder, predictions, splits, class_names)
     write_provenance(folder, arguments, project=PROJECT, seconds=seconds)
     write_model_card(folder, write_samples(folder))
+    write_manifest(folder, (*OF_MODEL, *RECORDS, CARD))
 
 
 def write_python_recipe(folder: Path, arguments: MgVtcTrainingArguments, **settings: Any) -> None:
