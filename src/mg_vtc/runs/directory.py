@@ -1,6 +1,7 @@
 """Folder of a run: its files, and checks that nothing is lost."""
 
 import json
+import os
 import re
 import shutil
 import warnings
@@ -54,12 +55,15 @@ def check_run_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
         resume: Whether to resume the run in the folder.
 
     Raises:
-        ValueError: The folder is not empty without `overwrite` or `resume`, or both are set.
+        ValueError: The folder is read-only, it is not empty without `overwrite` or `resume`, or both are set.
     """
     if overwrite and resume:
         raise ValueError("overwrite and resume_from_checkpoint exclude each other: give one.")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"output_dir {folder} is a file: choose a folder.")
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(f"output_dir {folder} cannot be written to ({existing} is read-only): choose another folder.")
     if not folder.is_dir() or {path.name for path in folder.iterdir()} <= {RECIPE + UNFINISHED, SPLIT}:
         return  # empty, or an interrupted start
     if not (folder / RECIPE).exists():

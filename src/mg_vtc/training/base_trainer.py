@@ -29,6 +29,7 @@ from ..runs.directory import CARD, RECORDS
 from ..runs.manifest import OF_MODEL, write_manifest
 from .arguments import MgVtcTrainingArguments
 from .callbacks import StopEarlyCallback
+from .disk_space import check_disk_space, naming_full_disk
 from .preemption import SaveAfterEvaluation, worker_init_fn
 
 
@@ -234,6 +235,7 @@ class ImageTrainer(Trainer):
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """Train; see `transformers.Trainer.train`. A damaged checkpoint is refused; True takes the last whole one."""
         needs_best = bool(self.args.load_best_model_at_end)
+        check_disk_space(self.model, self.args)
         if resume_from_checkpoint is True:
             resume_from_checkpoint = find_checkpoint(Path(self.args.output_dir), "true", needs_best=needs_best)
         elif resume_from_checkpoint:
@@ -253,18 +255,19 @@ class ImageTrainer(Trainer):
             self.accelerator.wait_for_everyone()
             self._staging = staged.parent
             try:
-                with self._keeping_all_checkpoints():
+                with self._keeping_all_checkpoints(), naming_full_disk(folder, staged.parent):
                     super()._save_checkpoint(*args)
             finally:
                 self._staging = None
             best = folder / f"checkpoint-{self.state.best_global_step}"
             if best.is_dir() or best.name == staged.name:  # the Trainer looked for it in the other folder
                 self.state.best_model_checkpoint = str(best)
-            if self.args.should_save:
-                self.state.save_to_json(str(staged / TRAINER_STATE_NAME))
-            self.accelerator.wait_for_everyone()
-            if self.args.should_save:
-                finish_checkpoint(staged)
+            with naming_full_disk(folder, staged.parent):
+                if self.args.should_save:
+                    self.state.save_to_json(str(staged / TRAINER_STATE_NAME))
+                self.accelerator.wait_for_everyone()
+                if self.args.should_save:
+                    finish_checkpoint(staged)
         if self.args.should_save:
             keep, best_step = self.args.save_total_limit, self.state.best_global_step
             remove_old_checkpoints(folder, keep, best_step, self.state.global_step)

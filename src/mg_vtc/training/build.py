@@ -28,6 +28,7 @@ from ..runs.directory import (
 )
 from ..runs.manifest import MANIFEST, OF_MODEL, check_files
 from .callbacks import EpochLineCallback
+from .disk_space import check_disk_space
 from .recipe import Recipe
 from .run_data import SELECTION, find_descriptions, load_run_data
 from .starting_point import build_model, read_image_processor
@@ -113,6 +114,7 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, ImageDatas
     trainer.add_callback(EpochLineCallback)
 
     trainer.check_start()
+    check_disk_space(trainer.model, arguments)
     if arguments.process_index == 0:
         begin_run(folder, recipe.settings, data.split, overwrite=bool(arguments.overwrite), resume=resume)
     trainer.accelerator.wait_for_everyone()

@@ -25,6 +25,7 @@ from .arguments import MgVtcTrainingArguments
 from .build import build_trainer, check_folder, is_finished
 from .console import describe_resumption, overview, summary
 from .cross_validation import fold_folder, plan_fold, summarize_folds
+from .disk_space import DiskFull, naming_full_disk
 from .preemption import (
     EXIT_CODE,
     GO_ON,
@@ -104,7 +105,7 @@ def train_once(recipe: Recipe) -> None:
         print("saturated: fraction of images whose Jensen-Shannon gradient has vanished")
         if trainer.args.resume_from_checkpoint is not None:
             print(describe_resumption(Path(trainer.args.resume_from_checkpoint)), flush=True)
-    with deferring_signals(trainer):
+    with deferring_signals(trainer), naming_full_disk(Path(trainer.args.output_dir)):
         if recipe.model.model_name_or_path is not None and trainer.args.resume_from_checkpoint is None:
             _print_start(trainer)
         results = run(trainer, splits)
@@ -265,7 +266,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
     try:
         with watching_signals():
             train_recipe(sys.argv[1:] if arguments is None else list(arguments))
-    except (Refusal, FloatingPointError) as error:
+    except (Refusal, DiskFull, FloatingPointError) as error:
         if int(os.environ.get("LOCAL_RANK", 0)) > 0:
             time.sleep(20)  # the first process prints the same and ends this one; if it does not, this one prints
         sys.exit(f"{program}: {name_flags(str(error))}")
