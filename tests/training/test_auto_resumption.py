@@ -118,6 +118,43 @@ def test_finished_run_goes_on_if_it_shall_be_longer(auto, capsys):
     assert "checkpoint-12, after step 12" in capsys.readouterr().out
 
 
+def test_extension_that_was_interrupted_is_not_finished(auto, monkeypatch):
+    auto()
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mg_vtc.training.run.run", interrupt)  # after the folder was prepared
+        with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="extended to 3"):
+            auto(num_train_epochs=3)
+    assert not (auto.folder / "all_results.json").exists()
+    assert not (auto.folder / "README.md").exists()
+    auto(num_train_epochs=3)
+    assert json.loads((auto.folder / "all_results.json").read_text())["epoch"] == 3
+
+
+def test_finished_run_without_checkpoints_is_not_replaced_by_a_longer_one(auto):
+    weights = read_weights(auto())
+    for checkpoint in auto.folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    with pytest.raises(ValueError, match="holds a finished run without checkpoints, which cannot be extended"):
+        auto(num_train_epochs=3)
+    assert read_weights(auto.folder) == weights
+
+
+def test_other_descriptions_are_not_mixed_into_a_run(auto, images_dir, tmp_path):
+    names, path = sorted(one.name for one in images_dir.iterdir()), tmp_path / "texts.json"
+    path.write_text(json.dumps({name: f"someone {name}" for name in names}))
+    auto(descriptions_file=str(path))
+    unfinish(auto.folder, 6)
+    path.write_text(json.dumps({name: f"a drawing of {name}" for name in names}))
+    with pytest.raises(
+        ValueError, match=r"rows differ from those in .*split\.json with which the run began, or the texts of classes"
+    ):
+        auto(descriptions_file=str(path))
+
+
 def test_folder_of_something_else_is_refused(auto):
     auto.folder.mkdir()
     (auto.folder / "thesis.tex").touch()

@@ -113,6 +113,8 @@ def test_descriptions_of_an_earlier_model_are_not_those_of_new_classes(tmp_path)
     )
     model, _ = take_over(str(tmp_path), ["one", "two"])
     assert model.config.class_texts == [["a one"], ["a two"]]
+    model, _ = take_over(str(tmp_path), list(CLASS_NAMES))
+    assert model.config.class_texts == TEXTS
     model, _ = take_over(str(tmp_path), ["one", "two"], descriptions=[["first"], ["second"]])
     assert model.config.class_texts == [["a one", "first"], ["a two", "second"]]
 

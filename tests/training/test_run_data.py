@@ -16,7 +16,7 @@ from train_command import finish, kill_after, start
 from mg_vtc.data.cache import cache_folder
 from mg_vtc.data.decoding import Resizing
 from mg_vtc.training.recipe import parse_recipe
-from mg_vtc.training.run_data import load_run_data
+from mg_vtc.training.run_data import find_descriptions, load_run_data
 
 
 def load(*flags, said=None):
@@ -184,6 +184,15 @@ def test_streamed_run_that_was_killed_goes_on_to_the_same_weights(shards, tmp_pa
     assert results["eval_samples"] == 8
     assert not any(name.startswith("baseline") for name in results)
     assert (tmp_path / "killed" / "README.md").is_file()
+
+
+def test_columns_of_texts_are_not_read_for_a_vision_only_model(images_dir, tmp_path):
+    names = sorted(path.name for path in images_dir.iterdir())
+    path = tmp_path / "labels.csv"
+    path.write_text("id,name,text\n" + "".join(f"{name},{name},someone {name}\n" for name in names))
+    recipe = parse_recipe(["--train_dir", str(images_dir), "--labels_file", str(path), "--output_dir", "unused"])
+    assert find_descriptions(recipe.data, names, vision_only=False) == [[f"someone {name}"] for name in names]
+    assert find_descriptions(recipe.data, names, vision_only=True) is None
 
 
 def test_few_shots_are_recorded_with_the_images_that_were_left(images_dir):

@@ -143,8 +143,8 @@ def begin_run(folder: Path, settings: dict[str, Any], split: dict[str, Any], *, 
         notes = [note]
     if resume and (folder / SPLIT).exists() and read_record(folder / SPLIT) != split:
         raise ValueError(
-            f"The rows differ from those in {folder / SPLIT} with which the run began, so resuming would mix "
-            "validation and training rows: use the same data, split and seed, or start another run."
+            f"The rows differ from those in {folder / SPLIT} with which the run began, or the texts of classes, so "
+            "resuming would mix validation and training rows: use the same data, split and seed, or start another run."
         )
     try:
         recipe = yaml.safe_dump(_kept(settings), sort_keys=True, allow_unicode=True)
@@ -163,7 +163,7 @@ def begin_run(folder: Path, settings: dict[str, Any], split: dict[str, Any], *, 
         clear_run_folder(folder)
     (folder / MANIFEST).unlink(missing_ok=True)  # of an earlier end of the run, whose records change
     if extended:  # the report and the exports are of a model that will be replaced
-        _delete(folder, (*REPORT_FILES, *EXPORTED))
+        _delete(folder, (RESULTS, CARD, *REPORT_FILES, *EXPORTED))
     write_start(folder, recipe, split, notes)
 
 

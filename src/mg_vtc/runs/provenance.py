@@ -15,7 +15,7 @@ from .. import __version__
 from .directory import PROVENANCE, RECIPE
 
 INPUTS = (
-    *("train_dir", "validation_dir", "dataset_name", "labels_file"),
+    *("train_dir", "validation_dir", "dataset_name", "labels_file", "descriptions_file"),
     *("model_name_or_path", "vision_model_name_or_path", "text_model_name_or_path"),
 )  # settings that name inputs of a run
 ELSEWHERE = "<local path>"  # replaces a place in published recipes

@@ -64,6 +64,11 @@ def _settle_auto(recipe: Recipe) -> None:
     if begun:
         check_settings(folder, recipe.settings)
     resumable = has_checkpoint(folder) or any((one / MANIFEST).exists() for one in list_checkpoints(folder))
+    if begun and not resumable and (folder / RESULTS).exists():
+        raise ValueError(
+            f"{folder} holds a finished run without checkpoints, which cannot be extended: choose another folder, or "
+            "replace it (`overwrite`)."
+        )
     arguments.resume_from_checkpoint = "true" if begun and resumable else None
     arguments.overwrite = begun and not resumable
 
@@ -97,7 +102,7 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, ImageDatas
     resizing = find_resizing(read_image_processor(recipe.model, recipe.data.image_size))
     data = load_run_data(recipe.data, arguments, resizing, say=say)
     frozen = [tower for tower in ("vision", "text") if getattr(arguments, f"freeze_{tower}_model")]
-    descriptions = find_descriptions(recipe.data, data.class_names)
+    descriptions = find_descriptions(recipe.data, data.class_names, vision_only=recipe.model.vision_only)
     model, processor = build_model(recipe.model, recipe.data.image_size, data.class_names, frozen, descriptions)
     trainer = MgVtcTrainer(
         model,
@@ -113,6 +118,8 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, ImageDatas
         trainer.remove_callback(callback)
     trainer.add_callback(EpochLineCallback)
 
+    if model.config.label_texts is not None:
+        data.split["label_texts"] = model.config.label_texts  # a resumed run must have the same
     trainer.check_start()
     check_disk_space(trainer.model, arguments)
     if arguments.process_index == 0:

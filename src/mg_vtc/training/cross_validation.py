@@ -47,7 +47,10 @@ def summarize_folds(recipe: Recipe) -> dict[str, Any]:
 def _check_folds(splits: list[dict[str, Any]], output_dir: str) -> None:
     """Refuse folds of different images, and images that two folds hold out."""
     rows = [
-        {name: set(zip(split[name], split["digests"][name], strict=True)) for name in ("train", "validation")}
+        {
+            "train": {row for name in ("train", "selection") if name in split for row in _list_rows(split, name)},
+            "validation": set(_list_rows(split, "validation")),
+        }
         for split in splits
     ]
     for fold, one in enumerate(rows):
@@ -59,3 +62,8 @@ def _check_folds(splits: list[dict[str, Any]], output_dir: str) -> None:
                 f"fold-{fold} in {output_dir} has other images than the folds before it, so they have no common "
                 "mean: the data changed. Repeat with `overwrite`, or another folder."
             )
+
+
+def _list_rows(split: dict[str, Any], name: str) -> list[tuple[str, str]]:
+    """Return name and digest of each image of a part of a split."""
+    return list(zip(split[name], split["digests"][name], strict=True))

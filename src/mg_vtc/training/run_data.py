@@ -101,8 +101,10 @@ def load_run_data(
     return RunData(splits, class_names, split | {name: of_split["file_name"][:] for name, of_split in rows.items()})
 
 
-def find_descriptions(data: DataArguments, class_names: list[str]) -> list[list[str]] | None:
+def find_descriptions(data: DataArguments, class_names: list[str], *, vision_only: bool) -> list[list[str]] | None:
     """Read the further texts of each class, in id order; `None` if there are none.
+
+    Columns of a labels file are not read for a vision-only model, which may be the baseline on the same images.
 
     Raises:
         FileNotFoundError: `descriptions_file` does not exist.
@@ -111,7 +113,7 @@ def find_descriptions(data: DataArguments, class_names: list[str]) -> list[list[
     labels_file: str | Path | None = data.labels_file
     if labels_file is None and data.train_dir is not None:
         labels_file = find_labels_file(Path(data.train_dir))
-    columns = None if labels_file is None else find_label_texts(labels_file, class_names)
+    columns = None if labels_file is None or vision_only else find_label_texts(labels_file, class_names)
     if data.descriptions_file is None:
         return columns
     if columns is not None:

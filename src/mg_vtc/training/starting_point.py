@@ -168,7 +168,10 @@ def take_over(
     if AutoConfig.from_pretrained(name).model_type == "mg_vtc":
         source = open_model(name, dtype=torch.float32)[0]
         templates = prompt_template or [source.config.prompt_template]
-        model = _change_classes(source, describe_classes(class_names, templates, descriptions))
+        classes = describe_classes(class_names, templates, descriptions)
+        if prompt_template is None and descriptions is None and [*source.config.id2label.values()] == class_names:
+            classes["label_texts"] = source.config.label_texts
+        model = _change_classes(source, classes)
         tokenizer = None if model.config.vision_only else open_tokenizer(name)
     else:
         model = MgVtcModel.from_dual_encoder(name, **describe_classes(class_names, prompt_template, descriptions))
