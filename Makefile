@@ -49,6 +49,11 @@ bench: install  ## Measure speed and memory, as ratios in one run; alone on the 
 	@failed=0; for benchmark in import_time train_step memory loader inference_speed classes streaming; do \
 		$(PYTHON) benchmarks/$$benchmark.py || failed=1; done; exit $$failed
 
+chaos: install  ## Feed, damage and kill: count what ends in neither a result nor a clear error, in about ten hours
+	$(PYTHON) benchmarks/chaos_fuzz.py
+	$(PYTHON) benchmarks/chaos_damage.py
+	$(PYTHON) benchmarks/chaos_kill.py
+
 audit: install  ## Compare the installed packages with known vulnerabilities, and list their licences
 	$(PYTHON) .ci/audit.py
 
@@ -58,4 +63,4 @@ docs: install  ## Build the guides and the API reference in build/docs; a broken
 clean:  ## Remove what the other targets made, except the runs
 	rm -rf $(VENV) build tests/node/node_modules .conformance .compat .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo test test-slow check format conformance compat page-tables bench audit docs clean
+.PHONY: help install demo test test-slow check format conformance compat page-tables bench chaos audit docs clean

@@ -1,6 +1,7 @@
 """Files: read only regular ones; write a file or a folder of files whole or not at all."""
 
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -8,7 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from filelock import FileLock
+
 UNFINISHED = ".part"  # suffix of a file that is being written
+STAGING, STAGING_LOCK = ".export-", ".lock"  # prefix of a temporary folder, and the file that its process locks
 
 
 def is_special(path: Path) -> bool:
@@ -69,6 +73,15 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the temporary folders of exports that were killed, whose locks nobody holds."""
+    for staging in folder.glob(f"{STAGING}*"):
+        with suppress(OSError):  # Timeout is one
+            with FileLock(staging / STAGING_LOCK, timeout=0):
+                pass
+            shutil.rmtree(staging)
+
+
 @contextmanager
 def atomic_write_folder(folder: Path, names: Sequence[str]) -> Iterator[Path]:
     """Yield a temporary folder whose files move to `folder` once the block has ended; an error moves none.
@@ -79,11 +92,15 @@ def atomic_write_folder(folder: Path, names: Sequence[str]) -> Iterator[Path]:
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(folder)
     try:
         # within the folder, so that files move without a copy
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as staging:
+        with (
+            tempfile.TemporaryDirectory(dir=folder, prefix=STAGING) as staging,
+            FileLock(Path(staging, STAGING_LOCK)),
+        ):
             yield Path(staging)
-            written = [path.name for path in Path(staging).iterdir()]
+            written = [path.name for path in Path(staging).iterdir() if path.name != STAGING_LOCK]
             for name in written:
                 (Path(staging) / name).replace(folder / name)
             for name in set(names).difference(written):

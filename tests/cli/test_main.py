@@ -51,3 +51,14 @@ def test_error_of_the_code_keeps_its_traceback(mg_vtc_command, monkeypatch, two_
     monkeypatch.setitem(sys.modules, "mg_vtc.exporters.classifier", None)
     with pytest.raises(ModuleNotFoundError):
         mg_vtc_command("export", two_class_run, "--format", "classifier")
+
+
+def test_ctrl_c_ends_a_command_in_one_line(mg_vtc_command, monkeypatch, two_class_run, capsys):
+    def interrupt(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mg_vtc.cli.evaluate._evaluate", interrupt)
+    with pytest.raises(SystemExit) as stop:
+        mg_vtc_command("evaluate", two_class_run, "demo")
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "mg-vtc: ended by Ctrl-C\n"

@@ -157,3 +157,16 @@ def test_folder_of_runs_names_them(tmp_path):
     save_model(tmp_path / "mine", TINY_RESNET, image_size=48)
     with pytest.raises(ValueError, match="holds several runs and is not a model: pass one of mine"):
         open_model(tmp_path)
+
+
+def test_temporary_folder_of_an_export_that_was_killed_is_removed(tmp_path):
+    abandoned = tmp_path / ".export-killed"
+    abandoned.mkdir()
+    (abandoned / "model.safetensors").touch()
+    with atomic_write_folder(tmp_path, ["a"]) as staging:
+        (staging / "a").touch()
+        assert not abandoned.exists()
+        with atomic_write_folder(tmp_path, ["b"]) as other:  # whose process is alive
+            assert staging.exists()
+            (other / "b").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]

@@ -4,6 +4,7 @@ Schedulers send such a signal before they take a machine away: SIGTERM, or SIGUS
 SIGINT.
 """
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -83,10 +84,22 @@ def watching_signals() -> Iterator[SignalWatch]:
     token = _WATCH.set(watch)
     try:
         yield watch
+    except BaseException:
+        _end_workers()
+        raise
     finally:
         _WATCH.reset(token)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_workers() -> None:
+    """End workers that an error left: they outlive one signal, so the end of the process would wait for them."""
+    workers = multiprocessing.active_children()
+    if workers and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else torch raises for each worker that is killed
+    for worker in workers:
+        worker.kill()
 
 
 def ignore_signals() -> None:

@@ -270,6 +270,11 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
         if int(os.environ.get("LOCAL_RANK", 0)) > 0:
             time.sleep(20)  # the first process prints the same and ends this one; if it does not, this one prints
         sys.exit(f"{program}: {name_flags(str(error))}")
+    except ValueError as error:
+        if "DataLoader worker process" not in str(error):
+            raise
+        reason = str(error).strip().splitlines()[-1].partition(": ")[2]  # below the traceback of the worker
+        sys.exit(f"{program}: {name_flags(reason)}")
     except Interrupted as interrupted:
         ignore_signals()
         if int(os.environ.get("RANK", 0)) == 0:

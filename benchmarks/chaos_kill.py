@@ -1,0 +1,238 @@
+"""Kill commands at random moments, repeat them, and compare what they wrote with an undisturbed run.
+
+    python benchmarks/chaos_kill.py --moments 100 --output_dir runs/kill
+
+A command survives if its repetition succeeds and leaves the same files with the same bytes. It is lost if the
+repetition fails, and silent if it succeeds with other files. Cases are recorded in `cases.jsonl`: run the same command
+again to resume.
+
+Of JSON files, keys of times and paths are left out of the comparison (`TIMES`), and files of `LEFT_OUT` as a whole.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from chaos_runs import TINY, draw_images, flags_of, read_lines
+from PIL import Image
+
+SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
+OUTCOMES = ("survived", "lost", "silent")
+TIMES = ("runtime", "_per_second", "seconds", "total_flos", "date", "num_input_tokens", "output_dir", "places")
+# With times or paths in them: the card, digests of such files, and locks.
+LEFT_OUT = ("README.md", "manifest.json", "recipe.yaml", "lock", "images.lock")
+STEPS = (
+    *("--max_steps", "20", "--save_steps", "5", "--save_strategy", "steps", "--eval_strategy", "no"),
+    *("--load_best_model_at_end", "false"),
+)
+GRACE = 60  # seconds within which a command that got a signal has to end
+
+
+class Verb(NamedTuple):
+    """Command that is killed.
+
+    Attributes:
+        arguments: Arguments of `mg-vtc`, for a folder of results.
+        environment: Variables of its process, for that folder.
+    """
+
+    arguments: Callable[[Path], list[str]]
+    environment: Callable[[Path], dict[str, str]] = lambda folder: {}
+
+
+def make_release(folder: Path) -> None:
+    """Draw a release in the layout of the image-level set of iMiGUE."""
+    for label in (1, 2, 10):
+        for clip in range(20):
+            path = folder / "training" / str(label) / f"{clip:04}.0.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (64, 48), (20 * label, 10 * clip, 99)).save(path, quality=90)
+
+
+def make_verbs(work: Path) -> dict[str, Verb]:
+    """Draw the images, train the run that others use, and return the commands."""
+    if not (work / "made").exists():
+        shutil.rmtree(work, ignore_errors=True)
+        draw_images(work / "images")
+        draw_images(work / "many", per_class=400)
+        make_release(work / "release")
+        training = ["train", *flags_of(TINY), "--train_dir", str(work / "images"), "--output_dir", str(work / "run")]
+        subprocess.run(command_of(training), env=environment_of(work), check=True, capture_output=True)
+        (work / "made").touch()
+
+    def train(folder: Path, images: str = "images") -> list[str]:
+        where = ["--train_dir", str(work / images), "--output_dir", str(folder / "run")]
+        return ["train", *flags_of(TINY), *where, "--resume_from_checkpoint", "auto"]
+
+    def predict(folder: Path) -> list[str]:
+        output = ["--output", str(folder / "predictions.csv"), "--overwrite", "--batch_size", "8"]
+        return ["predict", str(work / "run"), str(work / "many"), *output]
+
+    def export(folder: Path) -> list[str]:
+        output = ["--output_dir", str(folder / "classifier"), "--overwrite"]
+        return ["export", str(work / "run"), "--format", "classifier", *output]
+
+    return {
+        "train": Verb(train),
+        "train with an empty image cache": Verb(
+            lambda folder: [*train(folder, "many"), *STEPS],
+            lambda folder: {"HF_DATASETS_CACHE": str(folder / "cache")},
+        ),
+        "prepare": Verb(lambda folder: ["prepare", "imigue", str(work / "release"), str(folder / "prepared")]),
+        "predict": Verb(predict),
+        "export": Verb(export),
+    }
+
+
+def command_of(arguments: Sequence[str]) -> list[str]:
+    """Return the command of a process of `mg-vtc`."""
+    return [sys.executable, "-m", "mg_vtc", *arguments]
+
+
+def environment_of(work: Path, **changes: str) -> dict[str, str]:
+    """Return the environment of a command."""
+    settings = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(work / "cache")}
+    return dict(os.environ) | settings | changes
+
+
+def start(verb: Verb, folder: Path, work: Path) -> subprocess.Popen:
+    """Start a command in a group of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return subprocess.Popen(
+        command_of(verb.arguments(folder)),
+        env=environment_of(work, **verb.environment(folder)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # which a background job ignores
+    )
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """Return what a command wrote, by the names of the files, without times and paths."""
+    found: dict[str, Any] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if path.name in LEFT_OUT or path.name.endswith(".lock"):
+            continue
+        is_record = path.suffix == ".json" and path.name not in ("config.json", "tokenizer.json")
+        found[name] = _without_times(json.loads(path.read_bytes())) if is_record else path.read_bytes()
+    return found
+
+
+def _without_times(content: Any) -> Any:
+    if isinstance(content, list):
+        return [_without_times(one) for one in content]
+    if isinstance(content, dict):
+        kept = {name: one for name, one in content.items() if not any(part in name for part in TIMES)}
+        return {name: _without_times(one) for name, one in kept.items()}
+    return content
+
+
+def disturb(verb: Verb, folder: Path, work: Path, number: signal.Signals, moment: float) -> dict[str, Any]:
+    """Send a command a signal at a moment, in seconds, and wait for its end; Ctrl-C goes to its whole group."""
+    process = start(verb, folder, work)
+    try:
+        screen, _ = process.communicate(timeout=moment)
+        return {"code": process.returncode, "screen": screen}
+    except subprocess.TimeoutExpired:
+        is_of_group = number in (signal.SIGINT, signal.SIGKILL)
+        os.killpg(process.pid, number) if is_of_group else process.send_signal(number)
+    try:
+        screen, _ = process.communicate(timeout=GRACE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        screen, _ = process.communicate()
+        return {"code": None, "screen": screen}
+    return {"code": process.returncode, "screen": screen}
+
+
+def try_case(verb: Verb, case: dict[str, Any], work: Path, expected: dict[str, Any], moment: float) -> dict[str, Any]:
+    """Kill a command at a moment and repeat it; return the outcome."""
+    folder = work / "disturbed"
+    shutil.rmtree(folder, ignore_errors=True)
+    ended = disturb(verb, folder, work, signal.Signals[case["signal"]], moment)
+    again = {"code": 0, "screen": ""}
+    if ended["code"] != 0:
+        process = start(verb, folder, work)
+        screen, _ = process.communicate()
+        again = {"code": process.returncode, "screen": screen}
+    found = read_results(folder)
+    different = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+    outcome = "lost" if again["code"] != 0 else "silent" if different else "survived"
+    words = {"ended": ended["screen"][-300:], "again": again["screen"][-300:], "different": different[:10]}
+    traceback = "Traceback" in ended["screen"]
+    return (
+        case | {"moment": round(moment, 2), "outcome": outcome, "code": ended["code"], "traceback": traceback} | words
+    )
+
+
+def print_table(cases: Sequence[dict[str, Any]]) -> None:
+    """Print the number of cases by command and signal."""
+    print("| command | signal | tried | of these ended by themselves | survived | lost | silent | traceback |")
+    print("|---|---|---|---|---|---|---|---|")
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for case in cases:
+        groups.setdefault((case["verb"], case["signal"]), []).append(case)
+    for (verb, number), group in [*groups.items(), (("all", ""), list(cases))]:
+        counts = Counter(case["outcome"] for case in group)
+        finished = sum(case["code"] == 0 for case in group)
+        outcomes = " | ".join(str(counts[one]) for one in OUTCOMES)
+        tracebacks = sum(case["traceback"] for case in group)
+        print(f"| {verb} | {number} | {len(group)} | {finished} | {outcomes} | {tracebacks} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--moments", type=int, default=100, help="for each command and signal")
+    parser.add_argument("--verbs", nargs="+", help="commands; default: all")
+    parser.add_argument("--signals", nargs="+", default=SIGNALS, choices=SIGNALS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output_dir", type=Path, default=Path("runs/kill"))
+    options = parser.parse_args()
+    work, record = (options.output_dir / "work").absolute(), options.output_dir / "cases.jsonl"
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    verbs = make_verbs(work)
+    names = options.verbs or list(verbs)
+    done = {(one["verb"], one["signal"], one["number"]): one for one in read_lines(record)}
+    wanted = [(verb, name, number) for number in range(options.moments) for verb in names for name in options.signals]
+    undisturbed: dict[str, tuple[dict[str, Any], float]] = {}
+    with record.open("a", encoding="utf-8") as file:
+        for key in (key for key in wanted if key not in done):
+            verb, name, number = key
+            if verb not in undisturbed:
+                undisturbed[verb] = measure(verbs[verb], work)
+            expected, seconds = undisturbed[verb]
+            moment = random.Random(f"{options.seed} {verb} {name} {number}").uniform(0, seconds)
+            case = {"verb": verb, "signal": name, "number": number}
+            done[key] = try_case(verbs[verb], case, work, expected, moment)
+            print(json.dumps(done[key]), file=file, flush=True)
+    print_table([done[key] for key in sorted(wanted)])
+
+
+def measure(verb: Verb, work: Path) -> tuple[dict[str, Any], float]:
+    """Return the results and the duration, in seconds, of a command that nothing disturbs."""
+    folder = work / "disturbed"  # at the same place, as some files name their folder
+    shutil.rmtree(folder, ignore_errors=True)
+    start_time = time.monotonic()
+    process = start(verb, folder, work)
+    screen, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"The undisturbed command failed: {screen[-2000:]}")
+    return read_results(folder), time.monotonic() - start_time
+
+
+if __name__ == "__main__":
+    main()

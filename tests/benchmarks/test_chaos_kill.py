@@ -1,0 +1,45 @@
+"""The campaign of kills compares what is left with an undisturbed run, and records each case."""
+
+import json
+import sys
+
+import chaos_kill
+import pytest
+
+
+def test_times_and_paths_are_left_out_of_the_comparison(tmp_path):
+    (tmp_path / "all_results.json").write_text(json.dumps({"train_runtime": 1.5, "eval_loss": 2.0}))
+    (tmp_path / "README.md").write_text("in 3 s")
+    (tmp_path / "weights").write_bytes(b"weights")
+    assert chaos_kill.read_results(tmp_path) == {"all_results.json": {"eval_loss": 2.0}, "weights": b"weights"}
+
+
+def test_lost_and_silent_cases_are_told_apart(tmp_path, monkeypatch):
+    class Ended:
+        def __init__(self, code):
+            self.returncode = code
+
+        def communicate(self):
+            return "", None
+
+    case, verb = {"verb": "v", "signal": "SIGKILL", "number": 0}, chaos_kill.Verb(lambda folder: [])
+    monkeypatch.setattr(chaos_kill, "disturb", lambda *_: {"code": -9, "screen": ""})
+    for code, expected, outcome in ((0, {}, "survived"), (1, {}, "lost"), (0, {"weights": b""}, "silent")):
+        monkeypatch.setattr(chaos_kill, "start", lambda *_, code=code: Ended(code))
+        found = chaos_kill.try_case(verb, case, tmp_path, expected, 1.0)
+        assert found["outcome"] == outcome
+
+
+@pytest.mark.slow
+def test_campaign_runs_each_case_once(tmp_path, monkeypatch, capsys):
+    flags = ["--moments", "1", "--verbs", "export", "--signals", "SIGTERM", "--output_dir", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["chaos_kill.py", *flags])
+    chaos_kill.main()
+    first = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in first.splitlines()]
+    assert rows[2][:3] == ["export", "SIGTERM", "1"]
+    assert rows[-1][4:] == ["1", "0", "0", "0"]
+    assert len((tmp_path / "cases.jsonl").read_text().splitlines()) == 1
+    monkeypatch.setattr(chaos_kill, "try_case", None)  # the case is recorded
+    chaos_kill.main()
+    assert capsys.readouterr().out == first
