@@ -6,7 +6,8 @@ A command survives if its repetition succeeds and leaves the same files with the
 repetition fails, and silent if it succeeds with other files. Cases are recorded in `cases.jsonl`: run the same command
 again to resume.
 
-Of JSON files, keys of times and paths are left out of the comparison (`TIMES`), and files of `LEFT_OUT` as a whole.
+Of JSON files, keys of times and paths (`TIMES`) and means over several steps (`MEANS`) are left out of the comparison.
+Files of `LEFT_OUT` are left out as a whole.
 """
 
 import argparse
@@ -29,6 +30,8 @@ from PIL import Image
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 OUTCOMES = ("survived", "lost", "silent")
 TIMES = ("runtime", "_per_second", "seconds", "total_flos", "date", "num_input_tokens", "output_dir", "places")
+# Means over the steps since the last log, which a resumed run has only from its checkpoint on.
+MEANS = ("loss", "train_loss", "saturated_fraction")
 # With times or paths in them: the card, digests of such files, and locks.
 LEFT_OUT = ("README.md", "manifest.json", "recipe.yaml", "lock", "images.lock")
 STEPS = (
@@ -136,7 +139,9 @@ def _without_times(content: Any) -> Any:
     if isinstance(content, list):
         return [_without_times(one) for one in content]
     if isinstance(content, dict):
-        kept = {name: one for name, one in content.items() if not any(part in name for part in TIMES)}
+        kept = {
+            name: one for name, one in content.items() if name not in MEANS and not any(part in name for part in TIMES)
+        }
         return {name: _without_times(one) for name, one in kept.items()}
     return content
 

@@ -78,6 +78,16 @@ def test_run_that_was_killed_before_its_card_was_written_writes_it(auto):
     assert read_weights(auto.folder) == weights
 
 
+def test_run_that_was_killed_after_its_last_step_takes_no_further_one(auto):
+    steps = {"max_steps": 4, "save_steps": 2, "save_strategy": "steps", "eval_strategy": "no"}
+    steps |= {"load_best_model_at_end": False, "save_total_limit": 2}
+    weights = read_weights(auto(**steps))
+    unfinish(auto.folder, 2, 4)
+    auto(**steps)
+    assert read_weights(auto.folder) == weights
+    assert sorted(path.name for path in auto.folder.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+
+
 def test_run_of_which_no_checkpoint_is_whole_is_not_started_again_in_silence(auto):
     auto()
     unfinish(auto.folder, 12)

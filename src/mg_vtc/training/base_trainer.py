@@ -210,10 +210,10 @@ class ImageTrainer(Trainer):
         callbacks = self.callback_handler.callbacks
         if any(isinstance(one, StopEarlyCallback) and one.is_over(self.args, self.state) for one in callbacks):
             return num_train_epochs, 0  # it had stopped at this checkpoint
+        if self.state.global_step >= max_steps:  # the Trainer would take one more step of an epoch that is not over
+            return num_train_epochs, 0
         if not isinstance(self.train_dataset, ImageStream):
             return epochs, num_batches
-        if self.state.global_step >= max_steps:  # a stream is one epoch of all its steps
-            return num_train_epochs, 0
         self.train_dataset.skip_batches(num_batches)  # without decoding them, as the Trainer would
         return 0, 0
 
