@@ -29,7 +29,17 @@ from PIL import Image
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 OUTCOMES = ("survived", "lost", "silent")
-TIMES = ("runtime", "_per_second", "seconds", "total_flos", "date", "num_input_tokens", "output_dir", "places")
+TIMES = (
+    "runtime",
+    "_per_second",
+    "seconds",
+    "total_flos",
+    "date",
+    "num_input_tokens",
+    "output_dir",
+    "places",
+    "commit",
+)
 # Means over the steps since the last log, which a resumed run has only from its checkpoint on.
 MEANS = ("loss", "train_loss", "saturated_fraction")
 # With times or paths in them: the card, digests of such files, and locks.
