@@ -21,6 +21,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoProcessor
 
+from mg_vtc.runs.directory import RECORDS
+from mg_vtc.runs.manifest import OF_MODEL, write_manifest
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
@@ -63,6 +66,7 @@ def change_weights(folder, logit_scale):
     weights = load_file(folder / "model.safetensors")
     weights["logit_scale"] = torch.tensor(logit_scale).reshape(weights["logit_scale"].shape)
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    write_manifest(folder, (*OF_MODEL, *RECORDS))
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +156,7 @@ def test_what_is_uploaded_is_the_list(trained, the_hub):
     assert set(the_hub.files(REPO, first)) - shown == code | {
         *("config.json", "model.safetensors", "processor_config.json", "preprocessor_config.json", "tokenizer.json"),
         *("tokenizer_config.json", "README.md", "requirements.txt", "handler.py", "recipe.yaml"),
-        "all_results.json",
-        ".gitattributes",
+        *("all_results.json", "manifest.json", ".gitattributes"),
     }
 
 
@@ -212,7 +215,13 @@ PINNED = """
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoProcessor
+
+from mg_vtc.runs.directory import RECORDS
+from mg_vtc.runs.manifest import OF_MODEL, write_manifest
 from transformers import AutoModel, AutoProcessor
+
+from mg_vtc.runs.directory import RECORDS
+from mg_vtc.runs.manifest import OF_MODEL, write_manifest
 
 options |= {"revision": revision}
 inputs = AutoProcessor.from_pretrained(folder, **options)(images=Image.open(image), return_tensors="pt")
