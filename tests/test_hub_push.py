@@ -215,13 +215,7 @@ PINNED = """
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoProcessor
-
-from mg_vtc.runs.directory import RECORDS
-from mg_vtc.runs.manifest import OF_MODEL, write_manifest
 from transformers import AutoModel, AutoProcessor
-
-from mg_vtc.runs.directory import RECORDS
-from mg_vtc.runs.manifest import OF_MODEL, write_manifest
 
 options |= {"revision": revision}
 inputs = AutoProcessor.from_pretrained(folder, **options)(images=Image.open(image), return_tensors="pt")

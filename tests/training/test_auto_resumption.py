@@ -156,11 +156,11 @@ def test_finished_run_without_checkpoints_is_not_replaced_by_a_longer_one(auto):
 def test_other_descriptions_are_not_mixed_into_a_run(auto, images_dir, tmp_path):
     names, path = sorted(one.name for one in images_dir.iterdir()), tmp_path / "texts.json"
     path.write_text(json.dumps({name: f"someone {name}" for name in names}))
-    auto(descriptions_file=str(path))
+    auto(descriptions_file=str(path), save_total_limit=5)
     unfinish(auto.folder, 6)
     path.write_text(json.dumps({name: f"a drawing of {name}" for name in names}))
     with pytest.raises(ValueError, match=r"differ from those in .*split\.json .*, or the texts of classes"):
-        auto(descriptions_file=str(path))
+        auto(descriptions_file=str(path), save_total_limit=5)
 
 
 def test_folder_of_something_else_is_refused(auto):
