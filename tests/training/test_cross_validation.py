@@ -6,7 +6,7 @@ import statistics
 import pytest
 
 from mg_vtc.runs.directory import begin_run
-from mg_vtc.training.cross_validation import plan_fold, summarize_folds
+from mg_vtc.training.cross_validation import _check_folds, plan_fold, summarize_folds
 from mg_vtc.training.recipe import parse_recipe
 from mg_vtc.training.repeated_runs import SCORES
 
@@ -103,3 +103,13 @@ def test_folds_of_other_images_or_held_out_twice_have_no_mean(command, tmp_path,
     write_fold(tmp_path / "cv" / "fold-2", 0.5, list(train), list(validation))
     with pytest.raises(ValueError, match=r"fold-2 in .* has other images than"):
         summarize_folds(command()[1])
+
+
+def test_rows_that_choose_the_interpolation_are_of_their_fold():
+    def split(**parts):
+        return parts | {"digests": {name: list(rows) for name, rows in parts.items()}}
+
+    folds = [split(train="a", selection="b", validation="cd"), split(train="c", selection="d", validation="ab")]
+    _check_folds(folds, "runs")
+    with pytest.raises(ValueError, match="fold-1 in runs has other images"):
+        _check_folds([folds[0], split(train="c", validation="ab")], "runs")
