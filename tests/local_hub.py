@@ -94,7 +94,7 @@ class Hub:
         repo = self.repos.get(name)
         owners = self.users.get(token, set())
         if repo is None or (repo.private and owner_of(name) not in owners):
-            # who may not know whether there is one, is told that there is none
+            # nobody without access learns whether it exists
             raise Refused(401 if token is None else 404, "Repository not found", "RepoNotFound")
         return repo
 

@@ -1,4 +1,4 @@
-"""A folder of a finished run, with predictions that are made up, for the tests of what is told about a run."""
+"""A folder of a finished run, with invented predictions, for tests of reports and cards."""
 
 import json
 

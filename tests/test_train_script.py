@@ -182,8 +182,8 @@ def test_results_are_those_of_the_saved_model_on_the_rows_of_the_split(launched,
 def test_baselines_are_those_of_baselines(launched):
     results, split = (read_json(launched / name) for name in ("all_results.json", "split.json"))
     train, validation = ([Path(name).parent.name for name in split[part]] for part in ("train", "validation"))
-    commonest = max(CLASS_NAMES, key=train.count)  # the first of equals
-    assert results["baseline_majority_class_top1_accuracy"] == validation.count(commonest) / len(validation)
+    most_frequent = max(CLASS_NAMES, key=train.count)  # the first of equals
+    assert results["baseline_majority_class_top1_accuracy"] == validation.count(most_frequent) / len(validation)
     assert results["baseline_five_most_frequent_top5_accuracy"] == 1  # images are of four classes
 
 

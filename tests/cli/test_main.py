@@ -1,4 +1,4 @@
-"""The `mg-vtc` command: what all its verbs have in common; a user's mistake is told in one line."""
+"""The `mg-vtc` command: what its verbs share, and a line for each mistake of a user."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Files below a folder: links are followed, but not in a circle, and hidden images are told."""
+"""Files below a folder: links are followed, but not in a circle, and hidden images are listed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Classes are the same by name alone, and a doubt is told with both lists."""
+"""Classes are matched by name alone, and an error shows both lists."""
 
 import re
 import warnings

@@ -86,7 +86,7 @@ def test_run_is_scored_on_its_validation_rows_under_its_conditions(run_folder, i
     assert conditions["chosen_on_these"]
     assert conditions["leakage"] == {"same_bytes": 0}
     assert conditions["baselines_from"] == "training rows"
-    # the class of the two frames is the commonest of these ten, but the rarest in training
+    # the class of the two frames is the most frequent of these ten, but the rarest in training
     assert results["baselines"]["majority_class"]["top1_accuracy"] == 0.2
     assert results["baselines"]["five_most_frequent"]["top5_accuracy"] == 1
     assert history == [{"epoch": 1.0, "loss": 0.5}]

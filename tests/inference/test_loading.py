@@ -12,7 +12,7 @@ from transformers import AutoModel, ResNetConfig
 from mg_vtc.app.gesture_model import GestureModel
 from mg_vtc.files import atomic_write_folder, check_destination
 from mg_vtc.hub.handler import EndpointHandler
-from mg_vtc.inference.loading import open_model
+from mg_vtc.inference.loading import open_model, read_config
 
 
 def test_model_that_is_not_there_is_named(tmp_path):
@@ -170,3 +170,11 @@ def test_temporary_folder_of_an_export_that_was_killed_is_removed(tmp_path):
             assert staging.exists()
             (other / "b").touch()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_configuration_that_cannot_be_used_is_named_with_its_folder(tmp_path):
+    save_model(tmp_path, TINY_RESNET)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"projection_dim": -1}))
+    with pytest.raises(ValueError, match=rf"config\.json of {tmp_path}: .* projection_dim must be at least 1, got -1"):
+        read_config(str(tmp_path))

@@ -1,4 +1,4 @@
-"""Where a model comes from is told without a path, and what is not known is absent."""
+"""The origin of a model is recorded without paths, and unknown values are absent."""
 
 import json
 import platform

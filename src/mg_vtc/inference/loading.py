@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, BaseImageProcessor, PreTrainedTokenizerBase
 
@@ -110,8 +109,8 @@ def read_config(model_id: str) -> MgVtcConfig:
     check_files(Path(model_id))
     try:
         config = AutoConfig.from_pretrained(model_id)
-    except StrictDataclassError as error:  # wraps the error of the configuration's own check
-        raise ValueError(f"The config.json of {model_id} cannot be used: {error.__cause__ or error}") from error
+    except ValueError as error:
+        raise ValueError(f"The config.json of {model_id}: {error}") from error
     except OSError as error:
         if (Path(model_id) / "config.json").is_file():
             raise

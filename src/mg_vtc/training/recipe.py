@@ -91,8 +91,8 @@ class ModelArguments:
     prompt_template: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Text of a class, with {} for its name. With several, each class has several texts, and names "
-            "that are not classes get the first. Default: that of the starting model, else {}."
+            "help": "Text of a class, with {} for its name. With several, each class has several texts; zero-shot "
+            "predictions use the first. Default: that of the starting model, else {}."
         },
     )
 

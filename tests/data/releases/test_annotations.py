@@ -1,4 +1,4 @@
-"""Labelled intervals: what the files of the releases say, and what of it can not be."""
+"""Labelled intervals: those in the files of the releases, and impossible ones that are refused."""
 
 import pytest
 

@@ -295,7 +295,7 @@ addEventListener("load", () => parent.document.body.setAttribute("data-seen", JS
 def look(report, folder, *, width, dark):
     """What Chromium makes of a copy of the report in a frame of this width, told by a script added to the copy."""
     copy = report.read_text(encoding="utf-8").replace("</body>", PROBE)
-    around = folder / "around.html"  # a window itself can not be as narrow as a telephone
+    around = folder / "around.html"  # a window cannot be as narrow as a telephone
     around.write_text(
         f'<meta charset="utf-8"><body><iframe width={width} height=800 frameborder=0 srcdoc="{html.escape(copy)}">',
         encoding="utf-8",
