@@ -33,6 +33,7 @@ RATES = {"learning_rate": 1e-3, "vision_learning_rate": 1e-3, "text_learning_rat
 SMALL_ALEXNET = {"model_type": "alexnet", "hidden_sizes": [32, 96, 192, 128, 128], "hidden_size": 512}
 ROWS = {
     **{f"`{loss_type}`": ("--loss_type", loss_type) for loss_type in ("js", "kl", "ce", "ce_identity", "ce_soft")},
+    "`js`, all classes": ("--loss_type", "js", "--text_batch", "classes"),
     "vision-only ResNet, `ce`": ("--vision_only", "true", "--loss_type", "ce"),
     "vision-only AlexNet, `ce`, 64 px": (
         *("--vision_only", "true", "--loss_type", "ce", "--vision_config", json.dumps(SMALL_ALEXNET)),
