@@ -49,10 +49,11 @@ bench: install  ## Measure speed and memory, as ratios in one run; alone on the 
 	@failed=0; for benchmark in import_time train_step memory loader inference_speed classes streaming; do \
 		$(PYTHON) benchmarks/$$benchmark.py || failed=1; done; exit $$failed
 
-chaos: install  ## Feed, damage and kill: count what ends in neither a result nor a clear error, in about ten hours
+chaos: install  ## Feed, damage and kill, and train for two hours: count what is lost or unnoticed, in about twelve hours
 	$(PYTHON) benchmarks/chaos_fuzz.py
 	$(PYTHON) benchmarks/chaos_damage.py
 	$(PYTHON) benchmarks/chaos_kill.py
+	$(PYTHON) benchmarks/chaos_soak.py
 
 audit: install  ## Compare the installed packages with known vulnerabilities, and list their licences
 	$(PYTHON) .ci/audit.py
