@@ -65,6 +65,7 @@ def folder(processor, tmp_path_factory):
         text_config=TINY_DISTILBERT | {"vocab_size": len(processor.tokenizer)},
         projection_dim=12,
         id2label=dict(enumerate(CLASS_NAMES)),
+        logit_temperature=2.0,
     )
     model = MgVtcModel(config).eval()
     model.set_class_embeds(**processor.tokenizer(config.class_prompts, padding=True, return_tensors="pt"))

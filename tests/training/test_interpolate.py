@@ -39,6 +39,14 @@ def test_weights_are_the_weighted_mean_and_class_embeddings_those_of_the_mixed_t
     assert json.loads((folder / "split.json").read_text()) == {"train": ["x.png"]}
 
 
+def test_other_weights_do_not_keep_the_calibration_of_a_model(ends, tmp_path):
+    model = MgVtcModel.from_pretrained(ends[1])
+    model.config.logit_temperature, model.config.threshold = 2.0, 0.5
+    model.save_pretrained(ends[1])
+    config = MgVtcModel.from_pretrained(mg_vtc.interpolate(*ends, 0.5, tmp_path / "mixed")).config
+    assert (config.logit_temperature, config.threshold) == (1.0, None)
+
+
 @pytest.mark.parametrize(("alpha", "end"), [(0.0, 0), (1.0, 1)])
 def test_ends_are_the_models_themselves(ends, alpha, end, tmp_path):
     folder = mg_vtc.interpolate(*ends, alpha, tmp_path / "mixed")

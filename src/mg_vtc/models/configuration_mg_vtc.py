@@ -1,5 +1,6 @@
 """Configuration of the micro-gesture vision-text contrastive model."""
 
+import math
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -77,6 +78,10 @@ class MgVtcConfig(PretrainedConfig):
         learn_logit_scale: Whether the scale is a parameter or constant.
         max_logit_scale: Upper bound of the scale itself (not of its logarithm), 100 as in CLIP.
         use_logit_bias: Whether the logits have a learned bias, as in SigLIP. A softmax over names does not see it.
+        logit_temperature: Divisor of all logits, above 0, by which `mg_vtc.calibrate` fits scores to accuracy (Guo et
+            al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 9). Training sets it to 1.
+        threshold: Score in [0, 1] below which the prediction of an image is "none of these"; `None` for no threshold.
+            Logits do not change. Training sets it to `None`.
         prompt_template: Text of a class, with `{}` for its name.
         label_texts: Texts of each class, in the order of their ids, where they are not the prompt alone. Embeddings
             of a class are the mean of those of its texts.
@@ -104,6 +109,8 @@ class MgVtcConfig(PretrainedConfig):
     learn_logit_scale: bool = True
     max_logit_scale: float | int = 100.0
     use_logit_bias: bool = False
+    logit_temperature: float | int = 1.0
+    threshold: float | int | None = None
     prompt_template: str = "{}"
     label_texts: list[list[str]] | None = None
 
@@ -152,6 +159,10 @@ class MgVtcConfig(PretrainedConfig):
             raise ValueError(f"projection_dropout must be in [0, 1), got {self.projection_dropout}.")
         if self.max_logit_scale <= 0:
             raise ValueError(f"max_logit_scale must be positive, got {self.max_logit_scale}.")
+        if not 0 < self.logit_temperature < math.inf:
+            raise ValueError(f"logit_temperature must be positive and finite, got {self.logit_temperature}.")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold must be in [0, 1], got {self.threshold}.")
         if self.text_length is not None and self.text_length < 1:
             raise ValueError(f"text_length must be at least 1, got {self.text_length}.")
 
@@ -177,6 +188,10 @@ class MgVtcConfig(PretrainedConfig):
         for class_id, texts in enumerate(self.label_texts):
             if not texts or not all(text.strip() for text in texts):
                 raise ValueError(f"label_texts needs a text for each class, but {self.id2label[class_id]!r} has none.")
+
+    def reset_calibration(self) -> None:
+        """Forget the temperature and the threshold, which hold for the weights that they were fitted to alone."""
+        self.logit_temperature, self.threshold = 1.0, None
 
     @property
     def class_prompts(self) -> list[str]:

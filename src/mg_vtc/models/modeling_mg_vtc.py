@@ -185,10 +185,11 @@ class MgVtcModel(MgVtcPreTrainedModel):
         return self._embed(sums / mask.sum(dim=1, keepdim=True))
 
     def compare(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
-        """Return scaled similarities `(B, T)` of embeddings `(B, projection_dim)` and `(T, projection_dim)`."""
-        scale = self.logit_scale.clamp(max=math.log(self.config.max_logit_scale)).exp()
+        """Return scaled similarities `(B, T)` of `(B, D)` and `(T, D)`, divided by `config.logit_temperature`."""
+        temperature = self.config.logit_temperature
+        scale = self.logit_scale.clamp(max=math.log(self.config.max_logit_scale)).exp() / temperature
         logits = scale * image_embeds @ text_embeds.T
-        return logits + self.logit_bias if self.config.use_logit_bias else logits
+        return logits + self.logit_bias / temperature if self.config.use_logit_bias else logits
 
     @can_return_tuple
     def forward(

@@ -27,7 +27,8 @@ def interpolate(
 
     Args:
         model_a: Folder or Hub id of the start of a training: a model of this package, or a dual encoder such as CLIP.
-        model_b: Folder or Hub id of the trained model, whose classes, processor and `split.json` are kept.
+        model_b: Folder or Hub id of the trained model, whose classes, processor and `split.json` are kept. Its
+            temperature and threshold are not.
         alpha: Weight of the second, in [0, 1].
         output_dir: Folder to write to.
         overwrite: Whether files of an earlier interpolation may be replaced.
@@ -48,6 +49,7 @@ def interpolate(
     trained, image_processor = open_model(model_b, dtype=torch.float32)
     tokenizer = None if trained.config.vision_only else open_tokenizer(model_b)
     mix_weights(_open_start(str(model_a), trained, str(model_b)), trained, alpha)
+    trained.config.reset_calibration()
     if tokenizer is not None:
         texts = ClassTexts(trained.config.class_texts, tokenizer, trained.device)
         trained.set_class_embeds(text_mask=texts.mask, **texts.inputs)

@@ -194,6 +194,7 @@ def _change_classes(source: MgVtcModel, settings: dict[str, Any]) -> MgVtcModel:
     """Return a model with the weights of another one and new classes, whose embeddings are random."""
     fields = source.config.to_dict() | settings | {"label2id": None}
     model = MgVtcModel(type(source.config).from_dict(fields))
+    model.config.reset_calibration()
     weights = {name: tensor for name, tensor in source.state_dict().items() if name != "class_embeds"}
     model.load_state_dict(weights, strict=False)
     return model

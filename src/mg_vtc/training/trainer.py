@@ -173,6 +173,7 @@ class MgVtcTrainer(ImageTrainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train, and leave the class embeddings of the trained weights in the model; see `transformers.Trainer`."""
+        self._config.reset_calibration()  # the loss has no temperature
         output = super().train(*args, **kwargs)
         self._probe.set_epoch(math.inf)
         alpha = self._start.interpolate(self.accelerator.unwrap_model(self.model), self._score_selection)
