@@ -76,10 +76,31 @@ def test_token_is_refused_and_not_repeated(tmp_path):
     assert "SECRET" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("strategy", ["every_save", "checkpoint", "all_checkpoints"])
+@pytest.mark.parametrize("strategy", ["every_save", "all_checkpoints"])
 def test_models_are_not_pushed_while_they_are_trained(tmp_path, strategy):
     with pytest.raises(ValueError, match=f"hub_strategy '{strategy}' would push models without a card"):
         make(tmp_path, hub_strategy=strategy)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"push_to_hub": False}, "goes with push_to_hub"),
+        ({"save_only_model": True}, "but save_only_model saves none"),
+        ({"save_strategy": "no", "load_best_model_at_end": False}, "but save_strategy 'no' saves none"),
+    ],
+)
+def test_checkpoints_that_cannot_be_resumed_from_are_not_pushed(settings, reason, tmp_path):
+    given = {"hub_strategy": "checkpoint", "push_to_hub": True, "hub_model_id": "org/mg-vtc"} | settings
+    with pytest.raises(ValueError, match=f"hub_strategy 'checkpoint' .*{reason}"):
+        make(tmp_path, **given)
+
+
+@pytest.mark.parametrize(("given", "private"), [(None, True), (True, True), (False, False)])
+def test_checkpoints_are_private_unless_the_user_wants_them_public(given, private, tmp_path):
+    settings = {"push_to_hub": True, "hub_model_id": "org/mg-vtc", "hub_private_repo": given}
+    assert make(tmp_path, **settings, hub_strategy="checkpoint").makes_private is private
+    assert make(tmp_path, **settings).makes_private is given
 
 
 def test_push_needs_a_place(tmp_path):

@@ -35,7 +35,7 @@ def push_to_hub(
     """Push the model in a folder to the Hub in one commit.
 
     For the uploaded files see `collect_upload`. Model files in the repository that the folder lacks, such as those of
-    a removed text tower, are deleted in the same commit; other files stay.
+    a removed text tower, and the checkpoints of its training are deleted in the same commit; other files stay.
 
     Args:
         folder: Folder of a finished run, or of a saved model with a card.

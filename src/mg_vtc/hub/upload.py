@@ -18,6 +18,7 @@ from ..runs.provenance import without_places
 from .repo_id import with_repo_id
 
 CONFIG, WEIGHTS, HANDLER, REQUIREMENTS = "config.json", "model.safetensors", "handler.py", "requirements.txt"
+CHECKPOINTS = LAST, BEST = "last-checkpoint", "best-checkpoint"  # of a training; the first is the Trainer's
 PROCESSOR, OLDER_PROCESSOR = "processor_config.json", "preprocessor_config.json"
 TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
@@ -90,7 +91,9 @@ def collect_upload(folder: Path, repo_id: str | None) -> dict[str, bytes | Path]
 
 
 def is_part_of_model(name: str) -> bool:
-    """Return whether a file in a repository is a model file, which a push deletes if the new model lacks it."""
+    """Return whether a file in a repository is of a model or its training, and is deleted if a new model lacks it."""
+    if name.startswith(tuple(f"{folder}/" for folder in CHECKPOINTS)):
+        return True
     return name in (*MODEL_FILES, MANIFEST) or re.fullmatch(r"(?:configuration|modeling)_\w+\.py", name) is not None
 
 

@@ -4,7 +4,7 @@ import json
 import shutil
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -188,6 +188,11 @@ def stage_checkpoint(folder: Path, step: int) -> Path:
 def finish_checkpoint(staged: Path) -> None:
     """Write the manifest of a checkpoint and put it in its place, where an older one of the same step is replaced."""
     write_manifest(staged)
+    place_checkpoint(staged)
+
+
+def place_checkpoint(staged: Path) -> None:
+    """Put a checkpoint that has a manifest in its place."""
     place = staged.parents[1] / staged.name
     if place.exists():  # of a run that was resumed from an earlier checkpoint
         place.rename(staged.parent / "replaced")
@@ -196,7 +201,9 @@ def finish_checkpoint(staged: Path) -> None:
     shutil.rmtree(staged.parent)
 
 
-def remove_old_checkpoints(folder: Path, keep: int | None, best_step: int | None, last_step: int) -> None:
+def remove_old_checkpoints(
+    folder: Path, keep: int | None, best_step: int | None, last_step: int, needed: Collection[str] = ()
+) -> None:
     """Delete all checkpoints but the last `keep` and the best one; none if `keep` is None or 0.
 
     Args:
@@ -205,8 +212,9 @@ def remove_old_checkpoints(folder: Path, keep: int | None, best_step: int | None
         best_step: Step of the best checkpoint.
         last_step: Step of the checkpoint that was just written. Later ones, of a run that was resumed from an earlier
             checkpoint, are not counted: they may be damaged.
+        needed: Names of other checkpoints to keep.
     """
     checkpoints = [one for one in list_checkpoints(folder) if int(one.name.rpartition("-")[2]) <= last_step]
     for checkpoint in checkpoints[: -keep or None] if keep else ():
-        if checkpoint.name != f"checkpoint-{best_step}":
+        if checkpoint.name not in (f"checkpoint-{best_step}", *needed):
             shutil.rmtree(checkpoint)

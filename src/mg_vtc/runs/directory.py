@@ -1,5 +1,6 @@
 """Folder of a run: its files, and checks that nothing is lost."""
 
+import hashlib
 import json
 import os
 import re
@@ -26,6 +27,7 @@ MAY_CHANGE = (
         "hub_model_id",
         "hub_private_repo",
         "hub_revision",
+        "hub_strategy",
         "per_device_eval_batch_size",
     ),
 )
@@ -141,7 +143,7 @@ def begin_run(folder: Path, settings: dict[str, Any], split: dict[str, Any], *, 
     notes: list[str] = []
     if resume and (note := check_settings(folder, settings)):
         notes = [note]
-    if resume and (folder / SPLIT).exists() and read_record(folder / SPLIT) != split:
+    if resume and (folder / SPLIT).exists() and not _is_same_split(read_record(folder / SPLIT), split):
         raise ValueError(
             f"The rows differ from those in {folder / SPLIT} with which the run began, or the texts of classes, so "
             "resuming would mix validation and training rows: use the same data, split and seed, or start another run."
@@ -174,6 +176,16 @@ def write_start(folder: Path, recipe: str, split: dict[str, Any], notes: Sequenc
     _write(folder / SPLIT, json.dumps(split, indent=1, ensure_ascii=False) + "\n")
 
 
+def digest_split(split: dict[str, Any]) -> str:
+    """Return the SHA-256 of the content of `split.json`, which tells no names of images."""
+    return hashlib.sha256(json.dumps(split, sort_keys=True).encode()).hexdigest()
+
+
+def _is_same_split(begun: dict[str, Any], split: dict[str, Any]) -> bool:
+    """Return whether a split is that of a run, of which another machine may have told the digest alone."""
+    return begun == ({"sha256": digest_split(split)} if begun.keys() == {"sha256"} else split)
+
+
 def _write(path: Path, text: str) -> None:
     with atomic_write(path) as file:
         file.write(text.encode())
@@ -192,14 +204,18 @@ def check_settings(folder: Path, settings: dict[str, Any]) -> str | None:
     Raises:
         ValueError: A setting changed, or the recipe is damaged.
     """
-    path, kept = folder / RECIPE, _kept(settings)
-    begun, _ = read_recipe(path)
+    return check_same_settings(read_recipe(folder / RECIPE)[0], settings, str(folder / RECIPE))
+
+
+def check_same_settings(begun: Mapping[str, Any], settings: dict[str, Any], place: str) -> str | None:
+    """Compare settings with those that a run began with, which are read from `place`; see `check_settings`."""
+    kept = _kept(settings)
     may_change = set(MAY_CHANGE) - ({"dataloader_num_workers"} if kept.get("streaming") else set())
     for key in sorted((begun.keys() | kept.keys()) - may_change):
         if begun.get(key) != kept.get(key):
             raise ValueError(
                 f"The run began with {key} {begun.get(key)!r}, now it is {kept.get(key)!r}: resume with "
-                f"the settings in {path}, or start another run."
+                f"the settings in {place}, or start another run."
             )
     (unit, before), (unit_now, now) = _length(begun), _length(kept)
     if unit != unit_now or now < before:

@@ -13,7 +13,13 @@ from transformers.trainer_utils import SchedulerType
 from ..hub.repo_id import check_repo_id
 from ..losses import LOSS_TYPES
 from .distributed import check_world_size
-from .setting_checks import check_device_settings, check_login, check_settings_of_transformers, suggest
+from .setting_checks import (
+    check_device_settings,
+    check_hub_strategy,
+    check_login,
+    check_settings_of_transformers,
+    suggest,
+)
 
 TRAINING_LOSS_TYPES = (*LOSS_TYPES, "ce_soft")
 PAIRED_LOSS_TYPES = ("ce_identity", "ce_soft")  # image i is compared with text i, so there is a text an image
@@ -179,7 +185,11 @@ class MgVtcTrainingArguments(TrainingArguments):
     push_to_hub: bool = field(default=False, metadata={"help": "Push the model to hub_model_id after the training."})
     hub_model_id: str | None = field(default=None, metadata={"help": "Repository to push to, such as org/mg-vtc."})
     hub_strategy: str = field(
-        default="end", metadata={"help": "Only end is supported: the model card is written after training."}
+        default="end",
+        metadata={
+            "help": "What to push: end (the finished model) or checkpoint (in the training the last checkpoint, too, "
+            "to a private repository unless hub_private_repo is false; resume_from_checkpoint auto downloads it)."
+        },
     )
     hub_token: str | None = field(
         default=None,
@@ -205,20 +215,26 @@ class MgVtcTrainingArguments(TrainingArguments):
         """Check the settings of a push before the training.
 
         Raises:
-            ValueError: `hub_token` is set, `hub_strategy` is not "end", or `hub_model_id` is missing.
+            ValueError: `hub_token` is set, `hub_strategy` is unknown or saves nothing, or `hub_model_id` is missing.
         """
         if self.hub_token is not None:
             raise ValueError(
                 "hub_token would be saved with the settings: leave it out (and revoke a token that others may "
                 "have seen), and set HF_TOKEN or run `hf auth login`."
             )
-        if self.hub_strategy != "end":
-            raise ValueError(
-                f"hub_strategy {str(self.hub_strategy)!r} would push models without a card during training: "
-                "leave it out, and the finished model is pushed at the end."
-            )
+        check_hub_strategy(self)
         if self.push_to_hub:
             check_repo_id(self.repo_id)
+
+    @property
+    def pushes_checkpoints(self) -> bool:
+        """True if checkpoints leave the machine before the end."""
+        return self.push_to_hub and self.hub_strategy == "checkpoint"
+
+    @property
+    def makes_private(self) -> bool | None:
+        """Whether a new repository is private; `None` for the setting of its owner. Checkpoints are not for all."""
+        return True if self.hub_private_repo is None and self.pushes_checkpoints else self.hub_private_repo
 
     @property
     def repo_id(self) -> str:

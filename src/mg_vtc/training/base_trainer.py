@@ -1,6 +1,7 @@
 """Trainer of images: batches, processes, streams, checkpoints, pixel values and pushes to the Hub."""
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -14,6 +15,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from ..data.decoding import normalize
 from ..data.sampler import GlobalBatchSampler
 from ..data.streaming import ImageStream
+from ..hub.checkpoints import CheckpointUploader
 from ..hub.push import prepare_repo, push_to_hub
 from ..runs.checkpoints import (
     check_checkpoint,
@@ -30,7 +32,7 @@ from ..runs.manifest import OF_MODEL, write_manifest
 from .arguments import MgVtcTrainingArguments
 from .callbacks import StopEarlyCallback
 from .disk_space import check_disk_space, naming_full_disk
-from .preemption import SaveAfterEvaluation, worker_init_fn
+from .preemption import Interrupted, SaveAfterEvaluation, worker_init_fn
 
 
 @contextmanager
@@ -111,6 +113,7 @@ class ImageTrainer(Trainer):
     """
 
     args: MgVtcTrainingArguments
+    _uploader: CheckpointUploader | None = None
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -240,7 +243,12 @@ class ImageTrainer(Trainer):
             resume_from_checkpoint = find_checkpoint(Path(self.args.output_dir), "true", needs_best=needs_best)
         elif resume_from_checkpoint:
             check_whole(Path(resume_from_checkpoint), needs_best=needs_best)
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        try:
+            return super().train(resume_from_checkpoint, *args, **kwargs)
+        except Interrupted:  # in all processes: those that end first would have a launcher end the one that uploads
+            self._finish_current_push()
+            self.accelerator.wait_for_everyone()
+            raise
 
     def _get_output_dir(self, trial: Any) -> str:
         return super()._get_output_dir(trial) if self._staging is None else str(self._staging)
@@ -269,9 +277,33 @@ class ImageTrainer(Trainer):
                 if self.args.should_save:
                     finish_checkpoint(staged)
         if self.args.should_save:
+            needed = self._upload_checkpoint(folder / staged.name, best)
             keep, best_step = self.args.save_total_limit, self.state.best_global_step
-            remove_old_checkpoints(folder, keep, best_step, self.state.global_step)
+            remove_old_checkpoints(folder, keep, best_step, self.state.global_step, needed)
         self.accelerator.wait_for_everyone()
+
+    def _upload_checkpoint(self, last: Path, best: Path) -> set[str]:
+        """Upload a checkpoint in the background, if checkpoints shall be; return the names of those that it reads."""
+        if self._uploader is None:
+            return set()
+        self._warn_of_uploads(self._uploader)
+        if not self.args.save_only_model:
+            is_other = self.args.load_best_model_at_end and best != last and best.is_dir()
+            self._uploader.push(last, best if is_other else None)
+        return self._uploader.list_needed()
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Push nothing where the Trainer would: the checkpoint has no manifest yet."""
+
+    def _finish_current_push(self) -> None:
+        """Wait for the upload of the last checkpoint."""
+        if self._uploader is not None:
+            self._uploader.wait()
+            self._warn_of_uploads(self._uploader)
+
+    def _warn_of_uploads(self, uploader: CheckpointUploader) -> None:
+        for fault in uploader.collect_faults():
+            warnings.warn(f"{fault} The training goes on, and its next checkpoint is uploaded again.", stacklevel=3)
 
     def _finalize_training(self, *args: Any) -> Any:
         with self._keeping_all_checkpoints():
@@ -308,8 +340,10 @@ class ImageTrainer(Trainer):
         """Create the repository of `args.hub_model_id` before the training, which checks the permission."""
         self.args.check_hub_settings()
         if self.is_world_process_zero():
-            prepare_repo(self.args.repo_id, private=self.args.hub_private_repo)
+            prepare_repo(self.args.repo_id, private=self.args.makes_private)
             self.hub_model_id = self.args.repo_id
+            if self.args.pushes_checkpoints:
+                self._uploader = CheckpointUploader(self.args.repo_id, self.args.hub_revision)
 
     def push_to_hub(self, commit_message: str | None = None, **kwargs: Any) -> str | None:
         """Save the model and push its folder with `mg_vtc.push_to_hub`; a training in Python gets a card first.
@@ -329,5 +363,5 @@ class ImageTrainer(Trainer):
             write_manifest(Path(self.args.output_dir), (*OF_MODEL, *RECORDS, CARD))
         if not self.is_world_process_zero():
             return None
-        settings = {"private": self.args.hub_private_repo, "revision": self.args.hub_revision} | kwargs
+        settings = {"private": self.args.makes_private, "revision": self.args.hub_revision} | kwargs
         return push_to_hub(self.args.output_dir, self.args.repo_id, commit_message=commit_message, **settings)

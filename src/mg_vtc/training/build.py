@@ -1,7 +1,7 @@
 """Build the trainer of a recipe."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from accelerate import PartialState
@@ -15,6 +15,7 @@ from ..data.dataset import ImageDataset
 from ..data.decoding import collate_images, find_resizing
 from ..data.streaming import ImageStream
 from ..evaluation.metrics import score_top_k
+from ..hub.checkpoints import fetch_checkpoint
 from ..runs.checkpoints import check_checkpoint, find_checkpoint, has_checkpoint
 from ..runs.directory import (
     CARD,
@@ -73,6 +74,19 @@ def _settle_auto(recipe: Recipe) -> None:
     arguments.overwrite = begun and not resumable
 
 
+def _fetch_if_missing(recipe: Recipe, say: Callable[[str], None]) -> None:
+    """Download the checkpoint that "auto" resumes from if another machine uploaded it, and this one has none."""
+    arguments, folder = recipe.training, Path(recipe.training.output_dir)
+    is_auto = str(arguments.resume_from_checkpoint).lower() == AUTO
+    if not (is_auto and arguments.pushes_checkpoints) or list_checkpoints(folder) or (folder / RESULTS).exists():
+        return
+    if arguments.process_index == 0:
+        check_run_folder(folder, overwrite=arguments.overwrite, resume=True)
+        if fetch_checkpoint(folder, arguments.repo_id, arguments.hub_revision, recipe.settings):
+            say(f"{arguments.repo_id} has a checkpoint of this run, which was downloaded to {folder}")
+    PartialState().wait_for_everyone()
+
+
 def check_folder(recipe: Recipe) -> None:
     """Refuse a folder in which a run would lose something or cannot be resumed; find the checkpoint to resume from."""
     arguments, folder = recipe.training, Path(recipe.training.output_dir)
@@ -94,11 +108,12 @@ def check_folder(recipe: Recipe) -> None:
 def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, ImageDataset | ImageStream]]:
     """Check the folder, load data and towers, and write the recipe; return the trainer and the splits."""
     arguments, folder = recipe.training, Path(recipe.training.output_dir)
+    say = print if arguments.process_index == 0 else lambda line: None
+    _fetch_if_missing(recipe, say)
     check_folder(recipe)
     resume = arguments.resume_from_checkpoint is not None
     PartialState().wait_for_everyone()  # before the first process writes to the folder
     set_seed(arguments.seed)
-    say = print if arguments.process_index == 0 else lambda line: None
     resizing = find_resizing(read_image_processor(recipe.model, recipe.data.image_size))
     data = load_run_data(recipe.data, arguments, resizing, say=say)
     frozen = [tower for tower in ("vision", "text") if getattr(arguments, f"freeze_{tower}_model")]

@@ -127,7 +127,7 @@ def _leave_finished(arguments: MgVtcTrainingArguments) -> None:
         return
     print(f"{arguments.output_dir} holds the finished run of this command: nothing is left to train")
     if arguments.push_to_hub:
-        settings = {"private": arguments.hub_private_repo, "revision": arguments.hub_revision}
+        settings = {"private": arguments.makes_private, "revision": arguments.hub_revision}
         page = push_to_hub(arguments.output_dir, arguments.repo_id, commit_message="End of training", **settings)
         print(f"The model was pushed: {page}")
 

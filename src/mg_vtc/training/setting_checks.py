@@ -155,6 +155,27 @@ def check_device_settings(args: TrainingArguments) -> None:
         )
 
 
+def check_hub_strategy(args: TrainingArguments) -> None:
+    """Refuse a `hub_strategy` that is unknown, or that has no whole checkpoints to push.
+
+    Raises:
+        ValueError: It is one.
+    """
+    strategy = getattr(args.hub_strategy, "value", args.hub_strategy)
+    if strategy not in ("end", "checkpoint"):
+        raise ValueError(
+            f"hub_strategy {strategy!r} would push models without a card during training: leave it out, and the "
+            "finished model is pushed at the end, or set checkpoint, which pushes the last checkpoint before."
+        )
+    if strategy == "end":
+        return
+    if not args.push_to_hub:
+        raise ValueError("hub_strategy 'checkpoint' goes with push_to_hub: set push_to_hub true, or leave it out.")
+    if args.save_only_model or args.save_strategy == "no":
+        given = "save_only_model" if args.save_only_model else "save_strategy 'no'"
+        raise ValueError(f"hub_strategy 'checkpoint' pushes what a run is resumed from, but {given} saves none.")
+
+
 def check_login(reports: Iterable[str]) -> None:
     """Refuse Weights & Biases without a login.
 
