@@ -187,8 +187,7 @@ class MgVtcTrainingArguments(TrainingArguments):
     hub_strategy: str = field(
         default="end",
         metadata={
-            "help": "What to push: end (the finished model) or checkpoint (in the training the last checkpoint, too, "
-            "to a private repository unless hub_private_repo is false; resume_from_checkpoint auto downloads it)."
+            "help": "What to push: end (the finished model) or checkpoint (before, the last to a private repository)."
         },
     )
     hub_token: str | None = field(
@@ -233,7 +232,7 @@ class MgVtcTrainingArguments(TrainingArguments):
 
     @property
     def makes_private(self) -> bool | None:
-        """Whether a new repository is private; `None` for the setting of its owner. Checkpoints are not for all."""
+        """`private` of a new repository; `None` for the setting of its owner. Checkpoints are not for all."""
         return True if self.hub_private_repo is None and self.pushes_checkpoints else self.hub_private_repo
 
     @property
