@@ -49,7 +49,7 @@ bench: install  ## Measure speed and memory, as ratios in one run; alone on the 
 	@failed=0; for benchmark in import_time train_step memory loader inference_speed classes streaming; do \
 		$(PYTHON) benchmarks/$$benchmark.py || failed=1; done; exit $$failed
 
-chaos: install  ## Feed, damage and kill, and train for two hours: count what is lost or unnoticed, in about twelve hours
+chaos: install  ## Feed, damage, kill, and train for two hours, and count what is lost or unnoticed; in about twelve hours
 	$(PYTHON) benchmarks/chaos_fuzz.py
 	$(PYTHON) benchmarks/chaos_damage.py
 	$(PYTHON) benchmarks/chaos_kill.py

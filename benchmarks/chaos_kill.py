@@ -6,6 +6,8 @@ A command survives if its repetition succeeds and leaves the same files with the
 repetition fails, and silent if it succeeds with other files. Cases are recorded in `cases.jsonl`: run the same command
 again to resume.
 
+A push goes to a Hub on loopback, and its results are the files of the repository, all of which are compared.
+
 Of JSON files, keys of times and paths (`TIMES`) and means over several steps (`MEANS`) are left out of the comparison.
 Files of `LEFT_OUT` are left out as a whole.
 """
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chaos_runs import TINY, draw_images, flags_of, read_lines
+from local_hub import Hub, client_environment, serving_hub
 from PIL import Image
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
@@ -48,7 +51,31 @@ STEPS = (
     *("--max_steps", "20", "--save_steps", "5", "--save_strategy", "steps", "--eval_strategy", "no"),
     *("--load_best_model_at_end", "false"),
 )
+REPO_ID = "org/pushed"
 GRACE = 60  # seconds within which a command that got a signal has to end
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """Return what a command wrote, by the names of the files, without times and paths."""
+    found: dict[str, Any] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if path.name in LEFT_OUT or path.name.endswith(".lock"):
+            continue
+        is_record = path.suffix == ".json" and path.name not in ("config.json", "tokenizer.json")
+        found[name] = _without_times(json.loads(path.read_bytes())) if is_record else path.read_bytes()
+    return found
+
+
+def _without_times(content: Any) -> Any:
+    if isinstance(content, list):
+        return [_without_times(one) for one in content]
+    if isinstance(content, dict):
+        kept = {
+            name: one for name, one in content.items() if name not in MEANS and not any(part in name for part in TIMES)
+        }
+        return {name: _without_times(one) for name, one in kept.items()}
+    return content
 
 
 class Verb(NamedTuple):
@@ -57,10 +84,14 @@ class Verb(NamedTuple):
     Attributes:
         arguments: Arguments of `mg-vtc`, for a folder of results.
         environment: Variables of its process, for that folder.
+        read: Results in that folder.
+        clear: Called before the first start, besides emptying the folder.
     """
 
     arguments: Callable[[Path], list[str]]
     environment: Callable[[Path], dict[str, str]] = lambda folder: {}
+    read: Callable[[Path], dict[str, Any]] = read_results
+    clear: Callable[[], None] = lambda: None
 
 
 def make_release(folder: Path) -> None:
@@ -72,7 +103,22 @@ def make_release(folder: Path) -> None:
             Image.new("RGB", (64, 48), (20 * label, 10 * clip, 99)).save(path, quality=90)
 
 
-def make_verbs(work: Path) -> dict[str, Verb]:
+def make_push(work: Path, hub: Hub) -> Verb:
+    """Return the push of a run to a Hub."""
+
+    def clear() -> None:
+        hub.repos.clear()
+        hub.objects.clear()
+
+    return Verb(
+        lambda folder: ["push", str(work / "run"), REPO_ID],
+        lambda folder: client_environment({}, hub, folder / "home") | {"HF_HUB_OFFLINE": "0", "NO_PROXY": "*"},
+        lambda folder: hub.files(REPO_ID) if REPO_ID in hub.repos else {},
+        clear,
+    )
+
+
+def make_verbs(work: Path, hub: Hub) -> dict[str, Verb]:
     """Draw the images, train the run that others use, and return the commands."""
     if not (work / "made").exists():
         shutil.rmtree(work, ignore_errors=True)
@@ -104,6 +150,7 @@ def make_verbs(work: Path) -> dict[str, Verb]:
         "prepare": Verb(lambda folder: ["prepare", "imigue", str(work / "release"), str(folder / "prepared")]),
         "predict": Verb(predict),
         "export": Verb(export),
+        "push": make_push(work, hub),
     }
 
 
@@ -133,27 +180,10 @@ def start(verb: Verb, folder: Path, work: Path) -> subprocess.Popen:
     )
 
 
-def read_results(folder: Path) -> dict[str, Any]:
-    """Return what a command wrote, by the names of the files, without times and paths."""
-    found: dict[str, Any] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = path.relative_to(folder).as_posix()
-        if path.name in LEFT_OUT or path.name.endswith(".lock"):
-            continue
-        is_record = path.suffix == ".json" and path.name not in ("config.json", "tokenizer.json")
-        found[name] = _without_times(json.loads(path.read_bytes())) if is_record else path.read_bytes()
-    return found
-
-
-def _without_times(content: Any) -> Any:
-    if isinstance(content, list):
-        return [_without_times(one) for one in content]
-    if isinstance(content, dict):
-        kept = {
-            name: one for name, one in content.items() if name not in MEANS and not any(part in name for part in TIMES)
-        }
-        return {name: _without_times(one) for name, one in kept.items()}
-    return content
+def empty(verb: Verb, folder: Path) -> None:
+    """Remove the results of the command."""
+    shutil.rmtree(folder, ignore_errors=True)
+    verb.clear()
 
 
 def disturb(verb: Verb, folder: Path, work: Path, number: signal.Signals, moment: float) -> dict[str, Any]:
@@ -177,14 +207,14 @@ def disturb(verb: Verb, folder: Path, work: Path, number: signal.Signals, moment
 def try_case(verb: Verb, case: dict[str, Any], work: Path, expected: dict[str, Any], moment: float) -> dict[str, Any]:
     """Kill a command at a moment and repeat it; return the outcome."""
     folder = work / "disturbed"
-    shutil.rmtree(folder, ignore_errors=True)
+    empty(verb, folder)
     ended = disturb(verb, folder, work, signal.Signals[case["signal"]], moment)
     again = {"code": 0, "screen": ""}
     if ended["code"] != 0:
         process = start(verb, folder, work)
         screen, _ = process.communicate()
         again = {"code": process.returncode, "screen": screen}
-    found = read_results(folder)
+    found = verb.read(folder)
     different = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
     outcome = "lost" if again["code"] != 0 else "silent" if different else "survived"
     words = {"ended": ended["screen"][-300:], "again": again["screen"][-300:], "different": different[:10]}
@@ -219,10 +249,21 @@ def main() -> None:
     options = parser.parse_args()
     work, record = (options.output_dir / "work").absolute(), options.output_dir / "cases.jsonl"
     options.output_dir.mkdir(parents=True, exist_ok=True)
-    verbs = make_verbs(work)
-    names = options.verbs or list(verbs)
+    with serving_hub() as hub:
+        verbs = make_verbs(work, hub)
+        names = options.verbs or list(verbs)
+        wanted = [
+            (verb, name, number) for number in range(options.moments) for verb in names for name in options.signals
+        ]
+        done = run_campaign(verbs, wanted, work, record, options.seed)
+    print_table([done[key] for key in sorted(wanted)])
+
+
+def run_campaign(
+    verbs: dict[str, Verb], wanted: Sequence[tuple[str, str, int]], work: Path, record: Path, seed: int
+) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """Try the cases, each a command, a signal and a number, that are not yet in the record; return all of them."""
     done = {(one["verb"], one["signal"], one["number"]): one for one in read_lines(record)}
-    wanted = [(verb, name, number) for number in range(options.moments) for verb in names for name in options.signals]
     undisturbed: dict[str, tuple[dict[str, Any], float]] = {}
     with record.open("a", encoding="utf-8") as file:
         for key in (key for key in wanted if key not in done):
@@ -230,23 +271,23 @@ def main() -> None:
             if verb not in undisturbed:
                 undisturbed[verb] = measure(verbs[verb], work)
             expected, seconds = undisturbed[verb]
-            moment = random.Random(f"{options.seed} {verb} {name} {number}").uniform(0, seconds)
+            moment = random.Random(f"{seed} {verb} {name} {number}").uniform(0, seconds)
             case = {"verb": verb, "signal": name, "number": number}
             done[key] = try_case(verbs[verb], case, work, expected, moment)
             print(json.dumps(done[key]), file=file, flush=True)
-    print_table([done[key] for key in sorted(wanted)])
+    return done
 
 
 def measure(verb: Verb, work: Path) -> tuple[dict[str, Any], float]:
     """Return the results and the duration, in seconds, of a command that nothing disturbs."""
     folder = work / "disturbed"  # at the same place, as some files name their folder
-    shutil.rmtree(folder, ignore_errors=True)
+    empty(verb, folder)
     start_time = time.monotonic()
     process = start(verb, folder, work)
     screen, _ = process.communicate()
     if process.returncode:
         raise SystemExit(f"The undisturbed command failed: {screen[-2000:]}")
-    return read_results(folder), time.monotonic() - start_time
+    return verb.read(folder), time.monotonic() - start_time
 
 
 if __name__ == "__main__":
