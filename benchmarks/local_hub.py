@@ -63,10 +63,10 @@ def owner_of(name):
 
 
 class Hub:
-    """What the server knows. `users` are the namespaces that a token may write to.
+    """State of the server. `users` are the namespaces that a token may write to.
 
     With `break_off` "upload" the server reads half of an object, tells `half_way` and waits; with "commit" it closes
-    the connection without an answer; with "object" it refuses the objects, as a store does whose links have expired.
+    the connection without a response; with "object" it refuses the objects, as a store does whose links have expired.
     """
 
     def __init__(self):
