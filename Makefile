@@ -50,10 +50,7 @@ bench: install  ## Measure speed and memory, as ratios in one run; alone on the 
 		$(PYTHON) benchmarks/$$benchmark.py || failed=1; done; exit $$failed
 
 chaos: install  ## Feed, damage, kill, and train for two hours, and count what is lost or unnoticed; in about twelve hours
-	$(PYTHON) benchmarks/chaos_fuzz.py
-	$(PYTHON) benchmarks/chaos_damage.py
-	$(PYTHON) benchmarks/chaos_kill.py
-	$(PYTHON) benchmarks/chaos_soak.py
+	$(PYTHON) benchmarks/chaos.py
 
 audit: install  ## Compare the installed packages with known vulnerabilities, and list their licences
 	$(PYTHON) .ci/audit.py

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import datasets
 import torch
-from chaos_runs import TINY, draw_images, read_lines, silence
+from chaos_runs import TINY, draw_images, read_lines, silence, write_summary
 from transformers.utils import logging
 
 from mg_vtc import evaluate, export, interpolate, predict, train
@@ -267,6 +267,9 @@ def main() -> None:
             print(json.dumps(done[tuple(case)]), file=file, flush=True)
     found = [done[tuple(case)] for case in cases]
     print_table(found)
+    counts = Counter(case["outcome"] for case in found)
+    survived = counts["right"] + counts["named"]
+    write_summary(options.output_dir, survived=survived, lost=counts["unnamed"], silent=counts["silent"])
     print(f"{time.monotonic() - start:.0f} s", file=sys.stderr)
     for case in (case for case in found if case["outcome"] in FAULTS):
         print(

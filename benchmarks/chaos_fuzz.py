@@ -2,11 +2,14 @@
 
     python benchmarks/chaos_fuzz.py --examples 10000 --output_dir runs/fuzz
 
-A door is finished when its file is in the output folder: run the same command again to resume.
+An input may take `MEMORY` more than before it, at its peak. A door is finished when its file is in the output folder:
+run the same command again to resume.
 """
 
 import argparse
+import base64
 import contextlib
+import io
 import json
 import math
 import sys
@@ -18,8 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from chaos_runs import write_summary
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from PIL import Image
+from rounds import peak_memory, resident_memory
 
 from mg_vtc import MgVtcConfig
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES, read_labels
@@ -29,6 +35,7 @@ from mg_vtc.inference.segment_files import read_segments
 from mg_vtc.losses import LOSS_TYPES, contrastive_loss, soft_target_loss
 
 Check = Callable[[Any], object]
+MEMORY = 256_000_000  # bytes
 TOLERANCE = 1e-5  # by which rounding may pass the bound of a loss
 FLOATS = st.floats(-1e4, 1e4, width=32)
 SPECIAL = st.sampled_from([0.0, -0.0, 1e-30, -1e-30, 88.0, -88.0, 100.0, -100.0, 1e4, -1e4])
@@ -215,8 +222,17 @@ def make_check_request(folder: Path) -> Check:
 
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+def draw_bomb() -> str:
+    """Return the base64 of a PNG of 400 million pixels in 49 kB."""
+    file = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
 WORDS = st.text(max_size=5) | st.sampled_from(
-    [PIXEL, "{}", "a, b", "x" * 5000, '"', "\ud800", "data:;base64,", "/dev/zero"]
+    [PIXEL, draw_bomb(), "{}", "a, b", "x" * 5000, '"', "\ud800", "data:;base64,", "/dev/zero"]
 )
 KEYS = st.sampled_from(
     ["inputs", "parameters", "options", "image", "candidate_labels", "hypothesis_template", "top_k"]
@@ -251,8 +267,13 @@ def list_doors(folder: Path) -> dict[str, tuple[Any, Check]]:
 
 
 def feed(inputs: Any, check: Check, num_examples: int, start: int) -> dict[str, Any]:
-    """Return the numbers of inputs that were tried and that were fine, and the different faults."""
-    tried, faults = 0, {}
+    """Feed inputs to a check, and count those with an error that is not clear (lost) or a wrong result (silent).
+
+    Faults are those of different messages, each with an input. Memory is in bytes: the most of an input beyond what
+    there was before it, and what is kept after all.
+    """
+    tried, faults, most = 0, {}, 0
+    counts = {"lost": 0, "silent": 0}
 
     @seed(start)
     @settings(
@@ -264,16 +285,22 @@ def feed(inputs: Any, check: Check, num_examples: int, start: int) -> dict[str, 
     )
     @given(inputs)
     def run(value: Any) -> None:
-        nonlocal tried
+        nonlocal tried, most
         tried += 1
+        before = resident_memory()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is that of this input
         try:
             check(value)
+            assert peak_memory() - before < MEMORY, "memory"
         except Exception as error:  # what is counted here
             kind = f"{type(error).__name__}: {str(error)[:100]}"
             faults.setdefault(kind, repr(value)[:2000])
+            counts["silent" if isinstance(error, AssertionError) else "lost"] += 1
+        most = max(most, peak_memory() - before)
 
+    begin = resident_memory()
     run()
-    return {"tried": tried, "faults": faults}
+    return {"tried": tried, **counts, "faults": faults, "most": most, "kept": resident_memory() - begin}
 
 
 def main() -> None:
@@ -284,7 +311,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)  # more would only wait for each other over tensors so small
     options.output_dir.mkdir(parents=True, exist_ok=True)
-    print("| door | tried | faults | s |\n|---|---|---|---|")
+    print("| door | tried | faults | most memory of an input, MB | kept, MB | s |\n|---|---|---|---|---|---|")
+    sums = dict.fromkeys(("tried", "lost", "silent"), 0)
     with tempfile.TemporaryDirectory() as folder:
         for number, (door, (inputs, check)) in enumerate(list_doors(Path(folder)).items()):
             done = options.output_dir / f"{number}-{options.seed}-{options.examples}.json"
@@ -294,9 +322,15 @@ def main() -> None:
                 found["seconds"] = round(time.monotonic() - start, 1)
                 done.write_text(json.dumps(found, indent=1))
             found = json.loads(done.read_text())
-            print(f"| {door} | {found['tried']:,} | {len(found['faults'])} | {found['seconds']} |", flush=True)
+            sums = {name: number + found[name] for name, number in sums.items()}
+            memory = f"{found['most'] / 1e6:.0f} | {found['kept'] / 1e6:.0f}"
+            print(
+                f"| {door} | {found['tried']:,} | {len(found['faults'])} | {memory} | {found['seconds']} |", flush=True
+            )
             for kind, example in found["faults"].items():
                 print(f"  {kind}\n    {example[:300]}", file=sys.stderr)
+    survived = sums["tried"] - sums["lost"] - sums["silent"]
+    write_summary(options.output_dir, survived=survived, lost=sums["lost"], silent=sums["silent"])
 
 
 if __name__ == "__main__":

@@ -26,12 +26,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chaos_runs import TINY, draw_images, flags_of, read_lines
+from chaos_runs import OUTCOMES, TINY, draw_images, flags_of, read_lines, write_summary
 from local_hub import Hub, client_environment, serving_hub
 from PIL import Image
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
-OUTCOMES = ("survived", "lost", "silent")
 TIMES = (
     "runtime",
     "_per_second",
@@ -256,7 +255,10 @@ def main() -> None:
             (verb, name, number) for number in range(options.moments) for verb in names for name in options.signals
         ]
         done = run_campaign(verbs, wanted, work, record, options.seed)
-    print_table([done[key] for key in sorted(wanted)])
+    found = [done[key] for key in sorted(wanted)]
+    print_table(found)
+    counts = Counter(case["outcome"] for case in found)
+    write_summary(options.output_dir, **{outcome: counts[outcome] for outcome in OUTCOMES})
 
 
 def run_campaign(

@@ -1,4 +1,4 @@
-"""Tiny runs for the campaigns of damage and of kills: drawn images, small towers, a training of a few seconds."""
+"""What the campaigns share: drawn images, small towers, records of cases, and counts of their outcomes."""
 
 import contextlib
 import io
@@ -31,6 +31,9 @@ TINY: dict[str, Any] = {
     "use_cpu": True,
     "report_to": "none",
 }
+
+OUTCOMES = ("survived", "lost", "silent")
+SUMMARY = "summary.json"
 
 
 def draw_images(folder: Path, *, per_class: int = 8) -> Path:
@@ -67,3 +70,21 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         with contextlib.suppress(ValueError):
             cases.append(json.loads(line))
     return cases
+
+
+def write_summary(folder: Path, *, survived: int, lost: int, silent: int) -> None:
+    """Write the counts of a campaign.
+
+    Args:
+        folder: Folder of its records.
+        survived: Cases that ended as they should.
+        lost: Cases that ended in an error that is not clear, or with something lost that is reported.
+        silent: Cases that ended with something wrong that nothing reports.
+    """
+    counts = {"survived": survived, "lost": lost, "silent": silent}
+    (folder / SUMMARY).write_text(json.dumps(counts), encoding="utf-8")
+
+
+def read_summary(folder: Path) -> dict[str, int]:
+    """Read the counts of a campaign, by their names in `OUTCOMES`."""
+    return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))

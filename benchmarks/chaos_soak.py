@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
-from chaos_runs import TINY, draw_images, flags_of, read_lines
+from chaos_runs import TINY, draw_images, flags_of, read_lines, write_summary
 from rounds import resident_memory
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
@@ -177,6 +177,9 @@ def main() -> None:
         print_table(read_lines(samples))
     except ValueError as error:
         sys.exit(str(error))
+    tenths = compare_tenths(read_lines(samples))
+    flat = sum(is_flat(*tenths[name]) for name in JUDGED)
+    write_summary(options.output_dir, survived=flat, lost=len(JUDGED) - flat, silent=0)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import chaos_damage
 import pytest
 import torch
 from chaos_damage import Case, Kind, apply, list_cases, try_case
+from chaos_runs import read_summary
 from transformers.utils import logging
 
 
@@ -63,6 +64,7 @@ def test_campaign_finds_no_fault_and_resumes(tmp_path, monkeypatch, capsys):
     assert rows[-1][-2:] == ["0", "0"]
     lines = (tmp_path / "cases.jsonl").read_text().splitlines()
     assert len(lines) == 20
+    assert read_summary(tmp_path) == {"survived": 20, "lost": 0, "silent": 0}
     assert set(json.loads(lines[0])) == {*Case._fields, "outcome", "words"}
     monkeypatch.setattr(chaos_damage, "try_case", None)  # each case is recorded
     chaos_damage.main()

@@ -6,6 +6,7 @@ import sys
 import chaos_fuzz
 import pytest
 import torch
+from chaos_runs import read_summary
 from hypothesis import HealthCheck, example, given, settings
 
 FEW = settings(
@@ -77,6 +78,17 @@ def test_loss_that_is_not_finite_is_a_fault():
         chaos_fuzz.check_loss(arguments | {"loss_type": "js", "js_weight": 0.5})
 
 
+def test_input_that_takes_much_memory_is_a_fault():
+    def take(value):
+        assert bytearray(b"x" * chaos_fuzz.MEMORY)
+
+    found = chaos_fuzz.feed(chaos_fuzz.SCALARS, take, 2, 0)
+    assert found["silent"] == found["tried"] == 2
+    assert [*found["faults"]] == ["AssertionError: memory"]
+    assert found["most"] > chaos_fuzz.MEMORY
+    assert found["kept"] < chaos_fuzz.MEMORY
+
+
 @pytest.mark.slow
 def test_campaign_counts_faults_and_resumes(tmp_path, monkeypatch, capsys):
     def fail(value):
@@ -91,6 +103,7 @@ def test_campaign_counts_faults_and_resumes(tmp_path, monkeypatch, capsys):
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in first.out.splitlines()]
     assert [row[:3] for row in rows[2:]] == [["sound", "5", "0"], ["faulty", "5", "1"]]
     assert "RuntimeError: as a fault of the package would" in first.err
+    assert read_summary(tmp_path) == {"survived": 5, "lost": 5, "silent": 0}
     assert len(json.loads((tmp_path / "1-0-5.json").read_text())["faults"]) == 1
     monkeypatch.setattr(chaos_fuzz, "feed", fail)  # every door is finished
     chaos_fuzz.main()

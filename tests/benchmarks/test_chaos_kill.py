@@ -5,6 +5,7 @@ import sys
 
 import chaos_kill
 import pytest
+from chaos_runs import read_summary
 from local_hub import File, Hub, Repo
 
 
@@ -54,6 +55,7 @@ def test_campaign_runs_each_case_once(tmp_path, monkeypatch, capsys):
     assert [row[:3] for row in rows[2:4]] == [["export", "SIGTERM", "1"], ["push", "SIGTERM", "1"]]
     assert rows[-1][4:] == ["2", "0", "0", "0"]
     assert len((tmp_path / "cases.jsonl").read_text().splitlines()) == 2
+    assert read_summary(tmp_path) == {"survived": 2, "lost": 0, "silent": 0}
     monkeypatch.setattr(chaos_kill, "try_case", None)  # each case is recorded
     chaos_kill.main()
     assert capsys.readouterr().out == first

@@ -5,6 +5,7 @@ import sys
 import chaos_soak
 import pytest
 import torch
+from chaos_runs import read_summary
 from transformers.utils import logging
 
 
@@ -74,6 +75,7 @@ def test_training_is_sampled_and_not_repeated(tmp_path, monkeypatch, capsys):
     assert [row[0] for row in rows[2:]] == [*chaos_soak.LEVELS, *chaos_soak.TIMES, *chaos_soak.MULTIPLES]
     assert all(float(cell) > 0 for row in rows[2:] for cell in row[1:4])
     assert (folder / "run" / "model.safetensors").exists()
+    assert sum(read_summary(folder).values()) == len(chaos_soak.JUDGED)
     monkeypatch.setattr(chaos_soak, "train", None)  # it is over
     chaos_soak.main()
     assert first.endswith(capsys.readouterr().out)

@@ -159,6 +159,16 @@ def test_folder_of_runs_names_them(tmp_path):
         open_model(tmp_path)
 
 
+def test_run_that_is_not_finished_is_named_with_its_last_checkpoint(tmp_path):
+    for step in (5, 10):
+        save_model(tmp_path / "run" / f"checkpoint-{step}", TINY_RESNET, image_size=48)
+    with pytest.raises(
+        ValueError, match=r"run holds a run that is not finished: .* such as .*checkpoint-10\."
+    ) as error:
+        open_model(tmp_path / "run")
+    assert open_model(str(error.value).rpartition("such as ")[2].removesuffix("."))
+
+
 def test_temporary_folder_of_an_export_that_was_killed_is_removed(tmp_path):
     abandoned = tmp_path / ".export-killed"
     abandoned.mkdir()

@@ -112,6 +112,15 @@ def test_leftovers_of_a_kill_are_removed_and_nothing_of_the_users(tmp_path):
         assert sorted(os.listdir(tmp_path)) == ["checkpoint-6-copy.part", "checkpoint-best.part"]
 
 
+@pytest.mark.parametrize("times", [(9, 9, 9), (9, 6, 3)])
+def test_rotation_and_resumption_go_by_the_steps_whatever_the_times_of_the_folders(times, tmp_path):
+    for step, seconds in zip((3, 6, 9), times, strict=True):
+        os.utime(make_checkpoint(tmp_path, step), (seconds, seconds))
+    assert find_checkpoint(tmp_path, "true") == str(tmp_path / "checkpoint-9")
+    remove_old_checkpoints(tmp_path, 1, best_step=None, last_step=9)
+    assert os.listdir(tmp_path) == ["checkpoint-9"]
+
+
 def test_later_checkpoint_that_was_passed_over_is_not_kept_in_place_of_the_one_just_written(tmp_path):
     for step in (3, 6, 9):
         make_checkpoint(tmp_path, step)

@@ -16,6 +16,29 @@ def test_uint8_images_are_normalised_as_the_processor_does(make_trainer, process
     torch.testing.assert_close(prepared["pixel_values"], expected, rtol=1e-5, atol=1e-5)
 
 
+class CountedRows(torch.utils.data.Dataset):
+    """Rows that count how often they are read."""
+
+    def __init__(self, rows):
+        self._rows, self.num_read = rows, 0
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, index):
+        self.num_read += 1
+        return self._rows[index]
+
+
+def test_resumed_epoch_reads_only_the_images_that_are_left(make_trainer, tmp_path):
+    settings = {"max_steps": -1, "save_strategy": "steps", "save_steps": 9, "eval_strategy": "no"}
+    settings |= {"load_best_model_at_end": False, "save_total_limit": None}
+    make_trainer(train=make_rows(80), **settings).train()
+    rows = CountedRows(make_rows(80))
+    make_trainer(train=rows, **settings).train(resume_from_checkpoint=str(tmp_path / "checkpoint-9"))
+    assert rows.num_read == 8
+
+
 def test_evaluation_leaves_no_row_out_where_training_drops_the_last(make_trainer):
     trainer = make_trainer(evaluation=make_rows(13), per_device_eval_batch_size=8, dataloader_drop_last=True)
     assert len(trainer.predict(trainer.eval_dataset).predictions) == 13

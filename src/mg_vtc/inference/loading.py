@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, BaseImag
 from ..data.sources import check_source
 from ..models.configuration_mg_vtc import MgVtcConfig
 from ..models.modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
+from ..runs.directory import list_checkpoints
 from ..runs.manifest import check_files
 
 Model = str | Path | MgVtcModel  # folder, Hub id, or loaded model
@@ -84,6 +85,17 @@ def name_model(model: Model) -> str:
     return (model.config.name_or_path or "a model in memory") if isinstance(model, MgVtcModel) else str(model)
 
 
+def _refuse_folder_of_runs(folder: Path) -> None:
+    """Refuse a folder that has no model of its own, but that of several runs or of a run that is not finished."""
+    if checkpoints := list_checkpoints(folder):
+        raise ValueError(
+            f"{folder} holds a run that is not finished: finish it by its command with `resume_from_checkpoint` auto, "
+            f"or pass a checkpoint, such as {checkpoints[-1]}."
+        )
+    if runs := sorted(path.parent.name for path in folder.glob("*/config.json")):
+        raise ValueError(f"{folder} holds several runs and is not a model: pass one of {', '.join(runs)} in it.")
+
+
 def read_config(model_id: str) -> MgVtcConfig:
     """Read the configuration of a model of this package without running code from its folder.
 
@@ -97,10 +109,8 @@ def read_config(model_id: str) -> MgVtcConfig:
         ValueError: The model type is not mg_vtc, its configuration is invalid, or a file differs from the manifest.
     """
     check_source(model_id, "model")
-    runs = sorted(path.parent.name for path in Path(model_id).glob("*/config.json"))
-    runs = [run for run in runs if not run.startswith("checkpoint-")]
-    if runs and not (Path(model_id) / "config.json").exists():
-        raise ValueError(f"{model_id} holds several runs and is not a model: pass one of {', '.join(runs)} in it.")
+    if not (Path(model_id) / "config.json").exists():
+        _refuse_folder_of_runs(Path(model_id))
     if (Path(model_id) / "adapter_config.json").exists():
         raise ValueError(
             f"{model_id} is an adapter, which holds no towers: pass the folder of its run, or open its base model in "
