@@ -7,9 +7,9 @@ from mg_vtc import MgVtcConfig, MgVtcModel
 from mg_vtc.models.processing_mg_vtc import build_processor
 
 
-def save_model(folder, vision_config, *, text_config=TINY_DISTILBERT, tokenizer=None, image_size=32, **config):
+def save_model(folder, vision_config, *, text_config=TINY_DISTILBERT, tokenizer=None, image_size=32, seed=0, **config):
     """Save a model with its class embeddings and its processor; without a tokenizer it is vision-only."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     texts = {"vision_only": True}
     if tokenizer is not None:
         texts = {"text_config": text_config | {"vocab_size": len(tokenizer)}}

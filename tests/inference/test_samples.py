@@ -7,13 +7,14 @@ import pytest
 from made_releases import make_video, read_number
 from PIL import Image
 
-from mg_vtc.data.decoding import resize
+from mg_vtc.data.decoding import Resizing, resize
 from mg_vtc.data.releases.frames import choose_frames
 from mg_vtc.data.releases.video import VideoError, read_frames
 from mg_vtc.inference.inputs import make_inputs
-from mg_vtc.inference.samples import _read_webcam, read_samples
+from mg_vtc.inference.samples import Decoding, _read_webcam, read_samples
 
 SIZE = 64
+DECODINGS = [Decoding(SIZE)]
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +25,9 @@ def video(tmp_path_factory):
 def read(*paths, **settings):
     """Return clip, frame, and the number that the pixels show, or the error."""
     rows = []
-    for sample, read_pixels in read_samples(make_inputs(paths, first_frame=0, **settings), SIZE):
+    for sample, read_pixels in read_samples(make_inputs(paths, first_frame=0, **settings), DECODINGS):
         try:
-            shown = read_number(Image.fromarray(read_pixels()))
+            shown = read_number(Image.fromarray(read_pixels()[0]))
         except VideoError as error:
             shown = str(error)
         rows.append((sample.clip, sample.frame, shown))
@@ -46,7 +47,7 @@ def boxes(tmp_path, *rows):
 def test_whole_video_gives_every_frame_with_its_time(video):
     clip = str(video.with_suffix(""))
     assert read(video) == [(clip, number, number) for number in range(30)]
-    times = [sample.time for sample, _ in read_samples(make_inputs(video), SIZE)]
+    times = [sample.time for sample, _ in read_samples(make_inputs(video), DECODINGS)]
     assert times == pytest.approx(np.arange(30) / 25)
 
 
@@ -77,15 +78,15 @@ def test_box_is_cut_out_of_the_frames_of_its_video(video, tmp_path, settings):
     crop = boxes(tmp_path, "0001,0,0,32,48")
     if "segments" in settings:
         settings = {"segments": segments(tmp_path, settings["segments"], "other,5,9")}
-    whole = list(read_samples(make_inputs([video, other], **settings), SIZE))
-    cropped = list(read_samples(make_inputs([video, other], crop=crop, **settings), SIZE))
+    whole = list(read_samples(make_inputs([video, other], **settings), DECODINGS))
+    cropped = list(read_samples(make_inputs([video, other], crop=crop, **settings), DECODINGS))
     images = {frame.number: frame.image for frame in read_frames(video, range(30))}
     assert [sample for sample, _ in cropped] == [sample for sample, _ in whole]
     for (sample, read_cropped), (_, read_whole) in zip(cropped, whole, strict=True):
-        expected = read_whole()
+        (expected,) = read_whole()
         if sample.file == str(video):
             expected = resize(images[sample.frame].crop((0, 0, 32, 48)), SIZE)
-        assert np.array_equal(read_cropped(), expected)
+        assert np.array_equal(read_cropped()[0], expected)
 
 
 def test_box_that_reaches_out_is_reported_once_a_clip_and_others_go_on(video, tmp_path):
@@ -112,17 +113,18 @@ def test_broken_video_is_reported_and_others_go_on(video, tmp_path):
 def test_images_are_read_when_they_are_asked_for(tmp_path):
     Image.new("RGB", (8, 8), (9, 9, 9)).save(tmp_path / "a.3.png")
     (tmp_path / "b.png").write_bytes(b"no image")
-    (sample, read_pixels), (_, read_bad) = read_samples(make_inputs(tmp_path), SIZE)
+    (sample, read_pixels), (_, read_bad) = read_samples(make_inputs(tmp_path), DECODINGS)
     assert sample == ("a.3.png", "a", 3, None)
-    assert (read_pixels() == 9).all()
-    assert read_pixels().shape == (SIZE, SIZE, 3)
+    (pixels,) = read_pixels()
+    assert (pixels == 9).all()
+    assert pixels.shape == (SIZE, SIZE, 3)
     with pytest.raises(OSError, match="not an image"):
         read_bad()
 
 
 def test_webcam_gives_one_frame():
     # FFmpeg's own test image, in the way that a camera is read: there is none where tests run
-    pixels = _read_webcam("testsrc=size=320x240", SIZE, form="lavfi")
+    (pixels,) = _read_webcam("testsrc=size=320x240", DECODINGS, form="lavfi")
     assert pixels.shape == (SIZE, SIZE, 3)
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
 
@@ -130,9 +132,21 @@ def test_webcam_gives_one_frame():
 def test_a_long_list_is_not_read_ahead(tmp_path):
     for number in range(3):
         Image.new("RGB", (8, 8)).save(tmp_path / f"a.{number}.png")
-    samples = read_samples(make_inputs(tmp_path), SIZE)
+    samples = read_samples(make_inputs(tmp_path), DECODINGS)
     next(samples)
     (tmp_path / "a.1.png").write_bytes(b"")  # changed before its turn
     (_, read_pixels), _ = itertools.islice(samples, 2)
     with pytest.raises(OSError, match="not an image"):
         read_pixels()
+
+
+def test_each_decoding_has_its_own_pixels_of_images_and_frames(video, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.0.png")
+    decodings = [Decoding(SIZE), Decoding(Resizing(32, "bicubic"))]
+    for inputs in (make_inputs(tmp_path), make_inputs(video, frames_per_clip=2)):
+        together = [read() for _, read in read_samples(inputs, decodings)]
+        alone = [[read()[0] for _, read in read_samples(inputs, [one])] for one in decodings]
+        for pixels, expected in zip(together, zip(*alone, strict=True), strict=True):
+            assert [one.shape[0] for one in pixels] == [SIZE, 32]
+            assert all(np.array_equal(*pair) for pair in zip(pixels, expected, strict=True))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..messages import escape
+from .ensemble_flags import add_ensemble_flags, part_models
 
 
 def add_parser(verbs: Any) -> None:
@@ -14,12 +15,13 @@ def add_parser(verbs: Any) -> None:
         "predict",
         help="predict images without labels",
         description="Predict images and videos, in a table or, with --output, in a file. Unreadable files are listed "
-        "at the end (exit code 1).",
+        "at the end (exit code 1). With --weights, several models predict together: MODEL MODEL INPUT --weights 2 1.",
         allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="image, video, folder, glob, or webcam:0")
     _add_video_flags(parser)
+    add_ensemble_flags(parser)
     parser.add_argument("--top_k", type=int, default=5, help="number of classes to return (default: 5)")
     parser.add_argument(
         "--vote",
@@ -86,6 +88,7 @@ def _add_video_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    models, inputs = part_models([options.model, *options.inputs], options.weights)
     if options.submission and not options.output:
         raise ValueError("--submission needs --output.")
     if options.missing_class and not options.output:
@@ -109,11 +112,16 @@ def _predict(options: argparse.Namespace) -> None:
         "vote": options.vote,
         "candidate_labels": names,
         "prompt_template": options.prompt_template,
+        "weights": options.weights,
+        "tta": options.tta,
     }
     processes = join_processes()
     quiet = not processes.is_main_process
     try:
-        errors = _write(options, settings) if options.output else _show(options, settings, quiet=quiet)
+        if options.output:
+            errors = _write(models, inputs, options, settings)
+        else:
+            errors = _show(models, inputs, settings, quiet=quiet)
     except RepeatedError:
         errors = []  # which must not end because another process does
     processes.destroy_process_group()
@@ -123,12 +131,12 @@ def _predict(options: argparse.Namespace) -> None:
         sys.exit(1)
 
 
-def _write(options: argparse.Namespace, settings: dict[str, Any]) -> list[Any]:
+def _write(models: list[str], inputs: list[str], options: argparse.Namespace, settings: dict[str, Any]) -> list[Any]:
     from ..inference.output import write_predictions
 
     written = write_predictions(
-        options.model,
-        options.inputs,
+        models,
+        inputs,
         options.output,
         submission=options.submission,
         missing_class=options.missing_class,
@@ -145,13 +153,13 @@ def _write(options: argparse.Namespace, settings: dict[str, Any]) -> list[Any]:
     return written.errors
 
 
-def _show(options: argparse.Namespace, settings: dict[str, Any], *, quiet: bool) -> list[Any]:
+def _show(models: list[str], inputs: list[str], settings: dict[str, Any], *, quiet: bool) -> list[Any]:
     from ..inference.console import format_header, format_prediction
     from ..inference.predictor import predict
 
     width = shutil.get_terminal_size().columns
-    header, errors = format_header(width, voted=options.vote is not None), []
-    for prediction in predict(options.model, options.inputs, **settings):
+    header, errors = format_header(width, voted=settings["vote"] is not None), []
+    for prediction in predict(models, inputs, **settings):
         if quiet:  # the first process prints it
             continue
         if prediction.error is not None:

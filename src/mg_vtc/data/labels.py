@@ -114,6 +114,25 @@ def fold_name(name: str) -> str:
     return str(canonical_id(" ".join(unicodedata.normalize("NFC", visible.casefold()).split())))
 
 
+def fold_names(names: Iterable[str], whose: str) -> dict[str, str]:
+    """Map the comparison key of each class name to the name, in order.
+
+    Args:
+        names: Class names.
+        whose: Owner of the classes, for the message.
+
+    Raises:
+        ValueError: Two names have the same key.
+    """
+    folded: dict[str, str] = {}
+    for name in names:
+        key = fold_name(name)
+        if key in folded:
+            raise ValueError(f"Two classes of {whose} have the same name, {folded[key]!r} and {name!r}: rename one.")
+        folded[key] = name
+    return folded
+
+
 def normalize_names(names: Iterable[object]) -> list[str]:
     """Normalise several class names, which must differ in more than case, white space or Unicode form.
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..data.labels import canonical_id, fold_name, shorten
+from ..data.labels import canonical_id, fold_names, shorten
 
 
 def match_classes(data_names: Sequence[str], model_names: Sequence[str]) -> tuple[list[str], np.ndarray]:
@@ -25,7 +25,7 @@ def match_classes(data_names: Sequence[str], model_names: Sequence[str]) -> tupl
     Raises:
         ValueError: A class of the data is not in the model, numbers differ, or a list has the same name twice.
     """
-    data_keys, model_keys = _fold(data_names, "data"), _fold(model_names, "model")
+    data_keys, model_keys = fold_names(data_names, "the data"), fold_names(model_names, "the model")
     unknown = [name for key, name in data_keys.items() if key not in model_keys]
     numbers = [key for key in data_keys if isinstance(canonical_id(key), int)]
     if unknown or (numbers and data_keys.keys() != model_keys.keys()):
@@ -40,19 +40,6 @@ def match_classes(data_names: Sequence[str], model_names: Sequence[str]) -> tupl
         )
     names = [*data_names, *(model_keys[key] for key in lacking)]
     return names, np.array([model_ids[key] for key in [*data_keys, *lacking]])
-
-
-def _fold(names: Sequence[str], whose: str) -> dict[str, str]:
-    """Map the folded form of each name to the name, in order."""
-    folded: dict[str, str] = {}
-    for name in names:
-        key = fold_name(name)
-        if key in folded:
-            raise ValueError(
-                f"Two classes of the {whose} have the same name, {folded[key]!r} and {name!r}: rename one."
-            )
-        folded[key] = name
-    return folded
 
 
 def _refuse(data_names: Sequence[str], model_names: Sequence[str], unknown: list[str], *, only_numbers: bool) -> str:

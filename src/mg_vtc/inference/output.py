@@ -11,6 +11,7 @@ from accelerate.utils import broadcast_object_list
 from tqdm.auto import tqdm
 
 from . import prediction_files, submissions
+from .ensemble import Member
 from .inputs import HASH_DIGITS, Inputs, list_sources, make_inputs
 from .prediction_files import Journal, write_predictions_file
 from .predictor import Prediction, Predictor, failing_together, join_processes
@@ -36,7 +37,7 @@ class WrittenPredictions(NamedTuple):
 
 
 def write_predictions(
-    model: str,
+    model: str | Sequence[str],
     inputs: str | os.PathLike | Sequence[str | os.PathLike],
     output: str | Path,
     *,
@@ -50,7 +51,7 @@ def write_predictions(
     The same call resumes an interrupted run from `FILE.partial` and writes the same bytes as an uninterrupted one.
 
     Args:
-        model: Folder or Hub id of a model of this package.
+        model: Folder or Hub id of a model of this package, or a list of them (see `predict`).
         inputs: See `predict`.
         output: File to write: `.csv`, `.jsonl` or `.parquet`; `.csv` for the submission "lut", `.zip` for "miga".
         submission: "lut", "miga" (see `submissions`) or None. For "miga", `vote` defaults to "mean".
@@ -86,7 +87,7 @@ class _Run(NamedTuple):
 
 
 def _begin(
-    model: str,
+    model: str | Sequence[str],
     inputs: str | os.PathLike | Sequence[str | os.PathLike],
     output: Path,
     submission: str | None,
@@ -106,7 +107,8 @@ def _begin(
         ids = number_classes(submission, predictor.class_names, missing_class)
         named = name_samples(submission, list_sources(listed))
         handed_in = {"submission": submission, "samples": named, "ids": ids, "missing_class": missing_class}
-    begun = {"model": _hash_model(predictor), "inputs": listed.paths, "files": files, "submission": submission}
+    hashes = " ".join(map(_hash_model, predictor.ensemble.members))
+    begun = {"model": hashes, "inputs": listed.paths, "files": files, "submission": submission}
     journal = Journal(output, begun | settings, overwrite=overwrite) if join_processes().is_main_process else None
     return _Run(output, predictor, listed, num_samples, handed_in, journal)
 
@@ -157,10 +159,10 @@ def _write(run: _Run, num_resumed: int) -> WrittenPredictions | None:
     return WrittenPredictions(num_rows, num_resumed, num_filled, run.journal.close())
 
 
-def _hash_model(predictor: Predictor) -> str:
-    settings = predictor.network.config.to_json_string() + predictor.image_processor.to_json_string()
+def _hash_model(member: Member) -> str:
+    settings = member.network.config.to_json_string() + member.image_processor.to_json_string()
     digest = hashlib.sha256(settings.encode())
-    for name, tensor in sorted(predictor.network.state_dict().items()):
+    for name, tensor in sorted(member.network.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:HASH_DIGITS]

@@ -13,15 +13,12 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object, parse_flag_from_env
 
-from ..data.decoding import Resizing, find_resizing, resize, to_rgb
-from ..data.labels import normalize_names
-from ..models.modeling_mg_vtc import MgVtcModel
-from ..runs.records import read_records
+from ..data.decoding import to_rgb
 from .aggregation import VOTES, ClipVote, rank_classes
-from .embedding import compare_images, embed_classes, embed_names
+from .ensemble import Ensemble, open_members
 from .inputs import Inputs, Survey, make_inputs, survey
-from .loading import Model, open_model
-from .samples import ReadPixels, Sample, read_samples
+from .loading import Model
+from .samples import Decoding, ReadPixels, Sample, read_samples, resize_all
 
 Input = str | os.PathLike | PIL.Image.Image
 
@@ -56,13 +53,13 @@ class _Frame(NamedTuple):
 
     number: int
     sample: Sample
-    pixels: np.ndarray | None  # uint8 (image_size, image_size, 3)
+    pixels: list[np.ndarray] | None  # for each decoding of the models uint8 (image_size, image_size, 3)
     probabilities: np.ndarray | None  # float32 (num_classes,)
     error: str | None
 
 
 def predict(
-    model: Model,
+    model: Model | Sequence[Model],
     inputs: Input | Sequence[Input],
     *,
     segments: str | os.PathLike | None = None,
@@ -74,12 +71,15 @@ def predict(
     vote: str | None = None,
     candidate_labels: Sequence[str] | None = None,
     prompt_template: str | Sequence[str] | None = None,
+    weights: Sequence[float] | None = None,
+    tta: bool = False,
     processor: Any = None,
 ) -> Iterator[Prediction]:
     """Predict unlabelled images one after another; an unreadable file yields a `Prediction` with an `error`.
 
     Args:
-        model: Folder or Hub id of a model of this package, or a loaded one.
+        model: Folder or Hub id of a model of this package, or a loaded one; several are an ensemble, whose class
+            probabilities are averaged. They need the same classes, in any order.
         inputs: PIL images, or image and video files, folders, globs, or `webcam:<number>` for one frame of a webcam.
         segments: CSV file with the intervals of videos to predict, or a folder of such files (see `read_segments`).
         first_frame: Number of the first frame of a video in the segments, 0 or 1.
@@ -90,19 +90,24 @@ def predict(
         vote: "mean", "max" or "majority" for one prediction per clip (see `ClipVote`); None for one per image.
         candidate_labels: Class names for the text tower to choose from; by default the model's classes.
         prompt_template: Prompt of a candidate label, with `{}` for its name; by default the model's.
-        processor: Processor of a loaded model; by default the one in the folder or repository the model came from.
+        weights: Weight of each model of an ensemble, positive; by default all are equal.
+        tta: Whether to average the probabilities over views of the image (test-time augmentation, see `make_views`).
+        processor: Processor of a loaded model, if it is the only one; by default the one in the folder or repository
+            the model came from.
 
     Yields:
         A prediction for each image, or for each clip.
 
     Raises:
         OSError: The model or an input is not found.
-        ValueError: A setting is out of range, clips are unknown, or the model has no text tower for candidate labels.
+        ValueError: A setting is out of range, clips are unknown, the model has no text tower for candidate labels, or
+            models of an ensemble have different classes.
     """
     texts: dict[str, Any] = {"candidate_labels": candidate_labels, "prompt_template": prompt_template}
+    scoring: dict[str, Any] = {"weights": weights, "tta": tta, "processor": processor}
     clips: dict[str, Any] = {"segments": segments, "first_frame": first_frame, "frames_per_clip": frames_per_clip}
     with failing_together():
-        predictor = Predictor(model, top_k=top_k, batch_size=batch_size, vote=vote, processor=processor, **texts)
+        predictor = Predictor(model, top_k=top_k, batch_size=batch_size, vote=vote, **texts, **scoring)
     given: Any = inputs if isinstance(inputs, (str, os.PathLike, PIL.Image.Image)) else list(inputs)
     if images := _list_images(given):
         _refuse_settings_of_files(vote=vote, crop=crop, segments=segments, frames_per_clip=frames_per_clip)
@@ -124,8 +129,13 @@ def _list_images(inputs: Any) -> list[Any]:
     return given if any(isinstance(one, PIL.Image.Image) for one in given) else []
 
 
-def _prepare(image: PIL.Image.Image, resizing: Resizing) -> np.ndarray:
-    return resize(to_rgb(image), resizing)
+def _prepare(image: PIL.Image.Image, decodings: Sequence[Decoding]) -> list[np.ndarray]:
+    return resize_all(to_rgb(image), decodings)
+
+
+def _stack(pixels: Sequence[np.ndarray]) -> torch.Tensor:
+    """Return images as a batch uint8 (batch_size, 3, height, width), channels last in memory."""
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
 
 
 def join_processes() -> PartialState:
@@ -162,25 +172,26 @@ def failing_together() -> Iterator[None]:
 
 
 class Predictor:
-    """A loaded model with the settings of a prediction; for the arguments see `predict`.
+    """A loaded model or ensemble with the settings of a prediction; for the arguments see `predict`.
 
     Attributes:
         class_names: Names of the classes to choose from, in id order.
-        network: The model.
-        image_processor: Its image processor.
+        ensemble: The model or models.
         top_k: Number of classes in a prediction.
         vote: Aggregation of the frames of a clip, or None.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: Model | Sequence[Model],
         *,
         top_k: int = 5,
         batch_size: int = 32,
         vote: str | None = None,
         candidate_labels: Sequence[str] | None = None,
         prompt_template: str | Sequence[str] | None = None,
+        weights: Sequence[float] | None = None,
+        tta: bool = False,
         processor: Any = None,
     ) -> None:
         for name, value in (("top_k", top_k), ("batch_size", batch_size)):
@@ -193,25 +204,15 @@ class Predictor:
         self.batch_size, self.vote = batch_size, vote
         if isinstance(candidate_labels, str):
             raise ValueError(f"candidate_labels must be a list of names, got the text {candidate_labels!r}.")
-        processes = join_processes()
-        network, self.image_processor = open_model(model, dtype=torch.float32, processor=processor)
-        self._resizing = find_resizing(self.image_processor)
-        self._jpeg_draft = read_records(network.config.name_or_path).recipe.get("jpeg_draft", False)
-        # channels last as in evaluation: other convolution kernels differ in the last digits
-        self.network = network if isinstance(model, MgVtcModel) else network.to(processes.device)
-        self.network.vision_model.to(memory_format=torch.channels_last)
-        if candidate_labels is None:
-            self.class_names = [*network.config.id2label.values()]
-            self._text_embeds = embed_classes(network, np.arange(len(self.class_names)))
-        else:
-            self.class_names = normalize_names(candidate_labels)
-            if len(self.class_names) < 2:
-                raise ValueError(
-                    f"candidate_labels must have two or more names, got {self.class_names}: a single one would always "
-                    "score 100 %."
-                )
-            template = prompt_template or network.config.prompt_template
-            self._text_embeds = embed_names(network, model, self.class_names, template, processor=processor)
+        members = open_members(model, join_processes().device, processor=processor)
+        texts: dict[str, Any] = {"candidate_labels": candidate_labels, "prompt_template": prompt_template}
+        self.ensemble = Ensemble(members, weights=weights, tta=tta, **texts)
+        self.class_names = self.ensemble.class_names
+        if candidate_labels is not None and len(self.class_names) < 2:
+            raise ValueError(
+                f"candidate_labels must have two or more names, got {self.class_names}: a single one would always "
+                "score 100 %."
+            )
         self.top_k = min(top_k, len(self.class_names))
 
     def survey(self, inputs: Inputs) -> Survey:
@@ -229,15 +230,16 @@ class Predictor:
             The number of finished samples so far, and the new predictions. Batches do not depend on `start`, so a
             resumed prediction is bit-identical.
         """
-        frames = self._predict_samples(read_samples(inputs, self._resizing, jpeg_draft=self._jpeg_draft), start)
+        frames = self._predict_samples(read_samples(inputs, self.ensemble.decodings), start)
         return self._rank(frames) if self.vote is None else self._count_votes(self.vote, frames)
 
     def predict_images(self, images: Sequence[Any]) -> Iterator[tuple[int, list[Prediction]]]:
         """Predict PIL images as `predict` does files; `file` is `image.filename` if the image has one."""
         if odd := [type(image).__name__ for image in images if not isinstance(image, PIL.Image.Image)]:
             raise ValueError(f"PIL images and other inputs cannot be mixed, got {odd[0]} among them.")
+        decodings = self.ensemble.decodings
         samples = (
-            (Sample(getattr(image, "filename", ""), None, None, None), partial(_prepare, image, self._resizing))
+            (Sample(getattr(image, "filename", ""), None, None, None), partial(_prepare, image, decodings))
             for image in images
         )
         return self._rank(self._predict_samples(samples, 0))
@@ -272,11 +274,9 @@ class Predictor:
     def _predict_batch(self, frames: list[_Frame]) -> list[_Frame]:
         """Replace the pixels of frames by class probabilities."""
         images = [frame.pixels for frame in frames if frame.pixels is not None]
-        rows: Iterator[np.ndarray] = iter(())
+        rows: Iterator[np.ndarray] = iter(())  # (num_classes,) each
         if images:
-            pixel_values = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # (batch_size, 3, height, width)
-            logits, _ = compare_images(self.network, self.image_processor, pixel_values, self._text_embeds)
-            rows = iter(logits.softmax(dim=-1).numpy())  # (num_classes,) each
+            rows = iter(self.ensemble.score([_stack(pixels) for pixels in zip(*images, strict=True)]))
         return [
             frame._replace(pixels=None, probabilities=None if frame.pixels is None else next(rows)) for frame in frames
         ]

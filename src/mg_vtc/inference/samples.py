@@ -31,12 +31,22 @@ class Sample(NamedTuple):
     time: float | None
 
 
-ReadPixels = Callable[[], np.ndarray]  # uint8 (image_size, image_size, 3)
+class Decoding(NamedTuple):
+    """Way from a file to the pixels that a model takes.
+
+    Attributes:
+        resizing: Size of the pixels, and the way to it.
+        jpeg_draft: See `decode`; videos and webcams ignore it.
+    """
+
+    resizing: Resizing | int
+    jpeg_draft: bool = False
 
 
-def read_samples(
-    inputs: Inputs, resizing: Resizing | int, *, jpeg_draft: bool = False
-) -> Iterator[tuple[Sample, ReadPixels]]:
+ReadPixels = Callable[[], list[np.ndarray]]  # for each decoding uint8 (image_size, image_size, 3)
+
+
+def read_samples(inputs: Inputs, decodings: Sequence[Decoding]) -> Iterator[tuple[Sample, ReadPixels]]:
     """Yield images and frames in the order of `list_sources`, each with a function that returns its pixels.
 
     An image is decoded when its function is called, which raises errors of many types on damaged files. If a video
@@ -48,41 +58,48 @@ def read_samples(
 
     Args:
         inputs: Inputs of the prediction.
-        resizing: Size of the pixels, and the way to it.
-        jpeg_draft: See `decode`.
+        decodings: One way to pixels, or several: models of an ensemble may have different image sizes.
     """
     for source in list_sources(inputs):
         if source.kind == "image":
-            image = {"path": str(source.path), "bytes": None}
-            read = partial(decode, image, resizing, jpeg_draft=jpeg_draft)
-            yield Sample(source.name, source.clip, source.frame, None), read
+            yield Sample(source.name, source.clip, source.frame, None), partial(_decode, source.path, decodings)
         elif source.kind == "webcam":
-            yield Sample(source.name, None, None, None), partial(_read_webcam, source.path, resizing)
+            yield Sample(source.name, None, None, None), partial(_read_webcam, source.path, decodings)
         elif source.kind == "video":
-            yield from _read_video(source, inputs.frames_per_clip, resizing)
+            yield from _read_video(source, inputs.frames_per_clip, decodings)
+
+
+def _decode(path: Path, decodings: Sequence[Decoding]) -> list[np.ndarray]:
+    image = {"path": str(path), "bytes": None}
+    return [decode(image, resizing, jpeg_draft=jpeg_draft) for resizing, jpeg_draft in decodings]
+
+
+def resize_all(image: PIL.Image.Image, decodings: Sequence[Decoding]) -> list[np.ndarray]:
+    """Resize an RGB image for each decoding, uint8 (image_size, image_size, 3) each."""
+    return [resize(image, resizing) for resizing, _ in decodings]
 
 
 def _read_video(
-    source: Source, frames_per_clip: int | None, resizing: Resizing | int
+    source: Source, frames_per_clip: int | None, decodings: Sequence[Decoding]
 ) -> Iterator[tuple[Sample, ReadPixels]]:
     from ..data.releases.frames import choose_frames  # these need the extra "video"
     from ..data.releases.video import VideoError, count_frames, read_frames
 
     try:
         if source.intervals is not None:
-            yield from _read_segments(source, source.intervals, frames_per_clip, resizing)
+            yield from _read_segments(source, source.intervals, frames_per_clip, decodings)
             return
         numbers: Iterable[int] = count()
         if frames_per_clip is not None:
             numbers = choose_frames(0, count_frames(source.path) - 1, frames_per_clip)
         for number, time, image in read_frames(source.path, numbers, source.crop):
-            yield Sample(source.name, source.clip, number, time), partial(resize, image, resizing)
+            yield Sample(source.name, source.clip, number, time), partial(resize_all, image, decodings)
     except VideoError as error:
         yield Sample(source.name, source.clip, None, None), partial(_fail, error)
 
 
 def _read_segments(
-    source: Source, intervals: Sequence[Interval], frames_per_clip: int | None, resizing: Resizing | int
+    source: Source, intervals: Sequence[Interval], frames_per_clip: int | None, decodings: Sequence[Decoding]
 ) -> Iterator[tuple[Sample, ReadPixels]]:
     """Yield the frames of intervals, ordered by the start of the interval, in one pass over the video."""
     from ..data.releases.frames import choose_frames
@@ -103,9 +120,9 @@ def _read_segments(
                 left[place].discard(number)
                 sample = Sample(source.name, source.name_clip(in_order[place]), number, time)
                 if place == current:
-                    yield sample, partial(resize, image, resizing)
+                    yield sample, partial(resize_all, image, decodings)
                 else:
-                    waiting[place].append((sample, partial(_give, resize(image, resizing))))
+                    waiting[place].append((sample, partial(_give, resize_all(image, decodings))))
             while current < len(in_order) and not left[current]:
                 current += 1
                 yield from waiting.pop(current, ())
@@ -118,15 +135,15 @@ def _read_segments(
             yield Sample(source.name, source.name_clip(in_order[place]), None, None), partial(_fail, reason)
 
 
-def _read_webcam(device: Path, resizing: Resizing | int, form: str = "v4l2") -> np.ndarray:
+def _read_webcam(device: Path, decodings: Sequence[Decoding], form: str = "v4l2") -> list[np.ndarray]:
     import av  # the extra "video"
 
     with av.open(str(device), format=form) as container:
         image: PIL.Image.Image = next(container.decode(video=0)).to_image()
-    return resize(image, resizing)
+    return resize_all(image, decodings)
 
 
-def _give(pixels: np.ndarray) -> np.ndarray:
+def _give(pixels: list[np.ndarray]) -> list[np.ndarray]:
     return pixels
 
 
