@@ -5,15 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def add_ensemble_flags(parser: argparse.ArgumentParser) -> None:
+def add_ensemble_flags(parser: argparse.ArgumentParser, help_of_weights: str) -> None:
     """Add `--weights` and `--tta`."""
-    parser.add_argument(
-        "--weights",
-        nargs="+",
-        type=float,
-        metavar="W",
-        help="ensemble: weights of its models, which are the first words of the command, one for each weight",
-    )
+    parser.add_argument("--weights", nargs="+", type=float, metavar="W", help=help_of_weights)
     parser.add_argument(
         "--tta",
         action="store_true",

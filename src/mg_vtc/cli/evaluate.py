@@ -5,6 +5,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from .ensemble_flags import add_ensemble_flags
+
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
@@ -14,7 +16,9 @@ def add_parser(verbs: Any) -> None:
         "on are recognized by their content and scored only on request.",
         allow_abbrev=False,
     )
-    parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
+    parser.add_argument(
+        "model", metavar="MODEL", nargs="+", help="folder of a run, or Hub id; several models are an ensemble"
+    )
     parser.add_argument(
         "data", metavar="DATA", help="folder of class folders or of Parquet files, Hub data set, or the word demo"
     )
@@ -49,9 +53,13 @@ def add_parser(verbs: Any) -> None:
         help="also score one prediction per clip: the mean or the largest of its frames' probabilities, or the class "
         "that most frames rank first",
     )
+    add_ensemble_flags(parser, "weights of the models of an ensemble; by default all are equal")
     parser.add_argument("--batch_size", type=int, default=32, help="number of images at a time")
     parser.add_argument(
-        "--output_dir", type=Path, metavar="FOLDER", help="by default MODEL/report or, for a Hub id, ./report"
+        "--output_dir",
+        type=Path,
+        metavar="FOLDER",
+        help="by default MODEL/report or, for a Hub id or several models, ./report",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier report")
     parser.set_defaults(run=_evaluate)
@@ -65,7 +73,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from ..evaluation.console import summarize
     from ..evaluation.evaluate import check_report_folder, evaluate, write_evaluation
 
-    folder = options.output_dir or (Path(options.model) if Path(options.model).is_dir() else Path()) / "report"
+    is_folder = len(options.model) == 1 and Path(options.model[0]).is_dir()
+    folder = options.output_dir or (Path(options.model[0]) if is_folder else Path()) / "report"
     check_report_folder(options.model, folder, overwrite=options.overwrite)
     logging.disable_progress_bar()  # of loading weights
     disable_progress_bars()
@@ -83,6 +92,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         prompt_template=options.prompt_template,
         batch_size=options.batch_size,
         vote=options.vote,
+        weights=options.weights,
+        tta=options.tta,
     )
     print(summarize(evaluation.results), flush=True)
     print(f"\n{write_evaluation(evaluation, folder, overwrite=options.overwrite, with_report=not missing)}")

@@ -21,7 +21,9 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or Hub id")
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="image, video, folder, glob, or webcam:0")
     _add_video_flags(parser)
-    add_ensemble_flags(parser)
+    add_ensemble_flags(
+        parser, "weights of an ensemble: the first words of the command, one for each weight, are its models"
+    )
     parser.add_argument("--top_k", type=int, default=5, help="number of classes to return (default: 5)")
     parser.add_argument(
         "--vote",

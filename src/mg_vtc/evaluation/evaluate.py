@@ -12,10 +12,9 @@ import numpy as np
 import PIL.Image
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict
-from transformers import BaseImageProcessor
 
 from ..data import load_demo_dataset, load_hub_dataset, load_image_folder
-from ..data.decoding import find_resizing, to_rgb
+from ..data.decoding import Resizing, to_rgb
 from ..data.digests import digest_images
 from ..data.file_tree import find_files
 from ..data.groups import GroupColumnError
@@ -23,10 +22,11 @@ from ..data.hub import select_labelled
 from ..data.image_folder import name_splits
 from ..data.metadata import is_metadata_file
 from ..files import atomic_write_folder, check_destination
-from ..inference.embedding import embed_classes, embed_names, predict_images
-from ..inference.loading import Model, name_model, open_model
+from ..inference.embedding import predict_images
+from ..inference.ensemble import Ensemble, open_members
+from ..inference.loading import Model, name_model
 from ..models.modeling_mg_vtc import MgVtcModel
-from ..runs.records import RunRecords, read_records
+from ..runs.records import RunRecords, join_records
 from .class_matching import match_classes
 from .clips import score_clips
 from .predictions_table import digest_weights, write_predictions_table
@@ -65,7 +65,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model: Model,
+    model: Model | Sequence[Model],
     data: str | Path | Dataset | DatasetDict,
     *,
     split: str | None = None,
@@ -74,6 +74,8 @@ def evaluate(
     batch_size: int = 32,
     clip_column: str | None = None,
     vote: str | None = None,
+    weights: Sequence[float] | None = None,
+    tta: bool = False,
     skip_corrupt_images: bool | None = None,
     processor: Any = None,
     **reading: Any,
@@ -81,7 +83,8 @@ def evaluate(
     """Score a saved model on labelled images.
 
     Args:
-        model: Folder or Hub id of a model of this package, or a loaded one.
+        model: Folder or Hub id of a model of this package, or a loaded one; several are an ensemble (see `predict`),
+            whose training rows are those of all its models.
         data: Folder, Hub data set, "demo", or a loaded data set (`image`, `label`, optional `file_name`, `clip`).
         split: "train", "validation", "test" or "all"; the default has no training rows (see `choose_rows`).
         zero_shot: Whether to encode the data's own class names; else they must be among the model's classes.
@@ -90,8 +93,11 @@ def evaluate(
         batch_size: Images per batch.
         clip_column: Column of the clips in the data; by default the column of the run, if the data have it.
         vote: "mean", "max" or "majority" to also score one prediction per clip (see `ClipVote`).
+        weights: Weight of each model of an ensemble, positive; by default all are equal.
+        tta: Whether to average the probabilities over views of the image (test-time augmentation, see `make_views`).
         skip_corrupt_images: Whether to skip corrupt images in a folder; by default the setting of the run.
-        processor: Processor of a loaded model; by default the one in the folder or repository the model came from.
+        processor: Processor of a loaded model, if it is the only one; by default the one in the folder or repository
+            the model came from.
         reading: Further arguments of `load_splits`.
 
     Raises:
@@ -99,20 +105,22 @@ def evaluate(
         ValueError: The model, an image or a setting is invalid, or class names, the split or clips are missing.
     """
     _check_template(prompt_template, zero_shot)
-    network, image_processor = _open_on_device(model, processor)
-    records = read_records(network.config.name_or_path)
-    reading |= {"demo_size": find_resizing(image_processor).image_size}
+    members = open_members(model, _find_device(), processor=processor)
+    records = join_records([member.records for member in members])
+    reading |= {"demo_size": Resizing.of(members[0].decoding.resizing).image_size}
     splits = _load_as_run(data, records.recipe, clip_column, skip_corrupt_images, reading)
     chosen = choose_rows(splits, records.split, split)
     _warn_of_training_rows(chosen)
-    template, names = prompt_template or network.config.prompt_template, chosen.rows.features["label"].names
-    texts = _embed_texts(network, model, names, template if zero_shot else None, processor)
-    predictions = _predict(network, image_processor, chosen.rows, texts, batch_size, records.recipe)
-    how = _describe_task(network, template, zero_shot=zero_shot)
-    results = describe_results(name_model(model), _name_data(data), predictions, chosen.scored, records, **how)
+    names = chosen.rows.features["label"].names if zero_shot else None
+    ensemble = Ensemble(members, weights=weights, candidate_labels=names, prompt_template=prompt_template, tta=tta)
+    predictions = _predict(ensemble, chosen.rows, zero_shot, batch_size)
+    how = _describe_task(ensemble, prompt_template, zero_shot=zero_shot)
+    results = describe_results(ensemble.name, _name_data(data), predictions, chosen.scored, records, **how)
     results |= {} if vote is None else {"clips": score_clips(predictions, vote)}
-    weights = None if isinstance(model, MgVtcModel) else digest_weights(Path(model))
-    return _join(predictions, results, chosen, records, weights)
+    results |= _describe_members(ensemble)
+    is_folder = len(members) == 1 and not isinstance(members[0].source, MgVtcModel)
+    weights_digest = digest_weights(Path(members[0].source)) if is_folder else None
+    return _join(predictions, results, chosen, records, weights_digest)
 
 
 def _join(
@@ -133,12 +141,25 @@ def _check_template(prompt_template: str | Sequence[str] | None, zero_shot: bool
         raise ValueError("`prompt_template` requires `zero_shot`: the model's classes have fixed prompts.")
 
 
-def _describe_task(network: MgVtcModel, template: str | Sequence[str], *, zero_shot: bool) -> dict[str, Any]:
+def _describe_task(ensemble: Ensemble, template: str | Sequence[str] | None, *, zero_shot: bool) -> dict[str, Any]:
+    config = ensemble.members[0].network.config
+    template = template or config.prompt_template
+    num_texts = [max(map(len, member.network.config.class_texts)) for member in ensemble.members]
     return {
         "task": f"{'zero-shot-' if zero_shot else ''}image-classification",
         "prompt_template": template[0] if len(template) == 1 else template,  # of a list of one
-        "num_texts": 1 if zero_shot else max(map(len, network.config.class_texts)),
+        "num_texts": 1 if zero_shot else max(num_texts),
+        "training_rows_known": all(member.records.split for member in ensemble.members),
+        "tta": ensemble.tta,
     }
+
+
+def _describe_members(ensemble: Ensemble) -> dict[str, Any]:
+    """Return the models and weights of an ensemble; nothing for a single model."""
+    named = zip(map(name_model, (member.source for member in ensemble.members)), ensemble.weights, strict=True)
+    return (
+        {"models": [{"model": name, "weight": weight} for name, weight in named]} if len(ensemble.members) > 1 else {}
+    )
 
 
 def load_splits(
@@ -212,7 +233,8 @@ def write_evaluation(
         ValueError: Files would be overwritten.
     """
     folder = Path(folder)
-    check_report_folder(evaluation.results["model"], folder, overwrite=overwrite)
+    models = [member["model"] for member in evaluation.results.get("models", [evaluation.results])]
+    check_report_folder(models, folder, overwrite=overwrite)
     with atomic_write_folder(folder, (RESULTS, REPORT, PREDICTIONS)) as staging:
         text = json.dumps(evaluation.results, indent=1, ensure_ascii=False, allow_nan=False)
         (staging / RESULTS).write_text(text + "\n", encoding="utf-8")
@@ -231,21 +253,18 @@ def write_evaluation(
     return folder / report.name
 
 
-def check_report_folder(model: str, folder: Path, *, overwrite: bool) -> None:
+def check_report_folder(models: Sequence[str], folder: Path, *, overwrite: bool) -> None:
     """Check that no file would be lost; call it before slow work.
 
     Raises:
-        ValueError: The folder is the model's, or holds files of these names and `overwrite` is False.
+        ValueError: The folder is that of a model, or holds files of these names and `overwrite` is False.
     """
-    check_destination(model, folder, (RESULTS, REPORT, PREDICTIONS), overwrite=overwrite)
+    for model in models:
+        check_destination(model, folder, (RESULTS, REPORT, PREDICTIONS), overwrite=overwrite)
 
 
-def _open_on_device(model: Model, processor: Any) -> tuple[MgVtcModel, BaseImageProcessor]:
-    network, image_processor = open_model(model, dtype=torch.float32, processor=processor)
-    if isinstance(model, MgVtcModel):
-        return network, image_processor  # on the device of the caller
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
-    return network.to(device), image_processor
+def _find_device() -> torch.device | str:
+    return torch.accelerator.current_accelerator() or "cpu" if torch.accelerator.is_available() else "cpu"
 
 
 def _load_as_run(
@@ -299,16 +318,6 @@ def _warn_of_training_rows(chosen: ChosenRows) -> None:
         )
 
 
-def _embed_texts(
-    network: MgVtcModel, model: Model, names: list[str], template: str | Sequence[str] | None, processor: Any
-) -> tuple[list[str], torch.Tensor]:
-    """Return class names and embeddings (num_classes, projection_dim): encoded by a template, or the model's own."""
-    if template is not None:
-        return names, embed_names(network, model, names, template, processor=processor)
-    class_names, model_ids = match_classes(names, [*network.config.id2label.values()])
-    return class_names, embed_classes(network, model_ids)
-
-
 def _name_rows(data: Dataset | DatasetDict) -> DatasetDict:
     """Return loaded rows as splits, with the row number as `file_name` if there is none."""
     given = dict(data) if isinstance(data, DatasetDict) else {"train": data}
@@ -333,18 +342,26 @@ def _name_data(data: str | Path | Dataset | DatasetDict) -> str:
     return "a data set in memory" if isinstance(data, (Dataset, DatasetDict)) else str(data)
 
 
-def _predict(
-    network: MgVtcModel,
-    image_processor: BaseImageProcessor,
-    rows: Dataset,
-    texts: tuple[list[str], torch.Tensor],
-    batch_size: int,
-    recipe: dict[str, Any],
-) -> Predictions:
-    """Compare the images of rows with class names and their embeddings (num_classes, projection_dim)."""
-    class_names, text_embeds = texts
-    settings = {"batch_size": batch_size, "jpeg_draft": recipe.get("jpeg_draft", False)}
-    logits, image_embeds = predict_images(network, image_processor, rows, text_embeds, **settings)
+def _predict(ensemble: Ensemble, rows: Dataset, zero_shot: bool, batch_size: int) -> Predictions:
+    """Score the images of rows; embeddings are those of a single model without views."""
+    names = rows.features["label"].names
+    class_names, ids = (names, np.arange(len(names))) if zero_shot else match_classes(names, ensemble.class_names)
+    image_embeds, text_embeds = None, None
+    if len(ensemble.members) > 1 or ensemble.tta:
+        probabilities = ensemble.score_rows(rows, batch_size)[:, ids]  # (num_rows, num_classes)
+        logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))  # whose softmax they are
+    else:
+        (member,), (texts,) = ensemble.members, ensemble.text_embeds
+        texts = texts[ids]
+        logits, image_embeds = predict_images(
+            member.network,
+            member.image_processor,
+            rows,
+            texts,
+            batch_size=batch_size,
+            jpeg_draft=member.decoding.jpeg_draft,
+        )
+        text_embeds = texts.cpu().numpy()
     return Predictions(
         logits=logits,
         labels=np.array(rows["label"][:], dtype=np.int64),  # (num_rows,)
@@ -352,5 +369,5 @@ def _predict(
         file_names=rows["file_name"][:],
         clips=rows["clip"][:] if "clip" in rows.column_names else None,
         image_embeds=image_embeds,
-        text_embeds=text_embeds.cpu().numpy(),
+        text_embeds=text_embeds,
     )

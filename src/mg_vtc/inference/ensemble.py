@@ -8,9 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
-from ..data.decoding import find_resizing
+from ..data.dataset import ImageDataset
+from ..data.decoding import Resizing, collate_images, find_resizing
 from ..data.labels import fold_names, normalize_names, shorten
 from ..models.modeling_mg_vtc import MgVtcModel
 from ..runs.records import RunRecords, read_records
@@ -103,8 +107,10 @@ class Ensemble:
     Attributes:
         members: The models.
         weights: Their weights, whose sum is 1.
+        tta: Whether probabilities are the mean over views.
         class_names: Names of the classes to choose from; of the models' classes, in the order of the first model.
         decodings: Ways from a file to pixels, each one once.
+        text_embeds: For each model the embeddings of the classes (num_classes, projection_dim).
 
     Raises:
         ValueError: The weights do not fit the models, the models have different classes, or there are candidate labels
@@ -120,14 +126,14 @@ class Ensemble:
         prompt_template: str | Sequence[str] | None = None,
         tta: bool = False,
     ) -> None:
-        self.members, self.weights, self._tta = members, normalize_weights(weights, len(members)), tta
+        self.members, self.weights, self.tta = members, normalize_weights(weights, len(members)), tta
         self.decodings = list(dict.fromkeys(member.decoding for member in members))
         if candidate_labels is None:
             self.class_names = members[0].class_names
-            self._text_embeds = [embed_classes(member.network, _match(members[0], member)) for member in members]
+            self.text_embeds = [embed_classes(member.network, _match(members[0], member)) for member in members]
         else:
             self.class_names = normalize_names(candidate_labels)
-            self._text_embeds = [
+            self.text_embeds = [
                 embed_names(
                     member.network,
                     member.source,
@@ -140,6 +146,15 @@ class Ensemble:
         if tta:
             _warn_of_missing_mirrors(members)
 
+    @property
+    def name(self) -> str:
+        """Name in results: that of the single model, or those of all with their weights."""
+        names = [name_model(member.source) for member in self.members]
+        if len(names) == 1:
+            return names[0]
+        parts = [f"{name} ({100 * weight:.0f} %)" for name, weight in zip(names, self.weights, strict=True)]
+        return f"an ensemble of {', '.join(parts[:-1])} and {parts[-1]}"
+
     def score(self, pixel_values: Sequence[torch.Tensor]) -> np.ndarray:
         """Return the class probabilities of a batch of images, float32 (batch_size, num_classes).
 
@@ -147,13 +162,34 @@ class Ensemble:
             pixel_values: For each of `decodings` uint8 (batch_size, 3, height, width), channels last in memory.
         """
         probabilities: list[torch.Tensor] = []  # (batch_size, num_classes) each
-        for member, text_embeds, weight in zip(self.members, self._text_embeds, self.weights, strict=True):
+        for member, text_embeds, weight in zip(self.members, self.text_embeds, self.weights, strict=True):
             pixels = pixel_values[self.decodings.index(member.decoding)]
-            views = make_views(pixels, mirror=may_mirror(member)) if self._tta else [pixels]
+            views = make_views(pixels, mirror=may_mirror(member)) if self.tta else [pixels]
             for view in views:
                 logits, _ = compare_images(member.network, member.image_processor, view, text_embeds)
                 probabilities.append(logits.softmax(dim=-1).double() * (weight / len(views)))
         return torch.stack(probabilities).sum(dim=0).float().numpy()
+
+    def score_rows(self, rows: Dataset, batch_size: int) -> np.ndarray:
+        """Return the class probabilities of labelled images, float32 (num_rows, num_classes).
+
+        Args:
+            rows: Columns `image` and `label`.
+            batch_size: Images per batch.
+
+        Raises:
+            ValueError: An image cannot be decoded.
+        """
+        loaders = [
+            DataLoader(
+                ImageDataset(rows, Resizing.of(resizing), pixels=None, jpeg_draft=jpeg_draft),
+                batch_size,
+                collate_fn=collate_images,
+            )
+            for resizing, jpeg_draft in self.decodings
+        ]
+        batches = tqdm(zip(*loaders, strict=True), "scoring", len(loaders[0]), unit=" batches", disable=None)
+        return np.concatenate([self.score([batch["pixel_values"] for batch in of_all]) for of_all in batches])
 
 
 def normalize_weights(weights: Sequence[float] | None, num_models: int) -> list[float]:

@@ -1,5 +1,6 @@
 """Records of a run, beside its model on disk or on the Hub."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,3 +49,44 @@ def read_records(model_id: str) -> RunRecords:
         read_record(state) if state else None,
         read_recipe(recipe)[0] if recipe else {},
     )
+
+
+def join_records(records: Sequence[RunRecords]) -> RunRecords:
+    """Join the records of the models of an ensemble, which was trained on the rows of all of them.
+
+    Args:
+        records: Records of one or several models.
+
+    Returns:
+        The records of a single model; of several, the recipe of the first, without a training log.
+    """
+    if len(records) == 1:
+        return records[0]
+    states = [one.state for one in records]
+    state = None if None in states else {"best_model_checkpoint": _find_best(records)}
+    return RunRecords(_join_splits([one.split for one in records if one.split]), state, records[0].recipe)
+
+
+def _find_best(records: Sequence[RunRecords]) -> str | None:
+    """Return the best checkpoint of a model that kept it, or None."""
+    kept = [one.state for one in records if one.state and one.recipe.get("load_best_model_at_end", True)]
+    return next((state["best_model_checkpoint"] for state in kept if state["best_model_checkpoint"]), None)
+
+
+def _join_splits(splits: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the rows of all splits by split, and other values if they are the same in all."""
+    joined = {
+        name: value
+        for name, value in (splits[0] if splits else {}).items()
+        if all(value == one.get(name) for one in splits)
+    }
+    joined.pop("digests", None)
+    names = {name for split in splits for name, value in split.items() if isinstance(value, list)}
+    joined |= {name: [row for split in splits for row in split.get(name, ())] for name in names}
+    if all("digests" in split for split in splits):
+        digests = [split["digests"] for split in splits]
+        joined["digests"] = {name: [row for one in digests for row in one.get(name, ())] for name in names}
+    kinds = [split["split_by"] for split in splits]
+    if kinds and "split_by" not in joined:
+        joined["split_by"] = "frame" if "frame" in kinds else kinds[0]  # the one that shows least about new clips
+    return joined

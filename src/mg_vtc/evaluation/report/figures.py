@@ -31,7 +31,7 @@ def draw_figures(
         "reliability": Markup(
             to_svg(draw_reliability(results["calibration"]), "reliability", "Accuracy by confidence, and counts")
         ),
-        "map": Markup(_draw_map(predictions, rows)),
+        "map": None if predictions.image_embeds is None else Markup(_draw_map(predictions, rows)),
         "num_mapped": len(rows),
         "map_is_named": len(predictions.class_names) <= NUM_NAMED,
         "curves": [(title, Markup(svg)) for title, svg in _draw_curves(history)] if history else [],
