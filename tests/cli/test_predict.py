@@ -16,6 +16,7 @@ from saved_models import save_model
 
 from mg_vtc.cli import predict, prepare
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.inference.output import write_predictions
 from mg_vtc.models.processing_mg_vtc import build_tokenizer
 
 COMMAND = ["-m", "mg_vtc", "predict"]
@@ -209,3 +210,65 @@ def test_missing_extra_is_named(refusal, two_class_run, tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, f"mg_vtc.data.releases.{module}", raising=False)
     words = refusal("predict", two_class_run, tmp_path)
     assert words == 'mg-vtc: av is not installed: pip install "mg-vtc[video]"'
+
+
+@pytest.fixture
+def second_run(processor, tmp_path):
+    """Another model of the same two classes."""
+    save_model(
+        tmp_path / "second",
+        TINY_RESNET,
+        tokenizer=processor.tokenizer,
+        id2label={0: CLASS_NAMES[1], 1: CLASS_NAMES[0]},
+        seed=1,
+    )
+    return tmp_path / "second"
+
+
+def test_first_words_are_the_models_of_an_ensemble_and_weights_are_theirs(
+    mg_vtc_command, two_class_run, second_run, images_dir, tmp_path
+):
+    def scores(*words):
+        mg_vtc_command("predict", *words, "--output", tmp_path / "a.csv", "--overwrite")
+        with (tmp_path / "a.csv").open(newline="") as file:
+            return [{row[f"label_{n}"]: float(row[f"score_{n}"]) for n in (1, 2)} for row in csv.DictReader(file)]
+
+    first, second = scores(two_class_run, images_dir), scores(second_run, images_dir)
+    together = scores(two_class_run, second_run, images_dir, "--weights", "3", "1")
+    for a, b, mean in zip(first, second, together, strict=True):
+        assert mean == pytest.approx({name: 0.75 * a[name] + 0.25 * b[name] for name in a}, abs=2e-6)
+    assert scores(two_class_run, two_class_run, images_dir, "--weights", "3", "1") == first
+
+
+def test_ensemble_with_other_weights_does_not_resume(two_class_run, second_run, images_dir, tmp_path, monkeypatch):
+    models, out = [str(two_class_run), str(second_run)], tmp_path / "a.csv"
+    with monkeypatch.context() as patch:
+        patch.setattr("mg_vtc.inference.output.write_predictions_file", _fail)
+        with pytest.raises(OSError, match="All predictions are in"):
+            write_predictions(models, images_dir, out, weights=[2, 1])
+    with pytest.raises(ValueError, match=r"other settings \(weights \[2, 1\], now \[1, 1\]\)"):
+        write_predictions(models, images_dir, out, weights=[1, 1])
+    assert write_predictions(models, images_dir, out, weights=[2, 1]).num_resumed == 32
+
+
+def _fail(*_arguments, **_settings):
+    raise OSError("disk full")
+
+
+def test_words_that_are_no_ensemble_are_refused(refusal, two_class_run, second_run, images_dir):
+    assert refusal("predict", two_class_run, second_run, images_dir) == (
+        f"mg-vtc: {second_run} is a model, not images: for an ensemble, give --weights with one number for each "
+        "model, such as --weights 1 1."
+    )
+    assert "--weights has 2 numbers, so the first 2 words are models, but there are only 2 words" in refusal(
+        "predict", two_class_run, images_dir, "--weights", "1", "1"
+    )
+    assert "--weights must be positive, got 0" in refusal(
+        "predict", two_class_run, second_run, images_dir, "--weights", "1", "0"
+    )
+
+
+def test_views_are_averaged_and_missing_mirror_images_named(mg_vtc_command, two_class_run, images_dir, capsys):
+    with pytest.warns(UserWarning, match="no mirror images"):
+        mg_vtc_command("predict", two_class_run, images_dir, "--tta")
+    assert len(capsys.readouterr().out.splitlines()) == 33

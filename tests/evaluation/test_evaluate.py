@@ -243,8 +243,8 @@ def test_batch_of_no_image_is_refused(model_folder, images_dir, batch_size):
 def test_files_of_somebody_else_are_not_replaced(tmp_path):
     (tmp_path / "results.json").write_text("mine")
     with pytest.raises(ValueError, match=r"already holds results\.json"):
-        check_report_folder("org/name", tmp_path, overwrite=False)
-    check_report_folder("org/name", tmp_path, overwrite=True)
+        check_report_folder(["org/name"], tmp_path, overwrite=False)
+    check_report_folder(["org/name"], tmp_path, overwrite=True)
 
 
 def test_report_and_results_appear_together(model_folder, images_dir, tmp_path):

@@ -53,7 +53,7 @@ def test_ensemble_of_a_model_with_itself_is_the_model(models, images_dir, weight
 def test_scores_are_the_weighted_mean_of_those_of_the_models(models, images_dir, settings):
     alone = [table(predict(model, images_dir, top_k=6, **settings)) for model in models]
     together = table(predict(models, images_dir, top_k=6, weights=(2, 1, 1), **settings))
-    assert np.abs(alone[0] - alone[1]).max() > 0.01
+    assert np.abs(alone[0] - alone[1]).max() > 1e-4  # untrained models score all classes nearly alike
     np.testing.assert_allclose(together, alone[0] / 2 + alone[1] / 4 + alone[2] / 4, atol=1e-6)
     np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-5)
 
@@ -131,6 +131,7 @@ def mirrored(models, tmp_path):
     return folder
 
 
+@pytest.mark.filterwarnings("ignore:The views of `tta` have no mirror images")
 def test_scores_of_views_are_averaged_with_mirror_images_only_after_a_training_with_them(models, mirrored, images_dir):
     path = images_dir / "Head up" / "0000.0.png"
     pixels = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)[None]  # (1, 3, height, width)

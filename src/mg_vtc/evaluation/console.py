@@ -69,6 +69,8 @@ def _describe(results: dict[str, Any]) -> list[str]:
     ]
     if conditions["split_by"] not in (None, "given"):
         lines.append(describe_split(conditions["split_by"], clips_known=conditions["num_clips"] is not None))
+    if conditions.get("tta"):
+        lines.append("class probabilities are the mean over several views of each image (test-time augmentation)")
     if conditions["num_training_rows"]:
         lines.append(
             f"the model was trained on {conditions['num_training_rows']} of these images: the scores show what it "
