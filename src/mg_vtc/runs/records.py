@@ -75,11 +75,9 @@ def _find_best(records: Sequence[RunRecords]) -> str | None:
 
 def _join_splits(splits: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the rows of all splits by split, and other values if they are the same in all."""
-    joined = {
-        name: value
-        for name, value in (splits[0] if splits else {}).items()
-        if all(value == one.get(name) for one in splits)
-    }
+    if not splits:
+        return {}
+    joined = {name: value for name, value in splits[0].items() if all(value == one.get(name) for one in splits)}
     joined.pop("digests", None)
     names = {name for split in splits for name, value in split.items() if isinstance(value, list)}
     joined |= {name: [row for split in splits for row in split.get(name, ())] for name in names}
@@ -87,6 +85,6 @@ def _join_splits(splits: Sequence[dict[str, Any]]) -> dict[str, Any]:
         digests = [split["digests"] for split in splits]
         joined["digests"] = {name: [row for one in digests for row in one.get(name, ())] for name in names}
     kinds = [split["split_by"] for split in splits]
-    if kinds and "split_by" not in joined:
+    if "split_by" not in joined:
         joined["split_by"] = "frame" if "frame" in kinds else kinds[0]  # the one that shows least about new clips
     return joined
