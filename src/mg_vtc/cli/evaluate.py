@@ -28,21 +28,7 @@ def add_parser(verbs: Any) -> None:
         help="by default the test split, else the validation images of the run if these are its data, else the "
         "validation split of the data, else all",
     )
-    parser.add_argument("--dataset_config_name", help="configuration of a Hub data set")
-    parser.add_argument(
-        "--skip_corrupt_images",
-        action="store_true",
-        default=None,
-        help="leave out files that cannot be read; default: the setting of the run",
-    )
-    parser.add_argument("--labels_file", help='CSV id,name that names the class folders, or "imigue" or "smg"')
-    parser.add_argument("--image_column_name", default="image", help="column of the images in a Hub data set")
-    parser.add_argument(
-        "--label_column_name", default="label", help="column of the classes in a Hub data set or a metadata file"
-    )
-    parser.add_argument(
-        "--clip_column_name", help="column of the clips in a Hub data set or a metadata file; default: that of the run"
-    )
+    add_reading_flags(parser)
     parser.add_argument(
         "--zero_shot", action="store_true", help="compare with the class names of the data, encoded by the text tower"
     )
@@ -63,6 +49,25 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier report")
     parser.set_defaults(run=_evaluate)
+
+
+def add_reading_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say how labelled images are read."""
+    parser.add_argument("--dataset_config_name", help="configuration of a Hub data set")
+    parser.add_argument(
+        "--skip_corrupt_images",
+        action="store_true",
+        default=None,
+        help="leave out files that cannot be read; default: the setting of the run",
+    )
+    parser.add_argument("--labels_file", help='CSV id,name that names the class folders, or "imigue" or "smg"')
+    parser.add_argument("--image_column_name", default="image", help="column of the images in a Hub data set")
+    parser.add_argument(
+        "--label_column_name", default="label", help="column of the classes in a Hub data set or a metadata file"
+    )
+    parser.add_argument(
+        "--clip_column_name", help="column of the clips in a Hub data set or a metadata file; default: that of the run"
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:

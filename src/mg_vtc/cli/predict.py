@@ -42,26 +42,7 @@ def add_parser(verbs: Any) -> None:
         nargs="+",
         help="with --candidate_labels: prompt, with {} for the name; the embeddings of several are averaged",
     )
-    parser.add_argument("--batch_size", type=int, default=32, help="number of images at a time, in each process")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="output file; its suffix (.csv, .jsonl, .parquet) selects the format",
-    )
-    parser.add_argument(
-        "--submission",
-        choices=("lut", "miga"),
-        help="write FILE.csv with filename,class, classes from 1, or FILE.zip of the MiGA challenge, classes from 0",
-    )
-    parser.add_argument(
-        "--missing_class",
-        metavar="NAME",
-        help="with --submission: class for unreadable samples; without it they prevent a submission",
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace FILE, or an interrupted run with other settings"
-    )
+    _add_output_flags(parser)
     parser.set_defaults(run=_predict)
 
 
@@ -87,6 +68,29 @@ def _add_video_flags(parser: argparse.ArgumentParser) -> None:
         help="number of evenly spaced frames of each video or segment; by default all",
     )
     parser.add_argument("--crop", type=Path, metavar="CSV", help="CSV video,x,y,w,h: box to crop, in pixels")
+
+
+def _add_output_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--batch_size", type=int, default=32, help="number of images at a time, in each process")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="output file; its suffix (.csv, .jsonl, .parquet) selects the format",
+    )
+    parser.add_argument(
+        "--submission",
+        choices=("lut", "miga"),
+        help="write FILE.csv with filename,class, classes from 1, or FILE.zip of the MiGA challenge, classes from 0",
+    )
+    parser.add_argument(
+        "--missing_class",
+        metavar="NAME",
+        help="with --submission: class for unreadable samples; without it they prevent a submission",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace FILE, or an interrupted run with other settings"
+    )
 
 
 def _predict(options: argparse.Namespace) -> None:

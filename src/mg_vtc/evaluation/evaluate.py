@@ -83,21 +83,18 @@ def evaluate(
     """Score a saved model on labelled images.
 
     Args:
-        model: Folder or Hub id of a model of this package, or a loaded one; several are an ensemble (see `predict`),
-            whose training rows are those of all its models.
+        model: Folder or Hub id of a model of this package, or a loaded one; or several, an `Ensemble`.
         data: Folder, Hub data set, "demo", or a loaded data set (`image`, `label`, optional `file_name`, `clip`).
         split: "train", "validation", "test" or "all"; the default has no training rows (see `choose_rows`).
         zero_shot: Whether to encode the data's own class names; else they must be among the model's classes.
-        prompt_template: With `zero_shot`, the prompt of a class, with `{}` for its name; with several, embeddings of
-            a class are their mean. By default the model's.
+        prompt_template: With `zero_shot`, one or several prompts of a class (see `predict`); by default the model's.
         batch_size: Images per batch.
         clip_column: Column of the clips in the data; by default the column of the run, if the data have it.
         vote: "mean", "max" or "majority" to also score one prediction per clip (see `ClipVote`).
         weights: Weight of each model of an ensemble, positive; by default all are equal.
         tta: Whether to average the probabilities over views of the image (test-time augmentation, see `make_views`).
         skip_corrupt_images: Whether to skip corrupt images in a folder; by default the setting of the run.
-        processor: Processor of a loaded model, if it is the only one; by default the one in the folder or repository
-            the model came from.
+        processor: Processor of a single loaded model; by default the one in the folder or repository it came from.
         reading: Further arguments of `load_splits`.
 
     Raises:
@@ -106,33 +103,31 @@ def evaluate(
     """
     _check_template(prompt_template, zero_shot)
     members = open_members(model, _find_device(), processor=processor)
-    records = join_records([member.records for member in members])
+    records = join_records([member.records for member in members])  # of an ensemble, the training rows of all models
     reading |= {"demo_size": Resizing.of(members[0].decoding.resizing).image_size}
     splits = _load_as_run(data, records.recipe, clip_column, skip_corrupt_images, reading)
-    chosen = choose_rows(splits, records.split, split)
-    _warn_of_training_rows(chosen)
+    chosen = _choose_rows(splits, records, split)
     names = chosen.rows.features["label"].names if zero_shot else None
     ensemble = Ensemble(members, weights=weights, candidate_labels=names, prompt_template=prompt_template, tta=tta)
     predictions = _predict(ensemble, chosen.rows, zero_shot, batch_size)
     how = _describe_task(ensemble, prompt_template, zero_shot=zero_shot)
     results = describe_results(ensemble.name, _name_data(data), predictions, chosen.scored, records, **how)
     results |= {} if vote is None else {"clips": score_clips(predictions, vote)}
-    results |= _describe_members(ensemble)
-    is_folder = len(members) == 1 and not isinstance(members[0].source, MgVtcModel)
-    weights_digest = digest_weights(Path(members[0].source)) if is_folder else None
-    return _join(predictions, results, chosen, records, weights_digest)
+    return _join(predictions, results | _describe_members(ensemble), chosen, records, ensemble)
 
 
 def _join(
-    predictions: Predictions, results: dict[str, Any], chosen: ChosenRows, records: RunRecords, weights: str | None
+    predictions: Predictions, results: dict[str, Any], chosen: ChosenRows, records: RunRecords, ensemble: Ensemble
 ) -> Evaluation:
+    source = ensemble.members[0].source
+    is_folder = len(ensemble.members) == 1 and not isinstance(source, MgVtcModel)
     return Evaluation(
         predictions,
         results,
         read_image=lambda row: to_rgb(chosen.rows[row]["image"]),
         history=(records.state or {}).get("log_history"),
         digests=digest_images(chosen.rows),
-        weights=weights,
+        weights=digest_weights(Path(source)) if is_folder else None,
     )
 
 
@@ -309,13 +304,16 @@ def _is_data_of_run(data: str, recipe: dict[str, Any]) -> bool:
     return data in own or (Path(data).exists() and any(Path(data).resolve() == Path(name).resolve() for name in own))
 
 
-def _warn_of_training_rows(chosen: ChosenRows) -> None:
+def _choose_rows(splits: DatasetDict, records: RunRecords, split: str | None) -> ChosenRows:
+    """Choose the rows to score, with a warning if there are training rows among them."""
+    chosen = choose_rows(splits, records.split, split)
     if num_training_rows := chosen.scored.num_training_rows:
         warnings.warn(
             f"The model was trained on {num_training_rows} of the {len(chosen.rows)} scored images (same bytes or "
             "names): the scores say little about new images.",
             stacklevel=3,
         )
+    return chosen
 
 
 def _name_rows(data: Dataset | DatasetDict) -> DatasetDict:

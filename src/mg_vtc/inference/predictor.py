@@ -78,8 +78,7 @@ def predict(
     """Predict unlabelled images one after another; an unreadable file yields a `Prediction` with an `error`.
 
     Args:
-        model: Folder or Hub id of a model of this package, or a loaded one; several are an ensemble, whose class
-            probabilities are averaged. They need the same classes, in any order.
+        model: Folder or Hub id of a model of this package, or a loaded one; or several, an `Ensemble`.
         inputs: PIL images, or image and video files, folders, globs, or `webcam:<number>` for one frame of a webcam.
         segments: CSV file with the intervals of videos to predict, or a folder of such files (see `read_segments`).
         first_frame: Number of the first frame of a video in the segments, 0 or 1.
@@ -89,31 +88,36 @@ def predict(
         batch_size: Images per batch, per process.
         vote: "mean", "max" or "majority" for one prediction per clip (see `ClipVote`); None for one per image.
         candidate_labels: Class names for the text tower to choose from; by default the model's classes.
-        prompt_template: Prompt of a candidate label, with `{}` for its name; by default the model's.
+        prompt_template: Prompt of a candidate label, with `{}` for its name, or several, whose embeddings are
+            averaged; by default the model's.
         weights: Weight of each model of an ensemble, positive; by default all are equal.
         tta: Whether to average the probabilities over views of the image (test-time augmentation, see `make_views`).
-        processor: Processor of a loaded model, if it is the only one; by default the one in the folder or repository
-            the model came from.
+        processor: Processor of a single loaded model; by default the one in the folder or repository it came from.
 
     Yields:
         A prediction for each image, or for each clip.
 
     Raises:
-        OSError: The model or an input is not found.
-        ValueError: A setting is out of range, clips are unknown, the model has no text tower for candidate labels, or
-            models of an ensemble have different classes.
+        OSError: A model or an input is not found.
+        ValueError: A setting is out of range, clips are unknown, or models and classes do not fit (see `Ensemble`).
     """
     texts: dict[str, Any] = {"candidate_labels": candidate_labels, "prompt_template": prompt_template}
     scoring: dict[str, Any] = {"weights": weights, "tta": tta, "processor": processor}
     clips: dict[str, Any] = {"segments": segments, "first_frame": first_frame, "frames_per_clip": frames_per_clip}
     with failing_together():
         predictor = Predictor(model, top_k=top_k, batch_size=batch_size, vote=vote, **texts, **scoring)
+    return _predict_inputs(predictor, inputs, crop=crop, **clips)
+
+
+def _predict_inputs(predictor: "Predictor", inputs: Any, **settings: Any) -> Iterator[Prediction]:
+    """Predict images in memory, or files with the settings of `make_inputs`."""
     given: Any = inputs if isinstance(inputs, (str, os.PathLike, PIL.Image.Image)) else list(inputs)
     if images := _list_images(given):
-        _refuse_settings_of_files(vote=vote, crop=crop, segments=segments, frames_per_clip=frames_per_clip)
+        of_files = {name: value for name, value in settings.items() if name != "first_frame"}
+        _refuse_settings_of_files(vote=predictor.vote, **of_files)
         return (prediction for _, batch in predictor.predict_images(images) for prediction in batch)
     with failing_together():
-        found = make_inputs(given, crop=crop, **clips)
+        found = make_inputs(given, **settings)
         predictor.survey(found)
     return (prediction for _, predictions in predictor.predict(found) for prediction in predictions)
 
