@@ -42,8 +42,7 @@ TIMES = (
     "places",
     "commit",
 )
-# Means over the steps since the last log, which a resumed run has only from its checkpoint on.
-MEANS = ("loss", "train_loss", "saturated_fraction")
+MEANS = ("train_loss",)  # over all steps, which a resumed run has only from its checkpoint on
 # With times or paths in them: the card, digests of such files, and locks.
 LEFT_OUT = ("README.md", "manifest.json", "recipe.yaml", "lock", "images.lock")
 STEPS = (

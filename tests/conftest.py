@@ -255,6 +255,7 @@ def finished_run(two_class_run, tmp_path):
     (folder / "provenance.json").write_text(json.dumps({"places": sorted(places)}))
     (folder / "split.json").write_text(json.dumps({"split_by": "frame", "train": ["anna/1.png"]}))
     (folder / "all_results.json").write_text(json.dumps({"eval_top1_accuracy": 0.5, "data": str(tmp_path)}))
+    (folder / "results.csv").write_text("epoch,step,loss\n1,10,0.5\n")
     image = Image.new("RGB", (8, 8))
     for name in ("figures/confusion.png", "figures/other.png", "samples/drawn.png", "photo.png", "report/worst.png"):
         (folder / name).parent.mkdir(exist_ok=True)

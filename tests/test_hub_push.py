@@ -156,7 +156,7 @@ def test_what_is_uploaded_is_the_list(trained, the_hub):
     assert set(the_hub.files(REPO, first)) - shown == code | {
         *("config.json", "model.safetensors", "processor_config.json", "preprocessor_config.json", "tokenizer.json"),
         *("tokenizer_config.json", "README.md", "requirements.txt", "handler.py", "recipe.yaml"),
-        *("all_results.json", "manifest.json", ".gitattributes"),
+        *("all_results.json", "results.csv", "manifest.json", ".gitattributes"),
     }
 
 

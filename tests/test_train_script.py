@@ -3,6 +3,7 @@
 Runs that must start or die like a user's are processes of their own; the others run the same script in this one.
 """
 
+import csv
 import json
 import math
 import os
@@ -121,6 +122,12 @@ def test_run_ends_with_all_that_a_model_folder_needs(launched):
     assert names >= code | {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json"}
     assert names >= {"all_results.json", "split.json", "recipe.yaml", "README.md", "provenance.json"}
     assert (launched / "figures" / "confusion.png").is_file()
+    with (launched / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    scores = [log["eval_top1_accuracy"] for log in read_json(launched / "trainer_state.json")["log_history"][1:6:2]]
+    assert [(row["epoch"], row["eval_top1_accuracy"]) for row in rows] == [
+        (str(epoch), f"{score:.6g}") for epoch, score in enumerate(scores, start=1)
+    ]
     umask = os.umask(0)
     os.umask(umask)
     assert (launched / "model.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask
@@ -281,6 +288,7 @@ def test_killed_and_resumed_run_ends_bit_for_bit_like_one_that_was_not_killed(
     screen = finish(start(*flags, "--output_dir", killed, "--resume_from_checkpoint", "true"))
     assert float(re.search(r"^epoch +([\d.]+)/14", screen, flags=re.MULTILINE)[1]) > last / 6
     assert read_weights(killed) == read_weights(whole)
+    assert (killed / "results.csv").read_bytes() == (whole / "results.csv").read_bytes()
     for key in ("eval_loss", "eval_top1_accuracy", "eval_top5_accuracy"):
         assert read_json(killed / "all_results.json")[key] == read_json(whole / "all_results.json")[key]
 

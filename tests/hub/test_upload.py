@@ -26,7 +26,7 @@ CODE = {
 EXPECTED = CODE | {
     *("config.json", "model.safetensors", "processor_config.json", "preprocessor_config.json", "tokenizer.json"),
     *("tokenizer_config.json", "README.md", "figures/confusion.png", "samples/drawn.png", "requirements.txt"),
-    *("handler.py", "recipe.yaml", "all_results.json"),
+    *("handler.py", "recipe.yaml", "all_results.json", "results.csv"),
 }
 
 

@@ -64,6 +64,7 @@ def test_clearing_deletes_what_a_run_writes_and_nothing_else(tmp_path):
     make_checkpoint(tmp_path, 3)
     for name in (
         "all_results.json",
+        "results.csv",
         "split.json",
         "recipe.yaml",
         "config.json",

@@ -12,6 +12,7 @@ from conftest import make_rows
 from transformers import TrainerCallback
 
 from mg_vtc.runs.manifest import find_damage
+from mg_vtc.runs.results_table import tabulate
 from mg_vtc.training.preemption import (
     EXIT_CODE,
     SAME_SIGNAL,
@@ -54,10 +55,6 @@ def train(make_trainer, model, tmp_path):
     return run
 
 
-def scores_of(history):
-    return [(log["step"], log["eval_loss"]) for log in history if "eval_loss" in log]
-
-
 def assert_equal(first, second):
     assert first.keys() == second.keys()
     assert not [name for name in first if not first[name].equal(second[name])]
@@ -95,7 +92,7 @@ def test_interrupted_run_ends_with_the_bytes_and_scores_of_an_undisturbed_one(
         train(SendSignal(event, step), **settings)
     resumed, resumed_history = train(resume=str(tmp_path / f"checkpoint-{saved}"), **settings)
     assert_equal(whole, resumed)
-    assert scores_of(history) == scores_of(resumed_history)
+    assert tabulate(history) == tabulate(resumed_history)
 
 
 def test_checkpoint_of_the_last_step_of_an_epoch_is_resumed_bit_for_bit_though_only_steps_are_saved(train, tmp_path):
@@ -103,7 +100,7 @@ def test_checkpoint_of_the_last_step_of_an_epoch_is_resumed_bit_for_bit_though_o
     whole, history = train(**settings)
     resumed, resumed_history = train(resume=str(tmp_path / "checkpoint-4"), **settings)
     assert_equal(whole, resumed)
-    assert scores_of(history) == scores_of(resumed_history)
+    assert tabulate(history) == tabulate(resumed_history)
 
 
 def test_interrupted_run_saves_its_whole_state_even_if_others_save_the_model_alone(train, tmp_path):

@@ -268,6 +268,33 @@ def test_saturated_share_is_logged_with_the_loss(make_trainer):
     assert all(0 <= log["saturated_fraction"] <= 1 for log in logs)
 
 
+def test_rates_of_the_towers_and_the_scale_are_logged(make_trainer, model):
+    rates = {"learning_rate": 1e-3, "vision_learning_rate": 1e-2, "text_learning_rate": 1e-4}
+    settings = {"layer_decay": 0.5, "lr_scheduler_type": "linear", "max_steps": 4, "logging_steps": 1}
+    trainer = make_trainer(train=make_rows(16), logging_strategy="steps", **rates, **settings)
+    trainer.train()
+    logs = [log for log in trainer.state.log_history if "loss" in log]
+    for step, log in enumerate(logs):
+        assert {name: log[name] for name in rates} == pytest.approx(
+            {name: rate * (1 - step / 4) for name, rate in rates.items()}
+        )
+    assert logs[-1]["logit_scale"] == pytest.approx(model.logit_scale.exp().item())
+
+
+def test_a_frozen_tower_has_no_rate_in_the_log(make_trainer):
+    trainer = make_trainer(max_steps=1, freeze_text_model=True, **QUIET)
+    trainer.train()
+    assert "vision_learning_rate" in trainer.state.log_history[0]
+    assert "text_learning_rate" not in trainer.state.log_history[0]
+
+
+def test_a_users_own_optimizer_is_logged_without_parts(make_trainer, model):
+    trainer = make_trainer(max_steps=1, **QUIET)
+    trainer.optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    trainer.train()
+    assert trainer.state.log_history[0]["learning_rate"] > 0
+
+
 def test_checkpoints_are_filled_and_readable_by_others(make_trainer, model, class_texts, tmp_path):
     make_trainer(load_best_model_at_end=False, eval_strategy="no").train()
     checkpoint = MgVtcModel.from_pretrained(tmp_path / "checkpoint-1")

@@ -15,6 +15,7 @@ from ..inference.loading import open_model
 from ..runs.directory import CARD, PROVENANCE, RECIPE, RECORDS, RESULTS, read_recipe, read_record
 from ..runs.manifest import MANIFEST, OF_MODEL, check_files, dump_manifest, find_damage, read_manifest
 from ..runs.provenance import without_places
+from ..runs.results_table import RESULTS_TABLE
 from .repo_id import with_repo_id
 
 CONFIG, WEIGHTS, HANDLER, REQUIREMENTS = "config.json", "model.safetensors", "handler.py", "requirements.txt"
@@ -43,9 +44,9 @@ def collect_upload(folder: Path, repo_id: str | None) -> dict[str, bytes | Path]
 
     These are the weights and `config.json`; the processor in its current and older format; the model's code; the card
     with its figures and samples; `handler.py` and `requirements.txt` of an endpoint; the numbers of
-    `all_results.json`; the manifest of the model's files; and the recipe without local paths, if `provenance.json`
-    lists these. `split.json` is left out, because image names may identify people. All other files (checkpoints,
-    optimizer, reports, exports) are left out.
+    `all_results.json`, and `results.csv`; the manifest of the model's files; and the recipe without local paths, if
+    `provenance.json` lists these. `split.json` is left out, because image names may identify people. All other files
+    (checkpoints, optimizer, reports, exports) are left out.
 
     Args:
         folder: Folder of a finished run, or of a saved model with a card.
@@ -157,6 +158,8 @@ def _settings_and_scores(folder: Path) -> dict[str, bytes]:
         results = read_record(folder / RESULTS)
         numbers = {name: value for name, value in results.items() if isinstance(value, int | float)}
         files[RESULTS] = (json.dumps(numbers, indent=4) + "\n").encode()
+    if (folder / RESULTS_TABLE).is_file():
+        files[RESULTS_TABLE] = (folder / RESULTS_TABLE).read_bytes()
     return files
 
 

@@ -14,6 +14,7 @@ import yaml
 
 from ..files import UNFINISHED, atomic_write
 from .manifest import MANIFEST
+from .results_table import RESULTS_TABLE
 
 RECIPE, SPLIT, RESULTS = "recipe.yaml", "split.json", "all_results.json"
 # Settings that may change when a run is resumed.
@@ -35,9 +36,9 @@ REPORT_FILES = tuple(f"report/{name}" for name in ("results.json", "report.html"
 EXPORTED = ("onnx/*.onnx", "onnx/*.onnx.data", "onnx/tokenizer.json")  # default of `mg-vtc export`
 CARD, PROVENANCE, CONFUSION, SAMPLES = "README.md", "provenance.json", "figures/confusion.png", "samples"
 SPLIT_RESULTS = ("results/test.json", "results/validation.json")  # test images first: they did not select a checkpoint
-PAGE_FILES = (CARD, PROVENANCE, CONFUSION, *SPLIT_RESULTS, f"{SAMPLES}/drawn-*.png")  # files of the model's page
+PAGE_FILES = (CARD, PROVENANCE, RESULTS_TABLE, CONFUSION, *SPLIT_RESULTS, f"{SAMPLES}/drawn-*.png")  # of its page
 RECORDS = (  # of a finished run, which its manifest covers beside the model
-    *(RECIPE, SPLIT, RESULTS, "trainer_state.json", PROVENANCE, CONFUSION, *SPLIT_RESULTS),
+    *(RECIPE, SPLIT, RESULTS, RESULTS_TABLE, "trainer_state.json", PROVENANCE, CONFUSION, *SPLIT_RESULTS),
     f"{SAMPLES}/drawn-*.png",
 )
 ADAPTER_CONFIG, ADAPTER = "adapter/adapter_config.json", "adapter/adapter_model.safetensors"  # of LoRA

@@ -28,7 +28,7 @@ from ..runs.directory import (
     list_checkpoints,
 )
 from ..runs.manifest import MANIFEST, OF_MODEL, check_files
-from .callbacks import EpochLineCallback
+from .callbacks import EpochLineCallback, ResultsTableCallback
 from .disk_space import check_disk_space
 from .recipe import Recipe
 from .run_data import SELECTION, find_descriptions, load_run_data
@@ -132,6 +132,7 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, ImageDatas
     for callback in (PrinterCallback, ProgressCallback):  # replaced by the epoch lines
         trainer.remove_callback(callback)
     trainer.add_callback(EpochLineCallback)
+    trainer.add_callback(ResultsTableCallback)
 
     if model.config.label_texts is not None:
         data.split["label_texts"] = model.config.label_texts  # a resumed run must have the same

@@ -1,11 +1,14 @@
-"""Callbacks: early stopping, and a progress bar with one line for each evaluation."""
+"""Callbacks: early stopping, `results.csv`, and a progress bar with one line for each evaluation."""
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ..runs.results_table import write_results_table
 
 
 class StopEarlyCallback(TrainerCallback):
@@ -30,6 +33,14 @@ class StopEarlyCallback(TrainerCallback):
     ) -> None:
         if self.is_over(args, state):
             control.should_training_stop = True
+
+
+class ResultsTableCallback(TrainerCallback):
+    """Write `results.csv` beside each checkpoint, so that it shows the run so far."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            write_results_table(Path(str(args.output_dir)), state.log_history)
 
 
 class EpochLineCallback(ProgressCallback):

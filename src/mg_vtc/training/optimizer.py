@@ -17,6 +17,9 @@ def group_parameters(model: nn.Module, args: MgVtcTrainingArguments) -> list[dic
     Norms, biases and the scale have no weight decay, and frozen parameters are in no group. The heads come first,
     because the learning rate of the first group is logged. With `layer_decay`, a layer has the rate of its tower times
     `layer_decay` to the power of its distance from the end of the tower (Clark et al., "ELECTRA", ICLR 2020).
+
+    Returns:
+        Groups with `params`, `lr`, `weight_decay` and `part`: "heads", "vision_model" or "text_model".
     """
     tower_decay = args.weight_decay if args.tower_weight_decay is None else args.tower_weight_decay
     settings = {
@@ -35,6 +38,7 @@ def group_parameters(model: nn.Module, args: MgVtcTrainingArguments) -> list[dic
             "params": parameters,
             "lr": (args.learning_rate if rate is None else rate) * args.layer_decay**distance,
             "weight_decay": decay if decays else 0.0,
+            "part": part,
         }
         for part, (rate, decay) in settings.items()
         for (of_part, decays, distance), parameters in sorted(

@@ -74,7 +74,8 @@ def run(trainer: MgVtcTrainer, splits: Mapping[str, ImageDataset | ImageStream])
     if trainer.is_world_process_zero():
         seconds = training.metrics["train_runtime"] if resume_from is None else None  # of the last part alone
         class_names = list(trainer.model.config.id2label.values())
-        write_records(Path(trainer.args.output_dir), trainer.args, predictions, splits, class_names, seconds=seconds)
+        folder, arguments = Path(trainer.args.output_dir), trainer.args
+        write_records(folder, arguments, trainer.state, predictions, splits, class_names, seconds=seconds)
     return results
 
 

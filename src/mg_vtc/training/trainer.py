@@ -20,6 +20,7 @@ from .arguments import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
 from .base_trainer import ImageTrainer, contrasts_within_batches, smallest_share
 from .distributed import broadcast_buffers, gather_rows, take_share
 from .fine_tuning import AveragedWeights, LinearProbe, StartingWeights, freeze_towers, list_towers, refuse_adapter
+from .logged_values import LoggedValues
 from .lora import LowRankAdapters
 from .mixing import MixedLabels, mix_batch, mix_targets
 from .optimizer import group_parameters
@@ -93,7 +94,8 @@ class MgVtcTrainer(ImageTrainer):
         self._selection = self._wrap(selection_dataset)
         if self.args.interpolation is None and self._selection is None:
             raise ValueError("wise_ft_alpha is 'auto', which needs selection_dataset: labelled rows to choose it on.")
-        self._saturated_sum, self._num_saturated = torch.zeros((), device=self.args.device), 0
+        self._logged_values = LoggedValues(self)
+        self.add_callback(self._logged_values)
         self._class_texts: ClassTexts | None = None
         self._text_mask: torch.Tensor | None = None
         self._text_states = None
@@ -194,6 +196,7 @@ class MgVtcTrainer(ImageTrainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
+        self._logged_values.save(self.state)
         if self.args.should_save:
             self._average.save(Path(output_dir))
 
@@ -275,8 +278,7 @@ class MgVtcTrainer(ImageTrainer):
         if self.args.mixes_targets:
             others = labels.others[:, None] == text_labels[None, :]
             positives = mix_targets(positives, others, labels.weights, self.args.label_smoothing_factor, counts)
-        self._saturated_sum += saturated_fraction(logits.detach(), positives, text_counts=counts)
-        self._num_saturated += 1
+        self._logged_values.add_saturated(saturated_fraction(logits.detach(), positives, text_counts=counts))
         if self.args.loss_type == "ce_soft":
             # As published, the temperature is 1 and embeddings are not normalized: the scale of the logits is their
             # squared length, which also enters the targets.
@@ -293,10 +295,12 @@ class MgVtcTrainer(ImageTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            logs["saturated_fraction"] = self._saturated_sum.item() / self._num_saturated
-            self._saturated_sum.zero_()
-            self._num_saturated = 0
+            logs |= self._logged_values.take(self.accelerator.unwrap_model(self.model).logit_scale)
         super().log(logs, start_time)
+
+    def _get_learning_rate(self) -> float:
+        self._logged_values.note_rates()
+        return super()._get_learning_rate()
 
     def prediction_step(
         self,
@@ -335,7 +339,9 @@ class MgVtcTrainer(ImageTrainer):
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
             optimizer_class, settings = self.get_optimizer_cls_and_kwargs(self.args, self.model)
-            self.optimizer = optimizer_class(group_parameters(model or self.model, self.args), **settings)
+            groups = group_parameters(model or self.model, self.args)
+            self._logged_values.name_groups([group.pop("part") for group in groups])
+            self.optimizer = optimizer_class(groups, **settings)
         return self.optimizer
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
@@ -369,7 +375,7 @@ class MgVtcTrainer(ImageTrainer):
             towers = {f"{tower}_model_name_or_path": find_origin(self._config, tower) for tower in ("vision", "text")}
             write_python_recipe(folder, self.args, **towers)
             class_names = list(self._config.id2label.values())
-            write_records(folder, self.args, predictions, splits, class_names, seconds=seconds)
+            write_records(folder, self.args, self.state, predictions, splits, class_names, seconds=seconds)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         self.refresh_class_embeds()

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from torch.utils.data import Dataset
+from transformers import TrainerState
 from transformers.trainer_utils import PredictionOutput
 
 from ..evaluation.run_results import write_run_results
@@ -15,6 +16,7 @@ from ..hub.widgets import write_samples
 from ..runs.directory import CARD, RECORDS, write_start
 from ..runs.manifest import OF_MODEL, write_manifest
 from ..runs.provenance import write_provenance
+from ..runs.results_table import write_results_table
 from .arguments import MgVtcTrainingArguments
 
 PROJECT = Path(__file__).parents[3]  # of a checkout, whose commit a run records
@@ -29,22 +31,25 @@ IN_PYTHON = "Trained in Python: these settings do not name the images, so they d
 def write_records(
     folder: Path,
     arguments: MgVtcTrainingArguments,
+    state: TrainerState,
     predictions: Mapping[str, PredictionOutput],
     splits: Mapping[str, Dataset],
     class_names: list[str],
     *,
     seconds: float | None,
 ) -> None:
-    """Write `results/`, `provenance.json`, the card and the manifest of a run, whose recipe and split are there.
+    """Write `results.csv`, `results/`, `provenance.json`, the card and the manifest of a run.
 
     Args:
-        folder: Folder of the run, with its model.
+        folder: Folder of the run, with its model, recipe and split.
         arguments: Of the run.
+        state: Of the finished training.
         predictions: Scores of "validation" and "test", as the trainer gave them; either may be missing.
         splits: The rows of "train" and of the same splits.
         class_names: In id order.
         seconds: Duration of the training; None where it was not measured as a whole.
     """
+    write_results_table(folder, state.log_history)
     write_run_results(folder, predictions, splits, class_names)
     write_provenance(folder, arguments, project=PROJECT, seconds=seconds)
     write_model_card(folder, write_samples(folder))
