@@ -153,7 +153,7 @@ def main() -> None:
 
     settings = tuple(dict.fromkeys((*REFERENCES, chosen)))
     cells = [name_of(*key) for key in product(settings, [unknown], options.seeds)]
-    title = f"The further drawer, {shape} of {len(options.seeds)} seeds; chosen before: {chosen}."
+    title = f"The further drawer, {shape} of {len(options.seeds)} runs; chosen before: {chosen}."
     print_scores(title, run_settings(settings, [unknown], options), options.output_dir, cells)
 
 

@@ -1,0 +1,184 @@
+"""What do names buy, with few clips, wrong labels and unseen classes? Against shuffled names, and none.
+
+    python benchmarks/gestures.py GESTURES
+    python benchmarks/pretrained_towers.py TOWERS
+    python benchmarks/names.py GESTURES --towers TOWERS [--freeze_vision_model] [--conditions 1 4] [--jobs 2]
+
+A fifth of the images is held out by clip, with right labels. The rows differ in the texts alone: the names of the
+classes with a text tower that is pretrained or random, tuned or frozen; the same names shuffled among the classes; and
+a learned table of class embeddings, which has no names. Each cell is the project's own command with the recipe
+`pretrained`. Its seed draws split, clips, wrong labels and weights, and it is scored after the last epoch.
+
+For unseen classes, `--held_out` classes are left out of training, each seed another draw. A batch is compared with its
+own texts there, so that names of unseen classes are no negatives. The images of these classes are then compared with
+their names, and with all names, by the mean over the classes, so that chance is 1 / number of names.
+"""
+
+import argparse
+import csv
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from cells import (
+    LAST_EPOCH,
+    ROOT,
+    campaign_parser,
+    mean_and_spread,
+    revisions_of,
+    run_cells,
+    text_flags,
+)
+from datasets import Dataset, concatenate_datasets
+from fine_tuning import difference
+from label_noise import replace_labels
+from links import link_images, split_folder
+from rounds import print_machine
+from zero_shot import of_classes, score_draw
+
+RECIPE = str(ROOT / "src" / "mg_vtc" / "recipes" / "pretrained.yaml")
+FROZEN = ("--freeze_text_model", "true")
+RANDOM = text_flags(0.09)  # with which texts begin apart
+NAMES = "names, pretrained text tower"
+# Flags of each row, and whether the names are shuffled; a row without flags of a text tower has the pretrained one.
+ROWS = {
+    NAMES: ((), False),
+    "names, the same frozen": (FROZEN, False),
+    "names, text tower from random weights": (RANDOM, False),
+    "names, the same frozen at random weights": ((*RANDOM, *FROZEN), False),
+    "shuffled names, pretrained text tower": ((), True),
+    "shuffled names, the same frozen": (FROZEN, True),
+    "no names: a table of class embeddings": (("--vision_only", "true"), False),
+}
+OWN_TEXTS = [row for row, (flags, shuffled) in ROWS.items() if not shuffled and "--vision_only" not in flags]
+WRONG = 0.4
+Draw = tuple[Dataset, Dataset, np.ndarray]  # rows of unseen and of seen classes, numbers of the unseen classes
+
+
+def write_shuffled_names(path: Path, names: list[str], seed: int) -> Path:
+    """Write a `labels_file` that gives each class the name of another one."""
+    order = np.random.default_rng(seed).permutation(len(names))
+    others = dict(zip(order, np.roll(order, 1), strict=True))  # one cycle through all classes
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("id", "name"), *((label, names[others[label]]) for label in range(len(names)))])
+    return path
+
+
+def flags_of(row: str, images: Path, seed: int, options: argparse.Namespace) -> list[str]:
+    """Flags of a cell."""
+    flags, shuffled = ROWS[row]
+    towers = ["--vision_model_name_or_path", str(options.towers / "efficientnet-lite0")]
+    if not {"--text_config", "--vision_only"} & set(flags):
+        towers += ["--text_model_name_or_path", str(options.towers / "all-minilm-l6-v2")]
+    run = ["--train_dir", str(images), "--seed", str(seed), *LAST_EPOCH, "--image_size", str(options.image_size)]
+    if options.freeze_vision_model:
+        run += ["--freeze_vision_model", "true", "--linear_probe_epochs", "0"]
+    if shuffled:
+        run += ["--labels_file", str(options.output_dir / f"shuffled-{seed}.csv")]
+    return [RECIPE, *run, "--num_train_epochs", str(options.epochs), *towers, *flags]
+
+
+def make_cells(options: argparse.Namespace) -> dict[str, list[str]]:
+    """Flags of the cells with all classes by their names, seed by seed."""
+    cells = {}
+    conditions = [condition for condition in options.conditions if condition != "unseen"]
+    for seed in options.seeds:
+        split = split_folder(options.folder, seed)
+        names = split["train"].features["label"].names
+        write_shuffled_names(options.output_dir / f"shuffled-{seed}.csv", names, seed)
+        right = link_images(options.output_dir / f"images-{seed}", split)
+        wrong = split | {"train": replace_labels(split["train"], WRONG, seed)}
+        noisy = link_images(options.output_dir / f"images-wrong-{seed}", wrong)
+        for condition, (number, row) in product(conditions, enumerate(ROWS)):
+            shots = ["--shots", condition] if condition.isdigit() else []
+            images = noisy if condition == "wrong" else right
+            cells[f"{number}-{condition}-{seed}"] = [*flags_of(row, images, seed, options), *shots]
+    return cells
+
+
+def make_unseen_cells(options: argparse.Namespace) -> tuple[dict[str, list[str]], dict[str, Draw]]:
+    """Flags of the cells with unseen classes, and what each of them is scored on."""
+    cells, draws = {}, {}
+    for seed in options.seeds:
+        split = split_folder(options.folder, seed)
+        num_classes = split["train"].features["label"].num_classes
+        unseen, seen = np.split(np.random.default_rng(seed).permutation(num_classes), [options.held_out])
+        parts = {part: of_classes(rows, seen) for part, rows in split.items()}
+        images = link_images(options.output_dir / f"images-seen-{seed}", parts)
+        unseen_rows = of_classes(concatenate_datasets([*split.values()]), unseen)
+        for row in OWN_TEXTS:
+            name = f"{list(ROWS).index(row)}-unseen-{seed}"
+            cells[name] = [*flags_of(row, images, seed, options), "--text_batch", "unique"]
+            draws[name] = (unseen_rows, parts["validation"], np.sort(unseen))
+    return cells, draws
+
+
+def print_accuracies(results: dict[str, dict[str, float]], options: argparse.Namespace) -> None:
+    """Print top-1 of each row and condition, and the difference to `NAMES` over pairs of the same seed."""
+    titles = {"all": "all clips", "wrong": f"{WRONG:.0%} wrong labels"}
+    conditions = [condition for condition in options.conditions if condition != "unseen"]
+    shown = [titles.get(one, f"{one} clip{'s' if one != '1' else ''} a class") for one in conditions]
+    print(f"| texts | {' | '.join(f'{title}: top-1 | against names' for title in shown)} |")
+    print("|---" * (1 + 2 * len(shown)) + "|")
+    for number, row in enumerate(ROWS):
+        columns = []
+        for condition in conditions:
+            own, names = (
+                [results[f"{of}-{condition}-{seed}"]["eval_top1_accuracy"] for seed in options.seeds]
+                for of in (number, 0)
+            )
+            columns += [mean_and_spread(own), difference(own, names) if number > 0 else ""]
+        print(f"| {row} | {' | '.join(columns)} |")
+
+
+def print_unseen(draws: dict[str, Draw], options: argparse.Namespace) -> None:
+    """Score the cells of unseen classes, and print the means over the draws."""
+    torch.set_num_threads(1)  # as the cells have
+    print(
+        "\n| texts | unseen among unseen | unseen among all | seen among seen | seen among all |\n" + "|---" * 5 + "|"
+    )
+    for row in OWN_TEXTS:
+        cells = [f"{list(ROWS).index(row)}-unseen-{seed}" for seed in options.seeds]
+        scores = [score_draw(str(options.output_dir / name), *draws[name])["{}"] for name in cells]
+        print(f"| {row} | {' | '.join(mean_and_spread(column) for column in zip(*scores, strict=True))} |")
+    num_classes = draws[cells[0]][0].features["label"].num_classes
+    numbers = (options.held_out, num_classes, num_classes - options.held_out, num_classes)
+    print(f"| chance | {' | '.join(f'{100 / number:.1f}' for number in numbers)} |")
+
+
+def main() -> None:
+    parser = campaign_parser("What do names buy?", "names", epochs=15)
+    parser.set_defaults(seeds=[0, 1, 2, 3, 4])
+    parser.add_argument("--towers", type=Path, required=True, help="folder that pretrained_towers.py wrote")
+    parser.add_argument("--image_size", type=int, default=128)
+    parser.add_argument("--freeze_vision_model", action="store_true", help="faster: only heads and texts are trained")
+    parser.add_argument(
+        "--conditions",
+        nargs="+",
+        choices=("1", "2", "4", "8", "all", "wrong", "unseen"),
+        default=["1", "2", "4", "8", "all", "wrong", "unseen"],
+        help="clips of each class to train on, wrong labels, unseen classes",
+    )
+    parser.add_argument("--held_out", type=int, default=8, help="unseen classes")
+    options = parser.parse_args()
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    cells, draws = make_cells(options), {}
+    if "unseen" in options.conditions:
+        unseen, draws = make_unseen_cells(options)
+        cells |= unseen
+    results = run_cells(cells, options.output_dir, jobs=options.jobs)
+    frozen = ", vision tower frozen" if options.freeze_vision_model else ""
+    print_machine(
+        f"What names buy, {options.image_size} px, {options.epochs} epochs{frozen}, mean ± standard deviation of "
+        f"{len(options.seeds)} seeds."
+    )
+    if set(options.conditions) != {"unseen"}:
+        print_accuracies(results, options)
+    if draws:
+        print_unseen(draws, options)
+    print(f"\nRevision {', '.join(revisions_of(cells, options.output_dir))}.")
+
+
+if __name__ == "__main__":
+    main()

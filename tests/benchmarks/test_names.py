@@ -1,0 +1,76 @@
+"""The campaign of names: rows that differ in the texts alone, names that are shuffled, classes that are left out."""
+
+import csv
+import json
+import sys
+
+import names
+import pytest
+from made_drawings import make_drawings, make_towers
+
+from mg_vtc.training.recipe import parse_recipe
+
+
+@pytest.fixture
+def arguments(tmp_path, monkeypatch):
+    """Flags of the script, for three classes of eight clips."""
+    drawings, towers = make_drawings(tmp_path / "drawings"), make_towers(tmp_path / "towers")
+    flags = ["--towers", towers, "--output_dir", tmp_path / "runs", "--epochs", 1, "--image_size", 32, "--jobs", 1]
+    monkeypatch.setattr(sys, "argv", ["names.py", str(drawings), *map(str, flags), "--freeze_vision_model"])
+    return sys.argv
+
+
+def test_shuffled_names_are_the_same_names_of_other_classes(tmp_path):
+    own = ["a", "b", "c", "d"]
+    with names.write_shuffled_names(tmp_path / "shuffled.csv", own, seed=3).open(newline="") as file:
+        shuffled = [row["name"] for row in sorted(csv.DictReader(file), key=lambda row: int(row["id"]))]
+    assert sorted(shuffled) == own
+    assert all(one != other for one, other in zip(own, shuffled, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore")  # of frozen towers
+def test_rows_differ_in_their_texts_alone(arguments, tmp_path, monkeypatch, capsys):
+    seen = {}
+
+    def read(cells, folder, *, jobs):
+        for name, flags in cells.items():
+            seen[name] = parse_recipe([*flags, "--output_dir", str(folder / name)])
+            (folder / f"{name}.log").write_text("flags\nat revision abc1234\n")
+        return {
+            name: {"eval_top1_accuracy": 0.25 if recipe.model.vision_only else 0.5} for name, recipe in seen.items()
+        }
+
+    monkeypatch.setattr(names, "run_cells", read)
+    arguments += ["--seeds", "0", "1", "--conditions", "2", "all", "wrong"]
+    names.main()
+    assert len(seen) == len(names.ROWS) * 3 * 2
+    assert {seen[f"{number}-2-1"].data.shots for number in range(len(names.ROWS))} == {2}
+    texts = ("text_config", "text_model_name_or_path", "vision_only", "freeze_text_model", "labels_file", "output_dir")
+    rest = [
+        {key: value for key, value in seen[f"{number}-all-0"].settings.items() if key not in texts}
+        for number in range(len(names.ROWS))
+    ]
+    assert all(one == rest[0] for one in rest)
+    head, _, *rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert "2 clips a class: top-1 | against names | all clips: top-1 | against names | 40% wrong labels" in head
+    assert rows[0].startswith(f"| {names.NAMES} | 50.0 ± 0.0 |  |")
+    assert rows[-1].startswith("| no names: a table of class embeddings | 25.0 ± 0.0 | -25.0 ± 0.0 |")
+    wrong = [path.parent.name for path in sorted((tmp_path / "runs" / "images-wrong-0" / "train").glob("*/*.jpg"))]
+    right = [path.parent.name for path in sorted((tmp_path / "runs" / "images-0" / "train").glob("*/*.jpg"))]
+    assert len(wrong) == len(right)
+    assert wrong != right
+
+
+@pytest.mark.slow
+def test_unseen_classes_are_in_no_training(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(names, "ROWS", {names.NAMES: names.ROWS[names.NAMES]})
+    monkeypatch.setattr(names, "OWN_TEXTS", [names.NAMES])
+    arguments += ["--seeds", "0", "--conditions", "unseen", "--held_out", "2"]
+    names.main()
+    *_, row, chance, _, revision = capsys.readouterr().out.splitlines()
+    assert row.startswith(f"| {names.NAMES} |")
+    assert len(row.strip("|").split("|")) == 5
+    assert chance == "| chance | 50.0 | 33.3 | 100.0 | 33.3 |"
+    assert revision.startswith("Revision ")
+    split = json.loads((tmp_path / "runs" / "0-unseen-0" / "split.json").read_text())
+    assert len({name.split("/")[0] for part in ("train", "validation") for name in split[part]}) == 1

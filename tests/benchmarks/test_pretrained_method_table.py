@@ -1,0 +1,57 @@
+"""The method's table with pretrained towers: what its rows train with, and a real cell of the literal setting."""
+
+import sys
+
+import pretrained_method_table
+import pytest
+from made_drawings import make_drawings, make_towers
+
+from mg_vtc.training.recipe import parse_recipe
+
+
+@pytest.fixture
+def arguments(tmp_path, monkeypatch):
+    """Flags of the script, for three epochs on three classes of eight clips."""
+    drawings, towers = make_drawings(tmp_path / "drawings"), make_towers(tmp_path / "towers")
+    flags = ["--towers", towers, "--output_dir", tmp_path / "runs", "--epochs", 3, "--image_size", 32, "--jobs", 1]
+    monkeypatch.setattr(sys, "argv", ["pretrained_method_table.py", str(drawings), *map(str, flags), "--seeds", "0"])
+    return sys.argv
+
+
+def test_rows_differ_in_objective_and_texts_alone(arguments, monkeypatch):
+    seen = {}
+
+    def read(cells, folder, *, jobs):
+        seen.update(
+            {name: parse_recipe([*flags, "--output_dir", str(folder / name)]) for name, flags in cells.items()}
+        )
+        raise InterruptedError("no cell is run")
+
+    monkeypatch.setattr(pretrained_method_table, "run_cells", read)
+    with pytest.raises(InterruptedError):
+        pretrained_method_table.main()
+    rows = pretrained_method_table.ROWS
+    assert len(seen) == 2 * len(rows)
+    recipes = {row: seen[f"{number}-clip-0"] for number, row in enumerate(rows)}
+    literal, js = recipes["`js`, literal setting"].settings, recipes["`js`, texts of the batch"].settings
+    changed = ("normalize", "logit_scale_init_value", "learn_logit_scale", "max_grad_norm")
+    assert {name: literal.get(name) for name in changed} == dict(zip(changed, (False, 0.0, False, 0.0), strict=True))
+    apart = (*changed, "output_dir")
+    assert {k: v for k, v in literal.items() if k not in apart} == {k: v for k, v in js.items() if k not in apart}
+    texts = (*apart, "loss_type", "text_batch", "vision_only", "text_model_name_or_path")
+    rest = [{key: value for key, value in one.settings.items() if key not in texts} for one in recipes.values()]
+    assert all(one == rest[0] for one in rest)
+    assert [recipes[row].training.loss_type for row in ("`kl`", "`ce`", "`ce_soft`")] == ["kl", "ce", "ce_soft"]
+
+
+@pytest.mark.slow
+def test_table_says_which_runs_collapsed(arguments, monkeypatch, capsys):
+    rows = {row: pretrained_method_table.ROWS[row] for row in ("`js`, literal setting", "vision-only, `ce`")}
+    monkeypatch.setattr(pretrained_method_table, "ROWS", rows)
+    arguments += ["--splits", "clip"]
+    pretrained_method_table.main()
+    head, _, literal, vision_only = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert head.endswith("| saturated fraction | cosine of class texts | collapsed |")
+    assert literal.startswith("| `js`, literal setting | clip-level split |")
+    assert vision_only.startswith("| vision-only, `ce` | clip-level split |")
+    assert all(line.endswith((" 0 of 1 |", " 1 of 1 |")) for line in (literal, vision_only))
