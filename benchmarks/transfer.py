@@ -68,7 +68,7 @@ def link_tests(options: argparse.Namespace) -> dict[str, Path]:
     every = load_image_folder(options.folder)["train"]
     drawers, further = divide_by_drawer(options.folder), divide_by_drawer(options.further)
     if shared := drawers.keys() & further.keys():
-        raise ValueError(f"{options.further} is no test of transfer: {', '.join(shared)} is in {options.folder}, too.")
+        raise ValueError(f"{options.further} does not test transfer: {', '.join(shared)} is in {options.folder}, too.")
     tests = {}
     for name, rows in (drawers | further).items():
         others = (

@@ -93,7 +93,7 @@ def test_drawer_that_is_tested_on_is_not_trained_on(arguments, recipes, tmp_path
 def test_further_set_by_a_drawer_of_the_first_is_refused(arguments, tmp_path):
     make_drawings(tmp_path / "same", "b", first_clip=20)
     arguments[2] = str(tmp_path / "same")
-    with pytest.raises(ValueError, match="no test of transfer: drawer-b"):
+    with pytest.raises(ValueError, match="does not test transfer: drawer-b"):
         transfer.main()
 
 
