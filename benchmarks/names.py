@@ -10,8 +10,8 @@ a learned table of class embeddings, which has no names. Each cell is the projec
 `pretrained`. Its seed draws split, clips, wrong labels and weights, and it is scored after the last epoch.
 
 For unseen classes, `--held_out` classes are left out of training, each seed another draw. A batch is compared with its
-own texts there, so that it does not have the names of unseen classes. The images of these classes are then compared with
-their names, and with all names, by the mean over the classes, so that chance is 1 / number of names.
+own texts there, so that it does not have the names of unseen classes. The images of these classes are then compared
+with their names, and with all names, by the mean over the classes, so that chance is 1 / number of names.
 """
 
 import argparse
