@@ -1,5 +1,6 @@
 """Files: read only regular ones; write a file or a folder of files whole or not at all."""
 
+import errno
 import os
 import shutil
 import stat
@@ -51,10 +52,16 @@ def check_destination(model_id: str, folder: Path, names: Sequence[str], *, over
 
 
 def sync_folder(folder: Path) -> None:
-    """Make sure that the names of the files in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Make sure that the names of the files in a folder are on the disk, where the file system can be asked for it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folders
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of network file systems that sync files alone
+            raise
     finally:
         os.close(descriptor)
 
@@ -100,9 +107,11 @@ def atomic_write_folder(folder: Path, names: Sequence[str]) -> Iterator[Path]:
             FileLock(Path(staging, STAGING_LOCK)),
         ):
             yield Path(staging)
-            written = [path.name for path in Path(staging).iterdir() if path.name != STAGING_LOCK]
-            for name in written:
-                (Path(staging) / name).replace(folder / name)
+            paths = [path for path in Path(staging).rglob("*") if path.is_file() and path.name != STAGING_LOCK]
+            written = {path.relative_to(staging).as_posix(): path for path in paths}
+            for name, path in written.items():
+                (folder / name).parent.mkdir(exist_ok=True)
+                path.replace(folder / name)
             for name in set(names).difference(written):
                 (folder / name).unlink(missing_ok=True)
     except BaseException:

@@ -15,8 +15,9 @@ from PIL import Image
 from saved_models import save_model
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, pipeline
 
-from mg_vtc import predict
+from mg_vtc import predict, push_to_hub
 from mg_vtc.exporters.classifier import adapt_card, export_classifier
+from mg_vtc.runs.manifest import find_damage
 
 CARD = """---
 library_name: transformers
@@ -138,6 +139,16 @@ def test_card_of_the_folder_is_the_adapted_one_and_names_no_path(folders):
     card = (classifier / "README.md").read_text()
     assert "without the text tower" in card
     assert str(model) not in card
+
+
+def test_classifier_of_a_run_is_pushed_with_the_images_of_its_card(finished_run, hub_client, tmp_path):
+    export_classifier(str(finished_run), tmp_path / "classifier")
+    assert find_damage(tmp_path / "classifier") == []
+    push_to_hub(tmp_path / "classifier", "org/classifier")
+    files = hub_client.files("org/classifier")
+    assert {"model.safetensors", "README.md", "figures/confusion.png", "samples/drawn.png"} <= set(files)
+    assert b"without the text tower" in files["README.md"]
+    assert not {"figures/other.png", "split.json", "tokenizer.json"} & set(files)
 
 
 def test_classifier_of_a_vision_only_model_is_refused(tmp_path):

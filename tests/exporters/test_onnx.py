@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import onnxruntime
 import pytest
 import torch
 from conftest import CLASS_NAMES, TINY_BERT, TINY_RESNET
+from damage import DAMAGES
 from PIL import Image
 from saved_models import save_model
 from tokenizers import Tokenizer
@@ -21,6 +23,7 @@ from mg_vtc import MgVtcModel
 from mg_vtc.data.decoding import to_rgb
 from mg_vtc.exporters.onnx import describe_classifier, export_onnx
 from mg_vtc.models.processing_mg_vtc import build_processor
+from mg_vtc.runs.manifest import find_damage
 
 TINY_ALEXNET = {"model_type": "alexnet", "hidden_sizes": [4, 8, 8, 8, 8], "hidden_size": 16}
 TINY_SWIN = {
@@ -176,6 +179,17 @@ def test_the_lines_of_the_readme_need_neither_torch_nor_transformers_and_agree_w
 
 
 @pytest.mark.parametrize(("tower", "size"), [(TINY_ALEXNET, 64), (TINY_SWIN, 32)], ids=["alexnet", "swin"])
+@pytest.mark.parametrize("name", ["classifier.onnx", "image_encoder.onnx", "text_encoder.onnx", "tokenizer.json"])
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damage_of_an_exported_file_is_found(kind, name, folder, tmp_path):
+    exported = shutil.copytree(folder / "onnx", tmp_path / "onnx")
+    assert find_damage(exported) == []
+    damage, words = DAMAGES[kind]
+    damage(exported / name)
+    (found,) = find_damage(exported)
+    assert re.match(rf"{re.escape(str(exported / name))} .*({words})", found)
+
+
 def test_vision_only_model_gives_the_classifier_alone_whatever_its_tower(tower, size, tmp_path):
     save_model(tmp_path, tower, image_size=size)
     files = export_onnx(str(tmp_path), tmp_path / "onnx")

@@ -78,12 +78,15 @@ def test_clearing_deletes_what_a_run_writes_and_nothing_else(tmp_path):
         (tmp_path / name).write_text("")
     for name in ("figures/mine.png", "samples/mine.png"):
         (tmp_path / name).write_text("")
+    for name in ("my_config.json", "analysis.py", "model_of_mine.safetensors"):
+        (tmp_path / name).write_text("")
     for name in ("thesis.tex", "notes.json", "report/notes.txt", "report/report.html", "report/results.json"):
         (tmp_path / name).write_text("")
     clear_run_folder(tmp_path)
     left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     assert left == [
-        *("figures/mine.png", "notes.json", "recipe.yaml", "report/notes.txt", "samples/mine.png", "thesis.tex")
+        *("analysis.py", "figures/mine.png", "model_of_mine.safetensors", "my_config.json", "notes.json"),
+        *("recipe.yaml", "report/notes.txt", "samples/mine.png", "thesis.tex"),
     ]
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import TINY_DISTILBERT, TINY_RESNET
@@ -185,6 +186,29 @@ def test_finished_run_whose_push_was_interrupted_is_pushed(auto, hub_client):
     )
 
 
+def test_finished_run_that_was_pushed_is_not_pushed_twice(auto, hub_client, capsys):
+    push = {"push_to_hub": True, "hub_model_id": "org/model"}
+    auto(**push)
+    pushed = hub_client.repos["org/model"].branches["main"]
+    capsys.readouterr()
+    auto(**push)
+    finished, has_it = capsys.readouterr().out.splitlines()
+    assert finished.endswith("holds the finished run of this command: nothing is left to train")
+    assert has_it == "org/model has its model already: nothing is left to push"
+    assert hub_client.repos["org/model"].branches["main"] == pushed
+    auto(**push, hub_revision="other")
+    assert "The model was pushed" in capsys.readouterr().out
+
+
+def test_seed_whose_end_was_interrupted_is_not_finished(auto, capsys):
+    auto(num_seeds=2)
+    (auto.folder / "seed-1" / "README.md").unlink()
+    capsys.readouterr()
+    auto(num_seeds=2)
+    assert "seed 1 (2 of 2)" in capsys.readouterr().out
+    assert (auto.folder / "seed-1" / "README.md").exists()
+
+
 def test_seeds_are_trained_by_one_command_too(auto, capsys):
     auto(num_seeds=2)
     unfinish(auto.folder / "seed-1", 12)
@@ -192,6 +216,44 @@ def test_seeds_are_trained_by_one_command_too(auto, capsys):
     auto(num_seeds=2)
     assert "checkpoint-12, after step 12" in capsys.readouterr().out
     assert (auto.folder / "seeds.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is forked and killed at each write")
+def test_run_that_is_killed_at_any_of_its_last_writes_is_unfinished_or_whole_and_repaired(tmp_path):
+    command = [sys.executable, str(Path(__file__).parents[1] / "killed_finish.py"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    outcomes = json.loads(done.stdout)
+    assert len(outcomes) > 40
+    assert not outcomes[-1]["killed"]
+    assert {outcome["state"] for outcome in outcomes} == {"old", "mixed", "new"}
+    for outcome in outcomes:
+        assert outcome["state"] != "mixed" or outcome["named"], outcome
+        assert outcome["damaged"] == [], outcome
+        assert outcome["repaired"], outcome
+
+
+def test_killed_finish_of_a_run_without_checkpoints_starts_again(auto):
+    settings = {"save_strategy": "no", "load_best_model_at_end": False}
+    weights = read_weights(auto(**settings))
+    manifest = json.loads((auto.folder / "manifest.json").read_text())
+    del manifest["files"]["README.md"]  # as it is before the end
+    (auto.folder / "manifest.json").write_text(json.dumps(manifest))
+    (auto.folder / "all_results.json").write_text('{"epo')
+    auto(**settings)
+    assert read_weights(auto.folder) == weights
+    assert find_damage(auto.folder) == []
+
+
+def test_files_of_the_user_in_the_folder_of_a_run_are_no_part_of_its_model(auto):
+    auto()
+    for name in ("analysis.py", "my_config.json"):
+        (auto.folder / name).write_text("{}")
+        auto()
+        (auto.folder / name).write_text("[]")
+    auto(num_train_epochs=2)
+    evaluate(auto.folder)
 
 
 @pytest.mark.slow

@@ -5,9 +5,11 @@ import copy
 import pytest
 import torch
 from conftest import TINY_RESNET, TINY_VIT, make_rows
+from damage import flip_bit
 
 import mg_vtc
 from mg_vtc import MgVtcConfig, MgVtcModel
+from mg_vtc.runs.manifest import find_damage, read_manifest
 from mg_vtc.training.lora import find_attention_layers
 
 SETTINGS = {"lora_rank": 2, "max_steps": 3, "learning_rate": 3e-2, "weight_decay": 0.0}
@@ -82,6 +84,12 @@ def test_saved_model_and_adapter_have_the_logits_of_the_training(
     trainer.save_model()
     saved = MgVtcModel.from_pretrained(tmp_path)
     assert torch.equal(logits_of(saved), logits_of(trainer.model))
+    assert read_manifest(tmp_path / "adapter").keys() == {"adapter_config.json", "adapter_model.safetensors"}
+    assert find_damage(tmp_path / "adapter") == find_damage(tmp_path) == []
+    flip_bit(tmp_path / "adapter" / "adapter_model.safetensors")
+    (found,) = find_damage(tmp_path)
+    assert "adapter/adapter_model.safetensors is damaged" in found
+    flip_bit(tmp_path / "adapter" / "adapter_model.safetensors")  # which mends it
     assert not list(tmp_path.glob("adapter_*"))  # else transformers would take the folder for an adapter
     adapted = PeftModel.from_pretrained(base, tmp_path / "adapter")
     torch.testing.assert_close(logits_of(adapted.base_model.model), logits_of(trainer.model))

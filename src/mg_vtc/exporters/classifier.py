@@ -10,10 +10,12 @@ from huggingface_hub import ModelCard, snapshot_download
 from ..files import atomic_write_folder, check_destination
 from ..inference.loading import open_model
 from ..models.modeling_mg_vtc import MgVtcForImageClassification
+from ..runs.directory import SAMPLES
 from ..runs.manifest import MANIFEST, OF_MODEL, write_manifest
 
 CARD = "README.md"
 TRAINING_RECORDS = ("recipe.yaml", "split.json")  # referred to by the card
+IMAGES = ("figures/*.png", f"{SAMPLES}/*.png")  # which it may show
 MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json", CARD, *TRAINING_RECORDS, MANIFEST)
 
 
@@ -44,12 +46,15 @@ def export_classifier(model_id: str, folder: Path, *, overwrite: bool = False) -
         classifier.save_pretrained(staging)
         shutil.copymode(staging / "config.json", staging / "model.safetensors")  # else readable by its owner only
         image_processor.save_pretrained(staging)
-        if (source / CARD).is_file():
-            adapt_card(ModelCard.load(source / CARD), model_id).save(staging / CARD)
-        for name in TRAINING_RECORDS:
-            if (source / name).is_file():
-                shutil.copyfile(source / name, staging / name)
-        write_manifest(staging, (*OF_MODEL, *TRAINING_RECORDS, CARD))
+        card = ModelCard.load(source / CARD) if (source / CARD).is_file() else None
+        if card is not None:
+            adapt_card(card, model_id).save(staging / CARD)
+        found = [path for pattern in (*TRAINING_RECORDS, *IMAGES) for path in source.glob(pattern)]
+        for name, path in ((path.relative_to(source).as_posix(), path) for path in found):
+            if name in TRAINING_RECORDS or (card is not None and name in card.content):
+                (staging / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(path, staging / name)
+        write_manifest(staging, (*OF_MODEL, *TRAINING_RECORDS, *IMAGES, CARD))
     return model.get_memory_footprint(), classifier.get_memory_footprint()
 
 
@@ -85,4 +90,4 @@ def _find_records(model_id: str) -> Path:
     """Return the folder with the card and the training records of a model."""
     if Path(model_id).is_dir():
         return Path(model_id)
-    return Path(snapshot_download(model_id, allow_patterns=[CARD, *TRAINING_RECORDS]))
+    return Path(snapshot_download(model_id, allow_patterns=[CARD, *TRAINING_RECORDS, *IMAGES]))

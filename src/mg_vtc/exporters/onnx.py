@@ -24,6 +24,7 @@ from ..data.decoding import find_resizing
 from ..files import atomic_write_folder, check_destination
 from ..inference.loading import open_model
 from ..models.modeling_mg_vtc import MgVtcForImageClassification
+from ..runs.manifest import MANIFEST, write_manifest
 from .int8 import quantize_classifier, read_calibration_images
 
 FORMAT_VERSION = 2  # of the metadata; incremented on incompatible changes
@@ -128,7 +129,7 @@ def export_onnx(
     """
     if int8 and calibration_data is None:
         raise ValueError("`int8` requires calibration images: pass a folder of images to `calibration_data`.")
-    check_destination(model_id, folder, FILES, overwrite=overwrite)
+    check_destination(model_id, folder, (*FILES, MANIFEST), overwrite=overwrite)
     model, processor = open_model(model_id, torch.float32)
     # torch.export cannot trace the fused attention of some towers (Swin)
     model.set_attn_implementation("eager")
@@ -143,7 +144,7 @@ def export_onnx(
         )
     pixel_values = torch.from_numpy(images)  # (num_images, 3, height, width)
     batches = [{"pixel_values": pixel_values[rows]} for rows in ([0], [0, -1, 0])]
-    with atomic_write_folder(folder, FILES) as staging:
+    with atomic_write_folder(folder, (*FILES, MANIFEST)) as staging:
         files = [_write_graph(staging / CLASSIFIER, _Classifier(model), batches, "logits", metadata)]
         if int8:
             quantize_classifier(staging / CLASSIFIER, staging / INT8_CLASSIFIER, images[::2])
@@ -153,6 +154,7 @@ def export_onnx(
                 _write_graph(staging / IMAGE_ENCODER, _ImageEncoder(model), batches, "image_embeds", metadata)
             )
             files += _write_text_side(staging, model_id, model, metadata)
+        write_manifest(staging, FILES)
     return files
 
 

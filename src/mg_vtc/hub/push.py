@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token, hf_hub_download
 from huggingface_hub.errors import (
+    EntryNotFoundError,
     HfHubHTTPError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 
+from ..runs.manifest import MANIFEST, read_manifest
 from .repo_id import check_repo_id
-from .upload import collect_upload, is_part_of_model
+from .upload import WEIGHTS, collect_upload, is_part_of_model
 
 LOG_IN = "set HF_TOKEN, or run `hf auth login`, with a token that has write permission"
 # HTTPError of the client's HTTP library
@@ -72,6 +74,31 @@ def push_to_hub(
             revision=revision,
         )
     return page if revision is None else f"{page}/tree/{revision}"
+
+
+def is_pushed(folder: str | Path, repo_id: str, *, revision: str | None = None) -> bool:
+    """Return whether a repository has the model of a folder, by their manifests.
+
+    Args:
+        folder: Folder of a finished run.
+        repo_id: Repository, which may not exist.
+        revision: Branch; by default "main".
+
+    Raises:
+        ValueError: The manifest of the folder is damaged.
+        OSError: The Hub is not reachable.
+    """
+    own = read_manifest(Path(folder)) or {}
+    with explaining(repo_id):
+        try:
+            path = Path(hf_hub_download(repo_id, MANIFEST, revision=revision))
+        except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError):
+            return False
+    try:
+        pushed = read_manifest(path.parent) or {}
+    except ValueError:
+        return False
+    return WEIGHTS in pushed and all(own.get(name) == known for name, known in pushed.items())
 
 
 def write_upload(folder: str | Path, output_dir: str | Path, repo_id: str | None = None) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ..files import UNFINISHED, atomic_write
-from .manifest import MANIFEST
+from .manifest import MANIFEST, OF_MODEL, read_manifest
 from .results_table import RESULTS_TABLE
 
 RECIPE, SPLIT, RESULTS = "recipe.yaml", "split.json", "all_results.json"
@@ -29,11 +29,12 @@ MAY_CHANGE = (
         "hub_private_repo",
         "hub_revision",
         "hub_strategy",
+        "ddp_timeout",
         "per_device_eval_batch_size",
     ),
 )
 REPORT_FILES = tuple(f"report/{name}" for name in ("results.json", "report.html", "predictions.parquet"))
-EXPORTED = ("onnx/*.onnx", "onnx/*.onnx.data", "onnx/tokenizer.json")  # default of `mg-vtc export`
+EXPORTED = ("onnx/*.onnx", "onnx/*.onnx.data", "onnx/tokenizer.json", f"onnx/{MANIFEST}")  # default of `mg-vtc export`
 CARD, PROVENANCE, CONFUSION, SAMPLES = "README.md", "provenance.json", "figures/confusion.png", "samples"
 SPLIT_RESULTS = ("results/test.json", "results/validation.json")  # test images first: they did not select a checkpoint
 PAGE_FILES = (CARD, PROVENANCE, RESULTS_TABLE, CONFUSION, *SPLIT_RESULTS, f"{SAMPLES}/drawn-*.png")  # of its page
@@ -41,12 +42,11 @@ RECORDS = (  # of a finished run, which its manifest covers beside the model
     *(RECIPE, SPLIT, RESULTS, RESULTS_TABLE, "trainer_state.json", PROVENANCE, CONFUSION, *SPLIT_RESULTS),
     f"{SAMPLES}/drawn-*.png",
 )
-ADAPTER_CONFIG, ADAPTER = "adapter/adapter_config.json", "adapter/adapter_model.safetensors"  # of LoRA
+ADAPTER_FOLDER = "adapter"  # of LoRA
+ADAPTER_CONFIG, ADAPTER = f"{ADAPTER_FOLDER}/adapter_config.json", f"{ADAPTER_FOLDER}/adapter_model.safetensors"
+MODEL_STAGING = f"model{UNFINISHED}"  # folder in which a model is written
 CHECKPOINT_NAME = re.compile("checkpoint-([0-9]+)")
-MODEL_FILES = (
-    *("*config.json", "tokenizer.json", "trainer_state.json", "model*.safetensors*", "training_args.bin"),
-    MANIFEST,
-)
+MODEL_FILES = (*OF_MODEL, "trainer_state.json", "training_args.bin", MANIFEST)
 
 
 def check_run_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
@@ -72,7 +72,7 @@ def check_run_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
     if not (folder / RECIPE).exists():
         raise ValueError(f"output_dir {folder} is not empty and not the folder of a run: choose another folder.")
     if not (overwrite or resume):
-        state = "a finished run" if (folder / RESULTS).exists() else "an unfinished run"
+        state = "a finished run" if has_finished(folder) else "an unfinished run"
         raise ValueError(
             f"output_dir {folder} holds {state}: choose another folder, resume its run "
             "(`resume_from_checkpoint=True`) or replace it (`overwrite`)."
@@ -83,7 +83,23 @@ def clear_run_folder(folder: Path) -> None:
     """Delete the files of an earlier run but its recipe, which marks the folder if the next start is interrupted."""
     for checkpoint in (*list_checkpoints(folder), *list_unfinished(folder)):
         shutil.rmtree(checkpoint)
-    _delete(folder, (RESULTS, SPLIT, *REPORT_FILES, *EXPORTED, *PAGE_FILES, *MODEL_FILES, ADAPTER_CONFIG, ADAPTER))
+    _delete(folder, (RESULTS, SPLIT, *REPORT_FILES, *EXPORTED, *PAGE_FILES, *MODEL_FILES))
+    shutil.rmtree(folder / MODEL_STAGING, ignore_errors=True)
+
+
+def has_finished(folder: Path) -> bool:
+    """Return whether the run in a folder, which may not exist, was finished: its manifest, written last, has its card.
+
+    A run without a manifest, of an earlier revision or whose user deleted it, has finished if it has its results and
+    its card.
+    """
+    if not all((folder / name).exists() for name in (RESULTS, CARD)):
+        return False
+    try:
+        manifest = read_manifest(folder)
+    except ValueError:  # damaged, as a comparison of the files tells
+        return True
+    return manifest is None or CARD in manifest
 
 
 def _delete(folder: Path, patterns: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
@@ -14,8 +15,14 @@ MANIFEST = "manifest.json"
 # Files that a model is loaded from. The manifest of a finished run covers its records, too, and the card. Users edit
 # the card, so a push only warns of a difference.
 OF_MODEL = (
-    *("*config.json", "*.safetensors", "*.safetensors.index.json", "*.py", "tokenizer.json", "adapter/*"),
-    *("special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model", "*.jinja"),
+    *("config.json", "generation_config.json", "processor_config.json", "preprocessor_config.json"),
+    *("model.safetensors", "model-*.safetensors", "model.safetensors.index.json"),
+    *("configuration_mg_vtc.py", "configuration_alexnet.py"),
+    *("modeling_mg_vtc.py", "modeling_alexnet.py", "modeling_tower.py", "processing_mg_vtc.py"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt"),
+    *("vocab.json", "merges.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model"),
+    *("chat_template.jinja", "adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
+    *("adapter/manifest.json",),
 )
 
 
@@ -92,6 +99,20 @@ def check_files(folder: Path, patterns: Iterable[str] = OF_MODEL) -> None:
             f"{'; '.join(damage)}: copy the files again, or use a checkpoint. To accept a change that you made, "
             f"delete {folder / MANIFEST}."
         )
+
+
+def place_model(staged: Path, folder: Path) -> None:
+    """Move a saved model and its manifest to a folder, in which another model may be.
+
+    The manifest is moved first: until all files are there, it names those that are of the other model or missing.
+    """
+    files = [path for path in staged.rglob("*") if path.is_file()]
+    for path in sorted(files, key=lambda path: path.name != MANIFEST):
+        target = folder / path.relative_to(staged)
+        target.parent.mkdir(exist_ok=True)
+        path.replace(target)
+    sync_folder(folder)
+    shutil.rmtree(staged)
 
 
 def _list_files(folder: Path, patterns: tuple[str, ...]) -> list[str]:

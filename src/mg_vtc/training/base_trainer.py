@@ -1,6 +1,7 @@
 """Trainer of images: batches, processes, streams, checkpoints, pixel values and pushes to the Hub."""
 
 import logging
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -27,8 +28,8 @@ from ..runs.checkpoints import (
     removing_unfinished,
     stage_checkpoint,
 )
-from ..runs.directory import CARD, RECORDS
-from ..runs.manifest import OF_MODEL, write_manifest
+from ..runs.directory import ADAPTER_FOLDER, CARD, MODEL_STAGING, RECORDS
+from ..runs.manifest import OF_MODEL, place_model, write_manifest
 from .arguments import MgVtcTrainingArguments
 from .callbacks import StopEarlyCallback
 from .disk_space import check_disk_space, naming_full_disk
@@ -118,6 +119,7 @@ class ImageTrainer(Trainer):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._image_processor: Any = getattr(self.processing_class, "image_processor", self.processing_class)
+        self.whole_checkpoint: str | None = None  # compared with its manifest already
         self._staging: Path | None = None  # folder in which a checkpoint is being written
         self.add_callback(_SetEpoch)
         self.add_callback(SaveAfterEvaluation)
@@ -241,7 +243,7 @@ class ImageTrainer(Trainer):
         check_disk_space(self.model, self.args)
         if resume_from_checkpoint is True:
             resume_from_checkpoint = find_checkpoint(Path(self.args.output_dir), "true", needs_best=needs_best)
-        elif resume_from_checkpoint:
+        elif resume_from_checkpoint and resume_from_checkpoint != self.whole_checkpoint:
             check_whole(Path(resume_from_checkpoint), needs_best=needs_best)
         try:
             return super().train(resume_from_checkpoint, *args, **kwargs)
@@ -331,10 +333,23 @@ class ImageTrainer(Trainer):
         return inputs
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the model, its processor and a manifest, without a push: there may be no card yet."""
-        super().save_model(output_dir, _internal_call=True)
-        if self.args.should_save and self._staging is None:  # the manifest of a checkpoint is written later
-            write_manifest(Path(output_dir or self.args.output_dir), OF_MODEL)
+        """Save the model, its processor and a manifest, without a push: there may be no card yet.
+
+        The files are written beside those of an earlier model, which they then replace.
+        """
+        if self._staging is not None:  # the manifest of a checkpoint is written later
+            super().save_model(output_dir, _internal_call=True)
+            return
+        folder = Path(output_dir or self.args.output_dir)
+        staged = folder / MODEL_STAGING
+        if self.args.should_save:
+            shutil.rmtree(staged, ignore_errors=True)
+            if (folder / ADAPTER_FOLDER).is_dir():  # written when it was merged; the manifest has it, too
+                shutil.copytree(folder / ADAPTER_FOLDER, staged / ADAPTER_FOLDER)
+        super().save_model(str(staged), _internal_call=True)
+        if self.args.should_save:
+            write_manifest(staged, OF_MODEL)
+            place_model(staged, folder)
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """Create the repository of `args.hub_model_id` before the training, which checks the permission."""

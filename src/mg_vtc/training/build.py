@@ -1,10 +1,10 @@
 """Build the trainer of a recipe."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from transformers import (
     PrinterCallback,
     ProgressCallback,
@@ -18,13 +18,12 @@ from ..evaluation.metrics import score_top_k
 from ..hub.checkpoints import fetch_checkpoint
 from ..runs.checkpoints import check_checkpoint, find_checkpoint, has_checkpoint
 from ..runs.directory import (
-    CARD,
     RECIPE,
     RECORDS,
-    RESULTS,
     begin_run,
     check_run_folder,
     check_settings,
+    has_finished,
     list_checkpoints,
 )
 from ..runs.manifest import MANIFEST, OF_MODEL, check_files
@@ -46,7 +45,7 @@ def is_finished(recipe: Recipe) -> bool:
     """
     folder = Path(recipe.training.output_dir)
     is_auto = str(recipe.training.resume_from_checkpoint).lower() == AUTO
-    if not is_auto or recipe.training.overwrite or not all((folder / name).exists() for name in (RESULTS, CARD)):
+    if not is_auto or recipe.training.overwrite or not has_finished(folder):
         return False
     if check_settings(folder, recipe.settings) is not None:  # a longer run is not finished
         return False
@@ -65,7 +64,7 @@ def _settle_auto(recipe: Recipe) -> None:
     if begun:
         check_settings(folder, recipe.settings)
     resumable = has_checkpoint(folder) or any((one / MANIFEST).exists() for one in list_checkpoints(folder))
-    if begun and not resumable and (folder / RESULTS).exists():
+    if begun and not resumable and has_finished(folder):
         raise ValueError(
             f"{folder} holds a finished run without checkpoints, which cannot be extended: choose another folder, or "
             "replace it (`overwrite`)."
@@ -78,7 +77,7 @@ def _fetch_if_missing(recipe: Recipe, say: Callable[[str], None]) -> None:
     """Download the checkpoint that "auto" resumes from if another machine uploaded it, and this one has none."""
     arguments, folder = recipe.training, Path(recipe.training.output_dir)
     is_auto = str(arguments.resume_from_checkpoint).lower() == AUTO
-    if not (is_auto and arguments.pushes_checkpoints) or list_checkpoints(folder) or (folder / RESULTS).exists():
+    if not (is_auto and arguments.pushes_checkpoints) or list_checkpoints(folder) or has_finished(folder):
         return
     if arguments.process_index == 0:
         check_run_folder(folder, overwrite=arguments.overwrite, resume=True)
@@ -97,10 +96,10 @@ def check_folder(recipe: Recipe) -> None:
     if arguments.resume_from_checkpoint is None:
         return
     needs_best = bool(arguments.load_best_model_at_end)
-    with warnings.catch_warnings():
-        if arguments.process_index > 0:
-            warnings.simplefilter("ignore")  # the first process warns of damaged checkpoints
-        checkpoint = find_checkpoint(folder, arguments.resume_from_checkpoint, needs_best=needs_best)
+    found: list[str] = [""]
+    if arguments.process_index == 0:  # which reads the files, and warns of damaged ones
+        found[0] = find_checkpoint(folder, arguments.resume_from_checkpoint, needs_best=needs_best)
+    (checkpoint,) = broadcast_object_list(found)
     arguments.resume_from_checkpoint = checkpoint
     check_checkpoint(Path(checkpoint), arguments.world_size, needs_best=needs_best)
 
@@ -136,6 +135,7 @@ def build_trainer(recipe: Recipe) -> tuple[MgVtcTrainer, Mapping[str, ImageDatas
 
     if model.config.label_texts is not None:
         data.split["label_texts"] = model.config.label_texts  # a resumed run must have the same
+    trainer.whole_checkpoint = arguments.resume_from_checkpoint
     trainer.check_start()
     check_disk_space(trainer.model, arguments)
     if arguments.process_index == 0:

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..models.modeling_mg_vtc import MgVtcModel
-from ..runs.directory import ADAPTER, ADAPTER_CONFIG
+from ..runs.directory import ADAPTER, ADAPTER_CONFIG, ADAPTER_FOLDER
+from ..runs.manifest import write_manifest
 from .arguments import MgVtcTrainingArguments
 
 NAME, PREFIX = "default", "base_model.model."  # PEFT's names
@@ -106,12 +107,15 @@ class LowRankAdapters:
         self._config.save_pretrained(str((folder / ADAPTER).parent))
         save_file(small, folder / ADAPTER)
         shutil.copymode(folder / ADAPTER_CONFIG, folder / ADAPTER)  # else readable by its owner only
+        write_manifest(folder / ADAPTER_FOLDER)
 
     def keep_best(self, checkpoint: Path, folder: Path) -> None:
         """Copy the adapter of the best checkpoint, if it has one, to a run."""
         for name in (ADAPTER_CONFIG, ADAPTER):
             if (checkpoint / name).is_file():
                 shutil.copyfile(checkpoint / name, folder / name)
+        if (folder / ADAPTER_FOLDER).is_dir():
+            write_manifest(folder / ADAPTER_FOLDER)
 
     def load_state(self, merged: dict[str, torch.Tensor], folder: Path, model: MgVtcModel) -> None:
         """Load a checkpoint into a model with adapters or, once they are merged, its merged weights.

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
@@ -22,6 +23,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: a temporary failure, to be tried again
 SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1")
 SAME_SIGNAL = 1.0  # seconds within which a second signal is the first one, passed on by a launcher
+ENDS_SOON = "the run ends as soon as its state is saved; a second signal ends it at once"
 GO_ON = "to go on, repeat the command with --resume_from_checkpoint auto"
 
 
@@ -60,6 +62,9 @@ class SignalWatch:
             self.note(number)
             if not self.deferring:
                 self.check(self.now)
+            if int(os.environ.get("RANK", 0)) == 0:
+                name = signal.Signals(number).name
+                os.write(2, f"mg-vtc train: received {name}: {ENDS_SOON}\n".encode())  # which a handler may
         elif time.monotonic() - self._since > SAME_SIGNAL:
             os.write(2, f"mg-vtc train: ended at once by a second signal; {GO_ON}\n".encode())
             os._exit(EXIT_CODE)
@@ -122,7 +127,7 @@ def deferring_signals(trainer: Trainer) -> Iterator[None]:
     if watch is None:
         yield
         return
-    trainer.add_callback(EndAtSignal(watch))
+    trainer.add_callback(EndAtSignal(watch, trainer.args.ddp_timeout_delta))
     watch.deferring = True
     try:
         yield
@@ -185,13 +190,15 @@ class EndAtSignal(TrainerCallback):
 
     Args:
         watch: Watch of the signals of this process.
+        timeout: For how long to wait for another process.
     """
 
-    def __init__(self, watch: SignalWatch) -> None:
+    def __init__(self, watch: SignalWatch, timeout: timedelta) -> None:
         self._watch = watch
         self._is_training, self._is_due = False, False
         several = dist.is_initialized() and dist.get_world_size() > 1
-        self._group = dist.new_group(backend="gloo") if several else None  # a GPU need not wait for it
+        # of its own, so that a GPU need not wait for it
+        self._group = dist.new_group(backend="gloo", timeout=timeout) if several else None
 
     def _agree(self) -> bool:
         """Return whether any process has received a signal."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runs.checkpoints import has_checkpoint
-from ..runs.directory import RECIPE, RESULTS, check_settings, read_record
+from ..runs.directory import RECIPE, RESULTS, check_settings, has_finished, read_record
 from .recipe import Recipe, parse_recipe
 
 SUMMARY = "seeds.json"
@@ -40,7 +40,7 @@ def plan_run(arguments: list[str], recipe: Recipe, folder: Path, flags: Sequence
         return plan
     if resume.lower() not in ("true", "auto"):
         raise ValueError(f"Several runs resume with resume_from_checkpoint true or auto, not {resume!r}.")
-    if (folder / RESULTS).exists():
+    if has_finished(folder):
         if check_settings(folder, parse_recipe(plan).settings):
             raise ValueError(f"{folder} was finished with another length, so the runs have no common mean.")
         return None

@@ -19,13 +19,14 @@ from ..data.leakage import describe_leakage
 from ..data.splits import describe_split
 from ..data.streaming import ImageStream
 from ..evaluation.metrics import class_frequency_baselines
-from ..hub.push import push_to_hub
+from ..hub.push import is_pushed, push_to_hub
 from ..messages import name_flags
 from .arguments import MgVtcTrainingArguments
 from .build import build_trainer, check_folder, is_finished
 from .console import describe_resumption, overview, summary
 from .cross_validation import fold_folder, plan_fold, summarize_folds
 from .disk_space import DiskFull, naming_full_disk
+from .distributed import describe_lost_process
 from .preemption import (
     EXIT_CODE,
     GO_ON,
@@ -39,7 +40,7 @@ from .recipe import Recipe, as_flags, override, parse_recipe
 from .repeated_runs import SCORES, plan_seed, seed_folder, summarize_seeds
 from .run_data import check_folds
 from .trainer import MgVtcTrainer
-from .write_records import write_records
+from .write_records import write_records, write_results
 
 
 def run(trainer: MgVtcTrainer, splits: Mapping[str, ImageDataset | ImageStream]) -> dict[str, float]:
@@ -70,8 +71,8 @@ def run(trainer: MgVtcTrainer, splits: Mapping[str, ImageDataset | ImageStream])
             if isinstance(trainer.train_dataset, ImageDataset):  # a stream has no epochs
                 results["best_epoch"] = log["epoch"]
             break
-    trainer.save_metrics("all", results)
     if trainer.is_world_process_zero():
+        write_results(Path(trainer.args.output_dir), results)
         seconds = training.metrics["train_runtime"] if resume_from is None else None  # of the last part alone
         class_names = list(trainer.model.config.id2label.values())
         folder, arguments = Path(trainer.args.output_dir), trainer.args
@@ -128,6 +129,9 @@ def _leave_finished(arguments: MgVtcTrainingArguments) -> None:
         return
     print(f"{arguments.output_dir} holds the finished run of this command: nothing is left to train")
     if arguments.push_to_hub:
+        if is_pushed(arguments.output_dir, arguments.repo_id, revision=arguments.hub_revision):
+            print(f"{arguments.repo_id} has its model already: nothing is left to push")
+            return
         settings = {"private": arguments.makes_private, "revision": arguments.hub_revision}
         page = push_to_hub(arguments.output_dir, arguments.repo_id, commit_message="End of training", **settings)
         print(f"The model was pushed: {page}")
@@ -275,6 +279,10 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
         if "DataLoader worker process" not in str(error):
             raise
         reason = str(error).strip().splitlines()[-1].partition(": ")[2]  # below the traceback of the worker
+        sys.exit(f"{program}: {name_flags(reason)}")
+    except RuntimeError as error:
+        if (reason := describe_lost_process(error)) is None:
+            raise
         sys.exit(f"{program}: {name_flags(reason)}")
     except Interrupted as interrupted:
         ignore_signals()

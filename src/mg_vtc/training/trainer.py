@@ -350,7 +350,8 @@ class MgVtcTrainer(ImageTrainer):
 
     def _load_best_model(self) -> None:
         checkpoint = self.state.best_model_checkpoint
-        check_files(Path(checkpoint))
+        if self.is_world_process_zero():
+            check_files(Path(checkpoint))
         self._load_weights(checkpoint)
         if self.args.should_save:
             self._adapters.keep_best(Path(checkpoint), Path(self.args.output_dir))

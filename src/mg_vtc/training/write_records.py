@@ -1,5 +1,6 @@
 """Records of a finished training: settings, results, provenance and the model card."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -11,9 +12,10 @@ from transformers import TrainerState
 from transformers.trainer_utils import PredictionOutput
 
 from ..evaluation.run_results import write_run_results
+from ..files import atomic_write
 from ..hub.model_card import write_model_card
 from ..hub.widgets import write_samples
-from ..runs.directory import CARD, RECORDS, write_start
+from ..runs.directory import CARD, RECORDS, RESULTS, write_start
 from ..runs.manifest import OF_MODEL, write_manifest
 from ..runs.provenance import write_provenance
 from ..runs.results_table import write_results_table
@@ -26,6 +28,12 @@ ALWAYS_WRITTEN = (
     *("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "seed", "optim"),
 )
 IN_PYTHON = "Trained in Python: these settings do not name the images, so they do not repeat the run."
+
+
+def write_results(folder: Path, results: Mapping[str, float]) -> None:
+    """Write the scores and durations of a run, `all_results.json`."""
+    with atomic_write(folder / RESULTS) as file:
+        file.write((json.dumps(results, indent=4, sort_keys=True)).encode())
 
 
 def write_records(
