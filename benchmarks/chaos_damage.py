@@ -115,7 +115,7 @@ def make_kinds(work: Path) -> dict[str, Kind]:
         "finished run": Kind(first, "", second, (*of_model, "export", "resume")),
         "newest checkpoint": Kind(begun, "checkpoint-10", begun / "checkpoint-5", ("resume", "predict")),
         "best checkpoint": Kind(work / "second-begun", "checkpoint-5", begun / "checkpoint-5", ("resume",)),
-        "exported classifier": Kind(classifier, "", other_classifier, of_model[:2]),
+        "exported classifier": Kind(classifier, "", other_classifier, of_model),
         "interpolated model": Kind(interpolated, "", other_interpolated, of_model[:2]),
     }
 

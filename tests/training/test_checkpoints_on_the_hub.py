@@ -2,17 +2,22 @@
 
 import hashlib
 import json
+import os
 import shutil
+import signal
+import time
 
 import pytest
-from conftest import TINY_DISTILBERT, TINY_RESNET
+from conftest import TINY_DISTILBERT, TINY_RESNET, make_rows
 from local_hub import File, Repo
+from transformers import TrainerCallback
 
 from mg_vtc import train
 from mg_vtc.hub.checkpoints import CheckpointUploader
 from mg_vtc.hub.push import prepare_repo
 from mg_vtc.runs.manifest import find_damage
 from mg_vtc.training import run as run_module
+from mg_vtc.training.preemption import Interrupted, deferring_signals, watching_signals
 
 REPO = "org/model"
 TOWERS = {"vision_config": TINY_RESNET, "text_config": TINY_DISTILBERT, "projection_dim": 12, "image_size": 32}
@@ -176,6 +181,26 @@ def test_training_does_not_wait_for_an_upload_and_keeps_the_files_that_it_reads(
     assert all("checkpoint-1 could" in fault for fault in uploader.collect_faults())  # unless the client tried again
     assert hub_client.files(REPO)["last-checkpoint/model.safetensors"] == b"checkpoint-3" * 1000
     assert hub_client.files(REPO)["best-checkpoint/model.safetensors"] == b"checkpoint-1" * 1000
+
+
+class SendSignal(TrainerCallback):
+    """Send this process SIGTERM after a step."""
+
+    def __init__(self, step):
+        self._step = step
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == self._step:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+
+def test_signal_waits_until_its_checkpoint_has_left_the_machine(hub_client, make_trainer):
+    trainer = make_trainer(train=make_rows(32), **PUSH, max_steps=12, num_train_epochs=3)
+    trainer.add_callback(SendSignal(2))
+    with pytest.raises(Interrupted, match="after step 3"), watching_signals(), deferring_signals(trainer):
+        trainer.train()
+    assert json.loads(hub_client.files(REPO)["last-checkpoint/trainer_state.json"])["global_step"] == 3
 
 
 def test_public_repository_gets_no_checkpoint_unless_it_shall(train_on, hub_client):
