@@ -178,7 +178,6 @@ def test_the_lines_of_the_readme_need_neither_torch_nor_transformers_and_agree_w
     assert answer == pytest.approx(truth, abs=1e-3)
 
 
-@pytest.mark.parametrize(("tower", "size"), [(TINY_ALEXNET, 64), (TINY_SWIN, 32)], ids=["alexnet", "swin"])
 @pytest.mark.parametrize("name", ["classifier.onnx", "image_encoder.onnx", "text_encoder.onnx", "tokenizer.json"])
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_damage_of_an_exported_file_is_found(kind, name, folder, tmp_path):
@@ -190,6 +189,7 @@ def test_damage_of_an_exported_file_is_found(kind, name, folder, tmp_path):
     assert re.match(rf"{re.escape(str(exported / name))} .*({words})", found)
 
 
+@pytest.mark.parametrize(("tower", "size"), [(TINY_ALEXNET, 64), (TINY_SWIN, 32)], ids=["alexnet", "swin"])
 def test_vision_only_model_gives_the_classifier_alone_whatever_its_tower(tower, size, tmp_path):
     save_model(tmp_path, tower, image_size=size)
     files = export_onnx(str(tmp_path), tmp_path / "onnx")

@@ -188,3 +188,10 @@ def test_configuration_that_cannot_be_used_is_named_with_its_folder(tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"projection_dim": -1}))
     with pytest.raises(ValueError, match=rf"config\.json of {tmp_path}: .* projection_dim must be at least 1, got -1"):
         read_config(str(tmp_path))
+
+
+def test_model_that_is_being_written_is_no_run_of_its_folder(tmp_path):
+    (tmp_path / "model.part").mkdir()
+    (tmp_path / "model.part" / "config.json").write_text("{}")
+    with pytest.raises(OSError, match=r"it is not a folder with a config\.json"):
+        read_config(str(tmp_path))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_download, snapshot_download
-from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
 from ..runs.checkpoints import place_checkpoint, stage_checkpoint
 from ..runs.directory import RECIPE, SPLIT, check_same_settings, digest_split, read_recipe, read_record, write_start
@@ -156,7 +156,7 @@ def fetch_checkpoint(folder: Path, repo_id: str, revision: str | None, settings:
         try:
             commit = HfApi().repo_info(repo_id, revision=revision).sha  # of one commit, whatever is pushed meanwhile
             run = read_record(Path(hf_hub_download(repo_id, RUN, revision=commit)))
-        except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError):
+        except (RepositoryNotFoundError, RevisionNotFoundError, RemoteEntryNotFoundError):
             return None
     try:
         begun, split = _adopt_places(run["settings"], settings), {"sha256": str(run["split_sha256"])}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token, hf_hub_download
 from huggingface_hub.errors import (
-    EntryNotFoundError,
     HfHubHTTPError,
     OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -92,7 +92,7 @@ def is_pushed(folder: str | Path, repo_id: str, *, revision: str | None = None) 
     with explaining(repo_id):
         try:
             path = Path(hf_hub_download(repo_id, MANIFEST, revision=revision))
-        except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError):
+        except (RepositoryNotFoundError, RevisionNotFoundError, RemoteEntryNotFoundError):
             return False
     try:
         pushed = read_manifest(path.parent) or {}

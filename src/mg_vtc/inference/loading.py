@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, BaseImageProcessor, PreTrainedTokenizerBase
 
 from ..data.sources import check_source
+from ..files import UNFINISHED
 from ..models.configuration_mg_vtc import MgVtcConfig
 from ..models.modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
 from ..runs.directory import list_checkpoints
@@ -92,7 +93,8 @@ def _refuse_folder_of_runs(folder: Path) -> None:
             f"{folder} holds a run that is not finished: finish it by its command with `resume_from_checkpoint` auto, "
             f"or pass a checkpoint, such as {checkpoints[-1]}."
         )
-    if runs := sorted(path.parent.name for path in folder.glob("*/config.json")):
+    runs = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    if runs := [run for run in runs if not run.endswith(UNFINISHED)]:
         raise ValueError(f"{folder} holds several runs and is not a model: pass one of {', '.join(runs)} in it.")
 
 

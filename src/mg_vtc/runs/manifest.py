@@ -107,7 +107,7 @@ def place_model(staged: Path, folder: Path) -> None:
     The manifest is moved first: until all files are there, it names those that are of the other model or missing.
     """
     files = [path for path in staged.rglob("*") if path.is_file()]
-    for path in sorted(files, key=lambda path: path.name != MANIFEST):
+    for path in sorted(files, key=lambda path: path != staged / MANIFEST):
         target = folder / path.relative_to(staged)
         target.parent.mkdir(exist_ok=True)
         path.replace(target)

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -279,9 +279,7 @@ class ImageTrainer(Trainer):
                 if self.args.should_save:
                     finish_checkpoint(staged)
         if self.args.should_save:
-            needed = self._upload_checkpoint(folder / staged.name, best)
-            keep, best_step = self.args.save_total_limit, self.state.best_global_step
-            remove_old_checkpoints(folder, keep, best_step, self.state.global_step, needed)
+            self._remove_old_checkpoints(needed=self._upload_checkpoint(folder / staged.name, best))
         self.accelerator.wait_for_everyone()
 
     def _upload_checkpoint(self, last: Path, best: Path) -> set[str]:
@@ -302,6 +300,11 @@ class ImageTrainer(Trainer):
         if self._uploader is not None:
             self._uploader.wait()
             self._warn_of_uploads(self._uploader)
+            self._remove_old_checkpoints()
+
+    def _remove_old_checkpoints(self, needed: Collection[str] = ()) -> None:
+        folder, keep, best_step = Path(self.args.output_dir), self.args.save_total_limit, self.state.best_global_step
+        remove_old_checkpoints(folder, keep, best_step, self.state.global_step, needed)
 
     def _warn_of_uploads(self, uploader: CheckpointUploader) -> None:
         for fault in uploader.collect_faults():
