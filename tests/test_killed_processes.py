@@ -132,7 +132,7 @@ def test_process_that_raises_ends_the_run_with_its_reason(images_dir, tmp_path):
         for path in images.rglob("*.png"):  # of which each process reads some
             path.unlink()
         assert run.wait(SECONDS) == 1
-    assert re.search(r"mg-vtc.*: .*\.png\) cannot be decoded", screen.read_text()), screen.read_text()
+    assert re.search(r"The image of row .*\.png\) cannot be decoded", screen.read_text()), screen.read_text()
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ def test_empty_and_missing_folders_are_open_to_a_run(tmp_path):
 
 @pytest.mark.parametrize(
     ("files", "state"),
-    [(["recipe.yaml"], "an unfinished run"), (["recipe.yaml", "all_results.json"], "a finished run")],
+    [(["recipe.yaml"], "an unfinished run"), (["recipe.yaml", "all_results.json", "README.md"], "a finished run")],
 )
 def test_folder_with_a_run_is_refused_unless_told(tmp_path, files, state):
     for name in files:

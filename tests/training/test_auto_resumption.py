@@ -252,8 +252,6 @@ def test_files_of_the_user_in_the_folder_of_a_run_are_no_part_of_its_model(auto)
         (auto.folder / name).write_text("{}")
         auto()
         (auto.folder / name).write_text("[]")
-    auto(num_train_epochs=2)
-    evaluate(auto.folder)
 
 
 @pytest.mark.slow
