@@ -32,7 +32,12 @@ class StoppedError(Exception):
 def train_quietly(work, folder, epochs):
     with silence(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        settings = TINY | {"num_train_epochs": epochs, "resume_from_checkpoint": "auto"}
+        # the last weights, which differ with the number of epochs; the best ones may not
+        settings = TINY | {
+            "num_train_epochs": epochs,
+            "load_best_model_at_end": False,
+            "resume_from_checkpoint": "auto",
+        }
         train(settings, train_dir=str(work / "images"), output_dir=str(folder))
 
 

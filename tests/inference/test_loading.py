@@ -193,5 +193,5 @@ def test_configuration_that_cannot_be_used_is_named_with_its_folder(tmp_path):
 def test_model_that_is_being_written_is_no_run_of_its_folder(tmp_path):
     (tmp_path / "model.part").mkdir()
     (tmp_path / "model.part" / "config.json").write_text("{}")
-    with pytest.raises(OSError, match=r"it is not a folder with a config\.json"):
+    with pytest.raises(ValueError, match="Unrecognized model"):
         read_config(str(tmp_path))
