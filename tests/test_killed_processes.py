@@ -4,12 +4,10 @@ import json
 import os
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -69,42 +67,8 @@ def find_children(parent):
     return sorted(found)
 
 
-PROCESSES = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
-
-
-@contextmanager
-def training(images, folder, *flags):
-    """Train for long in a process of its own; give it and the file of its screen once two epochs are done."""
-    towers = ("--vision_config", json.dumps(TINY_RESNET), "--image_size", "32", "--num_train_epochs", "5000")
-    command = [sys.executable, "-m", "mg_vtc", "train", "vision_only", "--train_dir", images, *towers, *flags]
-    command += ["--output_dir", folder / "run", "--report_to", "none", "--per_device_train_batch_size", "4"]
-    screen = folder / "screen.txt"
-    with screen.open("w") as file:
-        run = subprocess.Popen(
-            list(map(str, command)),
-            env=os.environ | {"OMP_NUM_THREADS": "1", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "5"},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    others = []
-    try:
-        while "epoch     2/5000" not in screen.read_text():
-            assert run.poll() is None, screen.read_text()
-            time.sleep(0.1)
-        others = find_children(run.pid)
-        yield run, others, screen
-        assert not [pid for pid in others if Path(f"/proc/{pid}").exists()]
-    finally:
-        for pid in (*others, run.pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        run.wait()
-
-
 @pytest.mark.slow
-@PROCESSES
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
 @pytest.mark.parametrize(
     ("flags", "cause"),
     [
@@ -117,31 +81,29 @@ def training(images, folder, *flags):
     ids=["one of two processes", "a loader worker"],
 )
 def test_killed_process_ends_the_run_with_the_cause(images_dir, tmp_path, flags, cause):
-    with training(images_dir, tmp_path, *flags) as (run, others, screen):
+    towers = ("--vision_config", json.dumps(TINY_RESNET), "--image_size", "32", "--num_train_epochs", "5000")
+    command = [sys.executable, "-m", "mg_vtc", "train", "vision_only", "--train_dir", images_dir, *towers, *flags]
+    command += ["--output_dir", tmp_path / "run", "--report_to", "none", "--per_device_train_batch_size", "4"]
+    screen = tmp_path / "screen.txt"
+    with screen.open("w") as file:
+        run = subprocess.Popen(
+            list(map(str, command)),
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        while "epoch     2/5000" not in screen.read_text():
+            assert run.poll() is None, screen.read_text()
+            time.sleep(0.1)
+        others = find_children(run.pid)
         os.kill(others[-1], signal.SIGKILL)
         assert run.wait(SECONDS) == 1
+        assert not [pid for pid in others if Path(f"/proc/{pid}").exists()]
+    finally:
+        if run.poll() is None:
+            for pid in (*find_children(run.pid), run.pid):
+                os.kill(pid, signal.SIGKILL)
     assert re.search(cause, screen.read_text()), screen.read_text()
-
-
-@pytest.mark.slow
-@PROCESSES
-def test_process_that_raises_ends_the_run_with_its_reason(images_dir, tmp_path):
-    images = shutil.copytree(images_dir, tmp_path / "images")
-    flags = ("--num_processes", "2", "--cache_images", "false")
-    with training(images, tmp_path, *flags) as (run, _, screen):
-        for path in images.rglob("*.png"):  # of which each process reads some
-            path.unlink()
-        assert run.wait(SECONDS) == 1
-    assert re.search(r"The image of row .*\.png\) cannot be decoded", screen.read_text()), screen.read_text()
-
-
-@pytest.mark.slow
-@PROCESSES
-def test_process_that_hangs_ends_the_run_after_the_timeout_with_a_line_that_says_so(images_dir, tmp_path):
-    timeout = 10
-    flags = ("--num_processes", "2", "--ddp_timeout", timeout)
-    with training(images_dir, tmp_path, *flags) as (run, others, screen):
-        os.kill(others[-1], signal.SIGSTOP)
-        assert run.wait(timeout + SECONDS) == 1
-    assert "Another process of the run does not respond: it hangs or was stopped. --ddp_timeout" in screen.read_text()
-    assert "Traceback" not in screen.read_text()

@@ -29,7 +29,6 @@ MAY_CHANGE = (
         "hub_private_repo",
         "hub_revision",
         "hub_strategy",
-        "ddp_timeout",
         "per_device_eval_batch_size",
     ),
 )

@@ -12,7 +12,7 @@ from transformers.trainer_utils import SchedulerType
 
 from ..hub.repo_id import check_repo_id
 from ..losses import LOSS_TYPES
-from .distributed import check_world_size, join_processes
+from .distributed import check_world_size
 from .setting_checks import (
     check_device_settings,
     check_hub_strategy,
@@ -246,6 +246,22 @@ class MgVtcTrainingArguments(TrainingArguments):
             raise ValueError("push_to_hub needs hub_model_id, such as org/mg-vtc.")
         return self.hub_model_id
 
+    def _join_processes(self) -> None:
+        """Join CPU processes of a launcher into one run; transformers takes each for a run of its own.
+
+        Raises:
+            ValueError: The environment has a world size without a rank.
+        """
+        if int(os.environ.get("WORLD_SIZE", 1)) < 2:
+            return
+        if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+            raise ValueError(
+                f"The environment has WORLD_SIZE {os.environ['WORLD_SIZE']}, but no {', '.join(missing)}: start "
+                "several processes with `accelerate launch` or torchrun, or unset WORLD_SIZE for one."
+            )
+        if not torch.accelerator.is_available():
+            self.use_cpu = True
+
     def _follow_the_metric(self) -> None:
         """Set the direction of schedules that watch `metric_for_best_model`: higher scores are better.
 
@@ -366,7 +382,7 @@ class MgVtcTrainingArguments(TrainingArguments):
         if self.js_weight != 0.5 and self.loss_type != "js":
             raise ValueError(f"js_weight goes with loss_type js, not {self.loss_type!r}: leave one of them out.")
         check_settings_of_transformers(self)
-        join_processes(self)
+        self._join_processes()
         check_device_settings(self)
         if str(self.resume_from_checkpoint).lower() == "false":
             self.resume_from_checkpoint = None

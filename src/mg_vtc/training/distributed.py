@@ -1,32 +1,9 @@
 """Gather rows of all processes with gradients, so that a loss sees the global batch."""
 
-import os
-from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from accelerate import PartialState
-from transformers import TrainingArguments
-
-
-def join_processes(args: TrainingArguments) -> None:
-    """Join CPU processes of a launcher into one run; transformers takes each for a run of its own.
-
-    Raises:
-        ValueError: The environment has a world size without a rank.
-    """
-    if int(os.environ.get("WORLD_SIZE", 1)) < 2:
-        return
-    if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
-        raise ValueError(
-            f"The environment has WORLD_SIZE {os.environ['WORLD_SIZE']}, but no {', '.join(missing)}: start "
-            "several processes with `accelerate launch` or torchrun, or unset WORLD_SIZE for one."
-        )
-    if not torch.accelerator.is_available():
-        args.use_cpu = True
-    if args.use_cpu:  # transformers leaves the timeout out, and keeps a group that was made
-        PartialState(cpu=True, backend=args.ddp_backend, timeout=timedelta(seconds=args.ddp_timeout))
 
 
 def check_world_size(world_size: int) -> None:
@@ -41,19 +18,6 @@ def check_world_size(world_size: int) -> None:
             f"torch joined {joined} processes, but transformers counts {world_size}: start them with `accelerate "
             "launch --multi_gpu --num_processes N` or torchrun, without GPUs with ACCELERATE_USE_CPU=true."
         )
-
-
-def describe_lost_process(error: RuntimeError) -> str | None:
-    """Return a sentence for an error of a process that waited for another one; `None` for other errors."""
-    words = " ".join(str(error).split())
-    if "Timed out waiting" in words:
-        return (
-            "Another process of the run does not respond: it hangs or was stopped. `ddp_timeout` sets for how many "
-            f"seconds the others wait ({words})."
-        )
-    if "Connection closed by peer" in words or "Connection reset by peer" in words:
-        return f"Another process of the run has ended; if it was not killed, it has printed why ({words})."
-    return None
 
 
 def gather_rows(rows: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import timedelta
 from types import FrameType
 from typing import Any
 
@@ -127,7 +126,7 @@ def deferring_signals(trainer: Trainer) -> Iterator[None]:
     if watch is None:
         yield
         return
-    trainer.add_callback(EndAtSignal(watch, trainer.args.ddp_timeout_delta))
+    trainer.add_callback(EndAtSignal(watch))
     watch.deferring = True
     try:
         yield
@@ -190,15 +189,13 @@ class EndAtSignal(TrainerCallback):
 
     Args:
         watch: Watch of the signals of this process.
-        timeout: For how long to wait for another process.
     """
 
-    def __init__(self, watch: SignalWatch, timeout: timedelta) -> None:
+    def __init__(self, watch: SignalWatch) -> None:
         self._watch = watch
         self._is_training, self._is_due = False, False
         several = dist.is_initialized() and dist.get_world_size() > 1
-        # of its own, so that a GPU need not wait for it
-        self._group = dist.new_group(backend="gloo", timeout=timeout) if several else None
+        self._group = dist.new_group(backend="gloo") if several else None  # a GPU need not wait for it
 
     def _agree(self) -> bool:
         """Return whether any process has received a signal."""

@@ -26,7 +26,6 @@ from .build import build_trainer, check_folder, is_finished
 from .console import describe_resumption, overview, summary
 from .cross_validation import fold_folder, plan_fold, summarize_folds
 from .disk_space import DiskFull, naming_full_disk
-from .distributed import describe_lost_process
 from .preemption import (
     EXIT_CODE,
     GO_ON,
@@ -279,10 +278,6 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
         if "DataLoader worker process" not in str(error):
             raise
         reason = str(error).strip().splitlines()[-1].partition(": ")[2]  # below the traceback of the worker
-        sys.exit(f"{program}: {name_flags(reason)}")
-    except RuntimeError as error:
-        if (reason := describe_lost_process(error)) is None:
-            raise
         sys.exit(f"{program}: {name_flags(reason)}")
     except Interrupted as interrupted:
         ignore_signals()
