@@ -96,10 +96,15 @@ def check_folder(recipe: Recipe) -> None:
     if arguments.resume_from_checkpoint is None:
         return
     needs_best = bool(arguments.load_best_model_at_end)
-    found: list[str] = [""]
+    found: list[str | ValueError | OSError] = [""]
     if arguments.process_index == 0:  # which reads the files, and warns of damaged ones
-        found[0] = find_checkpoint(folder, arguments.resume_from_checkpoint, needs_best=needs_best)
+        try:
+            found[0] = find_checkpoint(folder, arguments.resume_from_checkpoint, needs_best=needs_best)
+        except (ValueError, OSError) as error:  # raised in all processes: the others would wait
+            found[0] = error
     (checkpoint,) = broadcast_object_list(found)
+    if isinstance(checkpoint, ValueError | OSError):
+        raise checkpoint
     arguments.resume_from_checkpoint = checkpoint
     check_checkpoint(Path(checkpoint), arguments.world_size, needs_best=needs_best)
 
