@@ -227,7 +227,8 @@ def test_run_that_is_killed_at_any_of_its_last_writes_is_unfinished_or_whole_and
     outcomes = json.loads(done.stdout)
     assert len(outcomes) > 40
     assert not outcomes[-1]["killed"]
-    assert {outcome["state"] for outcome in outcomes} == {"old", "mixed", "new"}
+    assert {"old", "new"} <= {outcome["state"] for outcome in outcomes}
+    assert any(outcome["named"] for outcome in outcomes)
     for outcome in outcomes:
         assert outcome["state"] != "mixed" or outcome["named"], outcome
         assert outcome["damaged"] == [], outcome
