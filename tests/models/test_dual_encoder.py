@@ -50,6 +50,21 @@ def test_texts_of_siglip_do_not_depend_on_the_others_of_their_batch(pixel_values
         torch.testing.assert_close(alone, row, rtol=0, atol=1e-5)
 
 
+@torch.no_grad()
+def test_padded_texts_have_the_hidden_states_and_attentions_of_the_parent():
+    parent, model = take_over("siglip")
+    for tower in (parent, model):
+        tower.set_attn_implementation("eager")  # which has attentions
+    texts = make_tokenizer("siglip")(list(TEXTS), padding=True, return_tensors="pt")
+    asked = {"output_hidden_states": True, "output_attentions": True}
+    expected = parent.text_model(**tokenize("siglip", TEXTS), **asked)
+    found = model.get_text_features(**texts, **asked)
+    assert len(found.hidden_states) == 3  # embeddings and two layers
+    assert len(found.attentions) == 2
+    torch.testing.assert_close(found.hidden_states, expected.hidden_states)
+    torch.testing.assert_close(found.attentions, expected.attentions)
+
+
 def test_text_longer_than_the_training_is_refused():
     _, model = take_over("siglip")
     with pytest.raises(ValueError, match="has 70 tokens, but this text tower was trained with 64"):

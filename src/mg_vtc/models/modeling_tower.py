@@ -182,8 +182,8 @@ def encode_texts(
     """
     if config.text_length is not None:
         text_config: Any = config.text_config
-        pad_values = {"input_ids": text_config.pad_token_id, "attention_mask": 0}
-        inputs = {
+        pad_values = {"input_ids": text_config.pad_token_id, "attention_mask": 0, "token_type_ids": 0}
+        inputs |= {
             name: pad_texts(inputs[name], value, config)
             for name, value in pad_values.items()
             if inputs.get(name) is not None
