@@ -13,7 +13,7 @@ from conftest import TINY_DISTILBERT
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModel, EfficientNetModel
 
-from mg_vtc.training.starting_point import read_text_pooling
+from mg_vtc.training.text_pooling import read_text_pooling
 
 pytestmark = pytest.mark.slow
 

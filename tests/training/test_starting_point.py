@@ -27,7 +27,7 @@ from mg_vtc.data.decoding import Resizing, find_resizing
 from mg_vtc.inference.loading import open_model
 from mg_vtc.training.recipe import ModelArguments, parse_recipe
 from mg_vtc.training.run import train
-from mg_vtc.training.starting_point import load_image_processor, load_tower, read_text_pooling, take_over
+from mg_vtc.training.starting_point import load_image_processor, load_tower, take_over
 
 NAMES = ["folding arms", "covering face", "arms akimbo"]
 
@@ -102,32 +102,6 @@ def test_timm_tower_trains_saves_and_opens(tmp_path, images_dir):
 def test_model_without_an_image_processor_has_the_mean_of_imagenet(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "resnet"}')
     assert tuple(load_image_processor(str(tmp_path)).image_mean) == tuple(IMAGENET_DEFAULT_MEAN)
-
-
-@pytest.mark.parametrize(
-    ("modes", "pooling"),
-    [
-        ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True, "include_prompt": True}, "mean"),
-        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
-        ({"pooling_mode": "lasttoken"}, "last"),
-        ({"pooling_mode": "mean"}, "mean"),
-    ],
-)
-def test_pooling_of_a_sentence_encoder_is_its_own(modes, pooling, tmp_path):
-    (tmp_path / "1_Pooling").mkdir()
-    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 16} | modes))
-    assert read_text_pooling(str(tmp_path)) == pooling
-
-
-def test_other_encoders_have_no_pooling_of_their_own(tmp_path):
-    assert read_text_pooling(str(tmp_path)) == "auto"
-
-
-def test_unknown_pooling_of_a_sentence_encoder_is_refused(tmp_path):
-    (tmp_path / "1_Pooling").mkdir()
-    (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
-    with pytest.raises(ValueError, match=r"by pooling_mode_max_tokens, but only cls, mean, last .* `text_pooling`"):
-        read_text_pooling(str(tmp_path))
 
 
 @pytest.fixture(scope="module")

@@ -30,14 +30,10 @@ from ..models.configuration_mg_vtc import MgVtcConfig, check_prompt_template
 from ..models.modeling_mg_vtc import MgVtcModel
 from ..models.processing_mg_vtc import build_processor, build_tokenizer
 from .recipe import DEFAULT_IMAGE_SIZE, ModelArguments
+from .text_pooling import read_text_pooling
 
 TIMM_CROP = 0.875  # where a timm model does not state the share of the image that it sees
 GREY_LEVELS = 4  # by which resized pixels may differ from those of an image processor
-POOLINGS = {  # in the folder of a sentence-transformers model: text_pooling
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_lasttoken": "last",
-}
 
 
 def describe_classes(
@@ -316,32 +312,6 @@ def build_tower_processor(
     longest = getattr(text_config, "max_position_embeddings", tokenizer.model_max_length)
     tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
     return CLIPProcessor(image_processor, tokenizer)
-
-
-def read_text_pooling(name: str) -> str:
-    """Return the pooling of a sentence-transformers model, "auto" for other models.
-
-    Args:
-        name: Folder or Hub id of a text tower.
-
-    Raises:
-        ValueError: The model is pooled in a way that this package does not know.
-    """
-    missing_is_fine = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors")}
-    path = cached_file(name, "1_Pooling/config.json", **missing_is_fine)
-    if path is None:
-        return "auto"
-    modes = json.loads(Path(path).read_text(encoding="utf-8"))
-    chosen = [mode for mode, value in modes.items() if mode.startswith("pooling_mode_") and value is True]
-    if isinstance(modes.get("pooling_mode"), str):
-        chosen.append(f"pooling_mode_{modes['pooling_mode']}")
-    known = POOLINGS | {f"pooling_mode_{pooling}": pooling for pooling in POOLINGS.values()}
-    if len(chosen) != 1 or chosen[0] not in known:
-        raise ValueError(
-            f"{name} pools its tokens by {', '.join(chosen) or 'nothing'}, but only "
-            f"{', '.join(POOLINGS.values())} are supported: set `text_pooling`."
-        )
-    return known[chosen[0]]
 
 
 def check_image_size(model: MgVtcModel, processor: Any) -> None:
