@@ -89,7 +89,7 @@ def test_timm_tower_trains_saves_and_opens(tmp_path, images_dir):
     tower = timm.create_model(TIMM["architecture"], num_classes=10)
     save_file(tower.state_dict(), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(TIMM))
-    flags = {"vision_model_name_or_path": str(tmp_path), "image_size": 32, "num_train_epochs": 1}
+    flags = {"vision_model_name_or_path": str(tmp_path), "image_size": 32, "num_train_epochs": 1, "split_by": "clip"}
     folder = train("vision_only", train_dir=images_dir, output_dir=tmp_path / "run", use_cpu=True, **flags)
     model, image_processor = open_model(str(folder))
     pixels = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

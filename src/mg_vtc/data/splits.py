@@ -206,7 +206,8 @@ def _share_out_in_order(
 def draw_shots(rows: Dataset, shots: int, seed: int) -> tuple[Dataset, Dataset]:
     """Draw some clips of each class, or images if clips are unknown, for few-shot training.
 
-    The clips for fewer shots are among those for more. The order of the rows is kept.
+    The clips for fewer shots are among those for more. A class with fewer gives all of them, with one warning for all
+    such classes. The order of the rows is kept.
 
     Args:
         rows: Columns `label` and, if known, `clip`.
@@ -215,18 +216,22 @@ def draw_shots(rows: Dataset, shots: int, seed: int) -> tuple[Dataset, Dataset]:
 
     Returns:
         The drawn rows, and the others.
-
-    Raises:
-        ValueError: A class has fewer clips.
     """
     labels = np.asarray(rows["label"][:])  # (num_rows,)
-    clips = np.asarray(rows["clip"][:]) if "clip" in rows.column_names else np.arange(len(rows))
+    by_clip = "clip" in rows.column_names
+    clips = np.asarray(rows["clip"][:]) if by_clip else np.arange(len(rows))  # (num_rows,)
     chosen = np.zeros(len(rows), dtype=bool)
+    short: list[str] = []
     for label in np.unique(labels):
         own = np.unique(clips[labels == label])
         if len(own) < shots:
-            name = rows.features["label"].int2str(int(label))
-            raise ValueError(f"shots is {shots}, but the class {name!r} has {len(own)} to train on: choose fewer.")
+            short.append(f"{rows.features['label'].int2str(int(label))} ({len(own)})")
         drawn = np.random.default_rng([seed, int(label)]).permutation(own)[:shots]
         chosen |= (labels == label) & np.isin(clips, drawn)
+    if short:
+        warnings.warn(
+            f"shots is {shots}, but these classes have fewer {'clips' if by_clip else 'images'} to train on, and give "
+            f"all of them: {shorten(short)}.",
+            stacklevel=3,
+        )
     return rows.select(np.flatnonzero(chosen)), rows.select(np.flatnonzero(~chosen))
