@@ -31,6 +31,8 @@ SETTINGS = {
     "ce_identity": {"loss_type": "ce_identity"},
     "ce_soft": {"loss_type": "ce_soft"},
     "frozen text tower": {"freeze_text_model": True},
+    "drawn texts": {"class_texts": "sample"},
+    "drawn texts of all classes": {"class_texts": "sample", "text_batch": "classes"},
     "chunks": {"loss_type": "ce", "text_batch": "classes", "text_chunk_size": 2},
     "vision only": {"loss_type": "ce", "logit_adjustment": 1.0},
 }
@@ -86,6 +88,7 @@ def train(name, processor, folder):
             projection_dim=12,
             projection_dropout=0.0,
             id2label=dict(enumerate(CLASS_NAMES)),
+            label_texts=[[one, one.split()[0]] for one in CLASS_NAMES] if "drawn" in name else None,
         )
     ).double()
     arguments = MgVtcTrainingArguments(

@@ -79,7 +79,7 @@ def test_no_augmentation_gives_back_what_it_got():
 
 
 def test_draws_of_a_seed_are_those_of_every_version():
-    draws = augmentation._Draws(augmentation._hash(1, 2, np.array([3])))
+    draws = augmentation._Draws(augmentation.mix_bits(1, 2, np.array([3])))
     drawn = [float(draws.take(1)[0, 0]), *draws.take_signed(2)[:, 0].tolist()]
     assert drawn == [0.1300857085561754, 2 * 0.4373184320319292 - 1, 2 * 0.9549255112847241 - 1]
 
@@ -105,7 +105,7 @@ def test_flip_mirrors_half_of_the_images_and_nothing_else():
 
 
 def test_draws_are_uniform_and_independent():
-    draws = augmentation._Draws(augmentation._hash(3, 1, np.arange(20_000)))
+    draws = augmentation._Draws(augmentation.mix_bits(3, 1, np.arange(20_000)))
     numbers = np.concatenate([draws.take(2), draws.take_signed(2) / 2 + 0.5])  # (4, 20000)
     for row in numbers:
         assert stats.kstest(row, "uniform").pvalue > 1e-3

@@ -304,7 +304,9 @@ def test_shots_are_images_where_clips_are_unknown():
 
 
 def test_class_with_fewer_clips_than_shots_gives_all_with_a_warning():
-    with pytest.warns(UserWarning, match=r"shots is 7, but these classes have fewer clips .* give all of them: 'bow \(6\)'\.$"):
+    with pytest.warns(
+        UserWarning, match=r"shots is 7, but these classes have fewer clips .* give all of them: 'bow \(6\)'\.$"
+    ):
         few, others = draw_shots(make_clips(6, 9), 7, seed=0)
     assert Counter(few["label"][:]) == {0: 3 * 6, 1: 3 * 7}
     assert Counter(others["label"][:]) == {1: 3 * 2}

@@ -15,6 +15,7 @@ from mg_vtc.inference.embedding import embed_names
 from mg_vtc.training.recipe import parse_recipe
 from mg_vtc.training.run import train
 from mg_vtc.training.starting_point import describe_classes, take_over
+from mg_vtc.training.text_draws import TextDraws
 
 FURTHER = [["hands up", "arms up"], ["eyes shut"], *([f"further {number}"] for number in range(4))]
 TEXTS = [[name, *further] for name, further in zip(CLASS_NAMES, FURTHER, strict=True)]
@@ -59,8 +60,7 @@ def test_mean_compares_images_with_the_means_of_the_texts(make_trainer, model_of
 def test_sample_draws_every_text_of_a_class_and_none_of_another(processor):
     texts = ClassTexts(TEXTS, processor.tokenizer, torch.device("cpu"))
     labels = torch.tensor([0, 1] * 300)
-    torch.manual_seed(0)
-    rows = texts.draw(labels)
+    rows = texts.choose(labels, TextDraws(seed=0).draw(len(labels), step=0))
     seen = [processor.tokenizer.decode(texts.inputs["input_ids"][row], skip_special_tokens=True) for row in rows]
     counts = {text: seen.count(text) for text in set(seen)}
     assert set(counts) == {text.lower() for own in TEXTS[:2] for text in own}
@@ -68,12 +68,29 @@ def test_sample_draws_every_text_of_a_class_and_none_of_another(processor):
     assert min(counts[text.lower()] for text in TEXTS[1]) > 110  # in two
 
 
-def test_a_single_text_draws_nothing_from_the_generator(processor):
+def test_a_single_text_is_chosen_whatever_is_drawn(processor):
     texts = ClassTexts([[name] for name in CLASS_NAMES], processor.tokenizer, torch.device("cpu"))
-    torch.manual_seed(0)
-    state = torch.get_rng_state()
-    assert texts.draw(torch.tensor([2, 5])).tolist() == [2, 5]
-    assert torch.equal(torch.get_rng_state(), state)
+    assert texts.choose(torch.tensor([2, 5]), torch.tensor([0.0, 0.9])).tolist() == [2, 5]
+
+
+def test_draws_differ_between_seeds_steps_batches_and_processes(monkeypatch):
+    draws = TextDraws(seed=0)
+    first, second = (draws.draw(5, step=3).tolist() for _ in range(2))  # two batches of one step
+    drawn = [first, second, draws.draw(5, step=4).tolist(), TextDraws(seed=1).draw(5, step=3).tolist()]
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    drawn.append(TextDraws(seed=0).draw(5, step=3).tolist())
+    numbers = sum(drawn, [])
+    assert len(set(numbers)) == len(numbers) == 25
+    assert all(0 <= number < 1 for number in numbers)
+
+
+def test_draws_of_two_processes_are_those_of_one(monkeypatch):
+    whole = TextDraws(seed=7).draw(6, step=2).tolist()
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    for rank in (0, 1):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        assert TextDraws(seed=7).draw(3, step=2).tolist() == whole[3 * rank : 3 * rank + 3]
 
 
 @pytest.mark.parametrize("class_texts", ["sample", "mean"])

@@ -75,7 +75,7 @@ class Augmentation:
         """
         if self == Augmentation():
             return pixel_values
-        bits = _hash(seed, epoch, indices.numpy())  # (batch_size,)
+        bits = mix_bits(seed, epoch, indices.numpy())  # (batch_size,)
         if self.strength > 0 or self.horizontal_flip:
             draws = _Draws(bits)
             pixels = _warp(pixel_values.contiguous().float(), draws, self.strength, mirror=self.horizontal_flip)
@@ -102,7 +102,7 @@ def _shift(pixel_values: Tensor, bits: np.ndarray, random_shift: int) -> Tensor:
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)  # (batch_size, 3, height, width)
 
 
-def _hash(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
+def mix_bits(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
     """Return 64 mixed bits per row by SplitMix64 (Steele et al., OOPSLA 2014), uint64 (batch_size,)."""
     state = np.zeros(len(indices), dtype=np.uint64)
     for number in (np.uint64(seed), np.uint64(epoch), indices.astype(np.uint64)):

@@ -89,12 +89,16 @@ class ClassTexts:
         mask = torch.arange(self._most, device=device) < self._counts[:, None]
         self.mask: torch.Tensor | None = mask if self._most > 1 else None
 
-    def draw(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return a text of each of the classes `labels`, drawn at random, as rows `(len(labels),)` of `inputs`."""
+    def choose(self, labels: torch.Tensor, fractions: torch.Tensor) -> torch.Tensor:
+        """Return one text of each of the classes `labels`, as rows `(len(labels),)` of `inputs`.
+
+        Args:
+            labels: Class ids, `(num_texts,)`.
+            fractions: Numbers in [0, 1), `(num_texts,)`: 0 is the first text of a class, and just below 1 the last.
+        """
         if self.mask is None:
             return labels
-        fractions = torch.rand(len(labels)).to(labels.device)
-        return labels * self._most + (fractions * self._counts[labels]).long()
+        return labels * self._most + (fractions.to(labels.device) * self._counts[labels]).long()
 
     def list_all(self, labels: torch.Tensor) -> torch.Tensor:
         """Return all K texts of the classes `labels`, as rows `(len(labels) * K,)` of `inputs`."""

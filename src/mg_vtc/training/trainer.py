@@ -25,6 +25,7 @@ from .lora import LowRankAdapters
 from .mixing import MixedLabels, mix_batch, mix_targets
 from .optimizer import group_parameters
 from .start_checks import check_batch_of_one, check_texts
+from .text_draws import TextDraws
 from .trainer_defaults import find_origin, find_processor, take_over_for, wrap_rows
 from .write_records import write_python_recipe, write_records
 
@@ -98,7 +99,7 @@ class MgVtcTrainer(ImageTrainer):
         self.add_callback(self._logged_values)
         self._class_texts: ClassTexts | None = None
         self._text_mask: torch.Tensor | None = None
-        self._text_states = None
+        self._text_states, self._text_draws = None, TextDraws(self.args.seed)
         check_texts(self._config, self.args)
         self._begin_fine_tuning()
         self._classes = torch.arange(self._config.num_labels, device=self.args.device)  # to compare with: all, or
@@ -255,7 +256,10 @@ class MgVtcTrainer(ImageTrainer):
         if self._class_texts is None:
             return {}
         texts = self._class_texts
-        rows = texts.draw(text_labels) if self._text_mask is None else texts.list_all(text_labels)
+        if self._text_mask is None:
+            rows = texts.choose(text_labels, self._text_draws.draw(len(text_labels), self.state.global_step))
+        else:
+            rows = texts.list_all(text_labels)
         return texts.select(rows) if self._text_states is None else {"text_states": self._text_states[rows]}
 
     def _average_texts(self, text_embeds: torch.Tensor, text_labels: torch.Tensor) -> torch.Tensor:
