@@ -90,6 +90,11 @@ def test_names_with_braces_are_prompts_too():
         ({"threshold": 1.5}, r"threshold must be in \[0, 1\], got 1.5"),
         ({"prompt_template": "a photo"}, "needs one '{}' for the class name and no other braces, got 'a photo'"),
         ({"prompt_template": "{} {}"}, "needs one '{}'"),
+        (
+            {"prompt_templates": ["{}", "a photo"]},
+            "needs one '{}' for the class name and no other braces, got 'a photo'",
+        ),
+        ({"prompt_templates": ["a {}", "{}"]}, "must be the first of prompt_templates, 'a {}', got '{}'"),
         ({"vision_only": True, "text_config": {"model_type": "bert"}}, "vision_only=True has no text tower"),
         ({"projection_dim": "256"}, "projection_dim"),
         ({"id2label": {0: "a", 2: "b"}}, r"must number the classes 0, 1, 2, ..., got the ids \[0, 2\]"),

@@ -6,12 +6,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import CLASS_NAMES, TINY_RESNET, make_rows
+from PIL import Image
 from saved_models import save_model
 
 from mg_vtc import MgVtcModel, build_tokenizer, contrastive_loss
-from mg_vtc.data import load_demo_dataset
+from mg_vtc.app.gesture_model import GestureModel
+from mg_vtc.data import load_demo_dataset, load_image_folder
 from mg_vtc.data.prompts import ClassTexts
+from mg_vtc.evaluation.evaluate import evaluate
+from mg_vtc.hub.handler import EndpointHandler
 from mg_vtc.inference.embedding import embed_names
+from mg_vtc.inference.loading import open_model
+from mg_vtc.inference.predictor import predict
 from mg_vtc.training.recipe import parse_recipe
 from mg_vtc.training.run import train
 from mg_vtc.training.starting_point import describe_classes, take_over
@@ -80,7 +86,7 @@ def test_draws_differ_between_seeds_steps_batches_and_processes(monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
     drawn.append(TextDraws(seed=0).draw(5, step=3).tolist())
-    numbers = sum(drawn, [])
+    numbers = [number for batch in drawn for number in batch]
     assert len(set(numbers)) == len(numbers) == 25
     assert all(0 <= number < 1 for number in numbers)
 
@@ -145,6 +151,40 @@ def test_names_by_several_templates_are_averaged(tmp_path):
         prompts = [template.replace("{}", name) for template in templates]
         expected = F.normalize(encode(model, tokenizer, prompts).mean(dim=0), dim=-1)
         torch.testing.assert_close(embed, expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_every_entry_point_averages_the_prompts_of_the_training(tmp_path, images_dir):
+    tokenizer = build_tokenizer(["waving or nodding", "a person is", *CLASS_NAMES])
+    templates, names = ["{}", "a person is {}"], ["waving", "nodding"]
+    classes = describe_classes(CLASS_NAMES, templates)
+    save_model(tmp_path, TINY_RESNET, tokenizer=tokenizer, logit_scale_init_value=4.6, **classes)
+    model, image_processor = open_model(str(tmp_path))
+    path = images_dir / "Folding arms" / "0001.1.png"
+    image = Image.open(path).convert("RGB")
+    embeds = [encode(model, tokenizer, [one.replace("{}", name) for one in templates]).mean(dim=0) for name in names]
+    pixel_values = image_processor(image, return_tensors="pt").pixel_values
+    image_embeds = F.normalize(model.get_image_features(pixel_values).pooler_output, dim=-1)  # (1, 12)
+    logits = model.compare(image_embeds, F.normalize(torch.stack(embeds), dim=-1))  # (1, 2)
+    expected = pytest.approx(dict(zip(names, logits.softmax(dim=-1)[0].tolist(), strict=True)), abs=1e-4)
+    (prediction,) = predict(str(tmp_path), path, candidate_labels=names)
+    assert dict(zip(prediction.labels, prediction.scores, strict=True)) == expected
+    asked = {"inputs": image, "parameters": {"candidate_labels": names}}
+    assert {row["label"]: row["score"] for row in EndpointHandler(str(tmp_path))(asked)} == expected
+    with torch.enable_grad():
+        assert GestureModel(str(tmp_path)).predict(image, names).scores == expected
+    assert take_over(str(tmp_path), names)[0].config.class_texts == [[name, f"a person is {name}"] for name in names]
+
+
+def test_zero_shot_evaluation_averages_the_prompts_of_the_training(tmp_path, images_dir):
+    tokenizer = build_tokenizer(["a person is", *CLASS_NAMES])
+    templates = ["{}", "a person is {}"]
+    model = save_model(tmp_path, TINY_RESNET, tokenizer=tokenizer, **describe_classes(CLASS_NAMES, templates))
+    found = evaluate(str(tmp_path), str(images_dir), zero_shot=True)
+    names = load_image_folder(images_dir)["train"].features["label"].names
+    expected = embed_names(model, str(tmp_path), names, templates)
+    assert found.results["conditions"]["prompt_template"] == templates
+    torch.testing.assert_close(torch.tensor(found.predictions.text_embeds), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_run_with_descriptions_saves_them_and_the_card_says_so(tmp_path):

@@ -72,7 +72,12 @@ class GestureModel:
         pixel_values = self.image_processor(image, return_tensors="pt").pixel_values  # (1, 3, height, width)
         pixel_values.requires_grad_(True)  # the weights have none
         outputs = self.model(pixel_values=pixel_values, output_hidden_states=True, **texts)
-        logits = outputs.logits_per_image[0]  # (num_names,)
+        logits = outputs.logits_per_image[0]  # (num_names * num_templates,)
+        num_templates = len(self.model.config.name_templates)
+        if names and num_templates > 1:
+            embeds = outputs.text_embeds.unflatten(0, (-1, num_templates))  # (num_names, num_templates, D)
+            embeds = self.model.average_texts(embeds, torch.ones(embeds.shape[:2]))  # (num_names, projection_dim)
+            logits = self.model.compare(outputs.image_embeds, embeds)[0]  # (num_names,)
         seen = outputs.vision_model_output
         try:
             heat = heat_map([*(seen.hidden_states or ()), seen.last_hidden_state], logits.max()).numpy()
@@ -87,7 +92,8 @@ class GestureModel:
                 "This model is vision-only: it predicts its own classes only and does not accept other names."
             )
         check_known(names, self.tokenizer)
-        prompts = [self.model.config.prompt_template.format(name) for name in names]
+        templates = self.model.config.name_templates
+        prompts = [template.format(name) for name in names for template in templates]
         texts = self.tokenizer(prompts, padding=True, return_tensors="pt")
         positions = getattr(self.model.config.text_config, "max_position_embeddings", math.inf)
         most = min(positions, self.tokenizer.model_max_length)
@@ -96,7 +102,7 @@ class GestureModel:
                 f"The name “{max(names, key=len)[:40]}…” is too long: the limit of this model is {most} tokens."
             )
         first_with: dict[tuple[int, ...], str] = {}
-        for name, ids in zip(names, texts.input_ids.tolist(), strict=True):
+        for name, ids in zip(names, texts.input_ids[:: len(templates)].tolist(), strict=True):
             other = first_with.setdefault(tuple(ids), name)
             if other != name:
                 raise ValueError(

@@ -138,7 +138,7 @@ def _check_template(prompt_template: str | Sequence[str] | None, zero_shot: bool
 
 def _describe_task(ensemble: Ensemble, template: str | Sequence[str] | None, *, zero_shot: bool) -> dict[str, Any]:
     config = ensemble.members[0].network.config
-    template = template or config.prompt_template
+    template = template or config.name_templates
     num_texts = [max(map(len, member.network.config.class_texts)) for member in ensemble.members]
     return {
         "task": f"{'zero-shot-' if zero_shot else ''}image-classification",

@@ -71,8 +71,8 @@ class EndpointHandler:
             data: Request with two fields. `inputs` is an image, a list of images, or a mapping with them as `image`
                 and with parameters. An image is the bytes of a file, their base64, a `data:` URL or a PIL
                 image. `parameters` are optional: `candidate_labels` (a list or a
-                comma-separated string), `hypothesis_template` (by default the model's), `top_k` (by default 5 classes,
-                or all candidate labels).
+                comma-separated string), `hypothesis_template` (by default those of the model,
+                averaged), `top_k` (by default 5 classes, or all candidate labels).
 
         Returns:
             For an image, rows `{"label": str, "score": float}`, best first; the scores of all labels sum to 1. For a
@@ -88,7 +88,12 @@ class EndpointHandler:
         labels, text_states = self._read_labels(parameters)
         pixel_values = self._prepare(images)
         pixel_values = pixel_values.to(self.model.device, self.model.dtype)  # (num_images, 3, height, width)
-        logits = self.model(pixel_values=pixel_values, text_states=text_states).logits_per_image
+        outputs = self.model(pixel_values=pixel_values, text_states=text_states)
+        logits = outputs.logits_per_image  # (num_images, num_texts)
+        if text_states is not None and len(text_states) > len(labels):  # several texts of each label
+            embeds = outputs.text_embeds.unflatten(0, (len(labels), -1))  # (num_labels, num_templates, projection_dim)
+            mask = torch.ones(embeds.shape[:2], device=embeds.device)  # (num_labels, num_templates)
+            logits = self.model.compare(outputs.image_embeds, self.model.average_texts(embeds, mask))
         top_k = parameters.get("top_k", 5 if text_states is None else len(labels))
         best = logits.float().softmax(dim=-1).topk(min(top_k, len(labels)))  # each (num_images, top_k)
         predictions = [
@@ -98,7 +103,10 @@ class EndpointHandler:
         return predictions if isinstance(inputs, list) else predictions[0]
 
     def _read_labels(self, parameters: dict[str, Any]) -> tuple[list[str], torch.Tensor | None]:
-        """Return the labels and their text states `(num_labels, width)`; `None` for the model's classes."""
+        """Return the labels and the states of their texts `(num_labels * num_templates, width)`.
+
+        The states are `None` for the model's classes.
+        """
         config = self.model.config
         labels = parameters.get("candidate_labels")
         if labels is None:
@@ -115,14 +123,12 @@ class EndpointHandler:
         if not 1 <= len(labels) <= MAX_LABELS:
             raise ValueError(f"'candidate_labels' has {len(labels)} labels; send 1 to {MAX_LABELS}.")
         labels = _normalize_labels(labels)
-        template = parameters.get("hypothesis_template", config.prompt_template)
-        if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
-            raise ValueError(
-                f"'hypothesis_template' needs one '{{}}' for the label and no other braces, got {_shorten(template)}."
-            )
-        if template.encode(errors="ignore").decode() != template:
-            raise ValueError(f"'hypothesis_template' has half of a surrogate pair, got {_shorten(template)}.")
-        if (num_characters := sum(len(template) + len(label) for label in labels)) > MAX_CHARACTERS:
+        if "hypothesis_template" in parameters:
+            templates = [_check_template(parameters["hypothesis_template"])]
+        else:  # configurations of earlier versions have one
+            templates = getattr(config, "prompt_templates", None) or [config.prompt_template]
+        num_characters = sum(len(template) + len(label) for label in labels for template in templates)
+        if num_characters > MAX_CHARACTERS:
             raise ValueError(
                 f"'candidate_labels' and 'hypothesis_template' make texts of {num_characters:,} characters; send at "
                 f"most {MAX_CHARACTERS:,}."
@@ -133,7 +139,7 @@ class EndpointHandler:
                 raise ValueError(
                     f"All words of the label {_shorten(label)} are unknown to the model: use other words."
                 )
-        texts = tuple(template.replace("{}", label) for label in labels)
+        texts = tuple(template.replace("{}", label) for label in labels for template in templates)
         return labels, self._cached_text_states(texts)
 
     def _get_text_states(self, texts: tuple[str, ...]) -> torch.Tensor:
@@ -186,6 +192,17 @@ def _split_labels(text: str) -> list[str]:
         raise ValueError(
             f"'candidate_labels' has {_shorten(text)} ({error}): send a list, or one comma-separated string."
         ) from error
+
+
+def _check_template(template: str) -> str:
+    """Return a template that has one place for the label."""
+    if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
+        raise ValueError(
+            f"'hypothesis_template' needs one '{{}}' for the label and no other braces, got {_shorten(template)}."
+        )
+    if template.encode(errors="ignore").decode() != template:
+        raise ValueError(f"'hypothesis_template' has half of a surrogate pair, got {_shorten(template)}.")
+    return template
 
 
 def _normalize_labels(labels: list[Any]) -> list[str]:

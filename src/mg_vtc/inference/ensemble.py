@@ -101,7 +101,7 @@ class Ensemble:
         members: Models with the same classes.
         weights: Weight of each model, positive; by default all are equal.
         candidate_labels: Class names for the text towers to choose from; by default the models' classes.
-        prompt_template: Prompt of a candidate label, with `{}` for its name; by default that of each model.
+        prompt_template: Prompt of a candidate label, with `{}` for its name; by default those of each model.
         tta: Whether the probabilities of a model are the mean over views of the image (see `make_views`).
 
     Attributes:
@@ -138,7 +138,7 @@ class Ensemble:
                     member.network,
                     member.source,
                     self.class_names,
-                    prompt_template or member.network.config.prompt_template,
+                    prompt_template or member.network.config.name_templates,
                     processor=member.processor,
                 )
                 for member in members

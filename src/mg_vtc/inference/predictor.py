@@ -88,8 +88,8 @@ def predict(
         batch_size: Images per batch, per process.
         vote: "mean", "max" or "majority" for one prediction per clip (see `ClipVote`); None for one per image.
         candidate_labels: Class names for the text tower to choose from; by default the model's classes.
-        prompt_template: Prompt of a candidate label, with `{}` for its name, or several, whose embeddings are
-            averaged; by default the model's.
+        prompt_template: Prompt of a candidate label, with `{}` for its name; with several, embeddings are their mean.
+            By default those of the model.
         weights: Weight of each model of an ensemble, positive; by default all are equal.
         tta: Whether to average the probabilities over views of the image (test-time augmentation, see `make_views`).
         processor: Processor of a single loaded model; by default the one in the folder or repository it came from.

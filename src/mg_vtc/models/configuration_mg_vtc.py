@@ -83,6 +83,8 @@ class MgVtcConfig(PretrainedConfig):
         threshold: Score in [0, 1] below which the prediction of an image is "none of these"; `None` for no threshold.
             Logits do not change. Training sets it to `None`.
         prompt_template: Text of a class, with `{}` for its name.
+        prompt_templates: Several such texts, of which `prompt_template` is the first: embeddings of any name are the
+            mean of those of its texts. `None` where there is one.
         label_texts: Texts of each class, in the order of their ids, where they are not the prompt alone. Embeddings
             of a class are the mean of those of its texts.
 
@@ -112,6 +114,7 @@ class MgVtcConfig(PretrainedConfig):
     logit_temperature: float | int = 1.0
     threshold: float | int | None = None
     prompt_template: str = "{}"
+    prompt_templates: list[str] | None = None
     label_texts: list[list[str]] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -177,8 +180,14 @@ class MgVtcConfig(PretrainedConfig):
             names.add(name)
 
     def validate_texts(self) -> None:
-        """Check the prompt template, and that each class has texts if any has."""
-        check_prompt_template(self.prompt_template)
+        """Check the prompt templates, and that each class has texts if any has."""
+        for template in (self.prompt_template, *self.name_templates):
+            check_prompt_template(template)
+        if self.name_templates[0] != self.prompt_template:
+            raise ValueError(
+                f"prompt_template must be the first of prompt_templates, {self.name_templates[0]!r}, got "
+                f"{self.prompt_template!r}."
+            )
         if self.label_texts is None:
             return
         if len(self.label_texts) != len(self.id2label):
@@ -192,6 +201,11 @@ class MgVtcConfig(PretrainedConfig):
     def reset_calibration(self) -> None:
         """Forget the temperature and the threshold, which hold for the weights that they were fitted to alone."""
         self.logit_temperature, self.threshold = 1.0, None
+
+    @property
+    def name_templates(self) -> list[str]:
+        """Templates of the texts of any name: `prompt_templates` or, without them, `prompt_template`."""
+        return self.prompt_templates or [self.prompt_template]
 
     @property
     def class_prompts(self) -> list[str]:

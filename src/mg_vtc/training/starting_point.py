@@ -50,7 +50,12 @@ def describe_classes(
         ValueError: A template has no `{}`.
     """
     templates = templates or [MgVtcConfig.prompt_template]
-    fields = {"id2label": dict(enumerate(class_names)), "prompt_template": templates[0], "label_texts": None}
+    fields = {
+        "id2label": dict(enumerate(class_names)),
+        "prompt_template": templates[0],
+        "prompt_templates": list(templates) if len(templates) > 1 else None,
+        "label_texts": None,
+    }
     if descriptions is None and len(templates) == 1:
         return fields
     for template in templates:
@@ -163,7 +168,7 @@ def take_over(
     check_source(name, "model")
     if AutoConfig.from_pretrained(name).model_type == "mg_vtc":
         source = open_model(name, dtype=torch.float32)[0]
-        templates = prompt_template or [source.config.prompt_template]
+        templates = prompt_template or source.config.name_templates
         classes = describe_classes(class_names, templates, descriptions)
         if prompt_template is None and descriptions is None and [*source.config.id2label.values()] == class_names:
             classes["label_texts"] = source.config.label_texts
