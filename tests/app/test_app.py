@@ -18,7 +18,7 @@ def space(images_dir, tmp_path_factory):
     """The folder of a Space; its model is vision-only, and in a folder, as there is no Hub here."""
     model = train_on_colours(tmp_path_factory.mktemp("colours"), images_dir)
     folder = tmp_path_factory.mktemp("space")
-    for name, content in collect_space("org/colours").items():
+    for name, content in collect_space("org/colours", "resnet").items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content.replace(b"org/colours", bytes(model)))
     page = folder / "mg_vtc" / "app" / "page.py"  # changed, to be told from that of the package that is installed

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def files():
-    return collect_space("org/mg-vtc")
+    return collect_space("org/mg-vtc", "resnet")
 
 
 def test_root_of_the_space_is_card_app_and_requirements(files):
@@ -65,7 +65,7 @@ def test_token_paths_and_images_are_in_no_file(files):
 def test_token_in_a_module_is_refused(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "class GestureModel")  # as if that were one
     with pytest.raises(ValueError, match=r"gesture_model\.py .* contains a Hub token"):
-        collect_space("org/mg-vtc")
+        collect_space("org/mg-vtc", "resnet")
 
 
 def test_folder_of_this_machine_is_no_model_of_a_space(two_class_run):

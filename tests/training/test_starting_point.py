@@ -22,8 +22,12 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.utils import is_timm_available
 
 from mg_vtc import MgVtcModel, MgVtcTrainer, build_tokenizer
+from mg_vtc.app.gesture_model import GestureModel
 from mg_vtc.data import load_image_folder
 from mg_vtc.data.decoding import Resizing, find_resizing
+from mg_vtc.hub.handler import EndpointHandler
+from mg_vtc.hub.space import collect_space
+from mg_vtc.hub.upload import collect_upload, list_requirements
 from mg_vtc.inference.loading import open_model
 from mg_vtc.training.recipe import ModelArguments, parse_recipe
 from mg_vtc.training.run import train
@@ -84,6 +88,26 @@ def test_timm_model_without_the_package_names_the_extra(tmp_path):
         load_tower(str(tmp_path), None, "vision")
 
 
+@pytest.mark.skipif(is_timm_available(), reason="timm is installed")
+@pytest.mark.parametrize("open_it", [open_model, GestureModel, EndpointHandler, MgVtcModel.from_pretrained])
+def test_model_with_a_timm_tower_names_the_extra_wherever_it_is_opened(open_it, tmp_path):
+    save_model(tmp_path, TINY_RESNET)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["vision_config"] = {"model_type": "timm_wrapper"} | TIMM
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(OSError, match=r'timm, which is not installed: pip install "mg-vtc\[timm\]"'):
+        open_it(str(tmp_path))
+
+
+def test_timm_is_required_on_the_hub_by_models_of_timm_alone(tmp_path):
+    path = tmp_path / "requirements.txt"
+    path.write_bytes(b"torch\n")
+    assert list_requirements(path, "timm_wrapper").splitlines() == [b"torch", b"timm>=1.0"]
+    assert list_requirements(path, "resnet") == b"torch\n"
+    for vision_type, is_required in (("timm_wrapper", True), ("resnet", False)):
+        assert (b"timm>=1.0" in collect_space("org/model", vision_type)["requirements.txt"]) == is_required
+
+
 def test_timm_tower_trains_saves_and_opens(tmp_path, images_dir):
     timm = pytest.importorskip("timm", reason="timm installs torchvision, which changes other image processors")
     tower = timm.create_model(TIMM["architecture"], num_classes=10)
@@ -97,6 +121,7 @@ def test_timm_tower_trains_saves_and_opens(tmp_path, images_dir):
     tower.load_state_dict(model.vision_model.timm_model.state_dict(), strict=False)  # all but the classifier
     torch.testing.assert_close(features, tower.eval().forward_head(tower.forward_features(pixels), pre_logits=True))
     assert find_resizing(image_processor) == Resizing(32, "bicubic", 34)
+    assert collect_upload(folder, None)["requirements.txt"].endswith(b"timm>=1.0\n")
 
 
 def test_model_without_an_image_processor_has_the_mean_of_imagenet(tmp_path):
@@ -204,6 +229,13 @@ def test_run_from_a_dual_encoder_states_its_score_before_training(clip, mg_vtc_c
     assert AutoModel.from_pretrained(folder).config.projection == "linear"
     further = train("further", "--model_name_or_path", folder, "--loss_type", "ce")
     assert AutoModel.from_pretrained(further).config.projection_dim == 24
+
+
+def test_run_from_a_vision_only_model_says_why_it_has_no_score_before_training(mg_vtc_command, tmp_path, capsys):
+    save_model(tmp_path / "start", TINY_RESNET)
+    flags = ("--model_name_or_path", tmp_path / "start", "--loss_type", "ce", "--num_train_epochs", 1)
+    mg_vtc_command("train", "demo", *flags, "--output_dir", tmp_path / "run")
+    assert "before training: no score, because the class embeddings of a vision-only" in capsys.readouterr().out
 
 
 def test_rates_of_other_towers_are_dropped_with_a_starting_model():

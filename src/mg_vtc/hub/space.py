@@ -2,13 +2,14 @@
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceCard
 
 from ..data.labels import shorten
 from ..inference.loading import read_config
 from .push import explaining, prepare_repo
-from .upload import check_private
+from .upload import check_private, list_requirements
 
 PACKAGE = Path(__file__).parents[1]
 APP, CARD, REQUIREMENTS = "app.py", "README.md", "requirements.txt"
@@ -39,8 +40,8 @@ def push_space(model_id: str, space_id: str, *, private: bool | None = None) -> 
             f"{model_id} is a local folder, which a Space cannot read: push it first with "
             f"`{shlex.join(['mg-vtc', 'push', model_id, 'org/name'])}`."
         )
-    read_config(model_id)
-    files = collect_space(model_id)
+    config: Any = read_config(model_id)
+    files = collect_space(model_id, config.vision_config.model_type)
     page = prepare_repo(space_id, private=private, space_sdk="gradio")
     api = HfApi()
     with explaining(space_id, again=f"mg-vtc push-space {model_id} {space_id}"):
@@ -62,11 +63,12 @@ def push_space(model_id: str, space_id: str, *, private: bool | None = None) -> 
     return page
 
 
-def collect_space(model_id: str) -> dict[str, bytes]:
+def collect_space(model_id: str, vision_type: str) -> dict[str, bytes]:
     """Collect the files of a Space.
 
     Args:
         model_id: Repository of the model, which the card names and the page loads.
+        vision_type: `model_type` of its vision tower.
 
     Returns:
         Content by file name: card, app and requirements at the root, and the modules of the package.
@@ -76,7 +78,10 @@ def collect_space(model_id: str) -> dict[str, bytes]:
     """
     card = SpaceCard.load(PACKAGE / "app" / CARD)
     card.data["models"] = [model_id]
-    root = {name: (PACKAGE / "app" / name).read_bytes() for name in (APP, REQUIREMENTS)}
+    root = {
+        APP: (PACKAGE / "app" / APP).read_bytes(),
+        REQUIREMENTS: list_requirements(PACKAGE / "app" / REQUIREMENTS, vision_type),
+    }
     package = {
         f"{PACKAGE.name}/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes()
         for path in sorted(PACKAGE.rglob("*.py"))

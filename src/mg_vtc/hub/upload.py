@@ -26,6 +26,7 @@ TOKENIZER_FILES = (
     *("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
 )
 MODEL_FILES = (CONFIG, WEIGHTS, PROCESSOR, OLDER_PROCESSOR, *TOKENIZER_FILES)
+TIMM = b"timm>=1.0\n"  # as the extra says
 ENDPOINT = Path(__file__).parent  # folder of its files
 FIGURE = re.compile(r"(?<![\w/])(?:\./)?((?:figures|samples)/[\w.-]+\.png)")
 METADATA = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
@@ -76,11 +77,11 @@ def collect_upload(folder: Path, repo_id: str | None) -> dict[str, bytes | Path]
     files: dict[str, bytes | Path] = {name: (folder / name).read_bytes() for name in names if name != WEIGHTS}
     files |= {
         CARD: (card if repo_id is None else with_repo_id(card, repo_id)).encode(),
-        **{name: (ENDPOINT / name).read_bytes() for name in (HANDLER, REQUIREMENTS)},
+        HANDLER: (ENDPOINT / HANDLER).read_bytes(),
+        REQUIREMENTS: list_requirements(ENDPOINT / REQUIREMENTS, config["vision_config"].get("model_type")),
     }
     if OLDER_PROCESSOR not in files and PROCESSOR in files:
-        image_processor = json.loads((folder / PROCESSOR).read_text(encoding="utf-8"))["image_processor"]
-        files[OLDER_PROCESSOR] = (json.dumps(image_processor, indent=2) + "\n").encode()
+        files[OLDER_PROCESSOR] = _convert_processor(folder)
     files |= _settings_and_scores(folder)
     open_model(str(folder))
     if (manifest := read_manifest(folder)) is not None:
@@ -89,6 +90,16 @@ def collect_upload(folder: Path, repo_id: str | None) -> dict[str, bytes | Path]
         assert isinstance(content, bytes)  # all but the weights
         check_private(name, content, folder)
     return files | {WEIGHTS: folder / WEIGHTS}
+
+
+def list_requirements(path: Path, vision_type: str | None) -> bytes:
+    """Return the content of a `requirements.txt`, with timm if the vision tower is one of timm.
+
+    Args:
+        path: Requirements of any model.
+        vision_type: `model_type` of the vision tower.
+    """
+    return path.read_bytes() + (TIMM if vision_type == "timm_wrapper" else b"")
 
 
 def is_part_of_model(name: str) -> bool:
@@ -144,6 +155,12 @@ def _code(folder: Path, config: dict[str, Any]) -> list[str]:
         if (folder / f"{name}.py").is_file():
             waiting |= set(get_relative_imports(folder / f"{name}.py")) - names
     return sorted(f"{name}.py" for name in names)
+
+
+def _convert_processor(folder: Path) -> bytes:
+    """Return the image processor in its older format."""
+    image_processor = json.loads((folder / PROCESSOR).read_text(encoding="utf-8"))["image_processor"]
+    return (json.dumps(image_processor, indent=2) + "\n").encode()
 
 
 def _settings_and_scores(folder: Path) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import MODEL_MAPPING, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, is_timm_available
 
 from .configuration_mg_vtc import MgVtcConfig
 from .modeling_alexnet import AlexNetModel
@@ -56,8 +56,11 @@ def build_tower(config: PretrainedConfig, input_name: str, *, pooled: bool = Tru
         pooled: Whether its own pooled state is used; without it, a pooling layer would be parameters without gradient.
 
     Raises:
+        OSError: It is a model of timm, which is not installed.
         ValueError: It takes another input.
     """
+    if config.model_type == "timm_wrapper" and not is_timm_available():
+        raise OSError('A tower of this model is one of timm, which is not installed: pip install "mg-vtc[timm]".')
     model_class = _find_class(config)
     if model_class is None:
         tower = AutoModel.from_config(config)  # or its error

@@ -138,7 +138,11 @@ def _leave_finished(arguments: MgVtcTrainingArguments) -> None:
 
 def _print_start(trainer: MgVtcTrainer) -> None:
     """Print the scores of the starting point on the held-out images, before any training."""
-    if trainer.eval_dataset is None or trainer.model.config.vision_only:  # whose class embeddings are random
+    if trainer.eval_dataset is None:
+        return
+    if trainer.model.config.vision_only:
+        if trainer.is_world_process_zero():
+            print("before training: no score, because the class embeddings of a vision-only model start at random")
         return
     metrics = trainer.predict(trainer.eval_dataset, metric_key_prefix="start").metrics
     if trainer.is_world_process_zero():
