@@ -3,9 +3,16 @@
 import pytest
 import torch
 from dual_encoders import FAMILIES, SIDE, TEXTS, make_parent, make_tokenizer, tokenize
-from transformers import AlignConfig, AutoModel, AutoModelForImageClassification
+from transformers import (
+    AlignConfig,
+    AutoModel,
+    AutoModelForImageClassification,
+    Siglip2Config,
+    Siglip2VisionConfig,
+)
 
 from mg_vtc import MgVtcModel
+from mg_vtc.models.modeling_tower import build_tower
 
 CLASSES = dict(enumerate(TEXTS))
 
@@ -95,6 +102,17 @@ def test_other_dual_encoders_are_refused_by_name():
     parent.config = AlignConfig()
     with pytest.raises(ValueError, match="'align' model cannot be taken over as a dual encoder, only clip,"):
         MgVtcModel.from_dual_encoder(parent)
+
+
+def test_siglip_2_of_any_aspect_ratio_is_refused_with_one_of_fixed_resolution():
+    parent = torch.nn.Module()
+    parent.config = Siglip2Config()
+    for build in (
+        lambda: MgVtcModel.from_dual_encoder(parent),
+        lambda: build_tower(Siglip2VisionConfig(), "pixel_values"),
+    ):
+        with pytest.raises(ValueError, match=r"\(NaFlex\) is not supported: .* google/siglip2-base-patch16-224"):
+            build()
 
 
 def test_fields_of_the_parent_cannot_be_given():

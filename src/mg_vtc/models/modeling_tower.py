@@ -21,6 +21,10 @@ from .configuration_mg_vtc import MgVtcConfig
 from .modeling_alexnet import AlexNetModel
 
 DUAL_ENCODERS = ("clip", "metaclip_2", "chinese_clip", "siglip")
+NAFLEX = (
+    "SigLIP 2 with images of any aspect ratio (NaFlex) is not supported: choose a checkpoint of fixed resolution, "
+    "such as google/siglip2-base-patch16-224."
+)
 
 
 @dataclass
@@ -57,8 +61,10 @@ def build_tower(config: PretrainedConfig, input_name: str, *, pooled: bool = Tru
 
     Raises:
         OSError: It is a model of timm, which is not installed.
-        ValueError: It takes another input.
+        ValueError: It takes another input, or patches of images of any aspect ratio.
     """
+    if config.model_type == "siglip2_vision_model":
+        raise ValueError(NAFLEX)
     if config.model_type == "timm_wrapper" and not is_timm_available():
         raise OSError('A tower of this model is one of timm, which is not installed: pip install "mg-vtc[timm]".')
     model_class = _find_class(config)
@@ -135,6 +141,8 @@ def read_dual_encoder(parent: Any) -> dict[str, Any]:
         ValueError: It is of another family.
     """
     family = parent.config.model_type
+    if family == "siglip2":  # those of fixed resolution are "siglip"
+        raise ValueError(NAFLEX)
     if family not in DUAL_ENCODERS:
         raise ValueError(
             f"A {family!r} model cannot be taken over as a dual encoder, only {', '.join(DUAL_ENCODERS)}: its "
