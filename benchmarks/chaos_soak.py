@@ -6,9 +6,9 @@ A run of the package takes the steps, with a new loader worker in each epoch, an
 `INTERVAL` steps. About each second a line goes to `samples.jsonl`, which a kill leaves whole; `--table` prints the
 table of a run that is not over. A finished run is not repeated.
 
-A measure is flat if its last tenth is within 5 % of its first. Other programs change the speed of a shared machine,
-also in CPU time. So the CPU time of steps is judged as a multiple of that of a reference: forward and backward passes
-of a copy of the model, a few at each sample.
+A measure is flat if it is within 5 % in the last tenth of the steps of what it was in the first. Other programs change
+the speed of a shared machine, also in CPU time. So the CPU time of steps is judged as a multiple of that of a
+reference: forward and backward passes of a copy of the model, a few at each sample.
 """
 
 import argparse
@@ -106,13 +106,13 @@ def read_levels() -> dict[str, float]:
 
 
 def take_tenth(samples: Sequence[dict[str, float]], place: int) -> dict[str, float]:
-    """Return the measures of the first (0) to the last (9) tenth of the time: mean levels, and times per step.
+    """Return the measures of the first (0) to the last (9) tenth of the steps: mean levels, and times per step.
 
     Raises:
         ValueError: There are too few samples to tell tenths apart.
     """
-    length = samples[-1]["seconds"] / 10 if samples else 0.0
-    tenth = [one for one in samples if place * length <= one["seconds"] <= (place + 1) * length]
+    length = samples[-1]["steps"] / 10 if samples else 0.0
+    tenth = [one for one in samples if place * length <= one["steps"] <= (place + 1) * length]
     if len(tenth) < 2:
         raise ValueError(f"Tenth {place} of {len(samples)} samples has fewer than 2: let the training run longer.")
     change = {name: last - tenth[0][name] for name, last in tenth[-1].items()}
