@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .models.modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
     from .models.processing_mg_vtc import build_processor, build_tokenizer
     from .training.arguments import MgVtcTrainingArguments
+    from .training.calibrate import calibrate
     from .training.interpolate import interpolate
     from .training.run import train
     from .training.trainer import MgVtcTrainer
@@ -48,6 +49,7 @@ _HOME = {
     "TopKAccuracy": "evaluation.metrics",
     "build_processor": "models.processing_mg_vtc",
     "build_tokenizer": "models.processing_mg_vtc",
+    "calibrate": "training.calibrate",
     "contrastive_loss": "losses",
     "evaluate": "evaluation.evaluate",
     "export": "exporters.export",
@@ -82,6 +84,7 @@ __all__ = [
     "TopKAccuracy",
     "build_processor",
     "build_tokenizer",
+    "calibrate",
     "contrastive_loss",
     "evaluate",
     "export",

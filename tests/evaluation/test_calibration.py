@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.calibration import calibration_curve
 
-from mg_vtc.evaluation.calibration import calibrate, max_softmax
+from mg_vtc.evaluation.calibration import max_softmax, sort_into_bins
 
 
 def test_confidence_is_the_largest_entry_of_the_softmax():
@@ -20,24 +20,24 @@ def test_huge_scores_do_not_overflow_and_nan_has_no_share():
 
 
 def test_predictions_that_are_as_often_right_as_they_say_have_no_error():
-    assert calibrate(np.full(10, 0.7), np.arange(10) < 7).expected_error == pytest.approx(0)
+    assert sort_into_bins(np.full(10, 0.7), np.arange(10) < 7).expected_error == pytest.approx(0)
 
 
 def test_error_is_the_mean_gap_over_the_rows():
     confidence = np.array([0.9, 0.9, 0.9, 0.3])
     correct = np.array([True, True, False, True])
-    bins = calibrate(confidence, correct)
+    bins = sort_into_bins(confidence, correct)
     assert bins.expected_error == pytest.approx(0.75 * (0.9 - 2 / 3) + 0.25 * (1 - 0.3))
     assert bins.counts.sum() == 4
 
 
 def test_bin_holds_its_upper_edge():
-    bins = calibrate(np.array([0.0, 0.5, 0.51, 1.0]), np.ones(4, dtype=bool), num_bins=2)
+    bins = sort_into_bins(np.array([0.0, 0.5, 0.51, 1.0]), np.ones(4, dtype=bool), num_bins=2)
     assert bins.counts.tolist() == [2, 2]
 
 
 def test_empty_bins_are_nan_and_add_no_error():
-    bins = calibrate(np.array([0.95]), np.array([True]), num_bins=10)
+    bins = sort_into_bins(np.array([0.95]), np.array([True]), num_bins=10)
     assert np.isnan(bins.accuracy[:9]).all()
     assert np.isnan(bins.confidence[:9]).all()
     assert bins.expected_error == pytest.approx(0.05)
@@ -46,8 +46,8 @@ def test_empty_bins_are_nan_and_add_no_error():
 def test_weight_of_a_row_is_how_often_it_is_there():
     rng = np.random.default_rng(0)
     confidence, correct, weights = rng.random(60), rng.random(60) < 0.5, rng.integers(0, 4, 60)
-    weighted = calibrate(confidence, correct, weights.astype(float))
-    repeated = calibrate(confidence.repeat(weights), correct.repeat(weights))
+    weighted = sort_into_bins(confidence, correct, weights.astype(float))
+    repeated = sort_into_bins(confidence.repeat(weights), correct.repeat(weights))
     assert weighted.expected_error == pytest.approx(repeated.expected_error)
     np.testing.assert_allclose(weighted.accuracy, repeated.accuracy)
 
@@ -57,6 +57,6 @@ def test_bins_equal_scikit_learn():
     confidence = rng.random(300)
     correct = rng.random(300) < confidence
     accuracy, mean_confidence = calibration_curve(correct, confidence, n_bins=15)
-    bins = calibrate(confidence, correct)
+    bins = sort_into_bins(confidence, correct)
     np.testing.assert_allclose(bins.accuracy, accuracy)
     np.testing.assert_allclose(bins.confidence, mean_confidence)

@@ -70,6 +70,18 @@ def add_reading_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def list_reading_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `evaluate` that say how labelled images are read."""
+    return {
+        "config_name": options.dataset_config_name,
+        "labels_file": options.labels_file,
+        "skip_corrupt_images": options.skip_corrupt_images,
+        "image_column": options.image_column_name,
+        "label_column": options.label_column_name,
+        "clip_column": options.clip_column_name,
+    }
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     missing = [module for module in ("jinja2", "matplotlib", "sklearn") if importlib.util.find_spec(module) is None]
     from datasets import disable_progress_bars
@@ -87,18 +99,13 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.model,
         options.data,
         split=options.split,
-        config_name=options.dataset_config_name,
-        labels_file=options.labels_file,
-        skip_corrupt_images=options.skip_corrupt_images,
-        image_column=options.image_column_name,
-        label_column=options.label_column_name,
-        clip_column=options.clip_column_name,
         zero_shot=options.zero_shot,
         prompt_template=options.prompt_template,
         batch_size=options.batch_size,
         vote=options.vote,
         weights=options.weights,
         tta=options.tta,
+        **list_reading_settings(options),
     )
     print(summarize(evaluation.results), flush=True)
     print(f"\n{write_evaluation(evaluation, folder, overwrite=options.overwrite, with_report=not missing)}")

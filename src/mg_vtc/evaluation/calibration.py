@@ -44,7 +44,7 @@ def max_softmax(scores_BC: np.ndarray) -> np.ndarray:
     return np.where(none_B, 0, 1 / np.where(none_B, 1, sum_B))
 
 
-def calibrate(
+def sort_into_bins(
     confidence_B: np.ndarray, correct_B: np.ndarray, weights_B: np.ndarray | None = None, num_bins: int = NUM_BINS
 ) -> CalibrationBins:
     """Sort predictions into bins of equal width by confidence.

@@ -102,16 +102,16 @@ def evaluate(
         ValueError: The model, an image or a setting is invalid, or class names, the split or clips are missing.
     """
     _check_template(prompt_template, zero_shot)
-    members = open_members(model, _find_device(), processor=processor)
+    members = open_members(model, find_device(), processor=processor)
     records = join_records([member.records for member in members])  # of an ensemble, the training rows of all models
     reading |= {"demo_size": Resizing.of(members[0].decoding.resizing).image_size}
-    splits = _load_as_run(data, records.recipe, clip_column, skip_corrupt_images, reading)
+    splits = load_as_run(data, records.recipe, clip_column, skip_corrupt_images, reading)
     chosen = _choose_rows(splits, records, split)
     names = chosen.rows.features["label"].names if zero_shot else None
     ensemble = Ensemble(members, weights=weights, candidate_labels=names, prompt_template=prompt_template, tta=tta)
-    predictions = _predict(ensemble, chosen.rows, zero_shot, batch_size)
+    predictions = predict_rows(ensemble, chosen.rows, zero_shot, batch_size)
     how = _describe_task(ensemble, prompt_template, zero_shot=zero_shot)
-    results = describe_results(ensemble.name, _name_data(data), predictions, chosen.scored, records, **how)
+    results = describe_results(ensemble.name, name_data(data), predictions, chosen.scored, records, **how)
     results |= {} if vote is None else {"clips": score_clips(predictions, vote)}
     return _join(predictions, results | _describe_members(ensemble), chosen, records, ensemble)
 
@@ -258,11 +258,11 @@ def check_report_folder(models: Sequence[str], folder: Path, *, overwrite: bool)
         check_destination(model, folder, (RESULTS, REPORT, PREDICTIONS), overwrite=overwrite)
 
 
-def _find_device() -> torch.device | str:
+def find_device() -> torch.device | str:
     return torch.accelerator.current_accelerator() or "cpu" if torch.accelerator.is_available() else "cpu"
 
 
-def _load_as_run(
+def load_as_run(
     data: str | Path | Dataset | DatasetDict,
     recipe: dict[str, Any],
     clip_column: str | None,
@@ -336,11 +336,11 @@ def _name_rows(data: Dataset | DatasetDict) -> DatasetDict:
     return splits
 
 
-def _name_data(data: str | Path | Dataset | DatasetDict) -> str:
+def name_data(data: str | Path | Dataset | DatasetDict) -> str:
     return "a data set in memory" if isinstance(data, (Dataset, DatasetDict)) else str(data)
 
 
-def _predict(ensemble: Ensemble, rows: Dataset, zero_shot: bool, batch_size: int) -> Predictions:
+def predict_rows(ensemble: Ensemble, rows: Dataset, zero_shot: bool, batch_size: int) -> Predictions:
     """Score the images of rows; embeddings are those of a single model without views."""
     names = rows.features["label"].names
     class_names, ids = (names, np.arange(len(names))) if zero_shot else match_classes(names, ensemble.class_names)

@@ -70,11 +70,15 @@ def describe_results(
     }
 
 
-def _describe_conditions(predictions: Predictions, scored: ScoredSplit, records: RunRecords) -> dict[str, Any]:
-    is_own_validation = scored.of_run and scored.split == "validation"
+def chose_checkpoint(scored: ScoredSplit, records: RunRecords) -> bool:
+    """Return whether the best checkpoint of a run was chosen on the scored rows."""
     # assume a best checkpoint if the state of the run is missing, as in an exported classifier
     has_best = records.state is None or records.state["best_model_checkpoint"] is not None
     kept_best = has_best and records.recipe.get("load_best_model_at_end", True)
+    return scored.of_run and scored.split == "validation" and kept_best
+
+
+def _describe_conditions(predictions: Predictions, scored: ScoredSplit, records: RunRecords) -> dict[str, Any]:
     return {
         "split": scored.split,
         "split_by": scored.split_by,
@@ -86,7 +90,7 @@ def _describe_conditions(predictions: Predictions, scored: ScoredSplit, records:
         "num_clips": None if predictions.clips is None else len(set(predictions.clips)),
         "num_classes": len(predictions.class_names),
         "leakage": records.split.get("leakage", {}).get(scored.split) if scored.of_run else None,
-        "chosen_on_these": is_own_validation and kept_best,
+        "chosen_on_these": chose_checkpoint(scored, records),
         "baselines_from": "scored rows" if scored.train_labels is None else "training rows",
         "interval": {
             "level": LEVEL,

@@ -7,7 +7,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from .calibration import CalibrationBins, calibrate, max_softmax
+from .calibration import CalibrationBins, max_softmax, sort_into_bins
 from .intervals import NUM_RESAMPLES, bootstrap_interval, exact_interval, number_groups
 from .metrics import ClassScores, find_top_k_hits, predict_classes, score_classes
 
@@ -97,7 +97,7 @@ def score_predictions(
 
     def score(weights_B: np.ndarray) -> tuple[np.ndarray, ClassScores, CalibrationBins]:
         classes = score_classes(labels_B, predicted_B, num_classes, weights_B)
-        bins = calibrate(confidence_B, top1_B, weights_B)
+        bins = sort_into_bins(confidence_B, top1_B, weights_B)
         accuracies = (hits_B @ weights_B / weights_B.sum() for hits_B in (top1_B, top5_B))
         values = (*accuracies, classes.mean_class_accuracy, classes.macro_f1, bins.expected_error)
         return np.array([*values, *bins.accuracy]), classes, bins

@@ -76,7 +76,8 @@ def choose_rows(splits: DatasetDict, run: Mapping[str, Any], split: str | None =
     Args:
         splits: Rows by split.
         run: Content of `split.json` of the model's run; empty if unknown.
-        split: "train", "validation", "test" (the split of the run if it had these data, else of the data) or "all".
+        split: "train", "validation", "test" (the split of the run if it had these data, else of the data), "selection"
+            (training rows that the run held out to choose a setting on) or "all".
 
     Raises:
         ValueError: The split does not exist; or `split` is None and the data are training rows only, or mix rows of
@@ -84,8 +85,8 @@ def choose_rows(splits: DatasetDict, run: Mapping[str, Any], split: str | None =
     """
     assigned = _assign(splits, run)
     split = split or _default_split(splits, assigned)
-    if split not in (*SPLITS, "all"):
-        raise ValueError(f"`split` must be train, validation, test or all, got {split!r}.")
+    if split not in (*SPLITS, "selection", "all"):
+        raise ValueError(f"`split` must be train, validation, test, selection or all, got {split!r}.")
     selected = {
         name: np.flatnonzero([split in ("all", of_run) for of_run in of_rows]) for name, of_rows in assigned.items()
     }
@@ -106,6 +107,25 @@ def choose_rows(splits: DatasetDict, run: Mapping[str, Any], split: str | None =
     train_labels = _labels_of(splits, assigned, "train")
     known_labels = train_labels if len(train_labels) else None
     return ChosenRows(chosen, ScoredSplit(split, of_run, split_by, num_training_rows, known_labels))
+
+
+def find_fitting_split(splits: DatasetDict, run: Mapping[str, Any]) -> str:
+    """Return the split to fit a temperature on: held out of the training, and not the test split.
+
+    These are the first available of: the run's rows that were held out to choose a setting, the run's validation rows,
+    the data's validation split, all rows.
+
+    Raises:
+        ValueError: All held-out rows are test rows.
+    """
+    of_run = {split for of_rows in _assign(splits, run).values() for split in of_rows}
+    found = next((split for split in ("selection", "validation") if split in of_run or split in splits), None)
+    if found is None and ("train" in of_run or "test" in splits):
+        raise ValueError(
+            "These data have no images that were held out of the training but for tests: pass other images, or "
+            "`split='test'`, whose scores are then no longer of unseen images."
+        )
+    return found or "all"
 
 
 def _assign(splits: DatasetDict, run: Mapping[str, Any]) -> dict[str, list[str | None]]:

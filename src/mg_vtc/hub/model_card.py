@@ -14,7 +14,7 @@ from ..data.leakage import describe_leakage
 from ..data.metadata import PREPARATION
 from ..data.splits import describe_split
 from ..models.configuration_mg_vtc import MgVtcConfig
-from ..runs.directory import CARD, CONFUSION, PROVENANCE, RECIPE, SPLIT, SPLIT_RESULTS, read_recipe
+from ..runs.directory import CALIBRATION, CARD, CONFUSION, PROVENANCE, RECIPE, SPLIT, SPLIT_RESULTS, read_recipe
 from ..runs.provenance import find_hub_dataset, name_data, without_places
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")  # Jinja
@@ -71,6 +71,7 @@ def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> N
         },
         has_local_towers=any(base and base not in hub_bases for base in bases.values()),
         split=_read(folder / SPLIT),
+        calibration=_read(folder / CALIBRATION) if (folder / CALIBRATION).exists() else None,
         describe_split=describe_split,
         clips_known=any(result["conditions"]["num_clips"] is not None for result in results),
         describe_leakage=describe_leakage,

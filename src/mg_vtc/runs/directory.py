@@ -34,11 +34,12 @@ MAY_CHANGE = (
 )
 REPORT_FILES = tuple(f"report/{name}" for name in ("results.json", "report.html", "predictions.parquet"))
 EXPORTED = ("onnx/*.onnx", "onnx/*.onnx.data", "onnx/tokenizer.json", f"onnx/{MANIFEST}")  # default of `mg-vtc export`
+CALIBRATION = "calibration.json"  # of `mg-vtc calibrate`; not uploaded
 CARD, PROVENANCE, CONFUSION, SAMPLES = "README.md", "provenance.json", "figures/confusion.png", "samples"
 SPLIT_RESULTS = ("results/test.json", "results/validation.json")  # test images first: they did not select a checkpoint
 PAGE_FILES = (CARD, PROVENANCE, RESULTS_TABLE, CONFUSION, *SPLIT_RESULTS, f"{SAMPLES}/drawn-*.png")  # of its page
 RECORDS = (  # of a finished run, which its manifest covers beside the model
-    *(RECIPE, SPLIT, RESULTS, RESULTS_TABLE, "trainer_state.json", PROVENANCE, CONFUSION, *SPLIT_RESULTS),
+    *(RECIPE, SPLIT, RESULTS, RESULTS_TABLE, "trainer_state.json", PROVENANCE, CONFUSION, *SPLIT_RESULTS, CALIBRATION),
     f"{SAMPLES}/drawn-*.png",
 )
 ADAPTER_FOLDER = "adapter"  # of LoRA
@@ -82,7 +83,7 @@ def clear_run_folder(folder: Path) -> None:
     """Delete the files of an earlier run but its recipe, which marks the folder if the next start is interrupted."""
     for checkpoint in (*list_checkpoints(folder), *list_unfinished(folder)):
         shutil.rmtree(checkpoint)
-    _delete(folder, (RESULTS, SPLIT, *REPORT_FILES, *EXPORTED, *PAGE_FILES, *MODEL_FILES))
+    _delete(folder, (RESULTS, SPLIT, CALIBRATION, *REPORT_FILES, *EXPORTED, *PAGE_FILES, *MODEL_FILES))
     shutil.rmtree(folder / MODEL_STAGING, ignore_errors=True)
 
 
@@ -181,7 +182,7 @@ def begin_run(folder: Path, settings: dict[str, Any], split: dict[str, Any], *, 
         clear_run_folder(folder)
     (folder / MANIFEST).unlink(missing_ok=True)  # of an earlier end of the run, whose records change
     if extended:  # the report and the exports are of a model that will be replaced
-        _delete(folder, (RESULTS, CARD, *REPORT_FILES, *EXPORTED))
+        _delete(folder, (RESULTS, CARD, CALIBRATION, *REPORT_FILES, *EXPORTED))
     write_start(folder, recipe, split, notes)
 
 

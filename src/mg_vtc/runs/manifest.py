@@ -41,6 +41,21 @@ def write_manifest(folder: Path, patterns: Iterable[str] = ("*",)) -> None:
     sync_folder(folder)
 
 
+def update_manifest(folder: Path, names: Iterable[str]) -> None:
+    """Enter files that were written on purpose into the manifest of a folder, if it has one.
+
+    Raises:
+        ValueError: The manifest is damaged.
+    """
+    files = read_manifest(folder)
+    if files is None:
+        return
+    files |= {name: _describe(folder / name) for name in names}
+    with atomic_write(folder / MANIFEST) as file:
+        file.write(dump_manifest(files))
+    sync_folder(folder)
+
+
 def dump_manifest(files: dict[str, dict[str, Any]]) -> bytes:
     """Return the content of a manifest of files, each with its `size` and `sha256`."""
     return (json.dumps({"files": files}, indent=1) + "\n").encode()

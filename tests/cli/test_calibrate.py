@@ -1,0 +1,170 @@
+"""`mg-vtc calibrate`: what it stores, prints and refuses."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import CLASS_NAMES, TINY_RESNET
+from PIL import Image
+from saved_models import save_model
+
+import mg_vtc
+from mg_vtc.evaluation.calibration import max_softmax
+from mg_vtc.evaluation.temperature import cross_entropy
+from mg_vtc.models.processing_mg_vtc import build_processor
+from mg_vtc.runs.manifest import find_damage, write_manifest
+
+
+@pytest.fixture(scope="module")
+def images(images_dir, tmp_path_factory):
+    """The images, of which one clip of four has the label of the next class: no model is right about all."""
+    folder = tmp_path_factory.mktemp("mislabelled")
+    for label, name in enumerate(CLASS_NAMES[:4]):
+        for path in (images_dir / name).iterdir():
+            wrong = path.name.startswith("0003")
+            target = folder / CLASS_NAMES[(label + wrong) % 4] / (f"9{path.name}" if wrong else path.name)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, target)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(processor, images_dir, tmp_path_factory):
+    """A model that knows the classes of the images by their mean embeddings."""
+    folder = tmp_path_factory.mktemp("runs") / "mine"
+    names = dict(enumerate(CLASS_NAMES[:4]))
+    model = save_model(folder, TINY_RESNET, tokenizer=processor.tokenizer, id2label=names)
+    for label, name in names.items():
+        pixels = build_processor(32)([Image.open(path) for path in (images_dir / name).iterdir()], return_tensors="pt")
+        with torch.no_grad():
+            model.class_embeds[label] = model(**pixels).image_embeds.mean(dim=0)
+    model.save_pretrained(folder)
+    write_manifest(folder)
+    return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "mine")
+
+
+def read(folder, name="config.json"):
+    return json.loads((folder / name).read_text())
+
+
+def test_temperature_is_stored_and_lowers_the_cross_entropy_without_a_change_of_any_class(
+    mg_vtc_command, run, images, capsys
+):
+    before = mg_vtc.evaluate(run, images, split="all").predictions
+    mg_vtc_command("calibrate", run, images)
+    lines = capsys.readouterr().out.splitlines()
+    temperature = read(run)["logit_temperature"]
+    assert lines[0] == f"{run} on {images}: 32 images of 16 clips, split all"
+    assert f"temperature {temperature:.3f}" in lines
+    assert read(run)["threshold"] is None
+    after = mg_vtc.evaluate(run, images, split="all").predictions
+    np.testing.assert_allclose(after.logits, before.logits / temperature, rtol=1e-4)
+    assert np.array_equal(after.logits.argmax(axis=1), before.logits.argmax(axis=1))
+    entropies = [cross_entropy(logits, before.labels) for logits in (before.logits, after.logits)]
+    assert entropies[1] < entropies[0]
+    record = read(run, "calibration.json")
+    assert record["entropy_before"] == pytest.approx(entropies[0], rel=1e-5)
+    assert entropies[1] < record["entropy_after"]  # of folds that did not fit it
+    assert len(record["digests"]) == 32
+
+
+def test_folder_stays_whole_and_all_its_other_files_as_they_were(mg_vtc_command, run, trained, images):
+    (run / "modeling_mg_vtc.py").write_text("# of an older version, which knows no temperature")
+    write_manifest(run)
+    mg_vtc_command("calibrate", run, images)
+    assert find_damage(run) == []
+    changed = {path.name for path in run.iterdir() if path.name not in {one.name for one in trained.iterdir()}}
+    assert changed == {"calibration.json"}
+    for path in trained.iterdir():  # the code is that of the package again
+        assert (path.read_bytes() == (run / path.name).read_bytes()) == (
+            path.name not in ("config.json", "manifest.json")
+        )
+    assert read(run) | {"logit_temperature": 1.0} == read(trained)
+
+
+def test_calibration_of_a_calibrated_model_is_the_same(mg_vtc_command, run, images, capsys):
+    texts, temperatures = [], []
+    for _ in range(2):
+        mg_vtc_command("calibrate", run, images)
+        texts.append(capsys.readouterr().out)
+        temperatures.append(read(run)["logit_temperature"])
+    assert texts[0] == texts[1]
+    assert temperatures[0] == pytest.approx(temperatures[1], rel=1e-5)
+
+
+def test_threshold_has_the_stated_precision_on_the_images(mg_vtc_command, run, images, capsys):
+    mg_vtc_command("calibrate", run, images, "--precision", "0.8")
+    output = capsys.readouterr().out
+    threshold = read(run)["threshold"]
+    predictions = mg_vtc.evaluate(run, images, split="all").predictions
+    kept = max_softmax(predictions.logits) >= threshold
+    precision = (predictions.logits.argmax(axis=1) == predictions.labels)[kept].mean()
+    assert precision >= 0.8
+    assert f"threshold {threshold:.3f} for a precision of 80.0%" in output
+    assert re.search(rf"^these images +{kept.mean():.1%} .* reach it, {precision:.1%} of them correct", output, re.M)
+
+
+def test_loaded_model_is_calibrated_in_memory(trained, images):
+    model = mg_vtc.MgVtcForImageClassification.from_pretrained(trained)
+    done = mg_vtc.calibrate(model, images, precision=0.8)
+    assert (model.config.logit_temperature, model.config.threshold) == (done.temperature, done.threshold)
+    assert read(trained)["logit_temperature"] == 1.0
+
+
+def test_images_that_the_run_was_trained_on_are_refused_and_those_held_out_are_found(
+    mg_vtc_command, refusal, run, images, capsys
+):
+    names = sorted(path.relative_to(images).as_posix() for path in images.rglob("*.png"))
+    split = {"split_by": "clip", "seed": 0, "validation": names[:16], "train": names[16:]}
+    (run / "split.json").write_text(json.dumps(split))
+    (run / "manifest.json").unlink()
+    assert "was trained on 16 of these 32 images" in refusal("calibrate", run, images, "--split", "all")
+    assert not (run / "calibration.json").exists()
+    mg_vtc_command("calibrate", run, images)
+    output = capsys.readouterr().out
+    assert "16 images of 8 clips, split validation\nthe best checkpoint was chosen on these" in output
+    (run / "split.json").write_text(json.dumps(split | {"selection": names[:8], "validation": names[8:16]}))
+    mg_vtc_command("calibrate", run, images)
+    assert "8 images of 4 clips, split selection\ntemperature" in capsys.readouterr().out
+    (run / "split.json").write_text(json.dumps({"split_by": "clip", "train": names}))
+    assert "no images that were held out of the training" in refusal("calibrate", run, images)
+
+
+def test_what_cannot_be_calibrated_is_refused_and_nothing_is_stored(refusal, run, trained, images, images_dir):
+    assert "precision must be more than 0 and at most 1, got 1.5" in refusal(
+        "calibrate", run, images, "--precision", "1.5"
+    )
+    assert "org/model is not a folder" in refusal("calibrate", "org/model", images)
+    words = refusal("calibrate", run, images_dir)
+    assert "fits these 32 images, of which 32 are classified correctly" in words
+    assert {path.name for path in run.iterdir()} == {path.name for path in trained.iterdir()}
+    assert read(run) == read(trained)
+
+
+def test_precision_that_no_threshold_has_is_refused(refusal, run, images, tmp_path):
+    swapped = tmp_path / "swapped"  # the surest predictions are wrong
+    predictions = mg_vtc.evaluate(run, images, split="all").predictions
+    surest = predictions.file_names[int(max_softmax(predictions.logits).argmax())]
+    shutil.copytree(images, swapped)
+    best = CLASS_NAMES[int(predictions.logits.max(axis=0).argmax())]
+    (swapped / CLASS_NAMES[(CLASS_NAMES.index(best) + 1) % 4] / "8000.0.png").write_bytes(
+        (images / surest).read_bytes()
+    )
+    (swapped / surest).unlink()
+    assert "No threshold has a precision of 99.0%" in refusal("calibrate", run, swapped, "--precision", "0.99")
+
+
+def test_exports_and_an_edited_card_are_named(run, images):
+    (run / "onnx").mkdir()
+    (run / "README.md").write_text("mine")
+    with pytest.warns(UserWarning, match="onnx was exported before"), pytest.warns(UserWarning, match="was edited"):
+        mg_vtc.calibrate(run, images)
+    assert (run / "README.md").read_text() == "mine"
