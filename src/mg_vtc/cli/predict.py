@@ -42,6 +42,13 @@ def add_parser(verbs: Any) -> None:
         nargs="+",
         help="with --candidate_labels: prompt, with {} for the name; the embeddings of several are averaged",
     )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help='score in [0, 1] below which the prediction is "none of these"; by default the one that mg-vtc calibrate '
+        "--precision stored, if any, but for an ensemble none; 0 for none",
+    )
     _add_output_flags(parser)
     parser.set_defaults(run=_predict)
 
@@ -120,6 +127,7 @@ def _predict(options: argparse.Namespace) -> None:
         "prompt_template": options.prompt_template,
         "weights": options.weights,
         "tta": options.tta,
+        "threshold": options.threshold,
     }
     processes = join_processes()
     quiet = not processes.is_main_process

@@ -35,10 +35,12 @@ LONGEST = 8  # times the shorter side: more of the longer one is cut before a ce
 MAX_CHARACTERS = 100_000  # of all texts of a request; bounds the time of the text tower
 TEXTS_AT_ONCE = 64  # of like length, through the text tower
 NUM_CACHED_TEXTS = 32  # sets of texts with cached states
+NONE_OF_THESE = "none of these"  # as in the package
 PARAMETERS: dict[str, tuple[Any, str]] = {
     "candidate_labels": (list | str, "a list of strings, or one comma-separated string"),
     "hypothesis_template": (str, "a string"),
     "top_k": (int, "an integer"),
+    "threshold": (int | float, "a number"),
 }
 
 
@@ -72,11 +74,13 @@ class EndpointHandler:
                 and with parameters. An image is the bytes of a file, their base64, a `data:` URL or a PIL
                 image. `parameters` are optional: `candidate_labels` (a list or a
                 comma-separated string), `hypothesis_template` (by default those of the model,
-                averaged), `top_k` (by default 5 classes, or all candidate labels).
+                averaged), `top_k` (by default 5 classes, or all candidate labels), `threshold` (in [0, 1]; by default
+                that of the configuration, which holds for the model's classes).
 
         Returns:
             For an image, rows `{"label": str, "score": float}`, best first; the scores of all labels sum to 1. For a
-            list of images, one such list per image.
+            list of images, one such list per image. If the best score is below the threshold, "none of these" is
+            the first row. Its score is 1 minus the best score, and not part of the sum.
 
         Raises:
             ValueError: The request is invalid; the message says how to fix it.
@@ -100,6 +104,10 @@ class EndpointHandler:
             [{"label": labels[index], "score": score} for score, index in zip(*rows, strict=True)]
             for rows in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
+        stored = getattr(self.model.config, "threshold", None) if text_states is None else None
+        for rows in predictions:
+            if rows[0]["score"] < (parameters.get("threshold", stored) or 0):
+                rows.insert(0, {"label": NONE_OF_THESE, "score": 1 - rows[0]["score"]})
         return predictions if isinstance(inputs, list) else predictions[0]
 
     def _read_labels(self, parameters: dict[str, Any]) -> tuple[list[str], torch.Tensor | None]:
@@ -253,6 +261,8 @@ def _read_request(data: Any) -> tuple[Any, dict[str, Any]]:
     parameters = {name: value for name, value in given.items() if value is not None}
     if parameters.get("top_k", 1) < 1:
         raise ValueError(f"'top_k' must be at least 1, got {parameters['top_k']}.")
+    if not 0 <= parameters.get("threshold", 0) <= 1:
+        raise ValueError(f"'threshold' must be in [0, 1], got {parameters['threshold']}.")
     return inputs, parameters
 
 

@@ -17,10 +17,12 @@ def format_header(width: int, *, voted: bool) -> str:
 def format_prediction(prediction: Prediction, width: int) -> str:
     """Return a prediction as a row of at most `width` columns; long file names and labels are shortened."""
     columns = _columns(width)
-    labels = [escape(label) for label in prediction.labels]
+    labels, scores = [escape(label) for label in prediction.labels], prediction.scores
+    if prediction.below_threshold:  # whose classes all follow
+        labels, scores = [prediction.label or "", *labels], [scores[0], *scores]
     following: list[str] = []
     room = columns[2]
-    for next_label, next_score in zip(labels[1:], prediction.scores[1:], strict=True):
+    for next_label, next_score in zip(labels[1:], scores[1:], strict=True):
         percent = f"{next_score:.0%}".replace("%", " %")
         text = f"{next_label} {percent}"
         if not following:  # always show one
@@ -30,7 +32,7 @@ def format_prediction(prediction: Prediction, width: int) -> str:
         following.append(text)
         room -= _measure(text) + 2
     name = _pad(_cut_middle(escape(_name(prediction)), columns[0]), columns[0])
-    best = f"{_pad(_cut_end(labels[0], columns[1]), columns[1])}{prediction.scores[0] * 100:{PERCENT - 2}.1f} %"
+    best = f"{_pad(_cut_end(labels[0], columns[1]), columns[1])}{scores[0] * 100:{PERCENT - 2}.1f} %"
     return f"{name}  {best}  {', '.join(following)}".rstrip()
 
 

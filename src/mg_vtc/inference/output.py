@@ -96,6 +96,10 @@ def _begin(
     settings: dict[str, Any],
 ) -> _Run:
     _check_output(output, submission, missing_class, overwrite)
+    if submission and settings.get("threshold") is not None:
+        raise ValueError(
+            "`threshold` cannot be used with `submission`, which needs a class for each sample: leave it out."
+        )
     of_inputs = {name: settings.pop(name) for name in INPUT_SETTINGS if name in settings}
     if submission == "miga":
         settings["vote"] = settings.get("vote") or "mean"
@@ -149,8 +153,9 @@ def _write(run: _Run, num_resumed: int) -> WrittenPredictions | None:
             num_rows = len(run.submission["samples"])
             num_filled = write_submission(path=run.output, predictions=run.journal.read(), **run.submission)
         else:
-            top_k, voted = run.predictor.top_k, run.predictor.vote is not None
-            num_rows = write_predictions_file(run.output, run.journal.read(), top_k=top_k, voted=voted)
+            columns = {"top_k": run.predictor.top_k, "voted": run.predictor.vote is not None}
+            columns["has_threshold"] = run.predictor.threshold is not None
+            num_rows = write_predictions_file(run.output, run.journal.read(), **columns)
     except OSError as error:
         raise OSError(
             f"{run.output} cannot be written ({error}). All predictions are in {run.journal.path}: solve the problem "

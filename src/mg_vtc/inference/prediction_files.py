@@ -139,10 +139,13 @@ def check_suffix(path: Path, suffixes: Sequence[str]) -> None:
         raise ValueError(f"`output` must end in {' or '.join(suffixes)}, which sets the format, got {path}.")
 
 
-def write_predictions_file(path: Path, predictions: Iterator[Prediction], *, top_k: int, voted: bool) -> int:
+def write_predictions_file(
+    path: Path, predictions: Iterator[Prediction], *, top_k: int, voted: bool, has_threshold: bool = False
+) -> int:
     """Write predictions as CSV, JSON lines or Parquet, by the suffix of the file; skip those with an error.
 
-    The columns are `file`, `clip`, `frame` and `time` (seconds), or for clips `clip` and `num_frames`, followed by
+    The columns are `file`, `clip`, `frame` and `time` (seconds), or for clips `clip` and `num_frames`, followed with
+    a threshold by `prediction` (a class or "none of these"), and by
     `label_1`, `score_1` to `label_<top_k>`, `score_<top_k>`. Scores (fractions) and times have six decimals.
 
     Args:
@@ -150,11 +153,12 @@ def write_predictions_file(path: Path, predictions: Iterator[Prediction], *, top
         predictions: Predictions with `top_k` labels each.
         top_k: Number of labels per row.
         voted: Whether these are predictions of clips.
+        has_threshold: Whether there is a threshold.
 
     Returns:
         Number of rows.
     """
-    columns = _columns(top_k, voted)
+    columns = _columns(top_k, voted, has_threshold)
     rows = (_row(prediction, columns) for prediction in predictions if prediction.error is None)
     with atomic_write(path) as file:
         return {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}[path.suffix](
@@ -162,17 +166,20 @@ def write_predictions_file(path: Path, predictions: Iterator[Prediction], *, top
         )
 
 
-def _columns(top_k: int, voted: bool) -> dict[str, pa.DataType]:
+def _columns(top_k: int, voted: bool, has_threshold: bool) -> dict[str, pa.DataType]:
     predictions = {"label": pa.string(), "score": pa.float64()}
     of_sample = {"file": pa.string(), "clip": pa.string(), "frame": pa.int64(), "time": pa.float64()}
     of_clip = {"clip": pa.string(), "num_frames": pa.int64()}
-    return (of_clip if voted else of_sample) | {
-        f"{name}_{rank}": kind for rank in range(1, top_k + 1) for name, kind in predictions.items()
-    }
+    predicted = {"prediction": pa.string()} if has_threshold else {}
+    return (
+        (of_clip if voted else of_sample)
+        | predicted
+        | {f"{name}_{rank}": kind for rank in range(1, top_k + 1) for name, kind in predictions.items()}
+    )
 
 
 def _row(prediction: Prediction, columns: dict[str, pa.DataType]) -> dict[str, Any]:
-    values = prediction._asdict()
+    values = prediction._asdict() | {"prediction": prediction.label}
     for rank, (label, score) in enumerate(zip(prediction.labels, prediction.scores, strict=True), start=1):
         values |= {f"label_{rank}": label, f"score_{rank}": score}
     row = {name: values[name] for name in columns}

@@ -14,6 +14,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object, parse_flag_from_env
 
 from ..data.decoding import to_rgb
+from ..models.configuration_mg_vtc import NONE_OF_THESE
 from .aggregation import VOTES, ClipVote, rank_classes
 from .ensemble import Ensemble, open_members
 from .inputs import Inputs, Survey, make_inputs, survey
@@ -36,6 +37,7 @@ class Prediction(NamedTuple):
         labels: Names of the `top_k` classes with the highest scores, best first.
         scores: Their probabilities in 0..1, or their aggregated scores.
         error: Reason why the file cannot be read, with empty labels and scores; else None.
+        below_threshold: Whether the best score is below the threshold.
     """
 
     file: str | None
@@ -46,6 +48,14 @@ class Prediction(NamedTuple):
     labels: list[str]
     scores: list[float]
     error: str | None
+    below_threshold: bool = False
+
+    @property
+    def label(self) -> str | None:
+        """Predicted class, or "none of these" below the threshold; None for a file that cannot be read."""
+        if self.error is not None:
+            return None
+        return NONE_OF_THESE if self.below_threshold else self.labels[0]
 
 
 class _Frame(NamedTuple):
@@ -73,6 +83,7 @@ def predict(
     prompt_template: str | Sequence[str] | None = None,
     weights: Sequence[float] | None = None,
     tta: bool = False,
+    threshold: float | None = None,
     processor: Any = None,
 ) -> Iterator[Prediction]:
     """Predict unlabelled images one after another; an unreadable file yields a `Prediction` with an `error`.
@@ -92,6 +103,8 @@ def predict(
             By default those of the model.
         weights: Weight of each model of an ensemble, positive; by default all are equal.
         tta: Whether to average the probabilities over views of the image (test-time augmentation, see `make_views`).
+        threshold: Score in [0, 1] below which the `label` of a prediction is "none of these"; by default the one that
+            `calibrate` stored, which is for the classes of a single model. 0 is no threshold.
         processor: Processor of a single loaded model; by default the one in the folder or repository it came from.
 
     Yields:
@@ -102,7 +115,7 @@ def predict(
         ValueError: A setting is out of range, clips are unknown, or models and classes do not fit (see `Ensemble`).
     """
     texts: dict[str, Any] = {"candidate_labels": candidate_labels, "prompt_template": prompt_template}
-    scoring: dict[str, Any] = {"weights": weights, "tta": tta, "processor": processor}
+    scoring: dict[str, Any] = {"weights": weights, "tta": tta, "threshold": threshold, "processor": processor}
     clips: dict[str, Any] = {"segments": segments, "first_frame": first_frame, "frames_per_clip": frames_per_clip}
     with failing_together():
         predictor = Predictor(model, top_k=top_k, batch_size=batch_size, vote=vote, **texts, **scoring)
@@ -183,6 +196,7 @@ class Predictor:
         ensemble: The model or models.
         top_k: Number of classes in a prediction.
         vote: Aggregation of the frames of a clip, or None.
+        threshold: Score below which a prediction is "none of these", or None.
     """
 
     def __init__(
@@ -196,11 +210,14 @@ class Predictor:
         prompt_template: str | Sequence[str] | None = None,
         weights: Sequence[float] | None = None,
         tta: bool = False,
+        threshold: float | None = None,
         processor: Any = None,
     ) -> None:
         for name, value in (("top_k", top_k), ("batch_size", batch_size)):
             if value < 1:
                 raise ValueError(f"{name} must be 1 or more, got {value}.")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(f"threshold must be in [0, 1], got {threshold}.")
         if vote not in (None, *VOTES):
             raise ValueError(f"vote must be one of {', '.join(VOTES)}, got {vote!r}.")
         if prompt_template is not None and candidate_labels is None:
@@ -218,6 +235,8 @@ class Predictor:
                 "score 100 %."
             )
         self.top_k = min(top_k, len(self.class_names))
+        stored = members[0].network.config.threshold if candidate_labels is None and len(members) == 1 else None
+        self.threshold = (stored if threshold is None else threshold) or None  # 0 is none
 
     def survey(self, inputs: Inputs) -> Survey:
         """Check all inputs before any is read; see `inputs.survey`."""
@@ -318,7 +337,11 @@ class Predictor:
         if ballot.num_frames == 0:
             return errors
         labels, scores = self._name(*ballot.count())
-        return [Prediction(None, clip, None, None, ballot.num_frames, labels, scores, None), *errors]
+        below = self._is_below(scores)
+        return [Prediction(None, clip, None, None, ballot.num_frames, labels, scores, None, below), *errors]
+
+    def _is_below(self, scores: list[float]) -> bool:
+        return self.threshold is not None and bool(scores) and scores[0] < self.threshold
 
     def _describe(self, frame: _Frame) -> Prediction:
         labels: list[str] = []
@@ -326,7 +349,7 @@ class Predictor:
         if frame.probabilities is not None:
             labels, scores = self._name(rank_classes(frame.probabilities), frame.probabilities)
         file, clip, number, time = frame.sample
-        return Prediction(file, clip, number, time, 1, labels, scores, frame.error)
+        return Prediction(file, clip, number, time, 1, labels, scores, frame.error, self._is_below(scores))
 
     def _name(self, order: np.ndarray, scores: np.ndarray) -> tuple[list[str], list[float]]:
         """Return the names and scores of the top classes."""

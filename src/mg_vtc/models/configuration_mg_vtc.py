@@ -12,6 +12,7 @@ from .configuration_alexnet import AlexNetConfig
 
 PROJECTIONS = ("mlp", "linear", "none")
 TEXT_POOLINGS = ("auto", "cls", "mean", "eos", "last")
+NONE_OF_THESE = "none of these"  # prediction of an image whose best score is below the threshold
 # Classes that open a saved folder, with the package or with `trust_remote_code=True`.
 AUTO_MAP = {
     "AutoConfig": "configuration_mg_vtc.MgVtcConfig",

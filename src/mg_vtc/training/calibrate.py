@@ -11,6 +11,7 @@ from datasets import Dataset, DatasetDict
 from huggingface_hub import ModelCard
 
 from .. import models
+from ..data.decoding import Resizing
 from ..data.digests import digest_images
 from ..evaluation.calibration import max_softmax, sort_into_bins
 from ..evaluation.evaluate import find_device, load_as_run, name_data, predict_rows
@@ -114,7 +115,7 @@ def calibrate(
         raise ValueError(f"{model} is not a folder, which the calibration would be stored in: download it first.")
     (member,) = open_members(model, find_device(), processor=processor)
     network, records = member.network, member.records
-    reading |= {"demo_size": member.decoding.resizing.image_size}
+    reading |= {"demo_size": Resizing.of(member.decoding.resizing).image_size}
     splits = load_as_run(data, records.recipe, clip_column, skip_corrupt_images, reading)
     rows, scored = choose_rows(splits, records.split, split or find_fitting_split(splits, records.split))
     if scored.num_training_rows:
