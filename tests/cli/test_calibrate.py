@@ -168,3 +168,24 @@ def test_exports_and_an_edited_card_are_named(run, images):
     with pytest.warns(UserWarning, match="onnx was exported before"), pytest.warns(UserWarning, match="was edited"):
         mg_vtc.calibrate(run, images)
     assert (run / "README.md").read_text() == "mine"
+
+
+def test_evaluation_states_the_error_before_the_images_of_the_fit_and_the_threshold(
+    mg_vtc_command, run, images, capsys
+):
+    assert "temperature_scaling" not in mg_vtc.evaluate(run, images, split="all").results
+    mg_vtc_command("calibrate", run, images, "--precision", "0.8")
+    record = read(run, "calibration.json")
+    capsys.readouterr()
+    mg_vtc_command("evaluate", run, images)
+    output = capsys.readouterr().out
+    scaling = read(run / "report", "results.json")["temperature_scaling"]
+    assert scaling["expected_calibration_error_before"] == pytest.approx(record["error_before"], abs=1e-6)
+    assert scaling["num_fitted"] == 32
+    assert scaling["threshold"] == {"value": record["threshold"]} | record["fitted"]
+    error = f"{record['error_before']:.1%}"
+    assert f"before it, the calibration error is {error}; it was fitted on 32 of these images" in output
+    assert re.search(rf"^threshold {record['threshold']:.3f}: {record['fitted']['coverage']:.1%} of the", output, re.M)
+    page = (run / "report" / "report.html").read_text()
+    assert "The temperature was fitted on 32 of these images" in page
+    assert f"The threshold of the model, {record['threshold']:.3f}, keeps" in page

@@ -45,6 +45,7 @@ def test_results_are_json_with_the_keys_that_a_report_reads(describe):
         "baselines",
         "classes",
         "calibration",
+        "coverage",
         "confusion_matrix",
     ]
     assert {*results["conditions"]} == {

@@ -12,6 +12,7 @@ from mg_vtc.evaluation.temperature import (
     cross_fit,
     fit_temperature,
     measure_coverage,
+    trace_coverage,
 )
 
 
@@ -110,3 +111,18 @@ def test_thresholds_of_folds_keep_about_the_precision_and_no_row_where_there_is_
     assert 0.1 < kept.mean() < 0.9
     wrong = np.array([[1.0, 0.0]] * 4)
     assert not cross_fit(wrong, np.ones(4, dtype=int), np.arange(4), precision=0.5).kept.any()
+
+
+def test_curve_of_a_table_has_a_point_for_each_confidence_and_ends_with_all_rows():
+    points = trace_coverage(*TABLE)
+    np.testing.assert_allclose([point.coverage for point in points], np.arange(1, 7) / 6)
+    np.testing.assert_allclose([point.accuracy for point in points], [1, 1, 2 / 3, 3 / 4, 3 / 5, 1 / 2])
+    assert [point.threshold for point in points] == TABLE[0].tolist()
+
+
+def test_curve_keeps_equal_confidences_together_and_is_as_short_as_wished():
+    confidence, correct = np.array([0.9, 0.9, 0.9, 0.1]), np.array([True, False, True, True])
+    assert [point.coverage for point in trace_coverage(confidence, correct)] == [0.75, 1]
+    rng = np.random.default_rng(0)
+    points = trace_coverage(rng.random(5000), rng.random(5000) < 0.5, num_points=20)
+    np.testing.assert_allclose([point.coverage for point in points], np.arange(1, 21) / 20)

@@ -44,9 +44,23 @@ def summarize(results: dict[str, Any]) -> str:
         "baseline: the most frequent class (top-5: the five most frequent) of the "
         f"{conditions['baselines_from']}"
     )
+    if "temperature_scaling" in results:
+        lines += _summarize_temperature(results["temperature_scaling"])
     if "clips" in results:
         lines += _summarize_clips(results["clips"])
     return "\n".join(lines)
+
+
+def _summarize_temperature(scaling: dict[str, Any]) -> list[str]:
+    """Format what the temperature and the threshold of the model do."""
+    fitted = f"; it was fitted on {scaling['num_fitted']} of these images" if scaling["num_fitted"] else ""
+    before = f"{scaling['expected_calibration_error_before']:.1%}"
+    lines = [f"temperature {scaling['temperature']:.3f}: before it, the calibration error is {before}{fitted}"]
+    if (threshold := scaling["threshold"]) is not None:
+        correct = "" if threshold["precision"] is None else f", {threshold['precision']:.1%} of them correctly"
+        reached = f"{threshold['coverage']:.1%} of the images reach it{correct}"
+        lines.append(f"threshold {threshold['value']:.3f}: {reached}")
+    return lines
 
 
 def _summarize_clips(clips: dict[str, Any]) -> list[str]:

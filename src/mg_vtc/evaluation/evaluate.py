@@ -26,11 +26,12 @@ from ..inference.embedding import predict_images
 from ..inference.ensemble import Ensemble, open_members
 from ..inference.loading import Model, name_model
 from ..models.modeling_mg_vtc import MgVtcModel
+from ..runs.directory import CALIBRATION, read_record
 from ..runs.records import RunRecords, join_records
 from .class_matching import match_classes
 from .clips import score_clips
 from .predictions_table import digest_weights, write_predictions_table
-from .results import Predictions, describe_results
+from .results import Predictions, describe_results, describe_temperature
 from .selection import ChosenRows, choose_rows
 
 RESULTS, REPORT, PREDICTIONS = "results.json", "report.html", "predictions.parquet"
@@ -113,6 +114,7 @@ def evaluate(
     how = _describe_task(ensemble, prompt_template, zero_shot=zero_shot)
     results = describe_results(ensemble.name, name_data(data), predictions, chosen.scored, records, **how)
     results |= {} if vote is None else {"clips": score_clips(predictions, vote)}
+    results |= _describe_calibration(ensemble, predictions, chosen, zero_shot=zero_shot)
     return _join(predictions, results | _describe_members(ensemble), chosen, records, ensemble)
 
 
@@ -129,6 +131,25 @@ def _join(
         digests=digest_images(chosen.rows),
         weights=digest_weights(Path(source)) if is_folder else None,
     )
+
+
+def _describe_calibration(
+    ensemble: Ensemble, predictions: Predictions, chosen: ChosenRows, *, zero_shot: bool
+) -> dict[str, Any]:
+    """Describe temperature and threshold, if any, of a single model without views.
+
+    The threshold is not for names other than the model's classes.
+    """
+    config = ensemble.members[0].network.config
+    is_calibrated = config.logit_temperature != 1 or config.threshold is not None
+    if len(ensemble.members) > 1 or ensemble.tta or not is_calibrated:
+        return {}
+    record = Path(config.name_or_path, CALIBRATION) if config.name_or_path else None
+    fitted = set(read_record(record)["digests"]) if record is not None and record.is_file() else set()
+    num_fitted = sum(digest in fitted for digest in digest_images(chosen.rows)) if fitted else 0
+    threshold = None if zero_shot else config.threshold
+    described = describe_temperature(predictions, float(config.logit_temperature), threshold, num_fitted)
+    return {"temperature_scaling": described}
 
 
 def _check_template(prompt_template: str | Sequence[str] | None, zero_shot: bool) -> None:

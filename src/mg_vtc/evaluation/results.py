@@ -6,11 +6,12 @@ import numpy as np
 
 from ..runs.provenance import library_versions
 from ..runs.records import RunRecords
-from .calibration import NUM_BINS
+from .calibration import NUM_BINS, max_softmax, sort_into_bins
 from .intervals import LEVEL, NUM_RESAMPLES
-from .metrics import class_frequency_baselines, confusion_matrix, predict_classes
+from .metrics import class_frequency_baselines, confusion_matrix, find_top_k_hits, predict_classes
 from .scores import Interval, Scores, score_predictions
 from .selection import ScoredSplit
+from .temperature import CoveragePoint, measure_coverage, trace_coverage
 
 
 class Predictions(NamedTuple):
@@ -59,6 +60,7 @@ def describe_results(
         - `baselines`.
         - `classes`: one row per class; null if undefined.
         - `calibration`: one row per non-empty bin, from low to high confidence.
+        - `coverage`: accuracy of the most confident predictions, from few to all (see `trace_coverage`).
         - `confusion_matrix`: `counts` with a row per true class and a column per predicted class; images without a
           prediction (tied scores) are not counted.
     """
@@ -136,10 +138,45 @@ def _describe_scores(predictions: Predictions, train_labels: np.ndarray | None) 
             for name, precision, recall, f1, support, times in by_class
         ],
         "calibration": _describe_bins(scores),
+        "coverage": [point._asdict() for point in _trace_coverage(predictions)],
         "confusion_matrix": {
             "labels": predictions.class_names,
             "counts": confusion_matrix(predictions.labels, predicted, len(predictions.class_names)).tolist(),
         },
+    }
+
+
+def _trace_coverage(predictions: Predictions) -> list[CoveragePoint]:
+    correct = find_top_k_hits(predictions.logits, predictions.labels, 1)  # (num_rows,)
+    return trace_coverage(max_softmax(predictions.logits), correct)
+
+
+def describe_temperature(
+    predictions: Predictions, temperature: float, threshold: float | None, num_fitted: int
+) -> dict[str, Any]:
+    """Describe what the temperature and the threshold of a model do to its predictions.
+
+    Args:
+        predictions: Predictions of the model, with its temperature.
+        temperature: `logit_temperature` of the model.
+        threshold: `threshold` of the model; None without one.
+        num_fitted: Number of the images that the temperature was fitted on.
+
+    Returns:
+        `temperature`, `num_fitted`, `expected_calibration_error_before` (of the temperature 1) and `threshold`: null,
+        or its `value` with the `coverage` and the `precision` of the predictions that reach it.
+    """
+    correct = find_top_k_hits(predictions.logits, predictions.labels, 1)  # (num_rows,)
+    before = sort_into_bins(max_softmax(predictions.logits * temperature), correct)
+    about = None
+    if threshold is not None:
+        coverage, precision = measure_coverage(max_softmax(predictions.logits) >= threshold, correct)
+        about = {"value": threshold, "coverage": coverage, "precision": _or_null(precision)}
+    return {
+        "temperature": temperature,
+        "num_fitted": num_fitted,
+        "expected_calibration_error_before": before.expected_error,
+        "threshold": about,
     }
 
 

@@ -24,6 +24,20 @@ class Coverage(NamedTuple):
     precision: float
 
 
+class CoveragePoint(NamedTuple):
+    """A point of the curve of accuracy against coverage, fractions in [0, 1].
+
+    Attributes:
+        coverage: Fraction of the rows with the highest confidences.
+        accuracy: Fraction of these rows that are correct.
+        threshold: Lowest confidence among them.
+    """
+
+    coverage: float
+    accuracy: float
+    threshold: float
+
+
 class CrossFitted(NamedTuple):
     """Rows scored by a temperature and a threshold that were fitted on the other folds.
 
@@ -88,6 +102,28 @@ def choose_threshold(confidence_B: np.ndarray, correct_B: np.ndarray, precision:
     if len(reached) == 0:
         return None
     return 0.0 if reached[-1] == len(order) - 1 else float(sorted_B[reached[-1] : reached[-1] + 2].mean())
+
+
+def trace_coverage(confidence_B: np.ndarray, correct_B: np.ndarray, num_points: int = 100) -> list[CoveragePoint]:
+    """Return the accuracy of the most confident rows, from few rows to all.
+
+    El-Yaniv and Wiener, "On the Foundations of Noise-free Selective Classification", JMLR 2010. Rows of equal
+    confidence are in or out together.
+
+    Args:
+        confidence_B: Confidences in [0, 1] (rows,).
+        correct_B: Whether each prediction is correct (rows,).
+        num_points: Largest number of points; they are evenly spaced by coverage.
+    """
+    order = np.argsort(-confidence_B, kind="stable")
+    sorted_B, num_correct_B = confidence_B[order], np.cumsum(correct_B[order])
+    last_T = np.flatnonzero(np.append(np.diff(sorted_B) < 0, True))  # last row of each confidence (num_thresholds,)
+    wanted = np.ceil(np.arange(1, num_points + 1) / num_points * len(order)).astype(int) - 1  # (num_points,)
+    rows = np.unique(last_T[np.searchsorted(last_T, wanted)])  # at most (num_points,)
+    return [
+        CoveragePoint((row + 1) / len(order), float(num_correct_B[row]) / (row + 1), float(sorted_B[row]))
+        for row in rows.tolist()
+    ]
 
 
 def measure_coverage(kept_B: np.ndarray, correct_B: np.ndarray) -> Coverage:

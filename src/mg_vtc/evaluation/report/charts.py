@@ -185,6 +185,32 @@ def draw_reliability(bins: Sequence[dict[str, Any]]) -> Figure:
 
 
 @drawing()
+def draw_coverage(points: Sequence[dict[str, float]], threshold: dict[str, Any] | None = None) -> Figure:
+    """Draw the accuracy of the most confident predictions by their share of all.
+
+    Args:
+        points: `coverage` and `accuracy` from few predictions to all, fractions.
+        threshold: `coverage` and `precision` of the stored threshold, which are marked; None without one.
+    """
+    figure = new_figure(NARROW, 330)
+    axes = figure.add_axes((0.15, 0.15, 0.8, 0.82))
+    coverages, accuracies = ([point[name] for point in points] for name in ("coverage", "accuracy"))
+    axes.plot(coverages, accuracies, "o-" if len(points) == 1 else "-", color=RIGHT, linewidth=1.5, clip_on=False)
+    if threshold is not None and threshold["precision"] is not None:
+        mark = threshold["coverage"], threshold["precision"]
+        axes.plot(*mark, "D", color=WRONG, markersize=7, clip_on=False)
+        side = "right" if mark[0] > 0.6 else "left"
+        axes.annotate("threshold", mark, (0, -10), textcoords="offset points", color=WRONG, ha=side, va="top")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="coverage: share of the predictions that are kept", ylabel="accuracy")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0)
+    return figure
+
+
+@drawing()
 def draw_map(
     images: np.ndarray, texts: np.ndarray, labels: np.ndarray, right: np.ndarray, class_names: Sequence[str]
 ) -> Figure:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from ..metrics import predict_classes
 from ..misclassifications import count_predictions
 from ..results import Predictions
-from .charts import NUM_NAMED, draw_classes, draw_confusion, draw_curves, draw_map, draw_reliability
+from .charts import NUM_NAMED, draw_classes, draw_confusion, draw_coverage, draw_curves, draw_map, draw_reliability
 from .embedding_map import map_embeddings, sample_rows
 from .palette import PALETTE, to_svg
 
@@ -30,6 +30,13 @@ def draw_figures(
         "class_bars": [Markup(svg) for svg in _draw_classes(results["classes"])],
         "reliability": Markup(
             to_svg(draw_reliability(results["calibration"]), "reliability", "Accuracy by confidence, and counts")
+        ),
+        "coverage": Markup(
+            to_svg(
+                draw_coverage(results["coverage"], results.get("temperature_scaling", {}).get("threshold")),
+                "coverage",
+                "Accuracy of the most confident predictions, by their share of all",
+            )
         ),
         "map": None if predictions.image_embeds is None else Markup(_draw_map(predictions, rows)),
         "num_mapped": len(rows),

@@ -65,6 +65,7 @@ def write_report(
     environment.filters["percent"] = percent
     page = environment.get_template("report.html.jinja").render(
         results=results,
+        temperature_scaling=results.get("temperature_scaling"),
         score_names=SCORES,
         short_names=SHORT_NAMES,
         baseline_names=BASELINES,
