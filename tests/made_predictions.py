@@ -3,7 +3,9 @@
 import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
 
+from mg_vtc.evaluation.calibration import max_softmax
 from mg_vtc.evaluation.results import Predictions
+from mg_vtc.evaluation.temperature import trace_coverage
 
 
 def make_predictions(num_rows, class_names, *, num_absent=0, noise=0.25, seed=0):
@@ -57,6 +59,12 @@ def make_calibration(predictions, num_bins=10):
     return bins
 
 
+def make_coverage(predictions):
+    """The curve of accuracy against coverage."""
+    right = predictions.logits.argmax(axis=1) == predictions.labels
+    return [point._asdict() for point in trace_coverage(max_softmax(predictions.logits), right)]
+
+
 def make_results(predictions, **conditions):
     """Results in the shape of `results.json`; the scores are five numbers that are found again on a page."""
     names = ("top1_accuracy", "top5_accuracy", "mean_class_accuracy", "macro_f1", "expected_calibration_error")
@@ -91,4 +99,5 @@ def make_results(predictions, **conditions):
         },
         "classes": make_classes(predictions),
         "calibration": make_calibration(predictions),
+        "coverage": make_coverage(predictions),
     }
