@@ -153,7 +153,7 @@ def _write(run: _Run, num_resumed: int) -> WrittenPredictions | None:
             num_rows = len(run.submission["samples"])
             num_filled = write_submission(path=run.output, predictions=run.journal.read(), **run.submission)
         else:
-            columns = {"top_k": run.predictor.top_k, "voted": run.predictor.vote is not None}
+            columns: dict[str, Any] = {"top_k": run.predictor.top_k, "voted": run.predictor.vote is not None}
             columns["has_threshold"] = run.predictor.threshold is not None
             num_rows = write_predictions_file(run.output, run.journal.read(), **columns)
     except OSError as error:
