@@ -70,6 +70,17 @@ def test_stored_threshold_is_used_for_the_classes_of_the_model_until_another_one
     assert NONE_OF_THESE not in labels_of(predict(stored, images_dir, candidate_labels=names))
 
 
+def test_ensemble_has_no_stored_threshold_and_compares_a_given_one_with_its_averages(stored, images_dir, tmp_path):
+    other = tmp_path / "other"
+    save_model(other, TINY_RESNET)
+    averages = list(predict([stored, other], images_dir))
+    assert NONE_OF_THESE not in labels_of(averages)
+    middle = sorted(one.scores[0] for one in averages)[len(averages) // 2]
+    expected = [NONE_OF_THESE if one.scores[0] < middle else one.labels[0] for one in averages]
+    assert labels_of(predict([stored, other], images_dir, threshold=middle)) == expected
+    assert 0 < expected.count(NONE_OF_THESE) < len(expected)
+
+
 def test_score_of_a_clip_is_compared(plain, images_dir):
     clips = list(predict(plain, images_dir, vote="mean"))
     best = max(clip.scores[0] for clip in clips)

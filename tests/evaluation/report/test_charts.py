@@ -4,7 +4,7 @@ import html
 
 import numpy as np
 import pytest
-from made_predictions import make_calibration, make_classes, make_predictions
+from made_predictions import make_calibration, make_classes, make_coverage, make_predictions
 from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
@@ -14,6 +14,7 @@ from mg_vtc.evaluation.misclassifications import count_predictions
 from mg_vtc.evaluation.report.charts import (
     draw_classes,
     draw_confusion,
+    draw_coverage,
     draw_curves,
     draw_map,
     draw_reliability,
@@ -71,6 +72,12 @@ def test_labels_of_the_map_lie_apart(predictions):
 def test_counts_of_the_reliability_diagram_lie_apart(num_bins):
     bins = make_calibration(make_predictions(300, IMIGUE_CLASS_NAMES), num_bins)
     check_apart(draw_reliability([one | {"count": 1000 * one["count"]} for one in bins]))
+
+
+@pytest.mark.parametrize("mark", [0.2, 0.6, 0.7, 0.99])
+def test_texts_of_the_coverage_lie_apart(mark):
+    points = make_coverage(make_predictions(300, IMIGUE_CLASS_NAMES))
+    check_apart(draw_coverage(points, {"value": 0.5, "coverage": mark, "precision": mark}))
 
 
 def test_texts_of_the_curves_lie_apart():
@@ -144,6 +151,15 @@ def test_reliability_diagram_shows_the_bins_that_hold_images():
     ]
     assert main.lines[1].get_xydata().tolist() == [[0.4, 0.3], [0.95, 1.0]]
     assert [text.get_text() for text in below.texts] == ["12", "1,234"]
+
+
+def test_coverage_shows_the_points_and_the_threshold_if_it_keeps_any():
+    points = [{"coverage": 0.5, "accuracy": 1.0}, {"coverage": 1.0, "accuracy": 0.75}]
+    kept = {"value": 0.6, "coverage": 0.4, "precision": 0.9}
+    for threshold, marks in ((None, []), (kept | {"coverage": 0, "precision": None}, []), (kept, [[[0.4, 0.9]]])):
+        [axes] = draw_coverage(points, threshold).axes
+        assert [line.get_xydata().tolist() for line in axes.lines] == [[[0.5, 1.0], [1.0, 0.75]], *marks]
+        assert [text.get_text() for text in axes.texts] == ["threshold"] * len(marks)
 
 
 def test_map_ties_every_image_to_the_text_of_its_class():

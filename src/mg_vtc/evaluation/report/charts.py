@@ -206,7 +206,7 @@ def draw_coverage(points: Sequence[dict[str, float]], threshold: dict[str, Any] 
         axis.set_major_formatter(PercentFormatter(1))
     axes.grid(axis="y")
     axes.set_axisbelow(True)
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, pad=8)  # so that the two 0% do not touch
     return figure
 
 
