@@ -106,8 +106,7 @@ def evaluate(
     members = open_members(model, find_device(), processor=processor)
     records = join_records([member.records for member in members])  # of an ensemble, the training rows of all models
     reading |= {"demo_size": Resizing.of(members[0].decoding.resizing).image_size}
-    splits = load_as_run(data, records.recipe, clip_column, skip_corrupt_images, reading)
-    chosen = _choose_rows(splits, records, split)
+    chosen = _choose_rows(load_as_run(data, records.recipe, clip_column, skip_corrupt_images, reading), records, split)
     names = chosen.rows.features["label"].names if zero_shot else None
     ensemble = Ensemble(members, weights=weights, candidate_labels=names, prompt_template=prompt_template, tta=tta)
     predictions = predict_rows(ensemble, chosen.rows, zero_shot, batch_size)

@@ -99,12 +99,10 @@ def predict(
         batch_size: Images per batch, per process.
         vote: "mean", "max" or "majority" for one prediction per clip (see `ClipVote`); None for one per image.
         candidate_labels: Class names for the text tower to choose from; by default the model's classes.
-        prompt_template: Prompt of a candidate label, with `{}` for its name; with several, embeddings are their mean.
-            By default those of the model.
+        prompt_template: Prompt of a candidate label, `{}` for its name, or several to average; by default the model's.
         weights: Weight of each model of an ensemble, positive; by default all are equal.
         tta: Whether to average the probabilities over views of the image (test-time augmentation, see `make_views`).
-        threshold: Score in [0, 1] below which the `label` of a prediction is "none of these"; by default the one that
-            `calibrate` stored, which is for the classes of a single model. 0 is no threshold.
+        threshold: Score in [0, 1] below which `label` is "none of these"; by default that of `calibrate`; 0 for none.
         processor: Processor of a single loaded model; by default the one in the folder or repository it came from.
 
     Yields:
@@ -196,7 +194,8 @@ class Predictor:
         ensemble: The model or models.
         top_k: Number of classes in a prediction.
         vote: Aggregation of the frames of a clip, or None.
-        threshold: Score below which a prediction is "none of these", or None.
+        threshold: Score below which a prediction is "none of these", or None. A stored one holds for the classes of a
+            single model: an ensemble and candidate labels have only the one that is given.
     """
 
     def __init__(

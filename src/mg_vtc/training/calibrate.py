@@ -18,7 +18,7 @@ from ..evaluation.evaluate import find_device, load_as_run, name_data, predict_r
 from ..evaluation.intervals import number_groups
 from ..evaluation.metrics import find_top_k_hits
 from ..evaluation.results import Predictions, chose_checkpoint
-from ..evaluation.selection import choose_rows, find_fitting_split
+from ..evaluation.selection import ChosenRows, choose_rows, find_fitting_split
 from ..evaluation.temperature import (
     RANGE,
     Coverage,
@@ -109,20 +109,12 @@ def calibrate(
         ValueError: The model is not in a folder, images were trained on, there is a single clip, no temperature fits,
             or no threshold has the precision. Nothing is stored.
     """
-    if precision is not None and not 0 < precision <= 1:
-        raise ValueError(f"precision must be more than 0 and at most 1, got {precision}.")
-    if not isinstance(model, MgVtcModel) and not Path(model).is_dir():
-        raise ValueError(f"{model} is not a folder, which the calibration would be stored in: download it first.")
+    _check(model, precision)
     (member,) = open_members(model, find_device(), processor=processor)
     network, records = member.network, member.records
     reading |= {"demo_size": Resizing.of(member.decoding.resizing).image_size}
     splits = load_as_run(data, records.recipe, clip_column, skip_corrupt_images, reading)
-    rows, scored = choose_rows(splits, records.split, split or find_fitting_split(splits, records.split))
-    if scored.num_training_rows:
-        raise ValueError(
-            f"The model was trained on {scored.num_training_rows} of these {len(rows)} images, whose scores are too "
-            "high for a calibration: use held-out images, such as `split='validation'`."
-        )
+    rows, scored = _choose_held_out(splits, records.split, split)
     predictions = predict_rows(Ensemble([member]), rows, zero_shot=False, batch_size=batch_size)
     predictions = predictions._replace(logits=predictions.logits * network.config.logit_temperature)
     fitted = _fit(predictions, precision) | {"data": name_data(data), "split": scored.split}
@@ -133,6 +125,24 @@ def calibrate(
     else:
         _store(Path(model), calibration, settings, digest_images(rows))
     return calibration
+
+
+def _check(model: Model, precision: float | None) -> None:
+    if precision is not None and not 0 < precision <= 1:
+        raise ValueError(f"precision must be more than 0 and at most 1, got {precision}.")
+    if not isinstance(model, MgVtcModel) and not Path(model).is_dir():
+        raise ValueError(f"{model} is not a folder, which the calibration would be stored in: download it first.")
+
+
+def _choose_held_out(splits: DatasetDict, run: dict[str, Any], split: str | None) -> ChosenRows:
+    """Choose rows that a model was not trained on."""
+    rows, scored = chosen = choose_rows(splits, run, split or find_fitting_split(splits, run))
+    if scored.num_training_rows:
+        raise ValueError(
+            f"The model was trained on {scored.num_training_rows} of these {len(rows)} images, whose scores are too "
+            "high for a calibration: use held-out images, such as `split='validation'`."
+        )
+    return chosen
 
 
 def _fit(predictions: Predictions, precision: float | None) -> dict[str, Any]:
