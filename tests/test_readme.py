@@ -55,7 +55,7 @@ def test_demo_ends_with_scores_far_above_a_baseline_the_folder_and_what_to_do_ne
     results = json.loads((checkout / "runs" / "demo" / "all_results.json").read_text())
     assert results["eval_top1_accuracy"] > 0.6
     assert results["baseline_majority_class_top1_accuracy"] < 0.05
-    for text in ("top-1", "top-5", "runs/demo", "pipeline('image-classification'"):
+    for text in ("top-1", "top-5", "runs/demo", 'pipeline("image-classification"'):
         assert any(text in part for part in end), text
 
 

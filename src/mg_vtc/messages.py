@@ -1,8 +1,9 @@
-"""Messages: arguments in backticks are flags on the command line, and nothing controls the terminal."""
+"""Messages: arguments in backticks are flags on the command line, and nothing controls the terminal or the page."""
 
 import re
 
 _ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]+))?`")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _FLAG_NAMES = {  # where a flag is not named like its argument
     "config_name": "dataset_config_name",
     "image_column": "image_column_name",
@@ -37,3 +38,11 @@ def escape(text: str, *, keep: str = "") -> str:
     return "".join(
         char if char.isprintable() or char in keep else char.encode("unicode_escape").decode() for char in text
     )
+
+
+def escape_controls(text: str) -> str:
+    """Escape control characters and those that reverse the text around them (U+202E); line breaks and tabs stay.
+
+    Unlike `escape`, it keeps the invisible characters of scripts and emoji.
+    """
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

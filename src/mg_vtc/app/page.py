@@ -10,6 +10,8 @@ from gradio.utils import get_upload_folder
 
 from ..data.demo.dataset import render_frame
 from ..data.labels import IMIGUE_CLASS_NAMES
+from ..hub.model_card import as_code
+from ..messages import escape_controls
 from .gesture_model import GestureModel, crop_to_model, open_image, paint_heat, read_names
 
 EXAMPLES = ("Covering face", "Touching or scratching forehead", "Arms akimbo")
@@ -68,7 +70,7 @@ def build_page(model_id: str) -> gr.Blocks:
     name = Path(model_id).resolve().name if Path(model_id).is_dir() else model_id
     deletion = (EVERY_SECONDS, KEPT_SECONDS)
     with gr.Blocks(title=f"Micro-gestures: {name}", analytics_enabled=False, delete_cache=deletion) as page:
-        gr.Markdown(f"# Which gesture does the image show?\nModel: `{name}`")
+        gr.Markdown(f"# Which gesture does the image show?\nModel: {as_code(name)}")
         gr.Markdown(LIMITS, elem_id="limits")
         with gr.Row(elem_id="columns"):
             with gr.Column(elem_id="given"):
@@ -77,7 +79,8 @@ def build_page(model_id: str) -> gr.Blocks:
                     names = _ask_for_names(model)
                     ask = gr.Button("Name the gesture", variant="primary", elem_id="ask")
                     with gr.Accordion(f"The {len(model.class_names)} training classes", open=False):
-                        gr.Markdown("\n".join(f"- {html.escape(name)}" for name in model.class_names))
+                        listed = "".join(f"<li>{_escape(name)}</li>" for name in model.class_names)
+                        gr.HTML(f"<ul>{listed}</ul>", elem_id="classes")  # not Markdown, which names may hold
             with gr.Column(elem_id="found"):
                 shown = [
                     gr.HTML(visible=False, elem_id="message"),
@@ -148,12 +151,17 @@ def _predict_with(model: GestureModel, if_none: str) -> Callable[..., list[Any]]
             about = f"Red regions increase the score of “{best}”. The map is coarse: {fields} fields (Grad-CAM)."
         return [
             gr.HTML(visible=False),
-            scores,
+            {escape_controls(name): score for name, score in scores.items()},
             None if heat is None else paint_heat(crop_to_model(image, model.image_processor), heat),
-            gr.HTML(html.escape(about), visible=True),
+            gr.HTML(_escape(about), visible=True),
         ]
 
     return predict
+
+
+def _escape(text: str) -> str:
+    """Return a text as HTML that shows it."""
+    return html.escape(escape_controls(text))
 
 
 def _find_shown(file: Any) -> Path:
@@ -166,4 +174,4 @@ def _find_shown(file: Any) -> Path:
 
 
 def _refuse(message: str) -> list[Any]:
-    return [gr.HTML(html.escape(message), visible=bool(message)), None, None, gr.HTML(visible=False)]
+    return [gr.HTML(_escape(message), visible=bool(message)), None, None, gr.HTML(visible=False)]

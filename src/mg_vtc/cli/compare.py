@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..messages import escape
+
 TITLES = {
     "top1_accuracy": "top-1 accuracy",
     "top5_accuracy": "top-5 accuracy",
@@ -33,7 +35,7 @@ def _compare(options: argparse.Namespace) -> None:
     if options.output is not None and options.output.exists() and not options.overwrite:
         raise ValueError(f"{options.output} exists: choose another --output, or add --overwrite.")
     result = compare(options.run_a, options.run_b)
-    print(f"A {options.run_a}\nB {options.run_b}")
+    print(escape(f"A {options.run_a}\nB {options.run_b}", keep="\n"))
     print(f"{result['num_images']} images, {result['num_groups']} {result['resampled_by']}s are resampled\n")
     print(f"{'':22}{'A':>8}{'B':>8}{'B - A':>9}{'95 % interval':>20}  only A right, only B right")
     for name, score in result["scores"].items():
@@ -45,7 +47,7 @@ def _compare(options: argparse.Namespace) -> None:
     if options.output is not None:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        print(options.output)
+        print(escape(str(options.output)))
 
 
 def _conclude(score: dict[str, Any], num_groups: int, group: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .ensemble_flags import add_ensemble_flags
+from ..messages import escape
 
 
 def add_parser(verbs: Any) -> None:
@@ -107,7 +108,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         tta=options.tta,
         **list_reading_settings(options),
     )
-    print(summarize(evaluation.results), flush=True)
-    print(f"\n{write_evaluation(evaluation, folder, overwrite=options.overwrite, with_report=not missing)}")
+    print(escape(summarize(evaluation.results), keep="\n"), flush=True)
+    written = write_evaluation(evaluation, folder, overwrite=options.overwrite, with_report=not missing)
+    print(f"\n{escape(str(written))}")
     if missing:
         print(f'report.html needs {" and ".join(missing)}: pip install "mg-vtc[report]"')

@@ -163,7 +163,7 @@ def _write(models: list[str], inputs: list[str], options: argparse.Namespace, se
     filled = ""
     if written.num_filled:
         filled = f", {written.num_filled:,} of them unreadable and set to {options.missing_class!r}"
-    print(f"{options.output}: {written.num_rows:,} rows{filled}{resumed}")
+    print(escape(f"{options.output}: {written.num_rows:,} rows{filled}{resumed}"))
     return written.errors
 
 

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..messages import escape
+
 if TYPE_CHECKING:
     from ..data.releases.prepare import Preparation
 
@@ -80,7 +82,7 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _print_summary(preparation: "Preparation") -> None:
-    print(f"{preparation.folder}: {preparation.layout} layout")
+    print(escape(f"{preparation.folder}: {preparation.layout} layout"))
     print(f"{'split':12}{'shards':>8}{'clips':>8}{'images':>10}{'classes':>9}")
     for count in preparation.splits:
         print(f"{count.split:12}{count.shards:8}{count.clips:8}{count.images:10}{count.classes:9}")
@@ -90,7 +92,7 @@ def _print_summary(preparation: "Preparation") -> None:
         ("NOT PREPARED", preparation.errors),
     ):
         if lines:
-            print(f"{title}:", *(f"  {line}" for line in lines[:NUM_LISTED]), sep="\n")
+            print(f"{title}:", *(escape(f"  {line}") for line in lines[:NUM_LISTED]), sep="\n")
         if len(lines) > NUM_LISTED:
             print(f"  and {len(lines) - NUM_LISTED} more")
     if preparation.errors:
@@ -102,7 +104,7 @@ def _print_summary(preparation: "Preparation") -> None:
             "This release names no validation split, which a stream needs: prepare it --format imagefolder or parquet."
         )
     else:
-        print(f"to train: {_find_train_command(preparation)}")
+        print(escape(f"to train: {_find_train_command(preparation)}"))
 
 
 def _find_train_command(preparation: "Preparation") -> str:

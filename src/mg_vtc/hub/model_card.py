@@ -13,6 +13,7 @@ from ..data.labels import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES
 from ..data.leakage import describe_leakage
 from ..data.metadata import PREPARATION
 from ..data.splits import describe_split
+from ..messages import escape_controls
 from ..models.configuration_mg_vtc import MgVtcConfig
 from ..runs.directory import CALIBRATION, CARD, CONFUSION, PROVENANCE, RECIPE, SPLIT, SPLIT_RESULTS, read_recipe
 from ..runs.provenance import find_hub_dataset, name_data, without_places
@@ -54,6 +55,7 @@ def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> N
         _describe_metadata(config, recipe, hub_bases, results, examples),
         template_str=TEMPLATE.read_text(encoding="utf-8"),
         config=config,
+        as_code=as_code,
         class_names=[escape_markdown(name) for name in class_names],
         text_counts=[min(map(len, config.class_texts)), max(map(len, config.class_texts))],
         candidate_names=_to_python(class_names[:3]),
@@ -66,7 +68,7 @@ def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> N
         restricted=_find_restricted(recipe, class_names),
         # no local paths in the card
         bases={
-            tower: base and (f"`{base}`" if base in hub_bases else "weights in a local folder")
+            tower: base and (as_code(base) if base in hub_bases else "weights in a local folder")
             for tower, base in bases.items()
         },
         has_local_towers=any(base and base not in hub_bases for base in bases.values()),
@@ -101,8 +103,17 @@ def _find_restricted(recipe: dict[str, Any], class_names: Sequence[str]) -> str 
 
 
 def escape_markdown(text: str) -> str:
-    """Return a text on one line with Markdown characters escaped."""
-    return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(text.split()))
+    """Return a text on one line with the characters of Markdown and control characters escaped."""
+    line = re.sub(r"([\\`*_\[\]<>|#&~$])", r"\\\1", escape_controls(" ".join(text.split())))
+    return re.sub(r"^(\d*)([-+.)])", r"\1\\\2", line)  # which begin lists
+
+
+def as_code(text: str) -> str:
+    """Return a text on one line as a span of code in Markdown, which holds backticks of its own."""
+    line = escape_controls(" ".join(text.split()))
+    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    room = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{room}{line}{room}{fence}"
 
 
 def _read(path: Path) -> Any:
@@ -135,13 +146,25 @@ def _describe_metadata(
 
 def _to_python(value: Any) -> str:
     """Return a string or a list of strings as Python source."""
-    return json.dumps(value, ensure_ascii=False)
+    return escape_controls(json.dumps(value, ensure_ascii=False))
 
 
 def _dump_settings(recipe: dict[str, Any], places: Sequence[str]) -> str:
-    """Return the recipe as YAML, without local paths."""
+    """Return the recipe as YAML, without local paths and without what could end the block of code around it."""
     shown = without_places(recipe, places)
-    return yaml.safe_dump(shown, sort_keys=True, allow_unicode=True, default_flow_style=None).rstrip()
+    text = yaml.dump(shown, Dumper=_QuotingDumper, sort_keys=True, allow_unicode=True, default_flow_style=None)
+    return escape_controls(text).replace("```", r"\x60\x60\x60").rstrip()
+
+
+class _QuotingDumper(yaml.SafeDumper):
+    """Dumper that writes texts with line breaks, backticks or invisible characters in double quotes, for escapes."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        quoted = "```" in data or not data.isprintable()
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if quoted else None)
+
+
+_QuotingDumper.add_representer(str, _QuotingDumper.represent_str)
 
 
 def _tell_duration(seconds: float | None) -> str | None:

@@ -9,19 +9,23 @@ import csv
 import io
 import json
 import os
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet
 
 from ..files import atomic_write
+from ..messages import abridge
 from .predictor import Prediction
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 NUM_DECIMALS = 6  # in scores and times
+FORMULA = re.compile(r"[=+\-@\t\r]")  # first characters that spreadsheets read as a formula
 GROUP_ROWS = 10_000  # rows of a row group of Parquet
 
 
@@ -146,7 +150,8 @@ def write_predictions_file(
 
     The columns are `file`, `clip`, `frame` and `time` (seconds), or for clips `clip` and `num_frames`, followed with
     a threshold by `prediction` (a class or "none of these"), and by
-    `label_1`, `score_1` to `label_<top_k>`, `score_<top_k>`. Scores (fractions) and times have six decimals.
+    `label_1`, `score_1` to `label_<top_k>`, `score_<top_k>`. Scores (fractions) and times have six decimals. Texts are
+    written as they are; a warning names one in a CSV that a spreadsheet would take for a formula.
 
     Args:
         path: File to write atomically; replaced if it exists.
@@ -186,17 +191,41 @@ def _row(prediction: Prediction, columns: dict[str, pa.DataType]) -> dict[str, A
     return {name: round(value, NUM_DECIMALS) if isinstance(value, float) else value for name, value in row.items()}
 
 
+class CsvLines:
+    """Text file for the writers of `csv`, which end rows by CR LF: rows end by LF, and a CR in a cell is quoted.
+
+    Told to end rows by LF, the writers leave a CR without quotes, and readers take it for the end of a row.
+
+    Args:
+        file: Text file to write to.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> None:
+        self._file.write(row.removesuffix("\r\n") + "\n")
+
+
 def _write_csv(file: BinaryIO, columns: dict[str, pa.DataType], rows: Iterator[dict[str, Any]]) -> int:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(CsvLines(text), columns)
     writer.writeheader()
-    num_rows = 0
+    num_rows, formula = 0, None
     for row in rows:
         num_rows += 1
+        if formula is None:
+            formula = next((cell for cell in row.values() if isinstance(cell, str) and FORMULA.match(cell)), None)
         # no exponent
         scores = {name: f"{value:.{NUM_DECIMALS}f}" for name, value in row.items() if isinstance(value, float)}
         writer.writerow(row | scores)
     text.detach()  # flushes, and leaves the file open
+    if formula is not None:
+        warnings.warn(
+            f"The CSV holds {abridge(formula)}, which a spreadsheet would take for a formula: import the columns of "
+            "names as text, or write .jsonl or .parquet.",
+            stacklevel=5,
+        )
     return num_rows
 
 

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from ..data.labels import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES, fold_name, shorten
 from ..files import atomic_write
 from .inputs import Source
+from .prediction_files import CsvLines
 from .predictor import Prediction
 
 SUFFIXES = {"lut": ".csv", "miga": ".zip"}
@@ -110,7 +111,7 @@ def write_submission(
     """
     rows, num_filled = _find_rows(predictions, samples, ids, missing_class)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(CsvLines(text))
     if submission == "lut":
         writer.writerow(("filename", "class"))
     writer.writerows(rows)

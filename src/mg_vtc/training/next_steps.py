@@ -1,16 +1,18 @@
 """Next commands after a training, ready to paste."""
 
 import glob
+import json
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
+from ..messages import escape
 from ..runs.directory import RECIPE, SAMPLES, SPLIT, read_recipe, read_record
 
 
 def describe_next(folder: Path) -> list[str]:
-    """Return the commands that evaluate, predict with and show the model of a run."""
+    """Return the commands that evaluate, predict with and show the model of a run; names in them are quoted."""
     recipe, _ = read_recipe(folder / RECIPE)
     data = recipe.get("validation_dir") or recipe.get("train_dir") or recipe.get("dataset_name")
     split = read_record(folder / SPLIT)
@@ -19,16 +21,21 @@ def describe_next(folder: Path) -> list[str]:
     python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     command = python.with_name("mg-vtc")
     evaluation = f"  {shlex.join([str(command), 'evaluate', str(folder), str(data)])}"
-    return [
+    model, file = (json.dumps(name, ensure_ascii=False) for name in (str(folder), image))  # as Python has them
+    code = (
+        "import mg_vtc; from transformers import pipeline; \\\n"
+        f'             print(pipeline("image-classification", {model})({file}))'
+    )
+    lines = [
         "",
         f"The model is in {folder}. Next:",
         *([evaluation] if split.get("split_by") != "none" else []),  # else no image is held out
         f"  {shlex.join([str(command), 'predict', str(folder), str(image)])}",
         f"  {shlex.join([str(command), 'app', str(folder)])}   # a page on this machine",
         "or in Python:",
-        f'  {python} -c "import mg_vtc; from transformers import pipeline; \\',
-        f"             print(pipeline('image-classification', '{folder}')('{image}'))\"",
+        *f"  {shlex.join([str(python), '-c', code])}".split("\n"),
     ]
+    return [escape(line) for line in lines]
 
 
 def find_image(folder: Path, recipe: dict[str, Any], split: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import PercentFormatter
 
+from ...messages import escape_controls
 from .embedding_map import place_labels
 from .palette import BLACK, INK, LINE, MUTED, PAGE, RIGHT, WRONG, drawing, new_figure
 
@@ -27,7 +28,7 @@ NUM_NAMED = 40  # classes; with more, the map shows numbers instead of names
 def short(name: str) -> str:
     """Return a class name on one line, cut in the middle if it is too long for a figure."""
     # in the middle, as names of one data set often begin alike
-    name = " ".join(name.split())
+    name = escape_controls(" ".join(name.split()))
     if len(name) + count_wide(name) <= LONGEST_NAME:
         return name
     while len(name) + count_wide(name) >= LONGEST_NAME:

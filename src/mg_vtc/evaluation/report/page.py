@@ -8,8 +8,10 @@ from typing import Any
 
 import PIL.Image
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from ...data.decoding import to_rgb
+from ...messages import escape_controls
 from ..metrics import predict_classes
 from ..misclassifications import find_misclassifications, list_confusions
 from ..results import Predictions
@@ -60,6 +62,7 @@ def write_report(
         loader=PackageLoader("mg_vtc", "evaluation/report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=finalize,
         trim_blocks=True,
     )
     environment.filters["percent"] = percent
@@ -78,6 +81,11 @@ def write_report(
     path = folder / FILE_NAME
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def finalize(value: Any) -> Any:
+    """Return a value as it may stand on the page; Jinja then escapes its markup."""
+    return escape_controls(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def percent(fraction: float | None) -> str:
