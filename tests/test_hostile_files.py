@@ -189,3 +189,39 @@ def test_stream_reads_it_or_names_it(tmp_path, name):
     else:
         with pytest.raises(ValueError, match=CASES[name].on_disk):
             next(iter(stream))
+
+
+def test_folder_named_like_an_image_is_a_folder(model_folder, tmp_path):
+    """Through training, evaluation and prediction; the endpoint and the page are sent no folders."""
+    make_folder(tmp_path / "data")
+    folder = tmp_path / "data" / CLASS_NAMES[0] / "x.jpg"
+    folder.mkdir()
+    NOISE.save(folder / "inner.png")
+    name = f"{CLASS_NAMES[0]}/x.jpg/inner.png"
+    rows, said = load(tmp_path / "data")
+    assert (name in rows["file_name"], len(rows), said) == (True, 5, "")
+    assert name in evaluate(str(model_folder), str(tmp_path / "data")).predictions.file_names
+    assert name in [prediction.file for prediction in predict(str(model_folder), str(tmp_path / "data"))]
+    (prediction,) = predict(str(model_folder), str(folder))
+    assert prediction.error is None
+    with pytest.raises(ValueError, match="cannot be read as an image"):
+        open_image(folder)
+
+
+def test_file_with_a_leading_dash_at_the_top_is_a_file(model_folder, mg_vtc_command, tmp_path, monkeypatch, capsys):
+    NOISE.save(tmp_path / "-a.png")
+    monkeypatch.chdir(tmp_path)
+    (prediction,) = predict(str(model_folder), "-a.png")
+    assert (prediction.file, prediction.error) == ("-a.png", None)
+    for words in (["--", model_folder, "-a.png"], [model_folder, "./-a.png"], [model_folder, "."]):
+        mg_vtc_command("predict", *words)
+        assert capsys.readouterr().out.splitlines()[1].startswith("-a.png ")
+    assert open_image(tmp_path / "-a.png").size == NOISE.size
+
+
+def test_class_folder_with_a_leading_dash_is_a_class(tmp_path):
+    for name in ("-a", "--help"):
+        (tmp_path / name).mkdir()
+        NOISE.save(tmp_path / name / "-1.png")
+    rows, said = load(tmp_path)
+    assert (rows.features["label"].names, said) == (["--help", "-a"], "")

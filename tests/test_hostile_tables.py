@@ -42,14 +42,21 @@ def test_labels_are_read_right(write, content, names):
     ("content", "words"),
     [
         ("id;name\n0;a\n1;b\n", "must be 'id,name', but it is 'id;name'"),
-        ('id,name\n0,"a\n1,b\n', r"is not a CSV .*check its double quotes"),
+        (
+            'id,name\n0,"a\n1,b\n',
+            r"is not a CSV: unexpected end of data in line 2; double quotes must",
+        ),
+        (
+            'id,name\n0,a\n1,"b" c\n',
+            r"is not a CSV: ',' expected after '\"' in line 3; double quotes must",
+        ),
         ("id,name\n0,a\x1b[31m\n", "contains a control character"),
         ("id,name\n0,\u202e\n", "must have a visible character"),
         (b"id,name\n0,\xff\xfe\n", "is not UTF-8"),
         ("id,name\n0," + "a" * 200_000 + "\n1,b\n", "field larger than field limit"),
         ("id,name\n" + "9" * 5000 + ",a\n1,b\n", "is longer than"),
     ],
-    ids=["semicolons", "open quote", "escape", "invisible", "not UTF-8", "large cell", "large id"],
+    ids=["semicolons", "open quote", "loose quote", "escape", "invisible", "not UTF-8", "large cell", "large id"],
 )
 def test_labels_are_refused_with_the_reason(write, content, words):
     with pytest.raises(ValueError, match=words) as error:
@@ -96,9 +103,10 @@ def test_segments_are_read_right(write, content):
         ("1,1,99999999999\n", "frames 1 to 99999999999 are more than 1,000,000"),
         ("1,1," + "9" * 5000 + "\n", "is too large for the number of a frame"),
         (b"1,\xff,2\n", "is not a UTF-8 CSV"),
+        ('1,1,2\n"1" a,1,2\n', "expected after '\"' in line 2; double quotes must stand around a whole cell"),
         ("1,1," + "2" * 200_000 + "\n", "field larger than field limit"),
     ],
-    ids=["semicolons", "more frames than fit", "number of 5000 digits", "not UTF-8", "large cell"],
+    ids=["semicolons", "more frames than fit", "number of 5000 digits", "not UTF-8", "loose quote", "large cell"],
 )
 def test_segments_are_refused_with_the_reason(write, content, words):
     with pytest.raises(ValueError, match=words) as error:

@@ -25,6 +25,14 @@ def test_json_may_hold_a_text_or_a_list_for_a_name_in_any_case(tmp_path):
         ('{"Head up": ["a", " "]}', "write a text or a list"),
         ('{"Head up": "a"}', "describes 1 of 2 classes, and not 'Folding arms': describe all of them or none"),
         ('{"Head up": "a", "Folding arms": []}', "describes 1 of 2 classes"),
+        (
+            '{"Head up": "a", "head  UP": "b"}',
+            "one class as 'Head up' and as 'head  UP': write its texts in one list",
+        ),
+        (
+            '{"Head up": "a", "Head up": "b"}',
+            "one class as 'Head up' and as 'Head up': write its texts in one list",
+        ),
         ('{"Head down": "a"}', "describes 'Head down', but the classes are 'Folding arms', 'Head up': use their"),
     ],
 )

@@ -1,5 +1,7 @@
 """Texts of the classes: padded to the longest that is asked for, and told apart."""
 
+import copy
+
 import pytest
 import torch
 from conftest import CLASS_NAMES
@@ -25,6 +27,18 @@ def test_selected_texts_are_what_the_tokenizer_makes_of_them(texts, processor, l
 
 def test_tokenizer_is_left_as_it_was(processor, texts):
     assert processor.tokenizer.backend_tokenizer.truncation is None
+
+
+def test_texts_beyond_the_limit_of_the_tokenizer_are_named(processor):
+    tokenizer = copy.deepcopy(processor.tokenizer)
+    texts = [["head up"], ["folding arms", "folding arms head up"]]
+    tokenizer.model_max_length = len(tokenizer(texts[1][1]).input_ids)
+    assert ClassTexts(texts, tokenizer, torch.device("cpu")).inputs["input_ids"].shape[1] == tokenizer.model_max_length
+    tokenizer.model_max_length -= 1
+    words = rf"'folding arms head up' of class 1 is longer .* the words after {tokenizer.model_max_length} tokens"
+    with pytest.warns(UserWarning, match=words) as caught:
+        ClassTexts(texts, tokenizer, torch.device("cpu"))
+    assert len(caught) == 1
 
 
 def test_embeddings_that_differ_pass(texts):

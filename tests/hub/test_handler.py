@@ -25,8 +25,10 @@ from PIL import Image
 from saved_models import save_model
 from transformers import pipeline
 
+from mg_vtc.data import decoding
 from mg_vtc.data.decoding import to_rgb
 from mg_vtc.data.labels import normalize_names, split_names
+from mg_vtc.hub import handler as endpoint
 
 ROOT = Path(__file__).parents[2]
 HUB = ROOT / "src" / "mg_vtc" / "hub"
@@ -487,3 +489,12 @@ def test_labels_that_the_package_refuses_are_refused_here(module, names):
 @pytest.mark.parametrize("text", ["a, b", 'head up,"buckle button, adjusting tie"', " cafe\u0301 ,b  c"])
 def test_labels_in_a_text_are_those_of_the_package(module, text):
     assert module._normalize_labels(module._split_labels(text)) == split_names(text)
+
+
+def test_middle_of_long_images_is_that_of_the_training():
+    """The handler imports no file of the project, so it has copies of its own."""
+    assert endpoint.LONGEST == decoding.LONGEST
+    sides = [*range(1, 40), 1000, 19_999, 20_000]
+    for width in sides:
+        for height in sides:
+            assert endpoint._find_middle(width, height) == decoding.find_middle(width, height)

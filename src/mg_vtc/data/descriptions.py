@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..messages import abridge
 from .labels import fold_name, read_label_texts, shorten
 
 
@@ -20,13 +21,14 @@ def read_descriptions(path: str | Path, class_names: Sequence[str]) -> list[list
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: It is not such JSON, a class has no text, or a name is not that of a class.
+        ValueError: It is not such JSON, a class has no text or stands there twice, or a name is not that of a class.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no descriptions_file {path}: give a JSON file of class names and texts.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text, object_pairs_hook=lambda pairs: _collect(pairs, path))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"The descriptions_file {path} is not JSON in UTF-8: {error}.") from error
     if not isinstance(content, dict):
@@ -44,6 +46,19 @@ def read_descriptions(path: str | Path, class_names: Sequence[str]) -> list[list
             "use their names."
         )
     return _order(texts, class_names, f"The descriptions_file {path}")
+
+
+def _collect(pairs: Sequence[tuple[str, Any]], path: Path) -> dict[str, Any]:
+    """Return the members of a JSON object; refuse names that are equal for a model, of which JSON keeps the last."""
+    firsts: dict[str, str] = {}
+    for name, _ in pairs:
+        if (key := fold_name(name)) in firsts:
+            raise ValueError(
+                f"The descriptions_file {path} describes one class as {abridge(firsts[key])} and as {abridge(name)}: "
+                "write its texts in one list."
+            )
+        firsts[key] = name
+    return dict(pairs)
 
 
 def find_label_texts(labels_file: str | Path, class_names: Sequence[str]) -> list[list[str]] | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..messages import abridge
+from .table_cells import number_rows
 
 TEXT_COLUMNS = ("text", "description")  # beginnings of headers
 MOST_CHARACTERS = 1000  # of a class name
@@ -244,7 +245,7 @@ def _read_rows(path: Path) -> dict[str, tuple[str, list[str]]]:
     try:
         return _parse_labels(text, path)
     except csv.Error as error:
-        raise ValueError(f"The labels file {path} is not a CSV ({error}): check its double quotes.") from error
+        raise ValueError(f"The labels file {path} is not a CSV: {error}.") from error
 
 
 def _check_header(header: list[str], path: Path) -> None:
@@ -262,16 +263,16 @@ def _check_header(header: list[str], path: Path) -> None:
 
 def _parse_labels(text: str, path: Path) -> dict[str, tuple[str, list[str]]]:
     """Return id to name and texts in file order; `path` is used in error messages."""
-    reader = csv.reader(io.StringIO(text), skipinitialspace=True, strict=True)
-    header = [cell.strip() for cell in next(reader, [])]
+    rows = number_rows(io.StringIO(text))
+    header = [cell.strip() for cell in next(rows, (1, []))[1]]
     _check_header(header, path)
     labels: dict[str, tuple[str, list[str]]] = {}
     seen_ids: set[int | str] = set()
     seen_names: set[str] = set()
-    for row in reader:
+    for line, row in rows:
         if not row:
             continue
-        where = f"Line {reader.line_num} of the labels file {path}"
+        where = f"Line {line} of the labels file {path}"
         if len(row) != len(header):
             raise ValueError(
                 f"{where} has {len(row)} cells, not {len(header)}: put names that contain a comma in double quotes."

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from ..messages import abridge
 from .labels import shorten
 
 NUM_COMPARED = 1024  # rows of the distance matrix in memory at once
@@ -63,6 +64,24 @@ def _is_spelled(word: list[str]) -> bool:
     return len(word) > 2 and all(len(letter) == 1 and letter.isascii() for letter in letters)
 
 
+def _warn_of_truncation(texts: list[list[str]], tokenizer: PreTrainedTokenizerBase) -> None:
+    """Warn about texts that are longer than the tokenizer allows."""
+    room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
+    too_long = [
+        f"{abridge(text, 60)} of class {label}"
+        for label, own in enumerate(texts)
+        for text in own
+        if len(tokenizer.tokenize(text)) > room
+    ]
+    if too_long:
+        others = f", and {len(too_long) - 1} more texts are," if len(too_long) > 1 else ""
+        warnings.warn(
+            f"The text {too_long[0]} is longer than the limit of the tokenizer{others}: the words after "
+            f"{tokenizer.model_max_length} tokens are not read. Shorten it.",
+            stacklevel=1,  # the same place for all of a run, which says it once
+        )
+
+
 class ClassTexts:
     """Token ids of the class texts.
 
@@ -84,6 +103,8 @@ class ClassTexts:
         flat = [text for own in texts for text in own + own[-1:] * (self._most - len(own))]
         tokenizer = copy.deepcopy(tokenizer)  # calling it sets truncation, which would be saved with it
         encoded = tokenizer(flat, padding=True, truncation=True, return_tensors="pt")
+        if encoded.input_ids.shape[1] == tokenizer.model_max_length:
+            _warn_of_truncation(texts, tokenizer)
         self.inputs: dict[str, torch.Tensor] = encoded.to(device).data
         self._counts = counts.to(device)
         mask = torch.arange(self._most, device=device) < self._counts[:, None]

@@ -1,11 +1,30 @@
-"""Read one value of a table as text: missing values and whole numbers."""
+"""Rows of a CSV with their lines, and values of a table as text: missing values and whole numbers."""
 
+import csv
 import math
 import re
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 # As tables have missing values. "None" may be a class, of images without a gesture.
 MISSING_TEXTS = ("", "nan", "na", "n/a", "#n/a", "<na>", "null")
+
+
+def number_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV, each after the number of its last line.
+
+    Raises:
+        csv.Error: A row breaks the rules of double quotes, or a cell is too large; it names the row's first line.
+    """
+    reader, first = csv.reader(lines, skipinitialspace=True, strict=True), 1
+    try:
+        for row in reader:
+            yield reader.line_num, row
+            first = reader.line_num + 1
+    except csv.Error as error:
+        raise csv.Error(
+            f"{error} in line {first}; double quotes must stand around a whole cell, and be written twice in it"
+        ) from error
 
 
 def read_cell(value: object) -> str | None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ...messages import abridge
 from ..labels import MOST_DIGITS, shorten
+from ..table_cells import number_rows
 
 # Column names of the releases, in lower case without "_", to the names used here.
 COLUMNS = (
@@ -179,15 +180,14 @@ def read_rows(path: Path, order: Sequence[str], required: Sequence[str]) -> list
     rows: list[Row] = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
-            reader = csv.reader(file, skipinitialspace=True, strict=True)
-            for cells in reader:
+            for line, cells in number_rows(file):
                 cells = [cell.strip() for cell in cells]
                 if not any(cells):
                     continue
                 if not rows and not any(cell.isdigit() for cell in cells):
-                    order = _read_header(cells, required, path, reader.line_num)
+                    order = _read_header(cells, required, path, line)
                     continue
-                where = f"line {reader.line_num} of {path}, {abridge(','.join(cells), 80)}"
+                where = f"line {line} of {path}, {abridge(','.join(cells), 80)}"
                 rows.append(Row(where, dict(zip(order, cells, strict=False))))
     except (UnicodeDecodeError, csv.Error) as error:
         raise LabelError(f"{path} is not a UTF-8 CSV: {error}.") from error

@@ -1,11 +1,13 @@
 """Read crop boxes for video frames from a CSV file."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...messages import abridge
 from ..labels import MOST_DIGITS, canonical_id
+from ..table_cells import number_rows
 
 
 class Box(NamedTuple):
@@ -31,18 +33,20 @@ def read_crops(path: str | Path) -> dict[int | str, Box]:
         raise FileNotFoundError(f"There is no crop file {path}.")
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            return _parse(csv.reader(file, skipinitialspace=True, strict=True), path)
+            return _parse(number_rows(file), path)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"The crop file {path} is not a UTF-8 CSV: {error}.") from error
 
 
-def _parse(reader: Any, path: str | Path) -> dict[int | str, Box]:
+def _parse(rows: Iterator[tuple[int, list[str]]], path: str | Path) -> dict[int | str, Box]:
     boxes: dict[int | str, Box] = {}
-    header = [cell.strip() for cell in next(reader, [])]
+    header = [cell.strip() for cell in next(rows, (1, []))[1]]
     if header != ["video", "x", "y", "w", "h"]:
         raise ValueError(f"The first line of {path} must be 'video,x,y,w,h', but it is {abridge(','.join(header))}.")
-    for cells in filter(None, reader):
-        where = f"Line {reader.line_num} of {path}, {abridge(','.join(cells), 80)}"
+    for line, cells in rows:
+        if not cells:
+            continue
+        where = f"Line {line} of {path}, {abridge(','.join(cells), 80)}"
         if len(cells) != 5 or not all(cell.strip().isdecimal() and len(cell) <= MOST_DIGITS for cell in cells[1:]):
             raise ValueError(f"{where}, must be a video name and four whole numbers (pixels).")
         video = canonical_id(cells[0].strip())
