@@ -1,9 +1,13 @@
-"""What the package index shows: the README, with links that work away from the repository."""
+"""Build of the package: the README with links that work elsewhere, and the libraries of the web page in a wheel."""
 
+import os
 import re
+import runpy
+import shutil
 from pathlib import Path
 from typing import Any
 
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 RELATIVE = re.compile(r"(!?)\[([^\]]+)\]\((?![a-z]+:|#)([^)\s]+)\)")  # an image or a link, its text, its target
@@ -33,3 +37,17 @@ def link_to(repository: str | None, readme: str) -> str:
         return f"{image}[{text}]({repository.rstrip('/')}/{'raw' if image else 'blob'}/HEAD/{target})"
 
     return RELATIVE.sub(replace, readme)
+
+
+class WebRuntimeHook(BuildHookInterface):
+    """Adds the libraries of the web page to a wheel. npm fetches them; without npm the wheel lacks them."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if version == "editable" or shutil.which("npm") is None:
+            return
+        package = Path("mg_vtc", "exporters")
+        module = runpy.run_path(str(Path(self.root, "src", package, "web_runtime.py")))
+        folder = module["find_runtime"]()
+        for name in module["RUNTIME_FILES"]:
+            target = (package / "web_page" / "runtime" / name).as_posix()
+            build_data["force_include"][os.fspath(folder / name)] = target

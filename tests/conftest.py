@@ -23,6 +23,7 @@ from transformers.utils import logging
 from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
 from mg_vtc.cli.main import main
 from mg_vtc.evaluation.metrics import score_top_k
+from mg_vtc.exporters.web_runtime import find_runtime
 from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer
 
 torch.set_num_threads(1)  # more would only wait for each other over tensors so small
@@ -208,6 +209,15 @@ def browser(tmp_path_factory):
     browser = open_browser(tmp_path_factory.mktemp("profile"))
     yield browser
     browser.quit()
+
+
+@pytest.fixture(scope="session")
+def web_runtime_cache():
+    """The libraries of the web page, from the cache or from npm."""
+    try:
+        return find_runtime()
+    except OSError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -5,17 +5,17 @@ from mg_vtc import push_to_hub
 
 def test_address_is_printed_and_the_flag_reaches_the_space(mg_vtc_command, hub_client, finished_run, capsys):
     push_to_hub(finished_run, "org/mg-vtc")
-    mg_vtc_command("push-space", "org/mg-vtc", "org/space", "--private")
+    mg_vtc_command("push-space", "org/mg-vtc", "org/space", "--sdk", "gradio", "--private")
     assert capsys.readouterr().out == f"{hub_client.address}/spaces/org/space\n"
     assert hub_client.repos["spaces/org/space"].private
 
 
 def test_missing_token_permission_and_name_are_reported_in_a_line(refusal, hub_client, finished_run, monkeypatch):
     push_to_hub(finished_run, "org/mg-vtc")
-    assert "may not write to other/space" in refusal("push-space", "org/mg-vtc", "other/space")
-    assert "'space' does not name an owner" in refusal("push-space", "org/mg-vtc", "space")
+    assert "may not write to other/space" in refusal("push-space", "org/mg-vtc", "other/space", "--sdk", "gradio")
+    assert "'space' does not name an owner" in refusal("push-space", "org/mg-vtc", "space", "--sdk", "gradio")
     monkeypatch.delenv("HF_TOKEN")
-    assert "hf auth login" in refusal("push-space", "org/mg-vtc", "org/space")
+    assert "hf auth login" in refusal("push-space", "org/mg-vtc", "org/space", "--sdk", "gradio")
     assert hub_client.repos.keys() == {"org/mg-vtc"}
 
 

@@ -1,5 +1,7 @@
 """Claims about a Space's files, and what is refused before anything is published."""
 
+import hashlib
+import json
 import os
 import re
 import sys
@@ -14,9 +16,10 @@ from pages import click, free_port, serving, upload
 from mg_vtc import push_space, push_to_hub
 from mg_vtc.app.gesture_model import GestureModel, open_image
 from mg_vtc.hub.push import prepare_repo
-from mg_vtc.hub.space import OURS, PACKAGE, collect_space
+from mg_vtc.hub.space import PACKAGE, collect_space
 
 ROOT = Path(__file__).parents[2]
+OURS = "mg_vtc/app/page.py"
 
 
 @pytest.fixture(scope="module")
@@ -86,50 +89,50 @@ def published(hub_client, finished_run):
 
 
 def test_space_gets_its_files_in_one_commit_and_stale_ones_go(published, files):
-    assert push_space("org/mg-vtc", "org/space") == f"{published.address}/spaces/org/space"
+    assert push_space("org/mg-vtc", "org/space", sdk="gradio") == f"{published.address}/spaces/org/space"
     pushed = published.files("spaces/org/space")
     assert {name: content for name, content in pushed.items() if name != ".gitattributes"} == files
     repo = published.repos["spaces/org/space"]
     stale = dict(repo.commits[repo.branches["main"]])
     stale["mg_vtc/gone.py"] = stale["kept.md"] = stale["app.py"]
     repo.commit("main", stale, "Edited")
-    push_space("org/mg-vtc", "org/space")
+    push_space("org/mg-vtc", "org/space", sdk="gradio")
     assert published.files("spaces/org/space").keys() == pushed.keys() | {"kept.md"}
 
 
 @pytest.mark.parametrize("name", ["app.py", "main.py", "index.html"])
 def test_space_of_others_and_files_of_its_own_are_left_alone(published, name):
     with pytest.raises(OSError, match="The token may not write to stranger/space"):
-        push_space("org/mg-vtc", "stranger/space")
+        push_space("org/mg-vtc", "stranger/space", sdk="gradio")
     prepare_repo("org/own", space_sdk="gradio")
     repo = published.repos["spaces/org/own"]
     own = repo.commits[repo.branches["main"]]
     repo.commit("main", own | {name: next(iter(own.values()))}, "My own app")
     before = published.files("spaces/org/own")
     with pytest.raises(ValueError, match=rf"org/own has files of another app \('{re.escape(name)}'\)"):
-        push_space("org/mg-vtc", "org/own")
+        push_space("org/mg-vtc", "org/own", sdk="gradio")
     assert published.files("spaces/org/own") == before
 
 
 def test_space_needs_a_token_and_a_name(published, monkeypatch):
     with pytest.raises(ValueError, match="'space' does not name an owner"):
-        push_space("org/mg-vtc", "space")
+        push_space("org/mg-vtc", "space", sdk="gradio")
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(OSError, match="Pushing org/space requires a Hub token"):
-        push_space("org/mg-vtc", "org/space")
+        push_space("org/mg-vtc", "org/space", sdk="gradio")
 
 
 def test_pushing_what_is_there_changes_nothing(published):
-    push_space("org/mg-vtc", "org/space")
+    push_space("org/mg-vtc", "org/space", sdk="gradio")
     first = dict(published.repos["spaces/org/space"].messages)
     assert list(first.values()) == ["initial commit", "Show org/mg-vtc"]
-    push_space("org/mg-vtc", "org/space")
+    push_space("org/mg-vtc", "org/space", sdk="gradio")
     assert published.repos["spaces/org/space"].messages == first
 
 
 def test_pushed_space_predictions_with_the_model_of_the_hub(published, finished_run, images_dir, tmp_path):
     """The app alone in its folder, with an empty cache: its package is its own, and its model comes from the Hub."""
-    push_space("org/mg-vtc", "org/space")
+    push_space("org/mg-vtc", "org/space", sdk="gradio")
     folder = Path(snapshot_download("org/space", repo_type="space", local_dir=tmp_path / "space"))
     revision = published.repos["org/mg-vtc"].branches["main"]
     assert not list(folder.rglob("*.pyc"))
@@ -147,3 +150,31 @@ def test_pushed_space_predictions_with_the_model_of_the_hub(published, finished_
     expected, _ = GestureModel(str(finished_run)).predict(open_image(image), [])
     scores = {row["label"]: row["confidence"] for row in answer["confidences"]}
     assert scores == pytest.approx(expected, abs=1e-5)
+
+
+def test_static_space_holds_the_page_and_the_model_and_loads_nothing_else(published, web_runtime_cache):
+    assert push_space("org/mg-vtc", "org/space") == f"{published.address}/spaces/org/space"
+    files = published.files("spaces/org/space")
+    assert {"index.html", "worker.js", "model/image.onnx", "runtime/ort-wasm-simd-threaded.wasm"} <= files.keys()
+    card = SpaceCard(files["README.md"].decode()).data
+    assert (card.sdk, card.app_file, card.models) == ("static", "index.html", ["org/mg-vtc"])
+    assert card.custom_headers["cross-origin-embedder-policy"] == "require-corp"  # for several threads
+    assert len(card.short_description) <= 60
+    description = json.loads(files["model/model.json"])
+    assert description["name"] == "org/mg-vtc"
+    for name, facts in description["files"].items():
+        assert hashlib.sha256(files[f"model/{name}"]).hexdigest() == facts["sha256"]
+    assert list(published.repos["spaces/org/space"].messages.values()) == ["initial commit", "Show org/mg-vtc"]
+
+
+def test_gradio_space_becomes_a_static_one_and_back(published, files, web_runtime_cache):
+    push_space("org/mg-vtc", "org/space", sdk="gradio")
+    push_space("org/mg-vtc", "org/space")
+    assert not [name for name in published.files("spaces/org/space") if name.startswith("mg_vtc/") or name == "app.py"]
+    push_space("org/mg-vtc", "org/space", sdk="gradio")
+    assert not [name for name in published.files("spaces/org/space") if name.startswith(("model/", "runtime/"))]
+
+
+def test_int8_of_a_gradio_space_is_refused(published):
+    with pytest.raises(ValueError, match="are for a static Space"):
+        push_space("org/mg-vtc", "org/space", sdk="gradio", int8=True)

@@ -14,7 +14,7 @@ from ..models.modeling_mg_vtc import MgVtcModel
 
 def export(
     model: Model,
-    format: Literal["onnx", "classifier"] = "onnx",
+    format: Literal["onnx", "web", "classifier"] = "onnx",
     output_dir: str | Path | None = None,
     *,
     int8: bool = False,
@@ -22,15 +22,17 @@ def export(
     overwrite: bool = False,
     processor: Any = None,
 ) -> Path:
-    """Export a model to ONNX files or to a classifier without the text tower, and verify the outputs.
+    """Export a model to ONNX files, a web page or a classifier without the text tower, and verify the outputs.
 
     Args:
         model: Folder or Hub id of a model of this package, or a loaded one.
-        format: "onnx" for the classifier and both encoders, "classifier" for a model folder without the text tower.
+        format: "onnx" for the classifier and both encoders, "web" for a page that runs the model in the browser,
+            "classifier" for a model folder without the text tower.
         output_dir: Folder to write to; for a model folder, by default its subfolder `onnx` or the sibling
-            `<folder>-classifier`.
-        int8: With "onnx", whether to also write an int8 classifier.
-        calibration_data: With "onnx", folder of images for the comparison of outputs and the value ranges of `int8`.
+            `<folder>-web` or `<folder>-classifier`.
+        int8: With "onnx", whether to also write an int8 classifier; with "web", whether the page runs in int8.
+        calibration_data: With "onnx" and "web", folder of images for the comparison of outputs and the value ranges
+            of `int8`.
         overwrite: Whether files of an earlier export may be replaced.
         processor: Processor of a loaded model; by default the one in the folder or repository the model came from.
 
@@ -42,17 +44,21 @@ def export(
         ValueError: A setting does not fit the format, files would be overwritten, `output_dir` is missing, or the
             outputs of a file differ from the model's.
     """
-    if format not in ("onnx", "classifier"):
-        raise ValueError(f"format must be 'onnx' or 'classifier', got {format!r}.")
+    if format not in ("onnx", "web", "classifier"):
+        raise ValueError(f"format must be 'onnx', 'web' or 'classifier', got {format!r}.")
     if format == "classifier" and (int8 or calibration_data is not None):
-        raise ValueError("`int8` and `calibration_data` require `format='onnx'`: omit them.")
+        raise ValueError("`int8` and `calibration_data` require `format='onnx'` or 'web': omit them.")
     folder = find_output_dir(model, format) if output_dir is None else Path(output_dir)
     with _as_folder(model, processor) as source:
+        images = None if calibration_data is None else Path(calibration_data)
         if format == "onnx":
             from .onnx import export_onnx  # needs the extra "onnx"
 
-            images = None if calibration_data is None else Path(calibration_data)
             export_onnx(source, folder, int8=int8, calibration_data=images, overwrite=overwrite)
+        elif format == "web":
+            from .web import export_web  # needs the extra "onnx"
+
+            export_web(source, folder, int8=int8, calibration_data=images, overwrite=overwrite)
         else:
             from .classifier import export_classifier
 
@@ -70,7 +76,7 @@ def find_output_dir(model: Model, format: str) -> Path:
         raise ValueError(
             f"{'The model' if isinstance(model, MgVtcModel) else model} is not a folder: pass output_dir."
         )
-    return Path(model) / "onnx" if format == "onnx" else Path(f"{Path(model).resolve()}-classifier")
+    return Path(model) / "onnx" if format == "onnx" else Path(f"{Path(model).resolve()}-{format}")
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Calibration images and static quantization of int8 classifiers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from onnxruntime.quantization import (  # type: ignore[import-untyped]
 from onnxruntime.quantization.shape_inference import quant_pre_process  # type: ignore[import-untyped]
 from transformers import BaseImageProcessor
 
-from ..data.decoding import to_rgb
+from ..data.decoding import find_resizing, resize, to_rgb
 from ..data.file_tree import find_files
 from ..data.image_formats import open_image
 from ..files import read_regular
@@ -39,6 +39,23 @@ def read_calibration_images(folder: Path, processor: BaseImageProcessor) -> np.n
         ValueError: The folder has no images.
         OSError: An image is unreadable.
     """
+    images = [processor(image, return_tensors="np")["pixel_values"] for image in _open_images(folder)]
+    return np.concatenate(images)
+
+
+def read_calibration_pixels(folder: Path, processor: BaseImageProcessor) -> list[np.ndarray]:
+    """Load images as `read_calibration_images` does, and resize them alone.
+
+    Returns:
+        uint8 (image_size, image_size, 4) each; the fourth channel is opaque.
+    """
+    resizing = find_resizing(processor)
+    opaque = np.full((resizing.image_size, resizing.image_size, 1), 255, dtype=np.uint8)
+    return [np.concatenate([resize(image, resizing), opaque], axis=2) for image in _open_images(folder)]
+
+
+def _open_images(folder: Path) -> Iterator[PIL.Image.Image]:
+    """Yield RGB images of a folder; see `read_calibration_images`."""
     if not folder.is_dir():
         raise FileNotFoundError(f"No folder {folder} of calibration images.")
     suffixes = PIL.Image.registered_extensions()
@@ -48,41 +65,38 @@ def read_calibration_images(folder: Path, processor: BaseImageProcessor) -> np.n
             f"{folder} has no images: pass a folder of images from the model's domain to `calibration_data`."
         )
     spread = np.linspace(0, len(paths) - 1, min(len(paths), MAX_CALIBRATION_IMAGES)).round().astype(int)
-    pixel_values = []
     for path in (paths[index] for index in spread):
         try:
             with open_image(read_regular(path)) as image:
-                pixel_values.append(processor(to_rgb(image), return_tensors="np")["pixel_values"])  # (1, 3, h, w)
+                yield to_rgb(image)
         except OSError as error:
             raise OSError(f"{path} cannot be read: {error}") from error
-    return np.concatenate(pixel_values)
 
 
 class _CalibrationReader(CalibrationDataReader):
-    """Images one by one, in the interface of ONNX Runtime."""
+    """Inputs one by one, in the interface of ONNX Runtime."""
 
-    def __init__(self, pixel_values: np.ndarray) -> None:
-        self._images: Iterator[np.ndarray] = iter(pixel_values[:, None])  # each (1, 3, height, width)
+    def __init__(self, feeds: Iterable[dict[str, np.ndarray]]) -> None:
+        self._feeds = iter(feeds)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        image = next(self._images, None)
-        return None if image is None else {"pixel_values": image}
+        return next(self._feeds, None)
 
 
-def quantize_classifier(source: Path, target: Path, pixel_values: np.ndarray) -> None:
-    """Write an int8 classifier with static quantization and per-channel weight scales.
+def quantize(source: Path, target: Path, feeds: Iterable[dict[str, np.ndarray]]) -> None:
+    """Write an int8 graph with static quantization and per-channel weight scales.
 
     Args:
-        source: ONNX file of the float32 classifier.
+        source: ONNX file of the float32 graph.
         target: File to write.
-        pixel_values: Preprocessed calibration images, (num_images, 3, height, width).
+        feeds: Inputs of the graph for calibration, by name.
     """
     prepared = target.with_suffix(".prepared.onnx")
     quant_pre_process(source, prepared, skip_symbolic_shape=True)
     quantize_static(
         prepared,
         target,
-        _CalibrationReader(pixel_values),
+        _CalibrationReader(feeds),
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=QUANTIZED_OPERATORS,
         per_channel=True,

@@ -25,7 +25,7 @@ from ..files import atomic_write_folder, check_destination
 from ..inference.loading import open_model
 from ..models.modeling_mg_vtc import MgVtcForImageClassification
 from ..runs.manifest import MANIFEST, write_manifest
-from .int8 import quantize_classifier, read_calibration_images
+from .int8 import quantize, read_calibration_images
 
 FORMAT_VERSION = 2  # of the metadata; incremented on incompatible changes
 CLASSIFIER, INT8_CLASSIFIER = "classifier.onnx", "classifier.int8.onnx"
@@ -147,13 +147,15 @@ def export_onnx(
     with atomic_write_folder(folder, (*FILES, MANIFEST)) as staging:
         files = [_write_graph(staging / CLASSIFIER, _Classifier(model), batches, "logits", metadata)]
         if int8:
-            quantize_classifier(staging / CLASSIFIER, staging / INT8_CLASSIFIER, images[::2])
+            feeds = [{"pixel_values": image[None]} for image in images[::2]]  # (1, 3, height, width) each
+            quantize(staging / CLASSIFIER, staging / INT8_CLASSIFIER, feeds)
             files.append(_check_int8(staging / INT8_CLASSIFIER, model, pixel_values[1::2]))
         if not model.config.vision_only:
             files.append(
                 _write_graph(staging / IMAGE_ENCODER, _ImageEncoder(model), batches, "image_embeds", metadata)
             )
-            files += _write_text_side(staging, model_id, model, metadata)
+            files.append(write_text_encoder(staging, model_id, model, metadata))
+            files.append(ExportedFile(TOKENIZER, (staging / TOKENIZER).stat().st_size))
         write_manifest(staging, FILES)
     return files
 
@@ -197,9 +199,10 @@ def _draw_images(processor: BaseImageProcessor) -> np.ndarray:
     return processor(list(pixels), return_tensors="np")["pixel_values"]
 
 
-def _write_text_side(
+def write_text_encoder(
     folder: Path, model_id: str, model: MgVtcForImageClassification, metadata: dict[str, str]
-) -> list[ExportedFile]:
+) -> ExportedFile:
+    """Write the text encoder and `tokenizer.json`, after comparing it with the model on the class prompts."""
     tokenizer = AutoTokenizer.from_pretrained(model_id)
     taken = inspect.signature(model.text_model.forward).parameters
     names = [name for name in TEXT_INPUTS if name in taken and name in tokenizer.model_input_names]
@@ -211,7 +214,7 @@ def _write_text_side(
     text_file = _write_graph(folder / TEXT_ENCODER, _TextEncoder(model), batches, "text_embeds", metadata)
     # The calls above set its padding and truncation, which the file therefore keeps.
     tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
-    return [text_file, ExportedFile(TOKENIZER, (folder / TOKENIZER).stat().st_size)]
+    return text_file
 
 
 def _write_graph(
@@ -222,7 +225,7 @@ def _write_graph(
     inputs = batches[-1]
     axes = {name: {0: "batch_size", 1: "sequence_length"} for name in TEXT_INPUTS}
     axes["pixel_values"] = {0: "batch_size"}
-    with _quiet_exporter():
+    with quiet_exporter():
         program = torch.onnx.export(
             module,
             tuple(inputs.values()),
@@ -248,7 +251,7 @@ def _write_graph(
 
 
 @contextmanager
-def _quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Silence messages of the exporter that are irrelevant to users."""
     registration = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = registration.level

@@ -44,18 +44,30 @@ def heat_map(states: Sequence[torch.Tensor], score: torch.Tensor) -> torch.Tenso
         ValueError: No state has spatial positions.
     """
     gradients = torch.autograd.grad(score, states, allow_unused=True, materialize_grads=True)
-    maps = [
-        (to_feature_maps(state.detach()), to_feature_maps(gradient))
-        for state, gradient in zip(states, gradients, strict=True)
-        if state.dim() in (3, 4)
-    ]
-    maps = [(state, gradient) for state, gradient in maps if min(state.shape[2:]) > 1]
-    if not maps:
-        raise ValueError("This vision tower has no layer with spatial positions, so Grad-CAM cannot be computed.")
-    reached = [pair for pair in maps if pair[1].any()] or maps
-    fine = [pair for pair in reached if min(pair[0].shape[2:]) >= COARSEST] or reached
-    heat = grad_cam(*fine[-1])[0]  # (h, w)
+    layer = find_layer(states, gradients)
+    heat = grad_cam(to_feature_maps(states[layer].detach()), to_feature_maps(gradients[layer]))[0]  # (h, w)
     return heat / heat.max() if heat.any() else heat
+
+
+def find_layer(states: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]) -> int:
+    """Return the index of the layer whose map `heat_map` uses.
+
+    Args:
+        states: As for `heat_map`.
+        gradients: Gradients of the score with respect to the states.
+
+    Raises:
+        ValueError: No state has spatial positions.
+    """
+    sides = {
+        index: min(to_feature_maps(state).shape[2:]) for index, state in enumerate(states) if state.dim() in (3, 4)
+    }
+    spatial = [index for index, side in sides.items() if side > 1]
+    if not spatial:
+        raise ValueError("This vision tower has no layer with spatial positions, so Grad-CAM cannot be computed.")
+    reached = [index for index in spatial if to_feature_maps(gradients[index]).any()] or spatial
+    fine = [index for index in reached if sides[index] >= COARSEST] or reached
+    return fine[-1]
 
 
 def to_feature_maps(state: torch.Tensor) -> torch.Tensor:
