@@ -125,15 +125,16 @@ def click(port, button, values):
     raise AssertionError("the page gave no answer")
 
 
-def open_browser(profile):
-    """Chromium without a window, which records what it asks the network for."""
+def open_browser(profile, *flags):
+    """Chromium without a window, which records what its pages ask the network for."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", f"user-data-dir={profile}"):
         options.add_argument(f"--{flag}")
-    options.add_argument("--disable-background-networking")
+    for flag in ("--disable-background-networking", *flags):
+        options.add_argument(flag)
     options.add_argument("--use-fake-device-for-media-stream")  # a camera that shows a test image
     options.add_argument("--use-fake-ui-for-media-stream")  # and is allowed
     options.set_capability("goog:loggingPrefs", {"performance": "ALL"})

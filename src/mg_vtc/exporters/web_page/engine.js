@@ -19,10 +19,10 @@ export async function listEngines(isQuantized) {
 // Resolves to { worker, title, model }. `onProgress` gets the fraction of the model that is loaded.
 export async function startEngine(onProgress) {
   const response = await fetch("model/model.json").catch(() => null);
-  if (!response?.ok) throw new Error("The file model/model.json cannot be read: copy the folder again.");
-  const { quantized } = await response.json();
+  const description = response?.ok && (await response.json().catch(() => null));
+  if (!description) throw new Error("The file model/model.json cannot be read: copy the folder again.");
   let failure;
-  for (const engine of await listEngines(quantized)) {
+  for (const engine of await listEngines(description.quantized)) {
     try {
       return { ...engine, ...(await startWorker(engine, onProgress)) };
     } catch (error) {
