@@ -30,6 +30,9 @@ class ImageGraph(nn.Module):
         has_heat: Whether there is a heat map.
     """
 
+    mean: torch.Tensor  # (1, 3, 1, 1)
+    std: torch.Tensor  # (1, 3, 1, 1)
+
     def __init__(self, model: MgVtcForImageClassification, processor: BaseImageProcessor) -> None:
         super().__init__()
         self.resizing = find_resizing(processor)
