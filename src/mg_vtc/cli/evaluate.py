@@ -5,8 +5,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from .ensemble_flags import add_ensemble_flags
 from ..messages import escape
+from .ensemble_flags import add_ensemble_flags
 
 
 def add_parser(verbs: Any) -> None:
