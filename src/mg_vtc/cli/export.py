@@ -25,10 +25,7 @@ def add_parser(verbs: Any) -> None:
         "the browser; classifier: a model folder without the text tower",
     )
     parser.add_argument(
-        "--output_dir",
-        type=Path,
-        metavar="FOLDER",
-        help="output folder; by default MODEL/onnx, MODEL-web or MODEL-classifier",
+        "--output_dir", type=Path, metavar="FOLDER", help="by default MODEL/onnx, MODEL-web or MODEL-classifier"
     )
     parser.add_argument(
         "--int8",
