@@ -201,7 +201,7 @@ def _describe_texts(model_id: str, model: MgVtcForImageClassification) -> dict[s
     return {
         "file": TEXT_ENCODER,
         "inputs": [name for name in TEXT_INPUTS if name in taken and name in tokenizer.model_input_names],
-        "prompts": [config.prompt_template],
+        "prompts": list(config.name_templates),
         "unknown_id": tokenizer.unk_token_id,
         "max_length": min(positions, tokenizer.model_max_length),
         "text_length": config.text_length,
@@ -229,6 +229,7 @@ def _write_description(
         "image": INT8_IMAGE if quantized else IMAGE,
         "quantized": quantized,
         "heat": graph.has_heat,
+        "threshold": config.threshold,
         "image_size": resizing.image_size,
         "shortest_edge": resizing.shortest_edge,
         "class_embeds": CLASS_EMBEDS,
