@@ -1,7 +1,7 @@
 """Export of a model from a folder, the Hub or memory to another format."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -50,20 +50,25 @@ def export(
         raise ValueError("`int8` and `calibration_data` require `format='onnx'` or 'web': omit them.")
     folder = find_output_dir(model, format) if output_dir is None else Path(output_dir)
     with _as_folder(model, processor) as source:
-        images = None if calibration_data is None else Path(calibration_data)
-        if format == "onnx":
-            from .onnx import export_onnx  # needs the extra "onnx"
-
-            export_onnx(source, folder, int8=int8, calibration_data=images, overwrite=overwrite)
-        elif format == "web":
-            from .web import export_web  # needs the extra "onnx"
-
-            export_web(source, folder, int8=int8, calibration_data=images, overwrite=overwrite)
-        else:
+        if format == "classifier":
             from .classifier import export_classifier
 
             export_classifier(source, folder, overwrite=overwrite)
+        else:
+            images = None if calibration_data is None else Path(calibration_data)
+            _find_writer(format)(source, folder, int8=int8, calibration_data=images, overwrite=overwrite)
     return folder
+
+
+def _find_writer(format: str) -> Callable[..., Any]:
+    """Return the function that writes a format of ONNX graphs; both need the extra "onnx"."""
+    if format == "onnx":
+        from .onnx import export_onnx
+
+        return export_onnx
+    from .web import export_web
+
+    return export_web
 
 
 def find_output_dir(model: Model, format: str) -> Path:
