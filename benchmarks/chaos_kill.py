@@ -2,7 +2,8 @@
 
     python benchmarks/chaos_kill.py --moments 100 --output_dir runs/kill
 
-A command survives if its repetition succeeds and leaves the same files with the same bytes. It is lost if the
+A command is a fork of a process that has imported the package, so it is killed in its work and not in its imports. It
+survives if its repetition succeeds and leaves the same files with the same bytes. It is lost if the
 repetition fails, and silent if it succeeds with other files. Cases are recorded in `cases.jsonl`: run the same command
 again to resume.
 
@@ -18,17 +19,19 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chaos_runs import OUTCOMES, TINY, draw_images, flags_of, read_lines, write_summary
+from chaos_fork import CommandServer
+from chaos_runs import OUTCOMES, TINY, draw_images, flags_of, read_lines, silence, write_summary
 from local_hub import Hub, client_environment, serving_hub
 from PIL import Image
+
+from mg_vtc import train as train_run
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 TIMES = (
@@ -49,6 +52,7 @@ STEPS = (
     *("--max_steps", "20", "--save_steps", "5", "--save_strategy", "steps", "--eval_strategy", "no"),
     *("--load_best_model_at_end", "false"),
 )
+DISTURBED = "disturbed"  # folder of the results; always the same, as some files name it
 REPO_ID = "org/pushed"
 GRACE = 60  # seconds within which a command that got a signal has to end
 
@@ -123,8 +127,8 @@ def make_verbs(work: Path, hub: Hub) -> dict[str, Verb]:
         draw_images(work / "images")
         draw_images(work / "many", per_class=400)
         make_release(work / "release")
-        training = ["train", *flags_of(TINY), "--train_dir", str(work / "images"), "--output_dir", str(work / "run")]
-        subprocess.run(command_of(training), env=environment_of(work), check=True, capture_output=True)
+        with silence():
+            train_run(TINY, train_dir=str(work / "images"), output_dir=str(work / "run"))
         (work / "made").touch()
 
     def train(folder: Path, images: str = "images") -> list[str]:
@@ -152,30 +156,10 @@ def make_verbs(work: Path, hub: Hub) -> dict[str, Verb]:
     }
 
 
-def command_of(arguments: Sequence[str]) -> list[str]:
-    """Return the command of a process of `mg-vtc`."""
-    return [sys.executable, "-m", "mg_vtc", *arguments]
-
-
 def environment_of(work: Path, **changes: str) -> dict[str, str]:
     """Return the environment of a command."""
     settings = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(work / "cache")}
     return dict(os.environ) | settings | changes
-
-
-def start(verb: Verb, folder: Path, work: Path) -> subprocess.Popen:
-    """Start a command in a group of its own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return subprocess.Popen(
-        command_of(verb.arguments(folder)),
-        env=environment_of(work, **verb.environment(folder)),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # which a background job ignores
-    )
 
 
 def empty(verb: Verb, folder: Path) -> None:
@@ -184,34 +168,40 @@ def empty(verb: Verb, folder: Path) -> None:
     verb.clear()
 
 
-def disturb(verb: Verb, folder: Path, work: Path, number: signal.Signals, moment: float) -> dict[str, Any]:
-    """Send a command a signal at a moment, in seconds, and wait for its end; Ctrl-C goes to its whole group."""
-    process = start(verb, folder, work)
-    try:
-        screen, _ = process.communicate(timeout=moment)
-        return {"code": process.returncode, "screen": screen}
-    except subprocess.TimeoutExpired:
+def run_command(
+    server: CommandServer, verb: Verb, work: Path, number: signal.Signals | None = None, moment: float | None = None
+) -> dict[str, Any]:
+    """Run a command to its end, and return its exit code and screen.
+
+    Args:
+        server: Process that forks for it.
+        verb: The command.
+        work: Folder of the campaign.
+        number: Signal that it gets; Ctrl-C goes to its whole group.
+        moment: When it gets it, in seconds from its start.
+    """
+    folder, screen = work / DISTURBED, work / "screen.txt"
+    folder.mkdir(parents=True, exist_ok=True)
+    process = server.start(verb.arguments(folder), screen)
+    code = server.wait(moment)
+    if code is None and number is not None:
         is_of_group = number in (signal.SIGINT, signal.SIGKILL)
-        os.killpg(process.pid, number) if is_of_group else process.send_signal(number)
-    try:
-        screen, _ = process.communicate(timeout=GRACE)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        screen, _ = process.communicate()
-        return {"code": None, "screen": screen}
-    return {"code": process.returncode, "screen": screen}
+        os.killpg(process, number) if is_of_group else os.kill(process, number)
+        code = server.wait(GRACE)
+        if code is None:
+            os.killpg(process, signal.SIGKILL)
+            server.wait()
+    return {"code": code, "screen": screen.read_text(errors="replace")}
 
 
-def try_case(verb: Verb, case: dict[str, Any], work: Path, expected: dict[str, Any], moment: float) -> dict[str, Any]:
+def try_case(
+    server: CommandServer, verb: Verb, case: dict[str, Any], work: Path, expected: dict[str, Any], moment: float
+) -> dict[str, Any]:
     """Kill a command at a moment and repeat it; return the outcome."""
-    folder = work / "disturbed"
+    folder = work / DISTURBED
     empty(verb, folder)
-    ended = disturb(verb, folder, work, signal.Signals[case["signal"]], moment)
-    again = {"code": 0, "screen": ""}
-    if ended["code"] != 0:
-        process = start(verb, folder, work)
-        screen, _ = process.communicate()
-        again = {"code": process.returncode, "screen": screen}
+    ended = run_command(server, verb, work, signal.Signals[case["signal"]], moment)
+    again = {"code": 0, "screen": ""} if ended["code"] == 0 else run_command(server, verb, work)
     found = verb.read(folder)
     different = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
     outcome = "lost" if again["code"] != 0 else "silent" if different else "survived"
@@ -265,30 +255,30 @@ def run_campaign(
 ) -> dict[tuple[str, str, int], dict[str, Any]]:
     """Try the cases, each a command, a signal and a number, that are not yet in the record; return all of them."""
     done = {(one["verb"], one["signal"], one["number"]): one for one in read_lines(record)}
-    undisturbed: dict[str, tuple[dict[str, Any], float]] = {}
-    with record.open("a", encoding="utf-8") as file:
+    undisturbed: dict[str, tuple[CommandServer, dict[str, Any], float]] = {}
+    with ExitStack() as servers, record.open("a", encoding="utf-8") as file:
         for key in (key for key in wanted if key not in done):
             verb, name, number = key
             if verb not in undisturbed:
-                undisturbed[verb] = measure(verbs[verb], work)
-            expected, seconds = undisturbed[verb]
+                server = CommandServer(environment_of(work, **verbs[verb].environment(work / DISTURBED)))
+                servers.callback(server.close)
+                undisturbed[verb] = (server, *measure(server, verbs[verb], work))
+            server, expected, seconds = undisturbed[verb]
             moment = random.Random(f"{seed} {verb} {name} {number}").uniform(0, seconds)
             case = {"verb": verb, "signal": name, "number": number}
-            done[key] = try_case(verbs[verb], case, work, expected, moment)
+            done[key] = try_case(server, verbs[verb], case, work, expected, moment)
             print(json.dumps(done[key]), file=file, flush=True)
     return done
 
 
-def measure(verb: Verb, work: Path) -> tuple[dict[str, Any], float]:
+def measure(server: CommandServer, verb: Verb, work: Path) -> tuple[dict[str, Any], float]:
     """Return the results and the duration, in seconds, of a command that nothing disturbs."""
-    folder = work / "disturbed"  # at the same place, as some files name their folder
-    empty(verb, folder)
+    empty(verb, work / DISTURBED)
     start_time = time.monotonic()
-    process = start(verb, folder, work)
-    screen, _ = process.communicate()
-    if process.returncode:
-        raise SystemExit(f"The undisturbed command failed: {screen[-2000:]}")
-    return verb.read(folder), time.monotonic() - start_time
+    ended = run_command(server, verb, work)
+    if ended["code"] != 0:
+        raise SystemExit(f"The undisturbed command failed: {ended['screen'][-2000:]}")
+    return verb.read(work / DISTURBED), time.monotonic() - start_time
 
 
 if __name__ == "__main__":

@@ -17,18 +17,11 @@ def test_times_and_paths_are_left_out_of_the_comparison(tmp_path):
 
 
 def test_lost_and_silent_cases_are_told_apart(tmp_path, monkeypatch):
-    class Ended:
-        def __init__(self, code):
-            self.returncode = code
-
-        def communicate(self):
-            return "", None
-
     case, verb = {"verb": "v", "signal": "SIGKILL", "number": 0}, chaos_kill.Verb(lambda folder: [])
-    monkeypatch.setattr(chaos_kill, "disturb", lambda *_: {"code": -9, "screen": ""})
     for code, expected, outcome in ((0, {}, "survived"), (1, {}, "lost"), (0, {"weights": b""}, "silent")):
-        monkeypatch.setattr(chaos_kill, "start", lambda *_, code=code: Ended(code))
-        found = chaos_kill.try_case(verb, case, tmp_path, expected, 1.0)
+        codes = iter((-9, code))
+        monkeypatch.setattr(chaos_kill, "run_command", lambda *_, codes=codes: {"code": next(codes), "screen": ""})
+        found = chaos_kill.try_case(None, verb, case, tmp_path, expected, 1.0)
         assert found["outcome"] == outcome
 
 
