@@ -3,9 +3,8 @@
     python benchmarks/chaos_kill.py --moments 100 --output_dir runs/kill
 
 A command is a fork of a process that has imported the package, so it is killed in its work and not in its imports. It
-survives if its repetition succeeds and leaves the same files with the same bytes. It is lost if the
-repetition fails, and silent if it succeeds with other files. Cases are recorded in `cases.jsonl`: run the same command
-again to resume.
+survives if its repetition succeeds and leaves the same files with the same bytes. It is lost if the repetition fails,
+and silent if it succeeds with other files. Cases are recorded in `cases.jsonl`: run the same command again to resume.
 
 A push goes to a Hub on loopback, and its results are the files of the repository, all of which are compared.
 
