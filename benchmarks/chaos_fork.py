@@ -50,8 +50,8 @@ class CommandServer:
 
     def close(self) -> None:
         """End the process."""
-        self._process.stdin.close()
-        self._process.wait()
+        with self._process as process:  # which closes the pipes
+            process.stdin.close()
 
 
 def serve() -> list[str] | None:
