@@ -3,7 +3,6 @@
 import os
 import re
 import runpy
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +39,18 @@ def link_to(repository: str | None, readme: str) -> str:
 
 
 class WebRuntimeHook(BuildHookInterface):
-    """Adds the libraries of the web page to a wheel. npm fetches them; without npm the wheel lacks them."""
+    """Adds the libraries of the web page to a wheel. Without npm or a network it lacks them."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        if version == "editable" or shutil.which("npm") is None:
+        if version == "editable":
             return
         package = Path("mg_vtc", "exporters")
         module = runpy.run_path(str(Path(self.root, "src", package, "web_runtime.py")))
-        folder = module["find_runtime"]()
+        try:
+            folder = module["find_runtime"]()
+        except OSError as error:
+            self.app.display_warning(f"The wheel has no libraries of the web page: {error}")
+            return
         for name in module["RUNTIME_FILES"]:
             target = (package / "web_page" / "runtime" / name).as_posix()
             build_data["force_include"][os.fspath(folder / name)] = target

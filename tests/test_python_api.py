@@ -170,7 +170,7 @@ def test_model_in_memory_is_exported_as_its_folder_is(trained, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"format": "tflite"}, "format must be 'onnx' or 'classifier', got 'tflite'"),
+        ({"format": "tflite"}, "format must be 'onnx', 'web' or 'classifier', got 'tflite'"),
         ({"format": "classifier", "int8": True}, "`int8` and `calibration_data` require `format='onnx'`"),
         ({"format": "onnx"}, "not a folder: pass output_dir"),
     ],

@@ -17,6 +17,9 @@ from mg_vtc.evaluation.temperature import cross_entropy
 from mg_vtc.models.processing_mg_vtc import build_processor
 from mg_vtc.runs.manifest import find_damage, write_manifest
 
+# a saved model without the records of a run
+pytestmark = pytest.mark.filterwarnings("ignore:The records of this model do not name its training images")
+
 
 @pytest.fixture(scope="module")
 def images(images_dir, tmp_path_factory):
@@ -53,6 +56,11 @@ def run(trained, tmp_path):
 
 def read(folder, name="config.json"):
     return json.loads((folder / name).read_text())
+
+
+def test_images_of_a_model_without_records_may_be_those_of_its_training(run, images):
+    with pytest.warns(UserWarning, match=r"do not name its training images.*use images that it has not seen"):
+        mg_vtc.calibrate(run, images)
 
 
 def test_temperature_is_stored_and_lowers_the_cross_entropy_without_a_change_of_any_class(

@@ -11,13 +11,13 @@ def test_page_and_what_comes_next_are_printed(mg_vtc_command, hub_client, finish
     assert "config.json" in hub_client.files("org/mg-vtc")
 
 
-def test_space_that_is_proposed_can_be_made(mg_vtc_command, hub_client, finished_run, capsys):
+def test_space_that_is_proposed_can_be_made(mg_vtc_command, hub_client, finished_run, capsys, web_runtime_cache):
     mg_vtc_command("push", finished_run, "org/mg-vtc")
     program, *proposed = capsys.readouterr().out.split(" a Space, by ")[1].split()
     assert program == "mg-vtc"
     mg_vtc_command(*proposed)
     assert capsys.readouterr().out == f"{hub_client.address}/spaces/org/mg-vtc-space\n"
-    assert "app.py" in hub_client.files("spaces/org/mg-vtc-space")
+    assert "index.html" in hub_client.files("spaces/org/mg-vtc-space")
 
 
 def test_flags_reach_the_push(mg_vtc_command, hub_client, finished_run, capsys):

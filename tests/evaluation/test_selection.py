@@ -109,7 +109,7 @@ def test_test_rows_of_a_run_that_split_the_rest_itself_are_given():
 def test_part_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match=r"no split 'test', only train, validation; `split='all'`"):
         choose_rows(make_splits(train=["a/10"], validation=["a/11"]), {}, "test")
-    with pytest.raises(ValueError, match=r"`split` must be train, validation, test or all, got 'dev'"):
+    with pytest.raises(ValueError, match=r"`split` must be train, validation, test, selection or all, got 'dev'"):
         choose_rows(make_splits(train=["a/10"]), {}, "dev")
 
 

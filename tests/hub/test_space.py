@@ -178,3 +178,13 @@ def test_gradio_space_becomes_a_static_one_and_back(published, files, web_runtim
 def test_int8_of_a_gradio_space_is_refused(published):
     with pytest.raises(ValueError, match="are for a static Space"):
         push_space("org/mg-vtc", "org/space", sdk="gradio", int8=True)
+
+
+def test_static_space_of_a_private_model_is_private(hub_client, finished_run, web_runtime_cache):
+    push_to_hub(finished_run, "org/mg-vtc", private=True)
+    push_space("org/mg-vtc", "org/space")
+    assert hub_client.repos["spaces/org/space"].private
+    prepare_repo("org/public", private=False, space_sdk="static")
+    with pytest.raises(ValueError, match="public"):
+        push_space("org/mg-vtc", "org/public")
+    assert "model/image.onnx" not in hub_client.files("spaces/org/public")

@@ -101,7 +101,7 @@ def test_threshold_out_of_range_is_refused(plain, images_dir):
 def test_line_of_the_table_shows_none_of_these_and_then_all_classes(plain, images_dir):
     [prediction, *_] = predict(plain, images_dir, threshold=1.0)
     line = format_prediction(prediction, 100)
-    score = f"{100 * prediction.scores[0]:.1f} %"
+    score = f"{100 - 100 * prediction.scores[0]:.1f} %"  # of all that is not the best class
     assert NONE_OF_THESE in line.partition(score)[0]
     assert line.partition(score)[2].strip().startswith(prediction.labels[0])
 

@@ -13,8 +13,10 @@ from local_hub import File, Repo
 from transformers import TrainerCallback
 
 from mg_vtc import train
+from mg_vtc.hub import checkpoints
 from mg_vtc.hub.checkpoints import CheckpointUploader
 from mg_vtc.hub.push import prepare_repo
+from mg_vtc.runs.directory import list_checkpoints
 from mg_vtc.runs.manifest import find_damage
 from mg_vtc.training import run as run_module
 from mg_vtc.training.preemption import Interrupted, deferring_signals, watching_signals
@@ -211,3 +213,32 @@ def test_public_repository_gets_no_checkpoint_unless_it_shall(train_on, hub_clie
     assert hub_client.files(REPO) == {}
     train_on("first", hub_private_repo=False)
     assert "model.safetensors" in hub_client.files(REPO)
+
+
+def test_new_run_does_not_replace_the_checkpoints_of_an_unfinished_one(train_on, vanish, hub_client):
+    vanish()
+    before = hub_client.files(REPO)
+    with pytest.raises(ValueError, match=f"{REPO} has the checkpoints of an unfinished run"):
+        train_on("second", resume_from_checkpoint=None)
+    assert hub_client.files(REPO) == before
+    train_on("second", resume_from_checkpoint=None, overwrite=True)
+    assert "model.safetensors" in hub_client.files(REPO)
+
+
+def test_download_that_breaks_off_leaves_no_older_checkpoint_to_resume_from(
+    train_on, vanish, hub_client, monkeypatch, tmp_path
+):
+    settings = {"learning_rate": 0.0, "linear_probe_epochs": 0}  # all epochs are equal, so the first one is the best
+    vanish(**settings)
+    download = checkpoints.snapshot_download
+
+    def break_off(*args, **kwargs):
+        if kwargs["allow_patterns"].startswith("last"):
+            raise OSError("the network is gone")
+        return download(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "snapshot_download", break_off)
+        with pytest.raises(OSError, match="the network is gone"):
+            train_on("second", **settings)
+    assert list_checkpoints(tmp_path / "second" / "run") == []

@@ -40,6 +40,7 @@ def test_each_fold_is_a_run_in_a_folder_of_its_own(command, tmp_path):
 
 def test_going_on_leaves_finished_folds_resumes_begun_ones_and_begins_the_others(command, tmp_path):
     write(tmp_path / "cv" / "fold-0", "all_results.json", {})
+    write(tmp_path / "cv" / "fold-0", "README.md", {})  # the card of a finished run
     begin_fold(tmp_path / "cv" / "fold-0", parse_recipe(plan_fold(*command(), 0)).settings)
     write(tmp_path / "cv" / "fold-1" / "checkpoint-7", "trainer_state.json", {})
     write(tmp_path / "cv" / "fold-2", "recipe.yaml", {})
@@ -53,6 +54,7 @@ def test_going_on_leaves_finished_folds_resumes_begun_ones_and_begins_the_others
 @pytest.mark.parametrize("flags", [("--seed", "7"), ("--loss_type", "ce"), ("--num_folds", "5")])
 def test_finished_fold_of_another_cross_validation_is_refused(flags, command, tmp_path):
     write(tmp_path / "cv" / "fold-0", "all_results.json", {})
+    write(tmp_path / "cv" / "fold-0", "README.md", {})  # the card of a finished run
     begin_fold(tmp_path / "cv" / "fold-0", parse_recipe(plan_fold(*command(), 0)).settings)
     with pytest.raises(ValueError, match=f"The run began with {flags[0].removeprefix('--')}"):
         plan_fold(*command("--resume_from_checkpoint", "true", *flags), 0)

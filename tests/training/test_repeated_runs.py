@@ -23,6 +23,7 @@ def finish(recipe, number, **results):
     folder = seed_folder(recipe, number)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "all_results.json").write_text(json.dumps(results))
+    (folder / "README.md").write_text("---\n---\n")  # the card of a finished run
 
 
 def test_each_seed_is_a_run_in_a_folder_of_its_own(command, tmp_path):

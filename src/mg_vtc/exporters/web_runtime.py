@@ -86,8 +86,8 @@ def fetch_runtime(folder: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise OSError(
-            "The libraries of the web page are not part of this checkout: install npm to fetch them, or install "
-            "mg-vtc from its wheel, which has them."
+            "The libraries of the web page are not part of this installation: install npm to fetch them, or install a "
+            "wheel of mg-vtc that has them."
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as staging:

@@ -165,8 +165,9 @@ def fetch_checkpoint(folder: Path, repo_id: str, revision: str | None, settings:
         raise ValueError(f"{RUN} of {repo_id} is damaged: delete {LAST} there, and the run starts again.") from error
     check_same_settings(begun, dict(settings), f"{RUN} of {repo_id}")
     write_start(folder, yaml.safe_dump(begun, sort_keys=True, allow_unicode=True), split)
-    for name, step in steps.items():  # the last one last, as it is looked for
-        _download(folder, repo_id, commit, f"{name}-checkpoint", step)
+    staged = [_download(folder, repo_id, commit, f"{name}-checkpoint", step) for name, step in steps.items()]
+    for checkpoint in staged:  # once all are here: an older one alone would be resumed from
+        place_checkpoint(checkpoint)
     return folder / f"checkpoint-{steps['last']}"
 
 
@@ -182,8 +183,8 @@ def _adopt_places(begun: Mapping[str, Any], settings: Mapping[str, Any]) -> dict
     return {name: value for name, value in begun.items() if value != ELSEWHERE} | own
 
 
-def _download(folder: Path, repo_id: str, commit: str | None, name: str, step: int) -> None:
-    """Download a checkpoint, compare it with its manifest, and put it in its place."""
+def _download(folder: Path, repo_id: str, commit: str | None, name: str, step: int) -> Path:
+    """Download a checkpoint beside its place and compare it with its manifest."""
     staged = stage_checkpoint(folder, step)
     shutil.rmtree(staged.parent, ignore_errors=True)
     with explaining(repo_id):
@@ -196,4 +197,18 @@ def _download(folder: Path, repo_id: str, commit: str | None, name: str, step: i
             f"The checkpoint in {repo_id} is damaged: {named}. Repeat the command; if it stays so, delete {name} in "
             "the repository, and the run starts again."
         )
-    place_checkpoint(staged)
+    return staged
+
+
+def refuse_to_replace(repo_id: str, revision: str | None) -> None:
+    """Refuse to start a run whose checkpoints would replace those of another one.
+
+    Raises:
+        ValueError: The repository has the checkpoints of an unfinished run.
+    """
+    with explaining(repo_id):
+        if HfApi().file_exists(repo_id, RUN, revision=revision):
+            raise ValueError(
+                f"{repo_id} has the checkpoints of an unfinished run, which this one would replace: resume it "
+                "(`resume_from_checkpoint` 'auto'), set another `hub_model_id`, or set `overwrite`."
+            )

@@ -34,6 +34,15 @@ BASELINES = {  # score: its baseline
 BASELINE_NAMES = {"majority_class": "majority-class baseline", "five_most_frequent": "five most frequent classes"}
 
 
+def _read_calibration(folder: Path, config: MgVtcConfig) -> dict[str, Any] | None:
+    """Return the record of the calibration, unless the model was trained or saved again since."""
+    if not (folder / CALIBRATION).exists():
+        return None
+    calibration = _read(folder / CALIBRATION)
+    same = (calibration["temperature"], calibration["threshold"]) == (config.logit_temperature, config.threshold)
+    return calibration if same else None
+
+
 def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> None:
     """Write the model card of a finished run to its folder as `README.md`; unknown values are left out.
 
@@ -72,7 +81,7 @@ def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> N
         },
         has_local_towers=any(base and base not in hub_bases for base in bases.values()),
         split=_read(folder / SPLIT),
-        calibration=_read(folder / CALIBRATION) if (folder / CALIBRATION).exists() else None,
+        calibration=_read_calibration(folder, config),
         describe_split=describe_split,
         clips_known=any(result["conditions"]["num_clips"] is not None for result in results),
         describe_leakage=describe_leakage,

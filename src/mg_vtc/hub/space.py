@@ -34,14 +34,15 @@ def push_space(
 ) -> str:
     """Push a Space with a demo of a model on the Hub, or update an existing Space of this package.
 
-    A static Space is free and holds the model itself, so a private model needs a private Space. A Gradio Space loads
-    the model from its repository at startup; a private model requires a token in the Space's secret `HF_TOKEN`.
+    A static Space is free and holds the model itself, so that of a private model is private. A Gradio Space loads the
+    model from its repository at startup; a private model requires a token in the Space's secret `HF_TOKEN`.
 
     Args:
         model_id: Repository of a model of this package, such as "org/mg-vtc".
         space_id: Repository of the Space, such as "org/mg-vtc-space"; created if missing.
         sdk: "static" to run the model in the browser, "gradio" to run it on the Hub.
-        private: Whether a new Space is private; by default the setting of its owner.
+        private: Whether a new Space is private; by default the setting of its owner. An existing public Space is
+            refused for True, and for a static Space of a private model.
         int8: For a static Space, see `export_web`.
         calibration_data: For a static Space, see `export_web`.
 
@@ -60,18 +61,24 @@ def push_space(
     if sdk == "gradio" and (int8 or calibration_data is not None):
         raise ValueError("`int8` and `calibration_data` are for a static Space: omit them, or set `sdk='static'`.")
     config: Any = read_config(model_id)
-    with tempfile.TemporaryDirectory() as temporary:
-        if sdk == "static":
-            from ..exporters.web import export_web  # needs the extra "onnx"
-
-            export_web(model_id, Path(temporary), int8=int8, calibration_data=calibration_data)
-            files = collect_page(Path(temporary))
-        else:
-            files = collect_space(model_id, config.vision_config.model_type)
-        page = prepare_repo(space_id, private=private, space_sdk=sdk)
-        with explaining(space_id, again=f"mg-vtc push-space {model_id} {space_id}"):
-            _commit(space_id, files, f"Show {model_id}")
+    if sdk == "static" and HfApi().model_info(model_id).private:
+        private = True  # the Space holds the weights
+    if sdk == "static":
+        files = _export_page(model_id, int8=int8, calibration_data=calibration_data)
+    else:
+        files = collect_space(model_id, config.vision_config.model_type)
+    page = prepare_repo(space_id, private=private, space_sdk=sdk)
+    with explaining(space_id, again=f"mg-vtc push-space {model_id} {space_id}"):
+        _commit(space_id, files, f"Show {model_id}")
     return page
+
+
+def _export_page(model_id: str, *, int8: bool, calibration_data: Path | None) -> dict[str, bytes]:
+    from ..exporters.web import export_web  # needs the extra "onnx"
+
+    with tempfile.TemporaryDirectory() as folder:
+        export_web(model_id, Path(folder), int8=int8, calibration_data=calibration_data)
+        return collect_page(Path(folder))
 
 
 def _commit(space_id: str, files: dict[str, bytes], message: str) -> None:

@@ -19,7 +19,7 @@ def format_prediction(prediction: Prediction, width: int) -> str:
     columns = _columns(width)
     labels, scores = [escape(label) for label in prediction.labels], prediction.scores
     if prediction.below_threshold:  # whose classes all follow
-        labels, scores = [prediction.label or "", *labels], [scores[0], *scores]
+        labels, scores = [prediction.label or "", *labels], [1 - scores[0], *scores]
     following: list[str] = []
     room = columns[2]
     for next_label, next_score in zip(labels[1:], scores[1:], strict=True):

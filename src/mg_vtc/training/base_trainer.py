@@ -16,7 +16,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from ..data.decoding import normalize
 from ..data.sampler import GlobalBatchSampler
 from ..data.streaming import ImageStream
-from ..hub.checkpoints import CheckpointUploader
+from ..hub.checkpoints import CheckpointUploader, refuse_to_replace
 from ..hub.push import prepare_repo, push_to_hub
 from ..runs.checkpoints import (
     check_checkpoint,
@@ -361,6 +361,8 @@ class ImageTrainer(Trainer):
             prepare_repo(self.args.repo_id, private=self.args.makes_private)
             self.hub_model_id = self.args.repo_id
             if self.args.pushes_checkpoints:
+                if not (self.args.resume_from_checkpoint or self.args.overwrite):
+                    refuse_to_replace(self.args.repo_id, self.args.hub_revision)
                 self._uploader = CheckpointUploader(self.args.repo_id, self.args.hub_revision)
 
     def push_to_hub(self, commit_message: str | None = None, **kwargs: Any) -> str | None:

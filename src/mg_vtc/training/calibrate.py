@@ -34,7 +34,7 @@ from ..inference.ensemble import Ensemble, open_members
 from ..inference.loading import Model
 from ..models.modeling_mg_vtc import MgVtcModel
 from ..runs.directory import CALIBRATION, CARD, PROVENANCE, RECIPE
-from ..runs.manifest import find_damage, update_manifest
+from ..runs.manifest import find_damage, read_manifest, update_manifest
 
 CONFIG, EXPORTS = "config.json", "onnx"
 
@@ -137,6 +137,12 @@ def _check(model: Model, precision: float | None) -> None:
 def _choose_held_out(splits: DatasetDict, run: dict[str, Any], split: str | None) -> ChosenRows:
     """Choose rows that a model was not trained on."""
     rows, scored = chosen = choose_rows(splits, run, split or find_fitting_split(splits, run))
+    if not run.get("train"):
+        warnings.warn(
+            "The records of this model do not name its training images. If it was trained on these images, the "
+            "calibration is wrong: use images that it has not seen.",
+            stacklevel=4,
+        )
     if scored.num_training_rows:
         raise ValueError(
             f"The model was trained on {scored.num_training_rows} of these {len(rows)} images, whose scores are too "
@@ -193,7 +199,8 @@ def _fit(predictions: Predictions, precision: float | None) -> dict[str, Any]:
 
 def _store(folder: Path, calibration: Calibration, settings: dict[str, Any], digests: list[str]) -> None:
     """Write the settings into `config.json`, the record, and the card of a run if nobody edited it."""
-    has_own_card = (folder / CARD).is_file() and not find_damage(folder, [CARD])
+    in_manifest = CARD in (read_manifest(folder) or {})  # elsewhere nothing tells whether somebody edited it
+    has_own_card = in_manifest and (folder / CARD).is_file() and not find_damage(folder, [CARD])
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8")) | settings
     _write(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True))
     written = [CONFIG, CALIBRATION]

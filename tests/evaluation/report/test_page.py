@@ -319,7 +319,7 @@ def test_browser_shows_the_whole_report_on_a_telephone_and_on_a_desk_in_light_an
         assert page["ids"] == SECTIONS
         assert len(page["images"]) == 12
         assert min(page["images"]) > 0
-        assert len(page["svgs"]) == 3 + 3 + 3  # of classes; matrix, reliability and map; curves
+        assert len(page["svgs"]) == 3 + 4 + 3  # of classes; matrix, reliability, coverage and map; curves
         assert min(page["svgs"]) > 100
         assert page["hidden"] == []
     assert seen[False]["background"] != seen[True]["background"]

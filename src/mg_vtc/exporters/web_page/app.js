@@ -12,9 +12,10 @@ const CAMERA_ERRORS = {
   NotReadableError: "Another program uses the camera. Close it, then press Camera again.",
 };
 const element = (id) => document.getElementById(id);
-const state = { worker: null, model: null, names: null, last: null, busy: false, next: null, stream: null, startedAt: 0 };
+const state = { worker: null, model: null, names: null, last: null, busy: false, next: null, stream: null, startedAt: 0, cameraRequest: 0, accepted: null };
 
 function say(message) {
+  if (element("message").textContent === message) return;
   element("message").textContent = message;
   element("message").hidden = !message;
 }
@@ -41,13 +42,14 @@ function onReply({ data }) {
   state.busy = false;
   if (data.type === "prediction") {
     say("");
+    state.accepted = state.names;
     state.last = data;
     drawImage(data);
     drawHeat();
     showScores();
     element("facts").textContent = `${data.width} × ${data.height} pixels, ${Math.round(data.milliseconds)} ms`;
   } else {
-    if (state.names && !data.isRefusal) state.names = null;
+    state.names = state.accepted; // not names that the model refused
     say(data.isRefusal ? data.message : `The model failed: ${data.message} Reload the page.`);
   }
   const next = state.next;
@@ -63,7 +65,7 @@ function drawImage({ bitmap, width, height }) {
   canvas.width = Math.max(1, Math.round(width * scale));
   canvas.height = Math.max(1, Math.round(height * scale));
   canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  if (!state.stream) state.still = bitmap;
+  state.still = bitmap;
   element("frame").hidden = false;
   element("empty").hidden = true;
   element("drop").classList.add("full");
@@ -106,7 +108,7 @@ function showScores() {
   const { last } = state;
   if (!last) return;
   const order = last.scores.map((score, index) => [score, last.names[index]]).sort((one, other) => other[0] - one[0]);
-  const threshold = Number(element("threshold").value) / 100;
+  const threshold = state.threshold;
   const [score, name] = order[0];
   const isNone = score < threshold;
   const best = isNone ? "None of these" : name;
@@ -137,7 +139,7 @@ function open(blob) {
 async function again() {
   if (state.stream) return;
   const { still } = state;
-  if (still) ask({ bitmap: await createImageBitmap(still) });
+  if (still) ask({ bitmap: await createImageBitmap(still, { premultiplyAlpha: "none", colorSpaceConversion: "none" }) });
 }
 
 async function takeFrame() {
@@ -151,11 +153,17 @@ async function takeFrame() {
 }
 
 async function startCamera() {
+  const request = ++state.cameraRequest;
   if (!navigator.mediaDevices) return say("The camera needs a page that is served by https or from localhost.");
+  element("camera").disabled = true;
   try {
-    state.stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user", width: { ideal: 640 } } });
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user", width: { ideal: 640 } } });
+    if (request !== state.cameraRequest) return stream.getTracks().forEach((track) => track.stop()); // an image came first
+    state.stream = stream;
   } catch (error) {
     return say(CAMERA_ERRORS[error.name] ?? `The camera cannot be used: ${error.message}`);
+  } finally {
+    element("camera").disabled = false;
   }
   say("");
   state.video = Object.assign(document.createElement("video"), { muted: true, playsInline: true, srcObject: state.stream });
@@ -167,10 +175,19 @@ async function startCamera() {
 }
 
 function stopCamera() {
+  state.cameraRequest += 1;
   for (const track of state.stream?.getTracks() ?? []) track.stop();
   state.stream = null;
   element("camera").setAttribute("aria-pressed", "false");
   element("camera").textContent = "Camera";
+}
+
+// The slider has whole percent; a stored threshold is used with all its digits until the slider moves.
+function useThreshold(threshold) {
+  state.threshold = threshold;
+  element("threshold").value = Math.round(100 * threshold);
+  element("threshold-value").textContent = threshold ? `${Math.round(100 * threshold)} %` : "off";
+  showScores();
 }
 
 function readNames() {
@@ -185,6 +202,7 @@ function readNames() {
 function useNames(names) {
   state.names = names;
   element("reset").hidden = names === null;
+  useThreshold(names ? 0 : (state.model?.threshold ?? 0)); // a stored one is for the trained classes
   if (state.last) again();
   else say(names ? "Names are set. Choose an image." : "");
 }
@@ -197,8 +215,7 @@ function connectControls() {
   element("camera").onclick = () => (state.stream ? stopCamera() : startCamera());
   element("show-heat").onchange = drawHeat;
   element("threshold").oninput = ({ target }) => {
-    element("threshold-value").textContent = target.value === "0" ? "off" : `${target.value} %`;
-    showScores();
+    useThreshold(Number(target.value) / 100);
   };
   element("apply").onclick = () => {
     try {
@@ -230,8 +247,7 @@ function describeModel(model, title) {
   element("made").textContent = `mg-vtc ${model.version}`;
   element("heat-switch").hidden = !model.heat;
   element("own").hidden = !model.text;
-  element("threshold").value = Math.round(100 * (model.threshold ?? 0));
-  element("threshold").oninput({ target: element("threshold") });
+  useThreshold(model.threshold ?? 0);
 }
 
 async function start() {

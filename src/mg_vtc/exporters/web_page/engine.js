@@ -22,9 +22,11 @@ export async function startEngine(onProgress) {
   const description = response?.ok && (await response.json().catch(() => null));
   if (!description) throw new Error("The file model/model.json cannot be read: copy the folder again.");
   let failure;
-  for (const engine of await listEngines(description.quantized)) {
+  const engines = await listEngines(description.quantized);
+  for (const engine of engines) {
+    const limit = engine === engines.at(-1) ? Infinity : START_LIMIT; // nothing replaces the last one
     try {
-      return { ...engine, ...(await startWorker(engine, onProgress)) };
+      return { ...engine, ...(await startWorker(engine, limit, onProgress)) };
     } catch (error) {
       failure = error;
       if (error.isRefusal) break; // of a file: no other engine helps
@@ -33,9 +35,16 @@ export async function startEngine(onProgress) {
   throw failure;
 }
 
-function startWorker(engine, onProgress) {
+function createWorker() {
+  const address = new URL("worker.js", document.baseURI).href;
+  // A worker of a blob has the content policy of the page, unlike one of a file.
+  const source = new Blob([`import ${JSON.stringify(address)};`], { type: "text/javascript" });
+  return new Worker(URL.createObjectURL(source), { type: "module" });
+}
+
+function startWorker(engine, limit, onProgress) {
   return new Promise((resolve, reject) => {
-    const worker = new Worker("worker.js", { type: "module" });
+    const worker = createWorker();
     let clock;
     const fail = (message, isRefusal = false) => {
       clearTimeout(clock);
@@ -44,7 +53,7 @@ function startWorker(engine, onProgress) {
     };
     const wait = () => {
       clearTimeout(clock);
-      clock = setTimeout(() => fail("The model did not start in time."), START_LIMIT);
+      if (limit < Infinity) clock = setTimeout(() => fail("The model did not start in time."), limit);
     };
     worker.onerror = (event) => fail(event.message || "The worker cannot start in this browser.");
     worker.onmessage = ({ data }) => {

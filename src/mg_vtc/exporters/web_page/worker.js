@@ -32,6 +32,19 @@ async function readFile(name, { report } = {}) {
   return bytes;
 }
 
+// The largest file of the libraries, with progress, so that a slow network is not taken for a failure.
+async function readRuntime(name) {
+  const response = await fetch(new URL(`runtime/${name}`, here)).catch(() => null);
+  if (!response?.ok) throw new Refusal(`The file runtime/${name} is missing: copy the folder again.`);
+  const parts = [];
+  for (const reader = response.body.getReader(); ; ) {
+    const { done, value } = await reader.read();
+    if (done) return new Blob(parts).arrayBuffer();
+    parts.push(value);
+    postMessage({ type: "progress", done: 0, total: 1 });
+  }
+}
+
 async function hash(bytes) {
   if (!self.crypto?.subtle) return null; // a page without TLS: files are compared by size alone
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
@@ -45,6 +58,8 @@ async function load({ provider, threads }) {
   ort = await import(new URL(`runtime/${provider === "webgpu" ? "ort.jspi.min.mjs" : "ort.wasm.min.mjs"}`, here));
   ort.env.wasm.wasmPaths = new URL("runtime/", here).href;
   ort.env.wasm.numThreads = threads;
+  const runtime = `ort-wasm-simd-threaded${provider === "webgpu" ? ".jspi" : ""}.wasm`;
+  ort.env.wasm.wasmBinary = await readRuntime(runtime);
   ort.env.logLevel = "error";
   const total = model.files[model.image].bytes;
   const report = (done) => postMessage({ type: "progress", done, total });
