@@ -13,6 +13,8 @@ from pathlib import Path
 import PIL.Image
 import torch
 import torch.distributed as dist
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # for the Hub on loopback of conftest.py
 from conftest import CLASS_NAMES, TINY_DISTILBERT, TINY_VIT, LabelledRows
 from datasets import ClassLabel, Dataset, Features, Image
 
