@@ -54,7 +54,7 @@ def test_policy_of_the_page_allows_its_own_server_alone():
 def test_files_have_the_sizes_and_hashes_of_the_description(exported):
     for name, facts in describe(exported)["files"].items():
         content = (exported / "site" / "model" / name).read_bytes()
-        assert facts == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        assert facts == {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     assert {path.name for path in (exported / "site" / "runtime").iterdir()} == set(RUNTIME_FILES)
 
 

@@ -27,7 +27,11 @@ worker.onmessage = async ({data}) => {
   else if (data.type !== "progress") done(data.message);
 };
 const send = async () => worker.postMessage({type: "predict", names: null, blob: await (await fetch(path)).blob()});
-if (window.isReady) send(); else worker.postMessage({type: "load", provider: "wasm", threads: 1});
+const load = async () => {
+  const model = await (await fetch("model/model.json")).json();
+  worker.postMessage({type: "load", provider: "wasm", threads: 1, model});
+};
+if (window.isReady) send(); else load();
 window.isReady = true;"""
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints on the Hub: a machine that vanished is replaced by an empty one, which goes on where it was."""
+"""Checkpoints on the Hub: an empty machine replaces one that vanished, and resumes its run."""
 
 import hashlib
 import json

@@ -51,31 +51,14 @@ def _export(options: argparse.Namespace) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # of loading weights
-    {"onnx": _export_onnx, "web": _export_web, "classifier": _export_classifier}[options.format](options)
+    (_export_classifier if options.format == "classifier" else _export_graphs)(options)
 
 
-def _export_onnx(options: argparse.Namespace) -> None:
-    from ..exporters.export import find_output_dir
-    from ..exporters.onnx import export_onnx
+def _export_graphs(options: argparse.Namespace) -> None:
+    from ..exporters.export import find_output_dir, find_writer
 
-    folder = options.output_dir or find_output_dir(options.model, "onnx")
-    files = export_onnx(
-        options.model,
-        folder,
-        int8=options.int8,
-        calibration_data=options.calibration_data,
-        overwrite=options.overwrite,
-    )
-    print(folder)
-    _print_files(files)
-
-
-def _export_web(options: argparse.Namespace) -> None:
-    from ..exporters.export import find_output_dir
-    from ..exporters.web import export_web
-
-    folder = options.output_dir or find_output_dir(options.model, "web")
-    files = export_web(
+    folder = options.output_dir or find_output_dir(options.model, options.format)
+    files = find_writer(options.format)(
         options.model,
         folder,
         int8=options.int8,
@@ -83,10 +66,11 @@ def _export_web(options: argparse.Namespace) -> None:
         overwrite=options.overwrite,
     )
     num_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    print(f"{folder} ({num_bytes / 1e6:.1f} MB)")
+    print(f"{folder} ({num_bytes / 1e6:.1f} MB)" if options.format == "web" else folder)
     _print_files(files)
-    print(f"Try it: python -m http.server --bind 127.0.0.1 --directory {shlex.quote(str(folder))}")
-    print("Then open http://127.0.0.1:8000. Any static server can serve the folder.")
+    if options.format == "web":
+        print(f"Try it: python -m http.server --bind 127.0.0.1 --directory {shlex.quote(str(folder))}")
+        print("Then open http://127.0.0.1:8000. Any static server can serve the folder.")
 
 
 def _print_files(files: "list[ExportedFile]") -> None:

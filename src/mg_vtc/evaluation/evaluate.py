@@ -113,13 +113,22 @@ def evaluate(
     how = _describe_task(ensemble, prompt_template, zero_shot=zero_shot)
     results = describe_results(ensemble.name, name_data(data), predictions, chosen.scored, records, **how)
     results |= {} if vote is None else {"clips": score_clips(predictions, vote)}
-    results |= _describe_calibration(ensemble, predictions, chosen, zero_shot=zero_shot)
-    return _join(predictions, results | _describe_members(ensemble), chosen, records, ensemble)
+    return _join(predictions, results, chosen, records, ensemble, zero_shot=zero_shot)
 
 
 def _join(
-    predictions: Predictions, results: dict[str, Any], chosen: ChosenRows, records: RunRecords, ensemble: Ensemble
+    predictions: Predictions,
+    results: dict[str, Any],
+    chosen: ChosenRows,
+    records: RunRecords,
+    ensemble: Ensemble,
+    *,
+    zero_shot: bool,
 ) -> Evaluation:
+    """Add what the results say of calibration and ensemble, and what a report needs besides."""
+    digests = digest_images(chosen.rows)
+    results |= _describe_calibration(ensemble, predictions, digests, zero_shot=zero_shot)
+    results |= _describe_members(ensemble)
     source = ensemble.members[0].source
     is_folder = len(ensemble.members) == 1 and not isinstance(source, MgVtcModel)
     return Evaluation(
@@ -127,13 +136,13 @@ def _join(
         results,
         read_image=lambda row: to_rgb(chosen.rows[row]["image"]),
         history=(records.state or {}).get("log_history"),
-        digests=digest_images(chosen.rows),
+        digests=digests,
         weights=digest_weights(Path(source)) if is_folder else None,
     )
 
 
 def _describe_calibration(
-    ensemble: Ensemble, predictions: Predictions, chosen: ChosenRows, *, zero_shot: bool
+    ensemble: Ensemble, predictions: Predictions, digests: list[str], *, zero_shot: bool
 ) -> dict[str, Any]:
     """Describe temperature and threshold, if any, of a single model without views.
 
@@ -145,7 +154,7 @@ def _describe_calibration(
         return {}
     record = Path(config.name_or_path, CALIBRATION) if config.name_or_path else None
     fitted = set(read_record(record)["digests"]) if record is not None and record.is_file() else set()
-    num_fitted = sum(digest in fitted for digest in digest_images(chosen.rows)) if fitted else 0
+    num_fitted = sum(digest in fitted for digest in digests)
     threshold = None if zero_shot else config.threshold
     described = describe_temperature(predictions, float(config.logit_temperature), threshold, num_fitted)
     return {"temperature_scaling": described}

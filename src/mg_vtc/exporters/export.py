@@ -56,11 +56,11 @@ def export(
             export_classifier(source, folder, overwrite=overwrite)
         else:
             images = None if calibration_data is None else Path(calibration_data)
-            _find_writer(format)(source, folder, int8=int8, calibration_data=images, overwrite=overwrite)
+            find_writer(format)(source, folder, int8=int8, calibration_data=images, overwrite=overwrite)
     return folder
 
 
-def _find_writer(format: str) -> Callable[..., Any]:
+def find_writer(format: str) -> Callable[..., Any]:
     """Return the function that writes a format of ONNX graphs; both need the extra "onnx"."""
     if format == "onnx":
         from .onnx import export_onnx

@@ -3,7 +3,6 @@
 The page, its libraries and the model are files of one folder. Any static server can serve it, offline, too.
 """
 
-import hashlib
 import inspect
 import json
 import shutil
@@ -25,6 +24,7 @@ from transformers import AutoTokenizer
 from ..files import atomic_write_folder, check_destination
 from ..inference.loading import open_model
 from ..models.modeling_mg_vtc import MgVtcForImageClassification
+from ..runs.manifest import describe_file
 from .int8 import quantize, read_calibration_pixels
 from .onnx import (
     MAX_DIFFERENCE,
@@ -133,11 +133,12 @@ def _write_image_graph(
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     differences, shares = [], []
     for pixels in images:
-        found = session.run(["logits"], {"pixels": pixels, "name_embeds": class_embeds.numpy()})[0]  # (num_labels,)
+        outputs = session.run(["logits"], {"pixels": pixels, "name_embeds": class_embeds.numpy()})
+        found = torch.from_numpy(outputs[0])  # (num_labels,)
         with torch.no_grad():
-            expected = graph(torch.from_numpy(pixels), class_embeds)[0].numpy()
-        differences.append(float(np.abs(found - expected).max() / np.abs(expected).max()))
-        shares.append(float(np.abs(_softmax(found) - _softmax(expected)).max()))
+            expected = graph(torch.from_numpy(pixels), class_embeds)[0]  # (num_labels,)
+        differences.append(((found - expected).abs().max() / expected.abs().max()).item())
+        shares.append((found.softmax(dim=0) - expected.softmax(dim=0)).abs().max().item())
     exact = differences[0]
     if exact > MAX_DIFFERENCE or max(shares) > MAX_SHARE_DIFFERENCE:
         raise ValueError(
@@ -179,12 +180,6 @@ def _quantize(folder: Path, model: MgVtcForImageClassification, images: Sequence
     return ExportedFile(INT8_IMAGE, num_bytes, difference, agreement, (len(best), len({one for one, _ in best})))
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities of logits (num_labels,)."""
-    exponents = np.exp(logits - logits.max())
-    return exponents / exponents.sum()
-
-
 def _write_text_files(folder: Path, model_id: str, model: MgVtcForImageClassification) -> ExportedFile:
     """Write the text encoder and the two files of its tokenizer."""
     file = write_text_encoder(folder, model_id, model, {})
@@ -216,10 +211,7 @@ def _write_description(
     """Write what the page needs to know of the model, with sizes and hashes of its files."""
     config, resizing = model.config, graph.resizing
     name = Path(model_id).resolve().name if Path(model_id).is_dir() else model_id  # no local path on the page
-    files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-        for path in sorted(folder.iterdir())
-    }
+    files = {path.name: describe_file(path) for path in sorted(folder.iterdir())}
     description = {
         "name": name,
         "version": version("mg-vtc"),

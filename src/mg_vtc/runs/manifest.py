@@ -33,7 +33,7 @@ def write_manifest(folder: Path, patterns: Iterable[str] = ("*",)) -> None:
         folder: Folder whose files are complete.
         patterns: Files that the manifest covers, by the end of their names in the folder.
     """
-    files = {name: _describe(folder / name) for name in _list_files(folder, tuple(patterns))}
+    files = {name: describe_file(folder / name) for name in _list_files(folder, tuple(patterns))}
     for place in {(folder / name).parent for name in files}:
         sync_folder(place)
     with atomic_write(folder / MANIFEST) as file:
@@ -50,7 +50,7 @@ def update_manifest(folder: Path, names: Iterable[str]) -> None:
     files = read_manifest(folder)
     if files is None:
         return
-    files |= {name: _describe(folder / name) for name in names}
+    files |= {name: describe_file(folder / name) for name in names}
     with atomic_write(folder / MANIFEST) as file:
         file.write(dump_manifest(files))
     sync_folder(folder)
@@ -143,7 +143,8 @@ def _is_one_of(name: str, patterns: tuple[str, ...]) -> bool:
     )
 
 
-def _describe(path: Path) -> dict[str, Any]:
+def describe_file(path: Path) -> dict[str, Any]:
+    """Return the `size` in bytes and the `sha256` of a file, which is on the disk afterwards."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())

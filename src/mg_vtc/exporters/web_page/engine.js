@@ -19,14 +19,14 @@ export async function listEngines(isQuantized) {
 // Resolves to { worker, title, model }. `onProgress` gets the fraction of the model that is loaded.
 export async function startEngine(onProgress) {
   const response = await fetch("model/model.json").catch(() => null);
-  const description = response?.ok && (await response.json().catch(() => null));
-  if (!description) throw new Error("The file model/model.json cannot be read: copy the folder again.");
+  const model = response?.ok && (await response.json().catch(() => null));
+  if (!model) throw new Error("The file model/model.json cannot be read: copy the folder again.");
   let failure;
-  const engines = await listEngines(description.quantized);
+  const engines = await listEngines(model.quantized);
   for (const engine of engines) {
     const limit = engine === engines.at(-1) ? Infinity : START_LIMIT; // nothing replaces the last one
     try {
-      return { ...engine, ...(await startWorker(engine, limit, onProgress)) };
+      return { model, title: engine.title, worker: await startWorker({ ...engine, model }, limit, onProgress) };
     } catch (error) {
       failure = error;
       if (error.isRefusal) break; // of a file: no other engine helps
@@ -63,7 +63,7 @@ function startWorker(engine, limit, onProgress) {
       } else if (data.type === "ready") {
         clearTimeout(clock);
         worker.onerror = worker.onmessage = null;
-        resolve({ worker, model: data.model });
+        resolve(worker);
       } else fail(data.message, data.isRefusal);
     };
     wait();

@@ -7,7 +7,7 @@ let ort, model, image, text, tokenizer, targets, targetNames;
 class Refusal extends Error {} // a message for the user
 
 async function readFile(name, { report } = {}) {
-  const facts = model?.files[name];
+  const facts = model.files[name];
   let response;
   try {
     response = await fetch(new URL(`model/${name}`, here));
@@ -15,18 +15,16 @@ async function readFile(name, { report } = {}) {
     throw new Refusal(`The file model/${name} cannot be reached. Is the server still running?`);
   }
   if (!response.ok) throw new Refusal(`The file model/${name} is missing (${response.status}): copy the folder again.`);
-  const bytes = new Uint8Array(facts ? facts.bytes : 0), parts = [];
+  const bytes = new Uint8Array(facts.size);
   let length = 0;
   for (const reader = response.body.getReader(); ; ) {
     const { done, value } = await reader.read();
     if (done) break;
-    if (facts && length + value.length <= facts.bytes) bytes.set(value, length);
-    else if (!facts) parts.push(value);
+    if (length + value.length <= facts.size) bytes.set(value, length);
     length += value.length;
     report?.(length);
   }
-  if (!facts) return new Uint8Array(await new Blob(parts).arrayBuffer());
-  if (length !== facts.bytes || (await hash(bytes)) !== facts.sha256) {
+  if (length !== facts.size || ((await hash(bytes)) ?? facts.sha256) !== facts.sha256) {
     throw new Refusal(`The file model/${name} is damaged: copy the folder again.`);
   }
   return bytes;
@@ -51,24 +49,21 @@ async function hash(bytes) {
   return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-async function load({ provider, threads }) {
-  model = undefined;
-  model = JSON.parse(new TextDecoder().decode(await readFile("model.json")));
-  if (!self.crypto?.subtle) for (const facts of Object.values(model.files)) facts.sha256 = null;
+async function load({ provider, threads, model: description }) {
+  model = description;
   ort = await import(new URL(`runtime/${provider === "webgpu" ? "ort.jspi.min.mjs" : "ort.wasm.min.mjs"}`, here));
   ort.env.wasm.wasmPaths = new URL("runtime/", here).href;
   ort.env.wasm.numThreads = threads;
   const runtime = `ort-wasm-simd-threaded${provider === "webgpu" ? ".jspi" : ""}.wasm`;
   ort.env.wasm.wasmBinary = await readRuntime(runtime);
   ort.env.logLevel = "error";
-  const total = model.files[model.image].bytes;
+  const total = model.files[model.image].size;
   const report = (done) => postMessage({ type: "progress", done, total });
   image = await open(await readFile(model.image, { report }), provider);
   await useClasses();
-  const start = performance.now();
   const size = model.image_size; // a first run compiles what has to be compiled
   await run(new Uint8Array(size * size * 4), size, size);
-  postMessage({ type: "ready", model, milliseconds: performance.now() - start });
+  postMessage({ type: "ready" });
 }
 
 function open(bytes, provider) {
@@ -154,7 +149,7 @@ async function useNames(names) {
     const { Tokenizer } = await import(new URL("runtime/tokenizers.min.mjs", here));
     const read = async (name) => JSON.parse(new TextDecoder().decode(await readFile(name)));
     tokenizer = new Tokenizer(await read("tokenizer.json"), await read("tokenizer_config.json"));
-    const total = model.files[model.text.file].bytes;
+    const total = model.files[model.text.file].size;
     const report = (done) => postMessage({ type: "progress", done, total });
     text = await open(await readFile(model.text.file, { report }), "wasm");
   }
