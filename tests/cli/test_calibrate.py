@@ -197,3 +197,14 @@ def test_evaluation_states_the_error_before_the_images_of_the_fit_and_the_thresh
     page = (run / "report" / "report.html").read_text()
     assert "The temperature was fitted on 32 of these images" in page
     assert f"The threshold of the model, {record['threshold']:.3f}, keeps" in page
+
+
+@pytest.mark.filterwarnings("ignore:8 of the model.s 12 classes are not in the data")
+def test_predictions_of_more_than_ten_classes_keep_their_names(images, tmp_path):
+    names = dict(enumerate([*CLASS_NAMES[:4], *(f"gesture {number}" for number in range(4, 12))]))
+    save_model(tmp_path / "run", TINY_RESNET, id2label=names)
+    before = [prediction.labels for prediction in mg_vtc.predict(tmp_path / "run", images, top_k=12)]
+    order = [*read(tmp_path / "run")["id2label"]]
+    mg_vtc.calibrate(tmp_path / "run", images)
+    assert [*read(tmp_path / "run")["id2label"]] == order
+    assert [prediction.labels for prediction in mg_vtc.predict(tmp_path / "run", images, top_k=12)] == before

@@ -131,3 +131,10 @@ def test_templates_that_pipelines_would_fill_otherwise_are_refused(template):
 def test_names_with_braces_make_the_text_that_pipelines_make(name):
     config = MgVtcConfig(id2label={0: name, 1: "other"}, prompt_template="a person, {}")
     assert config.class_prompts[0] == config.prompt_template.format(name)
+
+
+def test_class_names_are_in_the_order_of_their_ids_whatever_the_order_of_the_file():
+    names = {str(class_id): f"gesture {class_id}" for class_id in range(12)}
+    shuffled = {class_id: names[class_id] for class_id in sorted(names)}  # "10" and "11" before "2"
+    config = MgVtcConfig.from_dict({"model_type": "mg_vtc", "id2label": shuffled, "vision_only": True})
+    assert [*config.id2label.values()] == [*names.values()]

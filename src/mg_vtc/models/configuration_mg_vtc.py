@@ -130,6 +130,8 @@ class MgVtcConfig(PretrainedConfig):
             self.text_config = {"model_type": "distilbert"}
         kwargs["auto_map"] = dict(AUTO_MAP)
         super().__post_init__(**kwargs)
+        # by id: a file that was written with sorted keys has "10" before "2"
+        self.id2label = {class_id: self.id2label[class_id] for class_id in sorted(self.id2label)}
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:

@@ -202,7 +202,7 @@ def _store(folder: Path, calibration: Calibration, settings: dict[str, Any], dig
     in_manifest = CARD in (read_manifest(folder) or {})  # elsewhere nothing tells whether somebody edited it
     has_own_card = in_manifest and (folder / CARD).is_file() and not find_damage(folder, [CARD])
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8")) | settings
-    _write(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True))
+    _write(folder / CONFIG, json.dumps(config, indent=2))
     written = [CONFIG, CALIBRATION]
     for path in folder.glob("*.py"):  # code beside the model that may be older than the temperature
         source = Path(models.__file__).with_name(path.name)
