@@ -131,7 +131,7 @@ class MgVtcConfig(PretrainedConfig):
         kwargs["auto_map"] = dict(AUTO_MAP)
         super().__post_init__(**kwargs)
         # by id: a file that was written with sorted keys has "10" before "2"
-        self.id2label = {class_id: self.id2label[class_id] for class_id in sorted(self.id2label)}
+        self.id2label: dict[int, str] = dict(sorted(self.id2label.items()))
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
