@@ -199,6 +199,7 @@ def test_evaluation_states_the_error_before_the_images_of_the_fit_and_the_thresh
     assert f"before it, the calibration error is {error}; it was fitted on 32 of these images" in output
     assert re.search(rf"^threshold {record['threshold']:.3f}: {record['fitted']['coverage']:.1%} of the", output, re.M)
     page = (run / "report" / "report.html").read_text()
+    assert "weighted by these counts. Logits are divided by the temperature" in " ".join(page.split())
     assert "The temperature was fitted on 32 of these images" in page
     assert f"The threshold of the model, {record['threshold']:.3f}, keeps" in page
 
