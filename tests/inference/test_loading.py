@@ -13,6 +13,7 @@ from mg_vtc.app.gesture_model import GestureModel
 from mg_vtc.files import atomic_write_folder, check_destination
 from mg_vtc.hub.handler import EndpointHandler
 from mg_vtc.inference.loading import open_model, read_config
+from mg_vtc.runs.manifest import write_manifest
 
 
 def test_model_that_is_not_there_is_named(tmp_path):
@@ -167,6 +168,13 @@ def test_run_that_is_not_finished_is_named_with_its_last_checkpoint(tmp_path):
     ) as error:
         open_model(tmp_path / "run")
     assert open_model(str(error.value).rpartition("such as ")[2].removesuffix("."))
+
+
+def test_missing_configuration_of_a_finished_run_is_named(finished_run):
+    write_manifest(finished_run)
+    (finished_run / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"config\.json is missing: copy the files again, or use a checkpoint"):
+        open_model(finished_run)
 
 
 def test_temporary_folder_of_an_export_that_was_killed_is_removed(tmp_path):

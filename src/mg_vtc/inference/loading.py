@@ -11,7 +11,7 @@ from ..data.sources import check_source
 from ..files import UNFINISHED
 from ..models.configuration_mg_vtc import MgVtcConfig
 from ..models.modeling_mg_vtc import MgVtcForImageClassification, MgVtcModel
-from ..runs.directory import list_checkpoints
+from ..runs.directory import has_finished, list_checkpoints
 from ..runs.manifest import check_files
 
 Model = str | Path | MgVtcModel  # folder, Hub id, or loaded model
@@ -111,7 +111,7 @@ def read_config(model_id: str) -> MgVtcConfig:
         ValueError: The model type is not mg_vtc, its configuration is invalid, or a file differs from the manifest.
     """
     check_source(model_id, "model")
-    if not (Path(model_id) / "config.json").exists():
+    if not (Path(model_id) / "config.json").exists() and not has_finished(Path(model_id)):
         _refuse_folder_of_runs(Path(model_id))
     if (Path(model_id) / "adapter_config.json").exists():
         raise ValueError(
