@@ -11,6 +11,10 @@ from transformers.trainer_utils import PredictionOutput
 from mg_vtc.data.dataset import ImageDataset
 from mg_vtc.evaluation.run_results import write_run_results
 
+LOG = [
+    {"epoch": 1.0, "step": 9, "loss": 0.5, "learning_rate": 0.1},
+    {"epoch": 1.0, "step": 9, "eval_loss": 0.5, "eval_top1_accuracy": 0.6, "eval_top5_accuracy": 1.0},
+]
 SPLIT = {"split_by": "clip", "seed": 7, "train": ["a"] * 8, "validation": ["b"] * 40}
 
 
@@ -37,7 +41,7 @@ def write_run(folder, class_names, *, parts=("validation",), split=SPLIT, recipe
     folder.mkdir(exist_ok=True)
     (folder / "split.json").write_text(json.dumps(split))
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe or {"train_dir": str(folder), "loss_type": "kl"}))
-    state = {"best_model_checkpoint": "checkpoint-9" if kept_best else None, "log_history": []}
+    state = {"best_model_checkpoint": "checkpoint-9" if kept_best else None, "log_history": LOG}
     (folder / "trainer_state.json").write_text(json.dumps(state))
     labels = [row % 2 for row in range(40)]
     named = [f"clip {row // 8}" for row in range(40)] if clips else None

@@ -148,7 +148,7 @@ def test_evaluation_of_a_run_repeats_its_scores(launched, images_dir):
     assert [of_training[name] for name in same] == [run.results[name] for name in same]
     told = {name: value for name, value in of_training["conditions"].items() if name != "versions"}
     assert told == {name: run.results["conditions"][name] for name in told}
-    assert len(run.history) == len(read_json(launched / "trainer_state.json")["log_history"])
+    assert len(run.training.history) == len(read_json(launched / "trainer_state.json")["log_history"])
 
 
 def test_split_names_every_image_once(launched, images_dir):

@@ -27,7 +27,7 @@ def describe():
         )
         known = None if train_labels is None else np.array(train_labels)
         scored = ScoredSplit(split, of_run, split_by, num_training_rows=0, train_labels=known)
-        records = RunRecords(SPLIT, state, recipe or {})
+        records = RunRecords(SPLIT, state, recipe or {}, {})
         task = {"task": "image-classification", "prompt_template": "{}"}
         return describe_results("runs/mine", "images", predictions, scored, records, **task)
 
@@ -85,7 +85,7 @@ def test_bin_whose_predictions_are_all_right_or_all_wrong_has_no_interval():
     logits = np.array([[9, 0], [9, 0], [9, 0], [1, 0], [1, 0], [1, 0]], dtype=np.float32)
     predictions = Predictions(logits, np.array([0, 0, 0, 0, 1, 1]), ["nod", "wave"])
     scored = ScoredSplit("all", False, None, 0, None)
-    mixed, right = describe_results("a", "b", predictions, scored, RunRecords({}, None, {}))["calibration"]
+    mixed, right = describe_results("a", "b", predictions, scored, RunRecords({}, None, {}, {}))["calibration"]
     assert (right["accuracy"], right["accuracy_low"], right["accuracy_high"]) == (1, None, None)
     assert mixed["accuracy_low"] < mixed["accuracy"] < mixed["accuracy_high"]
 

@@ -98,4 +98,12 @@ def test_without_the_extra_the_figure_is_absent_and_a_warning_tells_the_way(tmp_
 
 def test_a_figure_of_more_classes_than_can_be_seen_is_not_drawn(tmp_path):
     write_run(tmp_path, [f"class {number}" for number in range(run_results.MOST_CLASSES + 1)])
-    assert not (tmp_path / "figures").exists()
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["training_curves.png"]
+
+
+def test_a_run_without_a_log_or_held_out_images_has_no_figure(tmp_path):
+    write_run(tmp_path, CLASS_NAMES, parts=())
+    (tmp_path / "figures" / "training_curves.png").unlink()
+    (tmp_path / "trainer_state.json").write_text('{"best_model_checkpoint": null, "log_history": []}')
+    write_run_results(tmp_path, {}, {"train": Rows()}, list(CLASS_NAMES))
+    assert not list((tmp_path / "figures").iterdir())

@@ -125,7 +125,9 @@ def test_test_images_are_reported_first(write_card):
 
 
 def test_figure_is_in_the_card_where_it_was_drawn(write_card, tmp_path):
-    assert "](figures/confusion.png)" in write_card().text
+    text = write_card().text
+    assert "](figures/confusion.png)" in text
+    assert "](figures/training_curves.png)" in text
     shutil.rmtree(tmp_path / "figures")
     write_model_card(tmp_path)
     assert "figure" not in (tmp_path / "README.md").read_text()

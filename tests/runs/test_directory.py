@@ -74,7 +74,13 @@ def test_clearing_deletes_what_a_run_writes_and_nothing_else(tmp_path):
         (tmp_path / name).write_text("{}")
     for name in ("report", "results", "figures", "samples"):
         (tmp_path / name).mkdir()
-    for name in ("results/test.json", "figures/confusion.png", "samples/drawn-head-up.png", "README.md"):
+    for name in (
+        "results/test.json",
+        "figures/confusion.png",
+        "figures/training_curves.png",
+        "samples/drawn-head-up.png",
+        "README.md",
+    ):
         (tmp_path / name).write_text("")
     for name in ("figures/mine.png", "samples/mine.png"):
         (tmp_path / name).write_text("")

@@ -27,7 +27,7 @@ from ..inference.ensemble import Ensemble, open_members
 from ..inference.loading import Model, name_model
 from ..models.modeling_mg_vtc import MgVtcModel
 from ..runs.directory import CALIBRATION, read_record
-from ..runs.records import RunRecords, join_records
+from ..runs.records import RunRecords, Training, find_training, join_records
 from .class_matching import match_classes
 from .clips import score_clips
 from .predictions_table import digest_weights, write_predictions_table
@@ -52,7 +52,7 @@ class Evaluation(NamedTuple):
         predictions: Predictions of the model.
         results: Content of `results.json`: conditions, scores with intervals, baselines, scores by class, calibration.
         read_image: Function that returns the RGB image of a row of `predictions`.
-        history: Training log of the run; None if there is no run.
+        training: Training of the model; None if it is not known.
         digests: Digest of the image bytes of each row.
         weights: Digest of the weights; None for a model that is not in a folder.
     """
@@ -60,7 +60,7 @@ class Evaluation(NamedTuple):
     predictions: Predictions
     results: dict[str, Any]
     read_image: Callable[[int], PIL.Image.Image]
-    history: list[dict[str, Any]] | None
+    training: Training | None
     digests: list[str]
     weights: str | None = None
 
@@ -135,7 +135,7 @@ def _join(
         predictions,
         results,
         read_image=lambda row: to_rgb(chosen.rows[row]["image"]),
-        history=(records.state or {}).get("log_history"),
+        training=find_training(records),
         digests=digests,
         weights=digest_weights(Path(source)) if is_folder else None,
     )
@@ -272,7 +272,7 @@ def write_evaluation(
             evaluation.predictions,
             evaluation.results,
             read_image=evaluation.read_image,
-            history=evaluation.history,
+            training=evaluation.training,
         )
     return folder / report.name
 

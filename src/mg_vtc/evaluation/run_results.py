@@ -5,15 +5,16 @@ import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 from transformers.trainer_utils import PredictionOutput
 
 from ..data.dataset import ImageDataset
-from ..runs.directory import CONFUSION, SPLIT_RESULTS
+from ..runs.directory import CONFUSION, CURVES, SPLIT_RESULTS
 from ..runs.provenance import name_data
-from ..runs.records import read_records
+from ..runs.records import find_training, read_records
 from .misclassifications import count_predictions
 from .results import Predictions, describe_results
 from .selection import ScoredSplit
@@ -28,10 +29,11 @@ def write_run_results(
     splits: Mapping[str, Dataset],
     class_names: list[str],
 ) -> None:
-    """Write `results/<split>.json` for each split in the format of `mg-vtc evaluate`, and `figures/confusion.png`.
+    """Write `results/<split>.json` for each split in the format of `mg-vtc evaluate`, and the figures of the card.
 
-    Intervals resample clips if they are known, else images (as in streamed data). The figure shows the test split or,
-    if there is none, the validation split. It needs the extra `report`; without it, a warning is issued instead.
+    Intervals resample clips if they are known, else images (as in streamed data). `figures/confusion.png` shows the
+    test split or, if there is none, the validation split. `figures/training_curves.png` shows the log in
+    `trainer_state.json`. Figures need the extra `report`; without it, a warning is issued instead.
 
     Args:
         folder: Folder of a finished run.
@@ -61,24 +63,35 @@ def write_run_results(
         text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
         path.parent.mkdir(exist_ok=True)
         path.write_text(text + "\n", encoding="utf-8")
-    if predictions:
-        _draw_confusion(folder / CONFUSION, next(iter(predictions.values())))
+    _draw_figures(folder, next(iter(predictions.values()), None))
 
 
-def _draw_confusion(path: Path, predictions: Predictions) -> None:
-    if len(predictions.class_names) > MOST_CLASSES:
+def _draw_figures(folder: Path, predictions: Predictions | None) -> None:
+    """Draw the figures of the card for which there are data."""
+    if predictions is not None and len(predictions.class_names) > MOST_CLASSES:
+        predictions = None
+    training = find_training(read_records(str(folder)))
+    if predictions is None and training is None:
         return
     if missing := [module for module in ("matplotlib", "sklearn") if find_spec(module) is None]:
         warnings.warn(
-            f"The model card has no confusion matrix, because {' and '.join(missing)} is not installed: run "
+            f"The model card has no figures, because {' and '.join(missing)} is not installed: run "
             'pip install "mg-vtc[report]" before training.',
-            stacklevel=3,
+            stacklevel=4,
         )
         return
     from .report.charts import draw_confusion
+    from .report.curves import draw_panels, list_panels
+
+    if predictions is not None:
+        _save(draw_confusion(count_predictions(predictions), predictions.class_names), folder / CONFUSION)
+    if training is not None and (panels := list_panels(training)):
+        _save(draw_panels(training, panels), folder / CURVES)
+
+
+def _save(figure: Any, path: Path) -> None:
     from .report.palette import PAGE, drawing
 
     path.parent.mkdir(exist_ok=True)
-    figure = draw_confusion(count_predictions(predictions), predictions.class_names)
     with drawing():
         figure.savefig(path, dpi=DOTS_PER_INCH, facecolor=PAGE, metadata={"Software": None})

@@ -15,7 +15,17 @@ from ..data.metadata import PREPARATION
 from ..data.splits import describe_split
 from ..messages import escape_controls
 from ..models.configuration_mg_vtc import MgVtcConfig
-from ..runs.directory import CALIBRATION, CARD, CONFUSION, PROVENANCE, RECIPE, SPLIT, SPLIT_RESULTS, read_recipe
+from ..runs.directory import (
+    CALIBRATION,
+    CARD,
+    CONFUSION,
+    CURVES,
+    PROVENANCE,
+    RECIPE,
+    SPLIT,
+    SPLIT_RESULTS,
+    read_recipe,
+)
 from ..runs.provenance import find_hub_dataset, name_data, without_places
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")  # Jinja
@@ -48,7 +58,7 @@ def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> N
 
     Args:
         folder: Run folder with `config.json`, `recipe.yaml`, `split.json`, `provenance.json`, `results/` and
-            optionally `figures/confusion.png`.
+            optionally the figures of `write_run_results`.
         examples: Entries of the card's `widget` from `write_samples`.
     """
     config = MgVtcConfig.from_pretrained(folder)
@@ -89,6 +99,7 @@ def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> N
         score_names={score: name for score, (_, name) in METRICS.items()},
         baseline_of=BASELINES,
         has_confusion=(folder / CONFUSION).exists(),
+        has_curves=(folder / CURVES).exists(),
         provenance=provenance,
         duration=_tell_duration(provenance.get("training_seconds")),
     )

@@ -36,10 +36,15 @@ REPORT_FILES = tuple(f"report/{name}" for name in ("results.json", "report.html"
 EXPORTED = ("onnx/*.onnx", "onnx/*.onnx.data", "onnx/tokenizer.json", f"onnx/{MANIFEST}")  # default of `mg-vtc export`
 CALIBRATION = "calibration.json"  # of `mg-vtc calibrate`; not uploaded
 CARD, PROVENANCE, CONFUSION, SAMPLES = "README.md", "provenance.json", "figures/confusion.png", "samples"
+CURVES = "figures/training_curves.png"
 SPLIT_RESULTS = ("results/test.json", "results/validation.json")  # test images first: they did not select a checkpoint
-PAGE_FILES = (CARD, PROVENANCE, RESULTS_TABLE, CONFUSION, *SPLIT_RESULTS, f"{SAMPLES}/drawn-*.png")  # of its page
+PAGE_FILES = (  # of the model's page
+    *(CARD, PROVENANCE, RESULTS_TABLE, CONFUSION, CURVES, *SPLIT_RESULTS),
+    f"{SAMPLES}/drawn-*.png",
+)
 RECORDS = (  # of a finished run, which its manifest covers beside the model
-    *(RECIPE, SPLIT, RESULTS, RESULTS_TABLE, "trainer_state.json", PROVENANCE, CONFUSION, *SPLIT_RESULTS, CALIBRATION),
+    *(RECIPE, SPLIT, RESULTS, RESULTS_TABLE, "trainer_state.json", PROVENANCE, CONFUSION, CURVES, *SPLIT_RESULTS),
+    CALIBRATION,
     f"{SAMPLES}/drawn-*.png",
 )
 ADAPTER_FOLDER = "adapter"  # of LoRA

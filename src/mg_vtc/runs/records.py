@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 from huggingface_hub import snapshot_download
 from transformers.trainer import TRAINER_STATE_NAME
 
-from .directory import RECIPE, SPLIT, read_recipe, read_record
+from .directory import RECIPE, SPLIT, SPLIT_RESULTS, read_recipe, read_record
 from .manifest import check_files
+
+VALIDATION = SPLIT_RESULTS[1]
 
 
 class RunRecords(NamedTuple):
@@ -18,11 +20,37 @@ class RunRecords(NamedTuple):
         split: Content of `split.json`; empty if it is missing.
         state: Content of `trainer_state.json`; None if it is missing, as in an exported classifier.
         recipe: Content of `recipe.yaml`; empty if it is missing.
+        validation: Content of `results/validation.json`; empty if it is missing.
     """
 
     split: dict[str, Any]
     state: dict[str, Any] | None
     recipe: dict[str, Any]
+    validation: dict[str, Any]
+
+
+class Training(NamedTuple):
+    """Course of a training.
+
+    Attributes:
+        history: `log_history` of the Trainer's state, with at least one entry.
+        best_step: Step of the checkpoint that was kept; None if the last weights were.
+        majority: Top-1 of the majority-class baseline on the validation images, in [0, 1]; None if unknown.
+    """
+
+    history: list[dict[str, Any]]
+    best_step: int | None = None
+    majority: float | None = None
+
+
+def find_training(records: RunRecords) -> Training | None:
+    """Return the training of a run; None without a log, as of an ensemble."""
+    if records.state is None or not records.state.get("log_history"):
+        return None
+    kept_best = records.state["best_model_checkpoint"] and records.recipe.get("load_best_model_at_end", True)
+    majority = records.validation.get("baselines", {}).get("majority_class", {}).get("top1_accuracy")
+    best_step = records.state.get("best_global_step") if kept_best else None
+    return Training(records.state["log_history"], best_step, majority)
 
 
 def read_records(model_id: str) -> RunRecords:
@@ -35,19 +63,20 @@ def read_records(model_id: str) -> RunRecords:
         ValueError: A file is damaged.
     """
     if not model_id:
-        return RunRecords({}, None, {})
-    names = [SPLIT, TRAINER_STATE_NAME, RECIPE]
+        return RunRecords({}, None, {}, {})
+    names = [SPLIT, TRAINER_STATE_NAME, RECIPE, VALIDATION]
     folder = Path(model_id)
     if not folder.is_dir():
         folder = Path(snapshot_download(model_id, allow_patterns=names))
     if folder.resolve().name.startswith("checkpoint-") and not (folder / SPLIT).exists():
         folder = folder.resolve().parent
     check_files(folder, names)
-    split, state, recipe = (path if (path := folder / name).is_file() else None for name in names)
+    split, state, recipe, validation = (path if (path := folder / name).is_file() else None for name in names)
     return RunRecords(
         read_record(split) if split else {},
         read_record(state) if state else None,
         read_recipe(recipe)[0] if recipe else {},
+        read_record(validation) if validation else {},
     )
 
 
@@ -64,7 +93,7 @@ def join_records(records: Sequence[RunRecords]) -> RunRecords:
         return records[0]
     states = [one.state for one in records]
     state = None if None in states else {"best_model_checkpoint": _find_best(records)}
-    return RunRecords(_join_splits([one.split for one in records if one.split]), state, records[0].recipe)
+    return RunRecords(_join_splits([one.split for one in records if one.split]), state, records[0].recipe, {})
 
 
 def _find_best(records: Sequence[RunRecords]) -> str | None:

@@ -15,7 +15,6 @@ from mg_vtc.evaluation.report.charts import (
     draw_classes,
     draw_confusion,
     draw_coverage,
-    draw_curves,
     draw_map,
     draw_reliability,
     short,
@@ -78,11 +77,6 @@ def test_counts_of_the_reliability_diagram_lie_apart(num_bins):
 def test_texts_of_the_coverage_lie_apart(mark):
     points = make_coverage(make_predictions(300, IMIGUE_CLASS_NAMES))
     check_apart(draw_coverage(points, {"value": 0.5, "coverage": mark, "precision": mark}))
-
-
-def test_texts_of_the_curves_lie_apart():
-    history = [{"epoch": float(epoch), "loss": 1 / epoch, "eval_loss": 2 / epoch} for epoch in range(1, 31)]
-    check_apart(draw_curves(history, {"loss": "training", "eval_loss": "validation"}, percent=False))
 
 
 def test_names_of_any_script_are_drawn_as_they_are():
@@ -182,27 +176,3 @@ def test_map_of_many_classes_numbers_them():
     predictions.labels > 0,
                       MANY_NAMES)  # fmt: skip
     assert {text.get_text() for text in figure.axes[0].texts} == {str(number) for number in range(1, 151)}
-
-
-def test_curves_are_what_the_log_says():
-    history = [
-        {"epoch": 1.0, "loss": 0.5, "learning_rate": 0.1},
-        {"epoch": 1.0, "eval_loss": 0.6},
-        {"epoch": 2.0, "loss": 0.4, "learning_rate": 0.1},
-        {"epoch": 2.0, "eval_loss": 0.3},
-        {"epoch": 2.0, "train_loss": 0.45},
-    ]
-    (axes,) = draw_curves(history, {"loss": "training", "eval_loss": "validation"}, percent=False).axes
-    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
-    assert lines == {"training": [[1.0, 0.5], [2.0, 0.4]], "validation": [[1.0, 0.6], [2.0, 0.3]]}
-
-
-def test_curves_within_one_epoch_are_drawn_over_steps():
-    history = [{"epoch": 0.5, "step": 10, "loss": 0.5}, {"epoch": 1.0, "step": 20, "loss": 0.4}]
-    (axes,) = draw_curves(history, {"loss": "training"}, percent=False).axes
-    assert axes.lines[0].get_xydata().tolist() == [[10, 0.5], [20, 0.4]]
-    assert axes.get_xlabel() == "step"
-
-
-def test_curves_that_the_log_does_not_hold_are_none():
-    assert draw_curves([{"epoch": 1.0, "step": 9, "loss": 0.5}], {"saturated_fraction": "share"}, percent=True) is None

@@ -7,6 +7,7 @@ from made_predictions import make_predictions, make_results
 
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.evaluation.report.figures import draw_figures
+from mg_vtc.runs.records import Training
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def predictions():
 
 @pytest.fixture(scope="module")
 def figures(predictions):
-    return draw_figures(predictions, make_results(predictions), [{"epoch": 1.0, "step": 10, "loss": 0.5}])
+    return draw_figures(predictions, make_results(predictions), Training([{"epoch": 1.0, "step": 10, "loss": 0.5}]))
 
 
 def test_classes_are_ranked_by_recall_and_those_without_images_come_last(predictions, figures):

@@ -16,6 +16,7 @@ from PIL import Image
 
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.evaluation.report.page import embed_image, write_report
+from mg_vtc.runs.records import Training
 
 SECTIONS = [
     "scores",
@@ -28,14 +29,18 @@ SECTIONS = [
     "training",
     "use",
 ]
-HISTORY = [
-    log
-    for epoch in range(1, 6)
-    for log in (
-        {"epoch": float(epoch), "loss": 1 / epoch, "saturated_fraction": 0.1},
-        {"epoch": float(epoch), "eval_loss": 2 / epoch, "eval_top1_accuracy": 0.5, "eval_top5_accuracy": 0.75},
-    )
-]
+TRAINING = Training(
+    [
+        log
+        for epoch in range(1, 6)
+        for log in (
+            {"epoch": float(epoch), "step": epoch, "loss": 1 / epoch, "saturated_fraction": 0.1, "learning_rate": 0.1},
+            {"epoch": float(epoch), "step": epoch, "eval_loss": 2 / epoch, "eval_top1_accuracy": 0.5},
+        )
+    ],
+    best_step=4,
+    majority=0.2,
+)
 
 
 class Page(HTMLParser):
@@ -76,9 +81,9 @@ def read_image(row):
 def write(tmp_path):
     """Writes a report, and gives its source and its page."""
 
-    def write(predictions, history=None, **conditions):
+    def write(predictions, **conditions):
         results = make_results(predictions, **conditions)
-        path = write_report(tmp_path, predictions, results, read_image=read_image, history=history)
+        path = write_report(tmp_path, predictions, results, read_image=read_image, training=None)
         assert path == tmp_path / "report.html"
         assert list(tmp_path.iterdir()) == [path]
         source = path.read_text(encoding="utf-8")
@@ -98,7 +103,7 @@ def report(predictions, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     results = make_results(predictions, split_by="frame", frame_level_split=True)
     results["baselines"]["runs/other"] = {"top1_accuracy": 0.4321, "macro_f1": 0.1234}
-    return write_report(folder, predictions, results, read_image=read_image, history=HISTORY)
+    return write_report(folder, predictions, results, read_image=read_image, training=TRAINING)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +170,7 @@ def test_model_that_loses_to_a_baseline_is_called_so(tmp_path):
     for majority, expected in ((0.89, False), (0.9, True), (0.95, True)):
         results = make_results(predictions)
         results["baselines"]["majority_class"]["top1_accuracy"] = majority
-        path = write_report(tmp_path, predictions, results, read_image=read_image, history=None)
+        path = write_report(tmp_path, predictions, results, read_image=read_image, training=None)
         assert ("No better than the majority-class baseline" in path.read_text()) == expected
 
 
@@ -319,7 +324,7 @@ def test_browser_shows_the_whole_report_on_a_telephone_and_on_a_desk_in_light_an
         assert page["ids"] == SECTIONS
         assert len(page["images"]) == 12
         assert min(page["images"]) > 0
-        assert len(page["svgs"]) == 3 + 4 + 3  # of classes; matrix, reliability, coverage and map; curves
+        assert len(page["svgs"]) == 3 + 4 + 4  # of classes; matrix, reliability, coverage and map; curves
         assert min(page["svgs"]) > 100
         assert page["hidden"] == []
     assert seen[False]["background"] != seen[True]["background"]

@@ -255,36 +255,3 @@ def _spread(axes: Axes, labels: Sequence[Text], anchors: np.ndarray, width: floa
         end = np.clip(anchor, middle - size / 2, middle + size / 2)  # point of the label closest to the marker
         if np.hypot(*(end - anchor)) > 10:
             axes.plot(*np.stack([anchor, end]).T, color=INK, linewidth=0.7)
-
-
-@drawing()
-def draw_curves(history: Sequence[dict[str, float]], curves: dict[str, str], *, percent: bool) -> Figure | None:
-    """Draw training curves from the log of a run.
-
-    Args:
-        history: `log_history` of a Trainer's state, with at least one entry.
-        curves: Name of each curve by its key in the log; at most two.
-        percent: Whether the values are fractions in [0, 1].
-
-    Returns:
-        Figure, or None if the log has none of the keys.
-    """
-    figure = new_figure(NARROW, 260)
-    axes = figure.add_axes((0.14, 0.18, 0.82, 0.7))
-    unit = "epoch" if max(log["epoch"] for log in history) > 1 else "step"  # streamed data are one epoch
-    for (key, name), colour, line in zip(curves.items(), (RIGHT, WRONG), ("-", "--"), strict=False):
-        points = [(log[unit], log[key]) for log in history if key in log]
-        if points:
-            marker = "o" if len(points) < 20 else None
-            axes.plot(
-                *zip(*points, strict=True), color=colour, linestyle=line, label=name, marker=marker, markersize=4
-            )
-    if not axes.lines:
-        return None
-    axes.set(xlabel=unit, xlim=(0, None), ylim=(0, 1.02) if percent else None)
-    axes.grid(axis="y")
-    axes.tick_params(length=0, pad=6)
-    if percent:
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, borderpad=0.2, fontsize=11)
-    return figure

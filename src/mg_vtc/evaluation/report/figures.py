@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from ...runs.records import Training
 from ..metrics import predict_classes
 from ..misclassifications import count_predictions
 from ..results import Predictions
-from .charts import NUM_NAMED, draw_classes, draw_confusion, draw_coverage, draw_curves, draw_map, draw_reliability
+from .charts import NUM_NAMED, draw_classes, draw_confusion, draw_coverage, draw_map, draw_reliability
+from .curves import draw_panel, list_panels
 from .embedding_map import map_embeddings, sample_rows
 from .palette import PALETTE, to_svg
 
@@ -17,9 +19,7 @@ CLASSES_A_FIGURE = 12
 MOST_CLASSES_DRAWN = 200  # in the confusion matrix: those with the most misclassifications
 
 
-def draw_figures(
-    predictions: Predictions, results: dict[str, Any], history: list[dict[str, float]] | None
-) -> dict[str, Any]:
+def draw_figures(predictions: Predictions, results: dict[str, Any], training: Training | None) -> dict[str, Any]:
     """Return the figures as SVG and the values of their captions, by their names in the template."""
     rows = sample_rows(len(predictions.labels))
     drawn = _choose_classes(predictions)
@@ -41,7 +41,7 @@ def draw_figures(
         "map": None if predictions.image_embeds is None else Markup(_draw_map(predictions, rows)),
         "num_mapped": len(rows),
         "map_is_named": len(predictions.class_names) <= NUM_NAMED,
-        "curves": [(title, Markup(svg)) for title, svg in _draw_curves(history)] if history else [],
+        "curves": [(title, Markup(svg)) for title, svg in _draw_curves(training)] if training else [],
     }
 
 
@@ -84,15 +84,8 @@ def _draw_map(predictions: Predictions, rows: np.ndarray) -> str:
     return to_svg(figure, "map", "Map of images and class texts by the cosine of their embeddings")
 
 
-def _draw_curves(history: list[dict[str, float]]) -> list[tuple[str, str]]:
-    curves = {
-        "Loss": ({"loss": "training", "eval_loss": "validation"}, False),
-        "Accuracy on the validation images": ({"eval_top5_accuracy": "top-5", "eval_top1_accuracy": "top-1"}, True),
-        "Saturated fraction": ({"saturated_fraction": "images with a vanished gradient"}, True),
-    }
-    figures = {title: draw_curves(history, names, percent=percent) for title, (names, percent) in curves.items()}
+def _draw_curves(training: Training) -> list[tuple[str, str]]:
     return [
-        (title, to_svg(figure, f"curves{number}", f"{title} during training"))
-        for number, (title, figure) in enumerate(figures.items())
-        if figure is not None
+        (panel.title, to_svg(draw_panel(training, panel), f"curves{number}", f"{panel.title} during training"))
+        for number, panel in enumerate(list_panels(training))
     ]

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from ...data.decoding import to_rgb
 from ...messages import escape_controls
+from ...runs.records import Training
 from ..metrics import predict_classes
 from ..misclassifications import find_misclassifications, list_confusions
 from ..results import Predictions
@@ -41,7 +42,7 @@ def write_report(
     results: dict[str, Any],
     *,
     read_image: Callable[[int], PIL.Image.Image],
-    history: list[dict[str, float]] | None,
+    training: Training | None,
 ) -> Path:
     """Write `report.html`, a single file without external references.
 
@@ -50,7 +51,7 @@ def write_report(
         predictions: Predictions of the model.
         results: Content of `results.json`.
         read_image: Function that returns the image of a row of `predictions`; called only for images that are shown.
-        history: `log_history` of the model's run; None if there is no run.
+        training: Training of the model; None if it is not known.
 
     Returns:
         Path of the file.
@@ -76,7 +77,7 @@ def write_report(
         num_tied=int((predicted < 0).sum()),
         misclassified=[entry | {"image": embed_image(read_image(entry["row"]))} for entry in misclassified],
         confusions=list_confusions(predictions),
-        **draw_figures(predictions, results, history),
+        **draw_figures(predictions, results, training),
     )
     path = folder / FILE_NAME
     path.write_text(page, encoding="utf-8")
