@@ -98,8 +98,7 @@ def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> N
         results=results,
         score_names={score: name for score, (_, name) in METRICS.items()},
         baseline_of=BASELINES,
-        has_confusion=(folder / CONFUSION).exists(),
-        has_curves=(folder / CURVES).exists(),
+        figures=[name for name in (CONFUSION, CURVES) if (folder / name).exists()],
         provenance=provenance,
         duration=_tell_duration(provenance.get("training_seconds")),
     )
