@@ -80,6 +80,13 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
+def share_with_umask(path: Path) -> None:
+    """Give a file the permissions of a new one, where it was made readable by its owner alone."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)
+
+
 def _remove_abandoned(folder: Path) -> None:
     """Remove the temporary folders of exports that were killed, whose locks nobody holds."""
     for staging in folder.glob(f"{STAGING}*"):

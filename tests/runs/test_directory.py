@@ -80,6 +80,7 @@ def test_clearing_deletes_what_a_run_writes_and_nothing_else(tmp_path):
         "figures/training_curves.png",
         "samples/drawn-head-up.png",
         "README.md",
+        "train_batch.jpg",
     ):
         (tmp_path / name).write_text("")
     for name in ("figures/mine.png", "samples/mine.png"):

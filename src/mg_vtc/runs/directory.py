@@ -35,6 +35,7 @@ MAY_CHANGE = (
 REPORT_FILES = tuple(f"report/{name}" for name in ("results.json", "report.html", "predictions.parquet"))
 EXPORTED = ("onnx/*.onnx", "onnx/*.onnx.data", "onnx/tokenizer.json", f"onnx/{MANIFEST}")  # default of `mg-vtc export`
 CALIBRATION = "calibration.json"  # of `mg-vtc calibrate`; not uploaded
+FIRST_BATCH = "train_batch.jpg"  # images of the training; never uploaded
 CARD, PROVENANCE, CONFUSION, SAMPLES = "README.md", "provenance.json", "figures/confusion.png", "samples"
 CURVES = "figures/training_curves.png"
 SPLIT_RESULTS = ("results/test.json", "results/validation.json")  # test images first: they did not select a checkpoint
@@ -88,7 +89,7 @@ def clear_run_folder(folder: Path) -> None:
     """Delete the files of an earlier run but its recipe, which marks the folder if the next start is interrupted."""
     for checkpoint in (*list_checkpoints(folder), *list_unfinished(folder)):
         shutil.rmtree(checkpoint)
-    _delete(folder, (RESULTS, SPLIT, CALIBRATION, *REPORT_FILES, *EXPORTED, *PAGE_FILES, *MODEL_FILES))
+    _delete(folder, (RESULTS, SPLIT, CALIBRATION, FIRST_BATCH, *REPORT_FILES, *EXPORTED, *PAGE_FILES, *MODEL_FILES))
     shutil.rmtree(folder / MODEL_STAGING, ignore_errors=True)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from huggingface_hub import snapshot_download
 from transformers.trainer import TRAINER_STATE_NAME
 
-from .directory import RECIPE, SPLIT, SPLIT_RESULTS, read_recipe, read_record
+from .directory import FIRST_BATCH, RECIPE, SPLIT, SPLIT_RESULTS, read_recipe, read_record
 from .manifest import check_files
 
 VALIDATION = SPLIT_RESULTS[1]
@@ -21,12 +21,14 @@ class RunRecords(NamedTuple):
         state: Content of `trainer_state.json`; None if it is missing, as in an exported classifier.
         recipe: Content of `recipe.yaml`; empty if it is missing.
         validation: Content of `results/validation.json`; empty if it is missing.
+        first_batch: Path of the first images of the training; None if it is missing, as on the Hub.
     """
 
     split: dict[str, Any]
     state: dict[str, Any] | None
     recipe: dict[str, Any]
     validation: dict[str, Any]
+    first_batch: Path | None = None
 
 
 class Training(NamedTuple):
@@ -36,11 +38,13 @@ class Training(NamedTuple):
         history: `log_history` of the Trainer's state, with at least one entry.
         best_step: Step of the checkpoint that was kept; None if the last weights were.
         majority: Top-1 of the majority-class baseline on the validation images, in [0, 1]; None if unknown.
+        first_batch: Path of the first images of the training; None if it is missing.
     """
 
     history: list[dict[str, Any]]
     best_step: int | None = None
     majority: float | None = None
+    first_batch: Path | None = None
 
 
 def find_training(records: RunRecords) -> Training | None:
@@ -50,7 +54,7 @@ def find_training(records: RunRecords) -> Training | None:
     kept_best = records.state["best_model_checkpoint"] and records.recipe.get("load_best_model_at_end", True)
     majority = records.validation.get("baselines", {}).get("majority_class", {}).get("top1_accuracy")
     best_step = records.state.get("best_global_step") if kept_best else None
-    return Training(records.state["log_history"], best_step, majority)
+    return Training(records.state["log_history"], best_step, majority, records.first_batch)
 
 
 def read_records(model_id: str) -> RunRecords:
@@ -77,6 +81,7 @@ def read_records(model_id: str) -> RunRecords:
         read_record(state) if state else None,
         read_recipe(recipe)[0] if recipe else {},
         read_record(validation) if validation else {},
+        path if (path := folder / FIRST_BATCH).is_file() else None,
     )
 
 

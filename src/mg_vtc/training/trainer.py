@@ -2,7 +2,6 @@
 
 import functools
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,14 @@ from transformers.trainer_utils import EvalLoopOutput
 from ..data.decoding import collate_images, find_resizing
 from ..data.prompts import ClassTexts, check_known
 from ..evaluation.metrics import score_top_k
+from ..files import share_with_umask
 from ..losses import adjust_logits, contrastive_loss, saturated_fraction, soft_target_loss
 from ..runs.manifest import check_files
 from .arguments import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
 from .base_trainer import ImageTrainer, contrasts_within_batches, smallest_share
 from .distributed import broadcast_buffers, gather_rows, take_share
 from .fine_tuning import AveragedWeights, LinearProbe, StartingWeights, freeze_towers, list_towers, refuse_adapter
+from .first_batch import FirstBatch
 from .logged_values import LoggedValues
 from .lora import LowRankAdapters
 from .mixing import MixedLabels, mix_batch, mix_targets
@@ -97,6 +98,7 @@ class MgVtcTrainer(ImageTrainer):
             raise ValueError("wise_ft_alpha is 'auto', which needs selection_dataset: labelled rows to choose it on.")
         self._logged_values = LoggedValues(self)
         self.add_callback(self._logged_values)
+        self._first_batch = FirstBatch(self, self._image_processor)
         self._class_texts: ClassTexts | None = None
         self._text_mask: torch.Tensor | None = None
         self._text_states, self._text_draws = None, TextDraws(self.args.seed)
@@ -226,6 +228,7 @@ class MgVtcTrainer(ImageTrainer):
         for tower in (*self._frozen_towers, *self._probe.set_epoch(self.state.epoch or 0)):
             tower.eval()
         pixel_values, labels = mix_batch(inputs["pixel_values"], inputs["labels"], self.args)
+        self._first_batch.write(pixel_values, labels)
         labels = labels.gather()  # (global_batch_size,) each
         text_labels = self._select_text_labels(labels.own)  # (num_texts,)
         own_texts = inputs["labels"] if self.args.text_batch == "pairs" else take_share(text_labels)
@@ -391,7 +394,5 @@ class MgVtcTrainer(ImageTrainer):
             self._adapters.save(model, folder)
             self._image_processor.save_pretrained(folder)  # its older form too, beside processor_config.json
             (folder / TRAINING_ARGS_NAME).unlink()  # pickled, holds a Hub token in clear text, and nobody reads it
-            umask = os.umask(0)
-            os.umask(umask)
             for weights in folder.glob("*.safetensors"):  # readable by their owner alone
-                weights.chmod(0o666 & ~umask)
+                share_with_umask(weights)

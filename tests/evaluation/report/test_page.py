@@ -16,6 +16,7 @@ from PIL import Image
 
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.evaluation.report.page import embed_image, write_report
+from mg_vtc.runs.first_batch import write_first_batch
 from mg_vtc.runs.records import Training
 
 SECTIONS = [
@@ -232,6 +233,23 @@ def test_misclassifications_shown_are_the_most_confident_ones_in_order(predictio
     first = expected[0]
     assert f"{100 * probabilities[first, answered[first]]:.1f}\xa0%" in source.replace("&nbsp;", "\xa0")
     assert f"{100 * probabilities[first, predictions.labels[first]]:.1f}\xa0%" in source.replace("&nbsp;", "\xa0")
+
+
+def test_first_batch_stands_in_the_report_with_its_classes(tmp_path):
+    images = np.zeros((2, 16, 16, 3), dtype=np.uint8)
+    write_first_batch(
+        tmp_path / "batch.jpg", images, [[("Head <b>", 0.7), ("手を振る", 0.3)], [("Folding arms", 1.0)]]
+    )
+    predictions = make_predictions(30, ["Folding arms", "Head up"], noise=0.01)
+    training = TRAINING._replace(first_batch=tmp_path / "batch.jpg")
+    path = write_report(tmp_path, predictions, make_results(predictions), read_image=read_image, training=training)
+    page = Page(path.read_text(encoding="utf-8"))
+    assert "Head <b> 70 %, 手を振る 30 % Folding arms" in page.text
+    assert [attributes["alt"] for tag, attributes in page.tags if tag == "img"] == [
+        "Training image 1",
+        "Training image 2",
+    ]
+    assert "This report embeds images from your dataset" in page.text
 
 
 @pytest.mark.parametrize(("size", "expected"), [((640, 320), (240, 120)), ((30, 60), (30, 60)), ((5, 900), (1, 240))])

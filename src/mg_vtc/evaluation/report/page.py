@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from ...data.decoding import to_rgb
 from ...messages import escape_controls
+from ...runs.first_batch import read_first_batch
 from ...runs.records import Training
 from ..metrics import predict_classes
 from ..misclassifications import find_misclassifications, list_confusions
@@ -55,6 +56,9 @@ def write_report(
 
     Returns:
         Path of the file.
+
+    Raises:
+        ValueError: The first images of the training are damaged.
     """
     from .figures import draw_figures  # needs the extra "report"
 
@@ -77,11 +81,20 @@ def write_report(
         num_tied=int((predicted < 0).sum()),
         misclassified=[entry | {"image": embed_image(read_image(entry["row"]))} for entry in misclassified],
         confusions=list_confusions(predictions),
+        first_batch=_embed_first_batch(training),
         **draw_figures(predictions, results, training),
     )
     path = folder / FILE_NAME
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def _embed_first_batch(training: Training | None) -> list[dict[str, Any]]:
+    if training is None or training.first_batch is None:
+        return []
+    return [
+        {"image": embed_image(seen.image), "shares": seen.shares} for seen in read_first_batch(training.first_batch)
+    ]
 
 
 def finalize(value: Any) -> Any:
