@@ -42,7 +42,7 @@ compat: install  ## Exchange checkpoints with the oldest versions that pyproject
 	$(PYTHON) compat/build.py
 	$(PYTHON) -m pytest -c compat/pytest.ini compat
 
-page-tables:  ## Fetch the Hub's own tables of tasks and libraries, which a test holds the model card against (npm)
+node-packages:  ## Fetch transformers.js, and the Hub's tables of tasks and libraries, for the tests that need them (npm)
 	npm install --prefix tests/node --no-audit --no-fund --no-package-lock --ignore-scripts --loglevel=error
 
 bench: install  ## Measure speed and memory, as ratios in one run; alone on the machine, under 20 minutes
@@ -61,4 +61,4 @@ docs: install  ## Build the guides and the API reference in build/docs; a broken
 clean:  ## Remove what the other targets made, except the runs
 	rm -rf $(VENV) build tests/node/node_modules .conformance .compat .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo test test-slow check format conformance compat page-tables bench chaos audit docs clean
+.PHONY: help install demo test test-slow check format conformance compat node-packages bench chaos audit docs clean

@@ -228,11 +228,13 @@ def test_image_level_set_gets_a_row_a_frame_with_classes_from_one(workspace, cha
 
 def test_model_gets_a_page_a_folder_to_serve_and_a_space(workspace, own_folder, tmp_path):
     with serving_hub() as hub:
-        pushed, answered, written, _, space = run_guide(
+        pushed, answered, with_onnx, written, _, space = run_guide(
             "push", workspace, client_environment(os.environ, hub, tmp_path)
         )
         assert re.match(r"served: \d+ files", written)
         assert f"{hub.address}/org/mg-vtc" in pushed
+        assert f"{hub.address}/org/mg-vtc" in with_onnx
+        assert "onnx/model_quantized.onnx" in hub.files("org/mg-vtc")
         assert "handler.py" in hub.files("org/mg-vtc")
         assert f"{hub.address}/spaces/org/mg-vtc-space" in space
     assert {answer["label"] for answer in json.loads(answered.replace("'", '"'))} <= {

@@ -17,6 +17,7 @@ import torch
 from conftest import TINY_DISTILBERT, TINY_RESNET
 from entry_points import OPEN_ENTRY_POINTS, WITH_PACKAGE, WITHOUT_PACKAGE
 from local_hub import TOKEN, client_environment, serving_hub
+from node_scripts import require_node, run_node
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoProcessor
@@ -269,3 +270,18 @@ def test_private_model_opens_with_a_token_alone(the_hub, published, monkeypatch,
     }
     assert "Private repositories need a token (HF_TOKEN, or `hf auth login`)" in done[None].stderr
     assert done[TOKEN].stdout == "4\n", done[TOKEN].stderr
+
+
+def test_transformers_js_opens_the_repository_for_both_tasks(the_hub, trained, published, images_dir, home, tmp_path):
+    require_node("@huggingface/transformers")
+    folder, _, _ = trained
+    done = run((*COMMAND, folder, "org/web", "--onnx"), client_environment(os.environ, the_hub, home))
+    assert done.returncode == 0, done.stderr
+    labels = json.loads((folder / "config.json").read_text())["id2label"]
+    names = [labels[str(index)] for index in range(len(labels))]
+    (image, *_) = sorted(images_dir.rglob("*.png"))
+    question = {"model": "org/web", "host": f"{the_hub.address}/", "cache": str(tmp_path), "dtype": "fp32"}
+    question |= {"images": [str(image)], "names": names, "template": "{}"}
+    expected = dict(zip(names, score(folder, image), strict=True))
+    for task, ((*rows,),) in run_node("transformers.js", question).items():
+        assert {row["label"]: row["score"] for row in rows} == pytest.approx(expected, abs=1e-3), task

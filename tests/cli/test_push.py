@@ -61,3 +61,14 @@ def test_flags_of_a_push_are_refused_beside_a_dry_run(refusal, finished_run, tmp
 
 def test_missing_repository_is_reported(refusal, finished_run):
     assert "Give a repository, such as org/mg-vtc" in refusal("push", finished_run)
+
+
+def test_dry_run_with_onnx_writes_a_folder_for_transformers_js(mg_vtc_command, finished_run, tmp_path):
+    mg_vtc_command(
+        "push", finished_run, "org/mg-vtc", "--dry_run", tmp_path / "served", "--onnx", "--space_id", "me/try"
+    )
+    names = {path.relative_to(tmp_path / "served").as_posix() for path in (tmp_path / "served").rglob("*")}
+    assert {"onnx/model_quantized.onnx", "onnx/classifier.onnx", "preprocessor_config.json", "tokenizer.json"} <= names
+    card = (tmp_path / "served" / "README.md").read_text()
+    assert 'pipeline("zero-shot-image-classification", model)' in card
+    assert "spaces/me/try" in card

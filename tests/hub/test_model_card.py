@@ -14,6 +14,7 @@ from conftest import CLASS_NAMES, TINY_RESNET
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from made_runs import SPLIT, write_run
+from node_scripts import require_node, run_node
 from PIL import Image
 from saved_models import save_model
 
@@ -336,15 +337,8 @@ def test_metadata_have_licence_language_and_metrics(write_card):
 
 @pytest.fixture
 def hub_tables():
-    """The package of the Hub's tables, where `make page-tables` has brought it."""
-    if shutil.which("node") is None:
-        pytest.skip("node is not installed")
-    package = ROOT / "tests" / "node" / "node_modules" / "@huggingface" / "tasks"
-    if not package.is_dir():
-        pytest.skip("the Hub's tables are not here: make page-tables")
-    wanted = json.loads((ROOT / "tests" / "node" / "package.json").read_text())["devDependencies"]
-    assert json.loads((package / "package.json").read_text())["version"] == wanted["@huggingface/tasks"]
-    return package
+    """The package of the Hub's tables."""
+    return require_node("@huggingface/tasks")
 
 
 def show_page(folder, auto_model):
@@ -359,10 +353,7 @@ def show_page(folder, auto_model):
         "transformersInfo": {"auto_model": auto_model, "processor": "AutoProcessor"},
         "widgetData": data.to_dict().get("widget"),
     }
-    command = ["node", str(ROOT / "tests" / "node" / "page.js")]
-    done = subprocess.run(command, input=json.dumps(model), capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return run_node("page.js", model)
 
 
 @pytest.mark.parametrize("vision_only", [False, True])

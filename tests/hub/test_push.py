@@ -1,5 +1,7 @@
 """The genuine client against a Hub on loopback: what is there after a push, and what is said where it is refused."""
 
+import hashlib
+import json
 import re
 import shlex
 import shutil
@@ -10,7 +12,10 @@ from huggingface_hub import constants
 from local_hub import STRANGER, TOKEN, File, Repo
 
 from mg_vtc import push_to_hub
-from mg_vtc.hub.push import prepare_repo, write_upload
+from mg_vtc.exporters.transformers_js import FILES
+from mg_vtc.hub.push import is_pushed, prepare_repo, write_upload
+from mg_vtc.runs.directory import RECORDS
+from mg_vtc.runs.manifest import OF_MODEL, write_manifest
 
 from .test_upload import EXPECTED
 
@@ -215,3 +220,32 @@ def test_dry_run_refuses_what_a_push_refuses(hub_client, finished_run, tmp_path,
         write_upload(finished_run, tmp_path / "served", repo_id)
     assert str(of_dry_run.value) == str(of_push.value)
     assert not (tmp_path / "served").exists()
+
+
+ONNX_FILES = {f"onnx/{name}" for name in FILES}
+
+
+def test_onnx_files_go_in_the_same_commit_and_leave_with_the_next_model(hub_client, finished_run, tmp_path):
+    write_manifest(finished_run, (*OF_MODEL, *RECORDS))
+    push_to_hub(finished_run, "org/mg-vtc", onnx=True, space_id="org/try")
+    assert list(hub_client.repos["org/mg-vtc"].messages.values()) == ["initial commit", "Upload model"]
+    files = hub_client.files("org/mg-vtc")
+    assert files.keys() == EXPECTED | ONNX_FILES | {".gitattributes", "manifest.json"}
+    manifest = json.loads(files["manifest.json"])["files"]
+    assert manifest.keys() >= {"model.safetensors", *ONNX_FILES}
+    for name, known in manifest.items():
+        assert known == {"size": len(files[name]), "sha256": hashlib.sha256(files[name]).hexdigest()}, name
+    card = files["README.md"].decode()
+    assert 'const model = "org/mg-vtc";' in card
+    assert "https://huggingface.co/spaces/org/try" in card
+    assert is_pushed(finished_run, "org/mg-vtc")
+    assert not (finished_run / "onnx").exists()
+    push_to_hub(finished_run, "org/mg-vtc")  # perhaps of other weights
+    assert hub_client.files("org/mg-vtc").keys() == EXPECTED | {".gitattributes", "manifest.json"}
+    assert "transformers.js" not in hub_client.files("org/mg-vtc")["README.md"].decode()
+
+
+def test_space_that_is_no_name_is_refused_before_anything_is_sent(hub_client, finished_run):
+    with pytest.raises(ValueError, match="'try' does not name an owner"):
+        push_to_hub(finished_run, "org/mg-vtc", space_id="try")
+    assert not hub_client.requests

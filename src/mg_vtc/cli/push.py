@@ -27,6 +27,10 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--revision", metavar="BRANCH", help="branch, created if missing; by default main")
     parser.add_argument("--commit_message", help="commit message")
     parser.add_argument(
+        "--onnx", action="store_true", help="also push the model as ONNX files, which transformers.js opens"
+    )
+    parser.add_argument("--space_id", metavar="SPACE_ID", help="link the card to this Space, such as org/mg-vtc-space")
+    parser.add_argument(
         "--dry_run",
         type=Path,
         metavar="FOLDER",
@@ -52,10 +56,12 @@ def _push(options: argparse.Namespace) -> None:
         private=options.private or None,
         revision=options.revision,
         commit_message=options.commit_message,
+        onnx=options.onnx,
+        space_id=options.space_id,
     )
     print(page)
     if options.revision is None:  # a Space reads the main branch
-        space = f"mg-vtc push-space {options.repo_id} {options.repo_id}-space"
+        space = f"mg-vtc push-space {options.repo_id} {options.space_id or f'{options.repo_id}-space'}"
         print(f"Next: an endpoint, by Deploy > Inference Endpoints on that page; a Space, by {space}")
 
 
@@ -65,5 +71,5 @@ def _write(options: argparse.Namespace) -> None:
     pushed = [name for name in ("private", "revision", "commit_message") if getattr(options, name)]
     if pushed:
         raise ValueError(f"--{' and --'.join(pushed)} cannot be combined with --dry_run, which uploads nothing.")
-    names = write_upload(options.model, options.dry_run, options.repo_id)
+    names = write_upload(options.model, options.dry_run, options.repo_id, onnx=options.onnx, space_id=options.space_id)
     print(f"{options.dry_run}: {len(names)} files, as they would be uploaded. Nothing was sent.")

@@ -60,7 +60,7 @@ class ExportedFile(NamedTuple):
     judged_on: tuple[int, int] | None = None
 
 
-class _Classifier(nn.Module):
+class Classifier(nn.Module):
     """pixel_values -> logits, with class embeddings, norm and scale folded into one matrix, and the bias."""
 
     def __init__(self, model: MgVtcForImageClassification) -> None:
@@ -135,7 +135,7 @@ def export_onnx(
     model.set_attn_implementation("eager")
     metadata = describe_classifier(model, processor)
     images = (
-        _draw_images(processor) if calibration_data is None else read_calibration_images(calibration_data, processor)
+        draw_images(processor) if calibration_data is None else read_calibration_images(calibration_data, processor)
     )
     if int8 and len(images) < 2:
         raise ValueError(
@@ -145,15 +145,13 @@ def export_onnx(
     pixel_values = torch.from_numpy(images)  # (num_images, 3, height, width)
     batches = [{"pixel_values": pixel_values[rows]} for rows in ([0], [0, -1, 0])]
     with atomic_write_folder(folder, (*FILES, MANIFEST)) as staging:
-        files = [_write_graph(staging / CLASSIFIER, _Classifier(model), batches, "logits", metadata)]
+        files = [write_graph(staging / CLASSIFIER, Classifier(model), batches, "logits", metadata)]
         if int8:
             feeds = [{"pixel_values": image[None]} for image in images[::2]]  # (1, 3, height, width) each
             quantize(staging / CLASSIFIER, staging / INT8_CLASSIFIER, feeds)
             files.append(_check_int8(staging / INT8_CLASSIFIER, model, pixel_values[1::2]))
         if not model.config.vision_only:
-            files.append(
-                _write_graph(staging / IMAGE_ENCODER, _ImageEncoder(model), batches, "image_embeds", metadata)
-            )
+            files.append(write_graph(staging / IMAGE_ENCODER, _ImageEncoder(model), batches, "image_embeds", metadata))
             files.append(write_text_encoder(staging, model_id, model, metadata))
             files.append(ExportedFile(TOKENIZER, (staging / TOKENIZER).stat().st_size))
         write_manifest(staging, FILES)
@@ -192,7 +190,7 @@ def describe_classifier(model: MgVtcForImageClassification, processor: BaseImage
     }
 
 
-def _draw_images(processor: BaseImageProcessor) -> np.ndarray:
+def draw_images(processor: BaseImageProcessor) -> np.ndarray:
     """Return preprocessed random images, (3, 3, height, width)."""
     side = find_resizing(processor).image_size
     pixels = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
@@ -211,19 +209,24 @@ def write_text_encoder(
     for batch in (texts[:1], [texts[0], texts[-1], texts[0]]):  # the second batch has padding
         encoded = tokenizer(batch, padding=True, truncation=True, return_tensors="pt")
         batches.append({name: encoded[name] for name in names})
-    text_file = _write_graph(folder / TEXT_ENCODER, _TextEncoder(model), batches, "text_embeds", metadata)
+    text_file = write_graph(folder / TEXT_ENCODER, _TextEncoder(model), batches, "text_embeds", metadata)
     # The calls above set its padding and truncation, which the file therefore keeps.
     tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
     return text_file
 
 
-def _write_graph(
+def write_graph(
     path: Path, module: nn.Module, batches: list[Inputs], output_name: str, metadata: dict[str, str]
 ) -> ExportedFile:
-    """Trace the last batch, save the graph, and compare it with the module on all batches."""
+    """Trace the last batch, save the graph, and compare it with the module on all batches.
+
+    Raises:
+        ValueError: The outputs of the graph differ from the module's.
+    """
     module.eval()
     inputs = batches[-1]
-    axes = {name: {0: "batch_size", 1: "sequence_length"} for name in TEXT_INPUTS}
+    texts = "text_batch_size" if "pixel_values" in inputs else "batch_size"  # not that of the images
+    axes = {name: {0: texts, 1: "sequence_length"} for name in TEXT_INPUTS}
     axes["pixel_values"] = {0: "batch_size"}
     with quiet_exporter():
         program = torch.onnx.export(
@@ -238,8 +241,7 @@ def _write_graph(
     ClearMetadataAndDocStringPass()(program.model)  # stack traces with local paths
     program.model.metadata_props.update(metadata)
     program.save(path)
-    with torch.no_grad():
-        difference = max(_difference(_run(path, batch), module(**batch).numpy()) for batch in batches)
+    difference = compare_graph(path, module, batches)
     if not difference <= MAX_DIFFERENCE:
         raise ValueError(
             f"The outputs of {path.name} differ from the model's by {difference:.1e} of the largest output; at most "
@@ -248,6 +250,12 @@ def _write_graph(
         )
     num_bytes = sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*"))
     return ExportedFile(path.name, num_bytes, difference)
+
+
+@torch.no_grad()
+def compare_graph(path: Path, module: nn.Module, batches: list[Inputs]) -> float:
+    """Return the largest difference of a file from the module on batches, divided by the largest output."""
+    return max(_difference(_run(path, batch), module(**batch).numpy()) for batch in batches)
 
 
 @contextmanager

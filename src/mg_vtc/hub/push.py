@@ -1,5 +1,6 @@
 """Push of a model to the Hub: an explicit list of files in one commit."""
 
+import json
 import os
 import shlex
 import shutil
@@ -17,9 +18,9 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from ..runs.manifest import MANIFEST, read_manifest
+from ..runs.manifest import MANIFEST, describe_file, dump_manifest, read_manifest
 from .repo_id import check_repo_id
-from .upload import WEIGHTS, collect_upload, is_part_of_model
+from .upload import ONNX, WEIGHTS, check_private, collect_upload, is_part_of_model
 
 LOG_IN = "set HF_TOKEN, or run `hf auth login`, with a token that has write permission"
 # HTTPError of the client's HTTP library
@@ -33,11 +34,14 @@ def push_to_hub(
     private: bool | None = None,
     revision: str | None = None,
     commit_message: str | None = None,
+    onnx: bool = False,
+    space_id: str | None = None,
 ) -> str:
     """Push the model in a folder to the Hub in one commit.
 
-    For the uploaded files see `collect_upload`. Model files in the repository that the folder lacks, such as those of
-    a removed text tower, and the checkpoints of its training are deleted in the same commit; other files stay.
+    For the uploaded files see `collect_upload`. Model files in the repository that this push lacks, such as those of a
+    removed text tower or ONNX files, and the checkpoints of its training are deleted in the same commit; other files
+    stay.
 
     Args:
         folder: Folder of a finished run, or of a saved model with a card.
@@ -46,34 +50,69 @@ def push_to_hub(
             repository is refused if True.
         revision: Branch, created if missing; by default "main".
         commit_message: Commit message.
+        onnx: Whether to also export and push the ONNX files that transformers.js opens; needs the extra "onnx".
+        space_id: Space to which the card links, such as "org/mg-vtc-space".
 
     Returns:
         URL of the model page.
 
     Raises:
-        ValueError: The folder is not a model, `repo_id` is invalid, or the repository is public but `private` is True.
+        ValueError: The folder is not a model, `repo_id` or `space_id` is invalid, the repository is public but
+            `private` is True, or the model cannot be exported.
         OSError: The folder or a token is missing, the Hub refused the push, or the connection failed. The repository
             then keeps its last revision.
     """
-    files = collect_upload(Path(folder), repo_id)
-    page = prepare_repo(repo_id, private=private)
-    api = HfApi()
-    branch = [] if revision is None else ["--revision", revision]
-    with explaining(repo_id, again=shlex.join(["mg-vtc", "push", str(folder), repo_id, *branch])):
-        if revision is not None:
-            api.create_branch(repo_id, branch=revision, exist_ok=True)
-        present = api.list_repo_files(repo_id, revision=revision)
-        stale = [name for name in present if is_part_of_model(name) and name not in files]
-        api.create_commit(
-            repo_id,
-            [
-                *(CommitOperationAdd(name, content) for name, content in sorted(files.items())),
-                *(CommitOperationDelete(name) for name in stale),
-            ],
-            commit_message=commit_message or "Upload model",
-            revision=revision,
-        )
+    check_repo_id(repo_id)
+    with _collecting(Path(folder), repo_id, onnx=onnx, space_id=space_id) as files:
+        page = prepare_repo(repo_id, private=private)
+        branch = [] if revision is None else ["--revision", revision]
+        more = ["--onnx"] * onnx + ([] if space_id is None else ["--space_id", space_id])
+        with explaining(repo_id, again=shlex.join(["mg-vtc", "push", str(folder), repo_id, *branch, *more])):
+            _commit(repo_id, files, commit_message or "Upload model", revision)
     return page if revision is None else f"{page}/tree/{revision}"
+
+
+@contextmanager
+def _collecting(
+    folder: Path, repo_id: str | None, *, onnx: bool, space_id: str | None
+) -> Iterator[dict[str, bytes | Path]]:
+    """Yield the files of `collect_upload`, with the ONNX files if wanted, which exist until the block ends."""
+    if space_id is not None:
+        check_repo_id(space_id)
+    files = collect_upload(folder, repo_id, onnx=onnx, space_id=space_id)
+    if not onnx:
+        yield files
+        return
+    from ..exporters.transformers_js import export_transformers_js  # needs the extra "onnx"
+
+    with tempfile.TemporaryDirectory() as scratch:
+        export_transformers_js(str(folder), Path(scratch))
+        exported = {f"{ONNX}/{path.name}": path for path in sorted(Path(scratch).iterdir())}
+        for name, path in exported.items():
+            check_private(name, path.read_bytes(), folder)
+            files[name] = path
+        if isinstance(manifest := files.get(MANIFEST), bytes):
+            entries = {name: describe_file(path) for name, path in exported.items()}
+            files[MANIFEST] = dump_manifest(json.loads(manifest)["files"] | entries)
+        yield files
+
+
+def _commit(repo_id: str, files: dict[str, bytes | Path], message: str, revision: str | None) -> None:
+    """Replace the model in a repository by other files in one commit; a missing branch is created."""
+    api = HfApi()
+    if revision is not None:
+        api.create_branch(repo_id, branch=revision, exist_ok=True)
+    present = api.list_repo_files(repo_id, revision=revision)
+    stale = [name for name in present if is_part_of_model(name) and name not in files]
+    api.create_commit(
+        repo_id,
+        [
+            *(CommitOperationAdd(name, content) for name, content in sorted(files.items())),
+            *(CommitOperationDelete(name) for name in stale),
+        ],
+        commit_message=message,
+        revision=revision,
+    )
 
 
 def is_pushed(folder: str | Path, repo_id: str, *, revision: str | None = None) -> bool:
@@ -98,16 +137,28 @@ def is_pushed(folder: str | Path, repo_id: str, *, revision: str | None = None) 
         pushed = read_manifest(path.parent) or {}
     except ValueError:
         return False
-    return WEIGHTS in pushed and all(own.get(name) == known for name, known in pushed.items())
+    exported = f"{ONNX}/"  # only in the repository
+    return WEIGHTS in pushed and all(
+        own.get(name) == known for name, known in pushed.items() if not name.startswith(exported)
+    )
 
 
-def write_upload(folder: str | Path, output_dir: str | Path, repo_id: str | None = None) -> list[str]:
+def write_upload(
+    folder: str | Path,
+    output_dir: str | Path,
+    repo_id: str | None = None,
+    *,
+    onnx: bool = False,
+    space_id: str | None = None,
+) -> list[str]:
     """Write the files that `push_to_hub` would upload to a local folder, ready to be served.
 
     Args:
         folder: Folder of a finished run, or of a saved model with a card.
         output_dir: New or empty folder, written atomically.
         repo_id: Repository name for the examples in the card; by default the placeholder "MODEL" stays.
+        onnx: See `push_to_hub`.
+        space_id: See `push_to_hub`.
 
     Returns:
         Names of the files in `output_dir`.
@@ -117,20 +168,21 @@ def write_upload(folder: str | Path, output_dir: str | Path, repo_id: str | None
     """
     if repo_id is not None:
         check_repo_id(repo_id)
-    files, output = collect_upload(Path(folder), repo_id), Path(os.path.abspath(output_dir))
+    output = Path(os.path.abspath(output_dir))
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise ValueError(f"{output} already exists and is not an empty folder: choose a new one.")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as scratch:
-        whole = Path(scratch, output.name)
-        for name, content in files.items():
-            (whole / name).parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(content, bytes):
-                (whole / name).write_bytes(content)
-            else:
-                shutil.copyfile(content, whole / name)
-        whole.replace(output)
-    return sorted(files)
+    with _collecting(Path(folder), repo_id, onnx=onnx, space_id=space_id) as files:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as scratch:
+            whole = Path(scratch, output.name)
+            for name, content in files.items():
+                (whole / name).parent.mkdir(parents=True, exist_ok=True)
+                if isinstance(content, bytes):
+                    (whole / name).write_bytes(content)
+                else:
+                    shutil.copyfile(content, whole / name)
+            whole.replace(output)
+        return sorted(files)
 
 
 def prepare_repo(repo_id: str, *, private: bool | None = None, space_sdk: str | None = None) -> str:

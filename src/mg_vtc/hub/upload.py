@@ -16,6 +16,7 @@ from ..runs.directory import CARD, PROVENANCE, RECIPE, RECORDS, RESULTS, read_re
 from ..runs.manifest import MANIFEST, OF_MODEL, check_files, dump_manifest, find_damage, read_manifest
 from ..runs.provenance import without_places
 from ..runs.results_table import RESULTS_TABLE
+from .card_additions import add_javascript, add_space_link
 from .repo_id import with_repo_id
 
 CONFIG, WEIGHTS, HANDLER, REQUIREMENTS = "config.json", "model.safetensors", "handler.py", "requirements.txt"
@@ -26,6 +27,10 @@ TOKENIZER_FILES = (
     *("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
 )
 MODEL_FILES = (CONFIG, WEIGHTS, PROCESSOR, OLDER_PROCESSOR, *TOKENIZER_FILES)
+ONNX = "onnx"  # folder of the files that transformers.js opens
+OTHERS_OF_MODEL = re.compile(
+    rf"(?:configuration|modeling)_\w+\.py|{ONNX}/(?:model|classifier)(?:_fp16|_quantized)?\.onnx"
+)
 TIMM = b"timm>=1.0\n"  # as the extra says
 ENDPOINT = Path(__file__).parent  # folder of its files
 FIGURE = re.compile(r"(?<![\w/])(?:\./)?((?:figures|samples)/[\w.-]+\.png)")
@@ -40,7 +45,9 @@ PATH = re.compile(  # local paths; after a word or a dot a slash belongs to a UR
 )
 
 
-def collect_upload(folder: Path, repo_id: str | None) -> dict[str, bytes | Path]:
+def collect_upload(
+    folder: Path, repo_id: str | None, *, onnx: bool = False, space_id: str | None = None
+) -> dict[str, bytes | Path]:
     """Collect the files to upload.
 
     These are the weights and `config.json`; the processor in its current and older format; the model's code; the card
@@ -52,6 +59,8 @@ def collect_upload(folder: Path, repo_id: str | None) -> dict[str, bytes | Path]
     Args:
         folder: Folder of a finished run, or of a saved model with a card.
         repo_id: Repository name for the examples in the card; by default the placeholder stays.
+        onnx: Whether the card describes the ONNX files, which the caller adds.
+        space_id: Space to which the card links.
 
     Returns:
         Content by file name in the repository; for the weights, their path.
@@ -75,6 +84,8 @@ def collect_upload(folder: Path, repo_id: str | None) -> dict[str, bytes | Path]
     if missing:
         raise ValueError(f"{folder} has no {', '.join(missing)}, but its {CONFIG} or {CARD} refers to it.")
     files: dict[str, bytes | Path] = {name: (folder / name).read_bytes() for name in names if name != WEIGHTS}
+    card = add_javascript(card, config) if onnx else card
+    card = card if space_id is None else add_space_link(card, space_id)
     files |= {
         CARD: (card if repo_id is None else with_repo_id(card, repo_id)).encode(),
         HANDLER: (ENDPOINT / HANDLER).read_bytes(),
@@ -106,7 +117,7 @@ def is_part_of_model(name: str) -> bool:
     """Return whether a file in a repository is of a model or its training, and is deleted if a new model lacks it."""
     if name.startswith(tuple(f"{folder}/" for folder in CHECKPOINTS)):
         return True
-    return name in (*MODEL_FILES, MANIFEST) or re.fullmatch(r"(?:configuration|modeling)_\w+\.py", name) is not None
+    return name in (*MODEL_FILES, MANIFEST) or OTHERS_OF_MODEL.fullmatch(name) is not None
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
