@@ -60,7 +60,7 @@ def collect_upload(
         folder: Folder of a finished run, or of a saved model with a card.
         repo_id: Repository name for the examples in the card; by default the placeholder stays.
         onnx: Whether the card describes the ONNX files, which the caller adds.
-        space_id: Space to which the card links.
+        space_id: Space that the card links to.
 
     Returns:
         Content by file name in the repository; for the weights, their path.
@@ -79,15 +79,11 @@ def collect_upload(
     check_files(folder, (*OF_MODEL, *RECORDS))
     card = _read_card(folder)
     _check_metadata(card, folder)
-    names = [name for name in MODEL_FILES if (folder / name).is_file()] + _code(folder, config) + _figures(card)
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise ValueError(f"{folder} has no {', '.join(missing)}, but its {CONFIG} or {CARD} refers to it.")
+    names = _list_names(folder, config, card)
     files: dict[str, bytes | Path] = {name: (folder / name).read_bytes() for name in names if name != WEIGHTS}
     card = add_javascript(card, config) if onnx else card
-    card = card if space_id is None else add_space_link(card, space_id)
     files |= {
-        CARD: (card if repo_id is None else with_repo_id(card, repo_id)).encode(),
+        CARD: _fill_in(card, repo_id, space_id).encode(),
         HANDLER: (ENDPOINT / HANDLER).read_bytes(),
         REQUIREMENTS: list_requirements(ENDPOINT / REQUIREMENTS, config["vision_config"].get("model_type")),
     }
@@ -155,6 +151,20 @@ def _read_card(folder: Path) -> str:
             stacklevel=4,
         )
     return card
+
+
+def _fill_in(card: str, repo_id: str | None, space_id: str | None) -> str:
+    card = card if space_id is None else add_space_link(card, space_id)
+    return card if repo_id is None else with_repo_id(card, repo_id)
+
+
+def _list_names(folder: Path, config: dict[str, Any], card: str) -> list[str]:
+    """Return the names of the files that are uploaded as they are; refuse one that is missing."""
+    names = [name for name in MODEL_FILES if (folder / name).is_file()] + _code(folder, config) + _figures(card)
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{folder} has no {', '.join(missing)}, but its {CONFIG} or {CARD} refers to it.")
+    return names
 
 
 def _code(folder: Path, config: dict[str, Any]) -> list[str]:
