@@ -80,10 +80,9 @@ def collect_upload(
     card = _read_card(folder)
     _check_metadata(card, folder)
     names = _list_names(folder, config, card)
-    files: dict[str, bytes | Path] = {name: (folder / name).read_bytes() for name in names if name != WEIGHTS}
-    card = add_javascript(card, config) if onnx else card
+    files = {name: (folder / name).read_bytes() for name in names if name != WEIGHTS}
     files |= {
-        CARD: _fill_in(card, repo_id, space_id).encode(),
+        CARD: _fill_in(add_javascript(card, config) if onnx else card, repo_id, space_id).encode(),
         HANDLER: (ENDPOINT / HANDLER).read_bytes(),
         REQUIREMENTS: list_requirements(ENDPOINT / REQUIREMENTS, config["vision_config"].get("model_type")),
     }
@@ -94,9 +93,8 @@ def collect_upload(
     if (manifest := read_manifest(folder)) is not None:
         files[MANIFEST] = dump_manifest({name: manifest[name] for name in names if name in manifest})
     for name, content in files.items():
-        assert isinstance(content, bytes)  # all but the weights
         check_private(name, content, folder)
-    return files | {WEIGHTS: folder / WEIGHTS}
+    return {**files, WEIGHTS: folder / WEIGHTS}
 
 
 def list_requirements(path: Path, vision_type: str | None) -> bytes:
