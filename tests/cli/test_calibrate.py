@@ -6,15 +6,12 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
-from conftest import CLASS_NAMES, TINY_RESNET
-from PIL import Image
-from saved_models import save_model
+from conftest import CLASS_NAMES
+from saved_models import copy_with_wrong_labels, save_taught_model
 
 import mg_vtc
 from mg_vtc.evaluation.calibration import max_softmax
 from mg_vtc.evaluation.temperature import cross_entropy
-from mg_vtc.models.processing_mg_vtc import build_processor
 from mg_vtc.runs.manifest import find_damage, write_manifest
 
 # a saved model without the records of a run
@@ -24,33 +21,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:The records of this model do not
 @pytest.fixture(scope="module")
 def images(images_dir, tmp_path_factory):
     """The images, of which one clip of four has the label of the next class: no model is right about all."""
-    folder = tmp_path_factory.mktemp("mislabelled")
-    for label, name in enumerate(CLASS_NAMES[:4]):
-        for path in (images_dir / name).iterdir():
-            wrong = path.name.startswith("0003")
-            target = folder / CLASS_NAMES[(label + wrong) % 4] / (f"9{path.name}" if wrong else path.name)
-            target.parent.mkdir(exist_ok=True)
-            shutil.copyfile(path, target)
-    return folder
-
-
-def teach(folder, processor, images_dir, others=()):
-    """Save a model that knows the classes of the images by their mean embeddings; `others` come first."""
-    names = dict(enumerate([*others, *CLASS_NAMES[:4]]))
-    model = save_model(folder, TINY_RESNET, tokenizer=processor.tokenizer, id2label=names)
-    for label in range(len(others), len(names)):
-        name = names[label]
-        pixels = build_processor(32)([Image.open(path) for path in (images_dir / name).iterdir()], return_tensors="pt")
-        with torch.no_grad():
-            model.class_embeds[label] = model(**pixels).image_embeds.mean(dim=0)
-    model.save_pretrained(folder)
-    write_manifest(folder)
-    return folder
+    return copy_with_wrong_labels(images_dir, tmp_path_factory.mktemp("mislabelled"))
 
 
 @pytest.fixture(scope="module")
 def trained(processor, images_dir, tmp_path_factory):
-    return teach(tmp_path_factory.mktemp("runs") / "mine", processor, images_dir)
+    return save_taught_model(tmp_path_factory.mktemp("runs") / "mine", processor, images_dir)
 
 
 @pytest.fixture
@@ -206,7 +182,9 @@ def test_evaluation_states_the_error_before_the_images_of_the_fit_and_the_thresh
 
 @pytest.mark.filterwarnings("ignore:8 of the model.s 12 classes are not in the data")
 def test_predictions_of_more_than_ten_classes_keep_their_names(processor, images_dir, images, tmp_path):
-    run = teach(tmp_path / "run", processor, images_dir, others=[f"gesture {number}" for number in range(8)])
+    run = save_taught_model(
+        tmp_path / "run", processor, images_dir, others=[f"gesture {number}" for number in range(8)]
+    )
     before = [prediction.labels for prediction in mg_vtc.predict(run, images, top_k=12)]
     order = [*read(run)["id2label"]]
     mg_vtc.calibrate(run, images)

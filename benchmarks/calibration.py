@@ -1,0 +1,115 @@
+"""Calibration error of the method's table before and after temperature scaling, and what a threshold keeps.
+
+    python benchmarks/gestures.py GESTURES
+    python benchmarks/further_drawer.py FURTHER
+    python benchmarks/calibration.py GESTURES FURTHER [--output_dir runs/method_table]
+
+The models are those of `method_table.py` on held-out clips, which are trained if they are missing. `mg-vtc calibrate`
+fits a temperature and a threshold of the stated precision on the held-out clips, in a copy of the model. "After" is by
+folds of clips: no image is scored by a temperature or a threshold that it helped to fit. FURTHER is then scored with
+the same model. Its own temperature, by folds of its clips, shows what a temperature can do there at best.
+"""
+
+import argparse
+import shutil
+import statistics
+import tempfile
+from pathlib import Path
+
+from cells import mean_and_spread, revisions_of, run_cells
+from fine_tuning import difference
+from method_table import ROWS, SEEDS, flags_of, slug, tune
+from rounds import print_machine
+
+import mg_vtc
+
+SHOWN = ("`js`", "`js`, all classes", "`ce`", "`ce_identity`", "`ce_soft`", "vision-only ResNet, `ce`")
+Scores = dict[str, float]
+
+
+def score(cell: Path, folder: Path, further: Path, precision: float) -> Scores:
+    """Calibrate a copy of a model on its held-out clips, and score it on these and on another set."""
+    with tempfile.TemporaryDirectory() as work:
+        model = shutil.copytree(cell, Path(work, "model"))
+        held_out = mg_vtc.calibrate(model, folder, split="validation", precision=precision)
+        other = mg_vtc.evaluate(str(model), further, split="all").results
+        own = mg_vtc.calibrate(model, further, split="all")
+    scaling, scores = other["temperature_scaling"], other["scores"]
+    return {
+        "temperature": held_out.temperature,
+        "before": held_out.error_before,
+        "after": held_out.error_after,
+        "entropy before": held_out.entropy_before,
+        "entropy after": held_out.entropy_after,
+        "coverage": held_out.by_folds.coverage,
+        "precision": held_out.by_folds.precision,
+        "further top-1": scores["top1_accuracy"]["value"],
+        "further before": scaling["expected_calibration_error_before"],
+        "further after": scores["expected_calibration_error"]["value"],
+        "further own": own.error_after,
+        "further temperature": own.temperature,
+        "further coverage": scaling["threshold"]["coverage"],
+        "further precision": scaling["threshold"]["precision"],
+    }
+
+
+def show(values: list[float], digits: int = 2) -> str:
+    """Numbers that are no fractions: their mean and, of two or more, their standard deviation."""
+    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{spread}"
+
+
+def print_tables(scores: dict[str, list[Scores]], precision: float) -> None:
+    """Print calibration errors on both sets, and what the threshold keeps."""
+    columns = {row: {name: [one[name] for one in of_row] for name in of_row[0]} for row, of_row in scores.items()}
+    print("| held-out clips | temperature | error before | after | difference | cross-entropy before | after |")
+    print("|---" * 7 + "|")
+    for row, of_row in columns.items():
+        errors = (mean_and_spread(of_row["before"]), mean_and_spread(of_row["after"]))
+        entropies = (show(of_row["entropy before"]), show(of_row["entropy after"]))
+        change = difference(of_row["after"], of_row["before"])
+        print(f"| {row} | {' | '.join((show(of_row['temperature']), *errors, change, *entropies))} |")
+    print("\n| further drawer | top-1 | error before | after | difference | with its own temperature | which is |")
+    print("|---" * 7 + "|")
+    for row, of_row in columns.items():
+        names = ("further top-1", "further before", "further after", "further own")
+        top1, before, after, own = (mean_and_spread(of_row[name]) for name in names)
+        change = difference(of_row["further after"], of_row["further before"])
+        print(f"| {row} | {top1} | {before} | {after} | {change} | {own} | {show(of_row['further temperature'])} |")
+    kept = f"threshold of a precision of {precision:.0%} | held-out clips: kept | correct"
+    print(f"\n| {kept} | further drawer: kept | correct |")
+    print("|---" * 5 + "|")
+    for row, of_row in columns.items():
+        names = ("coverage", "precision", "further coverage", "further precision")
+        print(f"| {row} | {' | '.join(mean_and_spread(of_row[name]) for name in names)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Calibration error before and after temperature scaling.")
+    parser.add_argument("folder", type=Path, help="what benchmarks/gestures.py made")
+    parser.add_argument("further", type=Path, help="what benchmarks/further_drawer.py made")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(SHOWN), help="of the method's table")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="of split and weights")
+    parser.add_argument("--precision", type=float, default=0.9, help="of the threshold")
+    parser.add_argument("--jobs", type=int, default=2, help="cells at a time")
+    parser.add_argument("--output_dir", type=Path, default=Path("runs/method_table"))
+    options = parser.parse_args()
+    source = ("--train_dir", str(options.folder))
+    factors, _ = tune(options.output_dir, source, options.jobs)
+    names = {(row, seed): f"gestures-clip-{slug(row)}-{seed}" for row in options.rows for seed in options.seeds}
+    cells = {name: flags_of(row, source, "clip", seed, factors[row]) for (row, seed), name in names.items()}
+    run_cells(cells, options.output_dir, jobs=options.jobs)
+    scores = {
+        row: [
+            score(options.output_dir / names[row, seed], options.folder, options.further, options.precision)
+            for seed in options.seeds
+        ]
+        for row in options.rows
+    }
+    print_machine(f"Calibration, mean ± standard deviation of {len(options.seeds)} seeds.")
+    print_tables(scores, options.precision)
+    print(f"\nRevision of the models: {', '.join(revisions_of(cells, options.output_dir))}.")
+
+
+if __name__ == "__main__":
+    main()
