@@ -29,12 +29,12 @@ def test_image_is_a_drawn_sample_or_one_that_was_held_out(folder, tmp_path):
 
 def test_names_with_spaces_are_quoted(folder, tmp_path):
     lines = describe_next(folder)
-    assert f"mg-vtc evaluate {folder} '{tmp_path / 'my images'}'" in lines[2]
+    assert f"mg-vtc evaluate {folder} '{tmp_path / 'my images'}'" in lines[3]
 
 
 def test_own_validation_folder_is_what_is_evaluated(folder, tmp_path):
     (folder / "recipe.yaml").write_text("train_dir: one\nvalidation_dir: other\n")
-    assert describe_next(folder)[2].endswith(f"mg-vtc evaluate {folder} other")
+    assert describe_next(folder)[3].endswith(f"mg-vtc evaluate {folder} other")
 
 
 def test_run_on_all_images_is_not_evaluated_and_predicts_one_of_them(folder, tmp_path):
@@ -43,4 +43,15 @@ def test_run_on_all_images_is_not_evaluated_and_predicts_one_of_them(folder, tmp
     (tmp_path / "my images" / "head up" / "1.png").touch()
     lines = describe_next(folder)
     assert "evaluate" not in "".join(lines)
-    assert lines[2].endswith("head up/1.png'")
+    assert lines[3].endswith("head up/1.png'")
+
+
+def test_files_to_look_at_are_named_where_they_were_written(folder):
+    assert describe_next(folder)[1] == f"In {folder}: "
+    (folder / "figures").mkdir()
+    for name in ("README.md", "results.csv", "figures/training_curves.png", "train_batch.jpg", "notes.txt"):
+        (folder / name).touch()
+    assert describe_next(folder)[1] == (
+        f"In {folder}: README.md (the model card), results.csv (the log), "
+        "figures/training_curves.png (training curves), train_batch.jpg (training images as the model saw them)"
+    )

@@ -8,11 +8,39 @@ from pathlib import Path
 from typing import Any
 
 from ..messages import escape
-from ..runs.directory import RECIPE, SAMPLES, SPLIT, read_recipe, read_record
+from ..runs.directory import (
+    CARD,
+    CONFUSION,
+    CURVES,
+    FIRST_BATCH,
+    RECIPE,
+    SAMPLES,
+    SPLIT,
+    read_recipe,
+    read_record,
+)
+from ..runs.results_table import RESULTS_TABLE
+
+TO_LOOK_AT = {  # files of a run by what they are
+    CARD: "the model card",
+    RESULTS_TABLE: "the log",
+    CURVES: "training curves",
+    CONFUSION: "confusion matrix",
+    FIRST_BATCH: "training images as the model saw them",
+}
+
+
+def list_written(folder: Path) -> str:
+    """Return a line that names the files of a run to look at."""
+    names = (f"{name} ({kind})" for name, kind in TO_LOOK_AT.items() if (folder / name).is_file())
+    return f"In {folder}: {', '.join(names)}"
 
 
 def describe_next(folder: Path) -> list[str]:
-    """Return the commands that evaluate, predict with and show the model of a run; names in them are quoted."""
+    """Return the last lines of a run: its files, and commands to evaluate, predict with and show its model.
+
+    Names in them are quoted.
+    """
     recipe, _ = read_recipe(folder / RECIPE)
     data = recipe.get("validation_dir") or recipe.get("train_dir") or recipe.get("dataset_name")
     split = read_record(folder / SPLIT)
@@ -28,6 +56,7 @@ def describe_next(folder: Path) -> list[str]:
     )
     lines = [
         "",
+        list_written(folder),
         f"The model is in {folder}. Next:",
         *([evaluation] if split.get("split_by") != "none" else []),  # else no image is held out
         f"  {shlex.join([str(command), 'predict', str(folder), str(image)])}",
