@@ -54,7 +54,7 @@ def score(cell: Path, folder: Path, further: Path, precision: float) -> Scores:
 
 
 def show(values: list[float], digits: int = 2) -> str:
-    """Numbers that are no fractions: their mean and, of two or more, their standard deviation."""
+    """Numbers other than fractions: their mean and, of two or more, their standard deviation."""
     spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.{digits}f}{spread}"
 

@@ -198,7 +198,7 @@ def test_screen_tells_of_empty_classes_of_each_epoch_and_of_the_result(launched)
     screen = (launched.parent / "screen.txt").read_text()
     assert "Classes of the labels file without images: 'Arms akimbo', 'Pressing lips'" in screen
     assert len(re.findall(r"^epoch +[123]/3 +loss .* top-1 +[\d.]+ %", screen, flags=re.MULTILINE)) == 3
-    assert screen.index("epoch") < screen.index("\ntop-1") < screen.index(f"The model is in {launched}")
+    assert screen.index("epoch") < screen.index("\ntop-1") < screen.index(f"The run is in {launched}")
 
 
 def test_one_thread_computes_unless_the_user_says_how_many(train, images_dir, monkeypatch, capsys):

@@ -47,11 +47,9 @@ def test_run_on_all_images_is_not_evaluated_and_predicts_one_of_them(folder, tmp
 
 
 def test_files_to_look_at_are_named_where_they_were_written(folder):
-    assert describe_next(folder)[1] == f"In {folder}: "
+    assert describe_next(folder)[1] == f"The run is in {folder}, with its model."
     (folder / "figures").mkdir()
     for name in ("README.md", "results.csv", "figures/training_curves.png", "train_batch.jpg", "notes.txt"):
         (folder / name).touch()
-    assert describe_next(folder)[1] == (
-        f"In {folder}: README.md (the model card), results.csv (the log), "
-        "figures/training_curves.png (training curves), train_batch.jpg (training images as the model saw them)"
-    )
+    names = "its model, README.md, results.csv, figures/training_curves.png and train_batch.jpg"
+    assert describe_next(folder)[1] == f"The run is in {folder}, with {names}."

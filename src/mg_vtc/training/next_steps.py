@@ -21,19 +21,14 @@ from ..runs.directory import (
 )
 from ..runs.results_table import RESULTS_TABLE
 
-TO_LOOK_AT = {  # files of a run by what they are
-    CARD: "the model card",
-    RESULTS_TABLE: "the log",
-    CURVES: "training curves",
-    CONFUSION: "confusion matrix",
-    FIRST_BATCH: "training images as the model saw them",
-}
+TO_LOOK_AT = (CARD, RESULTS_TABLE, CURVES, CONFUSION, FIRST_BATCH)
 
 
-def list_written(folder: Path) -> str:
-    """Return a line that names the files of a run to look at."""
-    names = (f"{name} ({kind})" for name, kind in TO_LOOK_AT.items() if (folder / name).is_file())
-    return f"In {folder}: {', '.join(names)}"
+def describe_folder(folder: Path) -> str:
+    """Return a line that names the folder of a run and the files in it to look at."""
+    *others, last = ["its model", *(name for name in TO_LOOK_AT if (folder / name).is_file())]
+    names = f"{', '.join(others)} and {last}" if others else last
+    return f"The run is in {folder}, with {names}."
 
 
 def describe_next(folder: Path) -> list[str]:
@@ -56,8 +51,8 @@ def describe_next(folder: Path) -> list[str]:
     )
     lines = [
         "",
-        list_written(folder),
-        f"The model is in {folder}. Next:",
+        describe_folder(folder),
+        "Next:",
         *([evaluation] if split.get("split_by") != "none" else []),  # else no image is held out
         f"  {shlex.join([str(command), 'predict', str(folder), str(image)])}",
         f"  {shlex.join([str(command), 'app', str(folder)])}   # a page on this machine",
