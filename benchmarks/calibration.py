@@ -7,13 +7,16 @@
 The models are those of `method_table.py` on held-out clips, which are trained if they are missing. `mg-vtc calibrate`
 fits a temperature and a threshold of the stated precision on the held-out clips, in a copy of the model. "After" is by
 folds of clips: no image is scored by a temperature or a threshold that it helped to fit. FURTHER is then scored with
-the same model. Its own temperature, by folds of its clips, shows what a temperature can do there at best.
+the same model. Its own temperature, by folds of its clips, shows what a temperature can do there at best. A campaign
+that was killed goes on with the missing models.
 """
 
 import argparse
+import json
 import shutil
 import statistics
 import tempfile
+from itertools import product
 from pathlib import Path
 
 from cells import mean_and_spread, revisions_of, run_cells
@@ -22,6 +25,10 @@ from method_table import ROWS, SEEDS, flags_of, slug, tune
 from rounds import print_machine
 
 import mg_vtc
+from mg_vtc.evaluation.calibration import max_softmax, sort_into_bins
+from mg_vtc.evaluation.intervals import number_groups
+from mg_vtc.evaluation.metrics import find_top_k_hits
+from mg_vtc.evaluation.temperature import cross_fit, fit_temperature
 
 SHOWN = ("`js`", "`js`, all classes", "`ce`", "`ce_identity`", "`ce_soft`", "vision-only ResNet, `ce`")
 Scores = dict[str, float]
@@ -32,9 +39,12 @@ def score(cell: Path, folder: Path, further: Path, precision: float) -> Scores:
     with tempfile.TemporaryDirectory() as work:
         model = shutil.copytree(cell, Path(work, "model"))
         held_out = mg_vtc.calibrate(model, folder, split="validation", precision=precision)
-        other = mg_vtc.evaluate(str(model), further, split="all").results
-        own = mg_vtc.calibrate(model, further, split="all")
-    scaling, scores = other["temperature_scaling"], other["scores"]
+        other = mg_vtc.evaluate(str(model), further, split="all")
+    scaling, scores = other.results["temperature_scaling"], other.results["scores"]
+    labels = other.predictions.labels
+    logits = other.predictions.logits * held_out.temperature  # (num_rows, num_classes), before calibration
+    folds = cross_fit(logits, labels, number_groups(len(labels), other.predictions.clips))
+    own = sort_into_bins(max_softmax(folds.logits), find_top_k_hits(logits, labels, 1))
     return {
         "temperature": held_out.temperature,
         "before": held_out.error_before,
@@ -46,11 +56,22 @@ def score(cell: Path, folder: Path, further: Path, precision: float) -> Scores:
         "further top-1": scores["top1_accuracy"]["value"],
         "further before": scaling["expected_calibration_error_before"],
         "further after": scores["expected_calibration_error"]["value"],
-        "further own": own.error_after,
-        "further temperature": own.temperature,
+        "further own": own.expected_error,
+        "further temperature": fit_temperature(logits, labels),
         "further coverage": scaling["threshold"]["coverage"],
         "further precision": scaling["threshold"]["precision"],
     }
+
+
+def score_once(cell: Path, options: argparse.Namespace) -> Scores:
+    """Score a model, or read its scores if an earlier start of the command has them."""
+    path = Path(f"{cell}.calibration.json")
+    asked = [str(options.folder), str(options.further), options.precision]
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if known.get("asked") != asked:
+        known = {"asked": asked, "scores": score(cell, options.folder, options.further, options.precision)}
+        path.write_text(json.dumps(known, indent=1), encoding="utf-8")
+    return known["scores"]
 
 
 def show(values: list[float], digits: int = 2) -> str:
@@ -99,13 +120,9 @@ def main() -> None:
     names = {(row, seed): f"gestures-clip-{slug(row)}-{seed}" for row in options.rows for seed in options.seeds}
     cells = {name: flags_of(row, source, "clip", seed, factors[row]) for (row, seed), name in names.items()}
     run_cells(cells, options.output_dir, jobs=options.jobs)
-    scores = {
-        row: [
-            score(options.output_dir / names[row, seed], options.folder, options.further, options.precision)
-            for seed in options.seeds
-        ]
-        for row in options.rows
-    }
+    scores: dict[str, list[Scores]] = {row: [] for row in options.rows}
+    for seed, row in product(options.seeds, options.rows):
+        scores[row].append(score_once(options.output_dir / names[row, seed], options))
     print_machine(f"Calibration, mean ± standard deviation of {len(options.seeds)} seeds.")
     print_tables(scores, options.precision)
     print(f"\nRevision of the models: {', '.join(revisions_of(cells, options.output_dir))}.")

@@ -27,6 +27,8 @@ def save_cells(processor, images_dir, images, monkeypatch):
 
     def save(cells, folder, *, jobs):
         for name in cells:
+            if (folder / name).exists():
+                continue
             save_taught_model(folder / name, processor, images_dir, seed=int(name[-1]))
             held_out = [path.relative_to(images[0]).as_posix() for path in images[0].rglob("*.png")]
             (folder / name / "split.json").write_text(
@@ -57,3 +59,10 @@ def test_errors_are_those_that_calibrate_and_evaluate_state(save_cells, images, 
     percents = [f"{100 * scores['expected_calibration_error']['value']:.1f}" for scores in (before, after)]
     assert rows[1][1:4] == [f"{100 * before['top1_accuracy']['value']:.1f}", *percents]
     assert rows[2][1:3] == [f"{100 * value:.1f}" for value in calibration.by_folds]
+    own = mg_vtc.calibrate(model, images[1], split="all")
+    assert rows[1][5:] == [f"{100 * own.error_after:.1f}", f"{own.temperature:.2f}"]
+
+    monkeypatch.setattr(benchmark, "score", None)  # models that are scored are not scored again
+    benchmark.main()
+    again = capsys.readouterr().out.splitlines()
+    assert again == lines
