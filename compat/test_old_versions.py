@@ -11,8 +11,12 @@ import pytest
 from build import PINS, PYTHON, ROOT
 from packaging.version import Version
 from PIL import Image
+from safetensors.numpy import load_file
 
-WITHOUT_EXTRAS = "ignore:The card has no confusion matrix"  # as the old environment has none
+WITHOUT_EXTRAS = "ignore:The model card has no confusion matrix"  # as the old environment has none
+TRAIN_DEMO = (ROOT / "train.py", ROOT / "src" / "mg_vtc" / "recipes" / "demo.yaml", "--use_cpu", "true")
+TRAIN_DEMO += ("--cache_images", "false")
+LAST_STEP = ("--eval_strategy", "no", "--load_best_model_at_end", "false")
 PYTHONS = {"newest": sys.executable, "oldest": str(PYTHON)}
 
 
@@ -77,6 +81,19 @@ def test_the_oldest_versions_are_the_lower_bounds_and_the_newest_are_newer(run):
 
 def test_oldest_versions_train_and_the_newest_read_the_run(run, tmp_path):
     code = "from mg_vtc import MgVtcModel; import sys; print(MgVtcModel.from_pretrained(sys.argv[1]).num_parameters())"
-    settings = ["--max_steps", "1", "--output_dir", tmp_path / "run", "--use_cpu", "true", "--cache_images", "false"]
-    run("oldest", ROOT / "train.py", ROOT / "src" / "mg_vtc" / "recipes" / "demo.yaml", *settings)
+    run("oldest", *TRAIN_DEMO, "--max_steps", "1", "--output_dir", tmp_path / "run")
     assert int(run("newest", "-c", code, tmp_path / "run")) == int(run("oldest", "-c", code, tmp_path / "run"))
+
+
+def test_checkpoint_of_the_oldest_versions_is_resumed_by_the_newest_to_the_same_weights(run, tmp_path):
+    steps = ["--max_steps", "4", "--save_strategy", "steps", "--save_steps", "2", "--save_total_limit", "2"]
+    command = [*TRAIN_DEMO, *steps, *LAST_STEP, "--output_dir", tmp_path / "run"]
+    run("oldest", *command)
+    undisturbed = load_file(tmp_path / "run" / "model.safetensors")
+    begun = load_file(tmp_path / "run" / "checkpoint-2" / "model.safetensors")
+    assert "after step 2" in run("newest", *command, "--resume_from_checkpoint", tmp_path / "run" / "checkpoint-2")
+    resumed = load_file(tmp_path / "run" / "model.safetensors")
+    assert resumed.keys() == undisturbed.keys()
+    for name, weight in undisturbed.items():
+        np.testing.assert_allclose(resumed[name], weight, atol=1e-6, err_msg=name)
+    assert max(np.abs(begun[name] - undisturbed[name]).max() for name in undisturbed) > 1e-4  # what two steps change
