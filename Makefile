@@ -2,14 +2,16 @@
 SHELL := /bin/bash
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+PIP_INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 PYTHON3 ?= python3
 
 help:  ## Show the targets
 	@grep -E '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | column -t -s ':'
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml constraints.txt requirements.lock
 	$(PYTHON3) -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(PIP_INSTALL) --require-hashes --no-deps --requirement requirements.lock
+	$(PIP_INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[dev]' # adds torch, of any index
 	@touch $@
 
 install: $(VENV)/installed  ## Make .venv with the package and what its tests need
@@ -34,7 +36,7 @@ format: install  ## Format the code and mend what the linter can
 	$(VENV)/bin/ruff format
 
 conformance: install  ## Run transformers' own common tests over our classes (fetches them from the package index)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[conformance]'
+	$(PIP_INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[conformance]'
 	$(PYTHON) conformance/fetch.py
 	$(PYTHON) -m pytest -c conformance/pytest.ini conformance
 
@@ -55,10 +57,13 @@ chaos: install  ## Feed, damage, kill, and train for two hours, and count what i
 audit: install  ## Compare the installed packages with known vulnerabilities, and list their licences
 	$(PYTHON) .ci/audit.py
 
+lock: install  ## Write requirements.lock anew, after a change of the dependencies or of constraints.txt (package index)
+	$(PYTHON) .ci/lock.py
+
 docs: install  ## Build the guides and the API reference in build/docs; a broken link or reference fails
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 clean:  ## Remove what the other targets made, except the runs
 	rm -rf $(VENV) build tests/node/node_modules .conformance .compat .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo test test-slow check format conformance compat node-packages bench chaos audit docs clean
+.PHONY: help install demo test test-slow check format conformance compat node-packages bench chaos audit lock docs clean
