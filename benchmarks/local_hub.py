@@ -66,7 +66,8 @@ class Hub:
     """State of the server. `users` are the namespaces that a token may write to.
 
     With `break_off` "upload" the server reads half of an object, tells `half_way` and waits; with "commit" it closes
-    the connection without a response; with "object" it refuses the objects, as a store does whose links have expired.
+    the connection without a response; with "object" it refuses the objects, as a store does whose links have expired;
+    with "pause" it tells `half_way` and waits before it stores an object.
     """
 
     def __init__(self):
@@ -250,6 +251,9 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         content = self.body()
+        if self.hub.break_off == "pause":
+            self.hub.half_way.set()
+            self.hub.stop.wait()
         if hashlib.sha256(content).hexdigest() != oid:
             raise Refused(400, "The content does not have the hash that it was announced with")
         self.hub.objects[oid] = content

@@ -5,11 +5,14 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
+from chaos_runs import flags_of
 from conftest import TINY_DISTILBERT, TINY_RESNET, make_rows
-from local_hub import File, Repo
+from local_hub import File, Repo, client_environment
 from transformers import TrainerCallback
 
 from mg_vtc import train
@@ -203,6 +206,41 @@ def test_signal_waits_until_its_checkpoint_has_left_the_machine(hub_client, make
     with pytest.raises(Interrupted, match="after step 3"), watching_signals(), deferring_signals(trainer):
         trainer.train()
     assert json.loads(hub_client.files(REPO)["last-checkpoint/trainer_state.json"])["global_step"] == 3
+
+
+@pytest.mark.slow
+def test_run_that_fails_ends_after_its_upload_and_says_so(hub, images_dir, tmp_path):
+    images, screen = shutil.copytree(images_dir, tmp_path / "images"), tmp_path / "screen.txt"
+    settings = TOWERS | SETTINGS | PUSH | {"num_train_epochs": 500, "cache_images": False, "report_to": "none"}
+    where = ["--train_dir", str(images), "--output_dir", str(tmp_path / "run")]
+    hub.break_off = "pause"
+    with screen.open("w") as file:
+        run = subprocess.Popen(
+            [sys.executable, "-m", "mg_vtc", "train", *flags_of(settings), *where],
+            env=client_environment(os.environ | {"OMP_NUM_THREADS": "1"}, hub, tmp_path / "home"),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        while not hub.half_way.wait(0.1):
+            assert run.poll() is None, screen.read_text()
+        shutil.rmtree(images)
+        while "to org/model goes on: the program ends after it" not in screen.read_text():
+            assert run.poll() is None, screen.read_text()
+            time.sleep(0.1)
+        with pytest.raises(subprocess.TimeoutExpired):
+            run.wait(3)
+        hub.break_off = None
+        hub.stop.set()
+        assert run.wait(60) == 1
+    finally:
+        run.kill()
+    files = hub.files(REPO)
+    listed = json.loads(files["last-checkpoint/manifest.json"])["files"]
+    for name, known in listed.items():
+        assert hashlib.sha256(files[f"last-checkpoint/{name}"]).hexdigest() == known["sha256"]
+    assert "cannot be decoded" in screen.read_text().splitlines()[-1]
 
 
 def test_public_repository_gets_no_checkpoint_unless_it_shall(train_on, hub_client):

@@ -251,6 +251,11 @@ class ImageTrainer(Trainer):
             self._finish_current_push()
             self.accelerator.wait_for_everyone()
             raise
+        except Exception:
+            if self._uploader is not None and (names := self._uploader.list_needed()):
+                where = f"{', '.join(sorted(names))} to {self.args.repo_id}"
+                warnings.warn(f"The upload of {where} goes on: the program ends after it.", stacklevel=2)
+            raise
 
     def _get_output_dir(self, trial: Any) -> str:
         return super()._get_output_dir(trial) if self._staging is None else str(self._staging)
