@@ -1,23 +1,21 @@
-"""How benchmarks measure: arrangements take turns, ratios are those of a round, a noisy machine prints nothing.
+"""How benchmarks measure: as `mg-vtc benchmark` does, in rounds; a noisy machine prints nothing.
 
-The speed of a shared machine drifts by tens of percent within minutes, so times of different minutes are not
-comparable. Here each round runs every arrangement once, each round in another order, and the ratio to the reference is
-taken within the round. What is printed is the median over the rounds, beside the spread of the ratios: their
-interquartile range over their median.
+See `mg_vtc.exporters.rounds`. What is printed is the median over the rounds, beside the spread of the ratios.
 """
 
 import platform
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-MAX_SPREAD = 0.20  # of a table that is printed
-PATIENCE = 2  # times the asked rounds, before a noisy machine is given up
+from mg_vtc.exporters import rounds as rounds_of_package
+from mg_vtc.exporters.rounds import speed_ratios, spread
+
+__all__ = ["measure_rounds", "speed_ratios", "spread"]
 
 
 def measure_rounds(
@@ -25,41 +23,13 @@ def measure_rounds(
 ) -> dict[str, list[float]]:
     """Seconds of each arrangement in each round, in order of the rounds; the first of `arrangements` is the reference.
 
-    Rounds are added, up to `PATIENCE` times as many, while a spread exceeds `MAX_SPREAD`.
-
     Raises:
         SystemExit: The machine stays too noisy.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in arrangements}
-    for number in range(warm_up + PATIENCE * rounds):
-        turn = number % len(arrangements)
-        for name in [*arrangements, *arrangements][turn : turn + len(arrangements)]:
-            start = time.perf_counter()
-            arrangements[name]()
-            if number >= warm_up:
-                seconds[name].append(time.perf_counter() - start)
-        if number + 1 >= warm_up + rounds and max(spread(seconds, name) for name in seconds) <= MAX_SPREAD:
-            return seconds
-    noisiest = max(seconds, key=lambda name: spread(seconds, name))
-    sys.exit(
-        f"The machine is too noisy to print a table: after {PATIENCE * rounds} rounds the spread of {noisiest!r} is "
-        f"{spread(seconds, noisiest):.0%}, above {MAX_SPREAD:.0%}. Run it again when nothing else does."
-    )
-
-
-def speed_ratios(seconds: dict[str, list[float]], name: str) -> list[float]:
-    """How many times as fast as the reference, round by round, for equal work."""
-    reference = next(iter(seconds.values()))
-    return [other / own for own, other in zip(seconds[name], reference, strict=True)]
-
-
-def spread(seconds: dict[str, list[float]], name: str) -> float:
-    """Interquartile range over median of the ratios to the reference."""
-    ratios = speed_ratios(seconds, name)
-    if len(ratios) < 2:
-        return 0.0
-    first, median, third = statistics.quantiles(ratios, n=4, method="inclusive")
-    return (third - first) / median
+    try:
+        return rounds_of_package.measure_rounds(arrangements, rounds, warm_up=warm_up)
+    except ValueError as error:
+        sys.exit(str(error))
 
 
 def resident_memory(process: int | str = "self", field: str = "VmRSS") -> int:

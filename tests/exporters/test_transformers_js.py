@@ -109,7 +109,7 @@ def test_model_that_needs_two_files_is_refused(folder, tmp_path, monkeypatch):
 
 
 def test_eight_bits_that_change_the_scores_are_warned_of(vision_only, tmp_path, monkeypatch):
-    monkeypatch.setattr(transformers_js, "WARN_ABOVE", {"_quantized": 0.0})
+    monkeypatch.setattr(transformers_js, "MAX_INT8_DIFFERENCE", 0.0)
     with pytest.warns(UserWarning, match=r"The outputs of model_quantized\.onnx differ from the model's by"):
         export_transformers_js(str(vision_only), tmp_path)
 

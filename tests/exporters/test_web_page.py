@@ -11,6 +11,7 @@ import pytest
 from conftest import CLASS_NAMES
 from pages import HAS_BROWSER, open_browser, train_on_colours
 from PIL import Image
+from web_page import ASK_WORKER, Handler, serving
 
 from mg_vtc import predict
 from mg_vtc.exporters.web import export_web
@@ -18,31 +19,10 @@ from mg_vtc.exporters.web import export_web
 pytestmark = pytest.mark.slow
 
 COLOURS = CLASS_NAMES[:4]
-# Scores of an image as the worker gives them, with all digits.
-ASK_WORKER = """const [path, done] = arguments;
-const worker = window.asked ??= new Worker("worker.js", {type: "module"});
-worker.onmessage = async ({data}) => {
-  if (data.type === "ready") send();
-  else if (data.type === "prediction") done(Object.fromEntries(data.names.map((name, i) => [name, data.scores[i]])));
-  else if (data.type !== "progress") done(data.message);
-};
-const send = async () => worker.postMessage({type: "predict", names: null, blob: await (await fetch(path)).blob()});
-const load = async () => {
-  const model = await (await fetch("model/model.json")).json();
-  worker.postMessage({type: "load", provider: "wasm", threads: 1, model});
-};
-if (window.isReady) send(); else load();
-window.isReady = true;"""
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | {
-        ".mjs": "text/javascript",
-        ".wasm": "application/wasm",
-    }
-
-    def log_message(self, *_):
-        pass
+class Isolating(Handler):
+    """Sends the headers of an isolated page if the server wants so."""
 
     def end_headers(self):
         if self.server.isolated:
@@ -61,7 +41,7 @@ def site(images_dir, processor, tmp_path_factory, web_runtime_cache):
 
 @pytest.fixture(scope="module")
 def server(site):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=site / "site"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Isolating, directory=site / "site"))
     server.isolated = False
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
@@ -143,6 +123,18 @@ def test_names_of_ones_own_are_compared_instead(page, face):
     assert page.names()[0] == "covering face"
     page.one("reset").click()
     assert page.wait(lambda: len(page.names()) == 4)
+
+
+def test_page_in_8_bits_compares_names_of_ones_own(browser, site, images_dir, face):
+    export_web(str(site / "run"), site / "int8", int8=True, calibration_data=images_dir)
+    with serving(site / "int8") as address:
+        page = Widget(browser, address)
+        page.open()
+        page.upload(face)
+        assert page.wait(page.best) == COLOURS[0]
+        page.type_names("folding arms\nhead up\ncovering face")
+        assert page.wait(lambda: len(page.names()) == 3)
+        assert page.names()[0] == "covering face"
 
 
 @pytest.mark.parametrize(
@@ -234,7 +226,7 @@ def test_scores_of_100_images_of_six_kinds_are_those_of_python(page, site):
     differences = {}
     for prediction, path in zip(predict(site / "run", paths, top_k=4), paths, strict=True):
         assert prediction.error is None
-        found = page.browser.execute_async_script(ASK_WORKER, f"kinds/{path.name}")
+        found = page.browser.execute_async_script(ASK_WORKER, f"kinds/{path.name}", "wasm")
         assert isinstance(found, dict), (path.name, found)
         expected = dict(zip(prediction.labels, prediction.scores, strict=True))
         differences[path.name] = max(abs(found[name] - score) for name, score in expected.items())
@@ -248,6 +240,33 @@ def test_isolated_page_runs_on_several_threads(page, server, face):
     page.upload(face)
     assert page.wait(page.best) == COLOURS[0]
     assert "threads" in page.one("engine").text
+
+
+@pytest.fixture
+def gpu_browser(tmp_path):
+    """Chromium with WebGPU, which it computes on the CPU where there is no GPU."""
+    if not HAS_BROWSER:
+        pytest.skip("no Chromium with its driver on this machine")
+    browser = open_browser(tmp_path / "profile", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+    yield browser
+    browser.quit()
+
+
+def test_scores_by_webgpu_are_those_of_python(gpu_browser, server, site, images_dir):
+    gpu_browser.get(f"http://127.0.0.1:{server.server_port}/LICENSES.txt")  # starts no other engine
+    find_adapter = "const [done] = arguments; navigator.gpu.requestAdapter().then((adapter) => done(adapter !== null))"
+    is_there = "return Boolean(navigator.gpu) && 'Suspending' in WebAssembly"
+    if not (gpu_browser.execute_script(is_there) and gpu_browser.execute_async_script(find_adapter)):
+        pytest.skip("this Chromium has no WebGPU adapter")
+    paths = [images_dir / name / "0001.1.png" for name in COLOURS]
+    (site / "site" / "colours").mkdir()
+    gpu_browser.set_script_timeout(110)  # shaders are compiled at the first run, on a CPU in up to a minute
+    for prediction, path in zip(predict(site / "run", paths, top_k=4), paths, strict=True):
+        (site / "site" / "colours" / path.parent.name).with_suffix(".png").write_bytes(path.read_bytes())
+        address = f"/colours/{path.parent.name}.png"
+        found = gpu_browser.execute_async_script(ASK_WORKER, address, "webgpu")
+        expected = dict(zip(prediction.labels, prediction.scores, strict=True))
+        assert found == pytest.approx(expected, abs=1e-3)
 
 
 def test_camera_gives_predictions_until_it_is_stopped(page):

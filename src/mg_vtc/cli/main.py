@@ -9,7 +9,20 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..messages import name_flags
-from . import app, calibrate, compare, evaluate, export, interpolate, predict, prepare, push, push_space, train
+from . import (
+    app,
+    benchmark,
+    calibrate,
+    compare,
+    evaluate,
+    export,
+    interpolate,
+    predict,
+    prepare,
+    push,
+    push_space,
+    train,
+)
 
 EXTRA_OF = (
     dict.fromkeys(("onnx", "onnx_ir", "onnxruntime", "onnxscript"), "onnx")
@@ -91,6 +104,9 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mg-vtc {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (train, prepare, evaluate, calibrate, compare, predict, export, interpolate, app, push, push_space):
+    for command in (
+        *(train, prepare, evaluate, calibrate, compare, predict, export, benchmark, interpolate, app, push),
+        push_space,
+    ):
         command.add_parser(verbs)
     return parser

@@ -5,7 +5,6 @@ alone, which is the classifier. Each graph is written in float32, float16 and 8 
 transformers.js expects.
 """
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,12 @@ from ..inference.loading import open_model
 from ..models.modeling_mg_vtc import MgVtcForImageClassification
 from .int8 import quantize_weights
 from .onnx import (
+    MAX_INT8_DIFFERENCE,
     Classifier,
     ExportedFile,
     Inputs,
-    compare_graph,
     describe_classifier,
+    describe_difference,
     draw_images,
     write_graph,
 )
@@ -32,8 +32,7 @@ MODEL, CLASSIFIER = "model", "classifier"
 FLOAT16, INT8 = "_fp16", "_quantized"
 FILES = tuple(f"{graph}{suffix}.onnx" for graph in (MODEL, CLASSIFIER) for suffix in ("", FLOAT16, INT8))
 MAX_BYTES = 1_500_000_000  # larger graphs keep their weights in another file, which transformers.js does not find
-# Largest differences without a warning, relative to the largest output.
-WARN_ABOVE = {FLOAT16: 0.01, INT8: 0.25}
+MAX_FLOAT16_DIFFERENCE = 0.01  # without a warning
 
 
 class _Comparison(nn.Module):
@@ -107,14 +106,8 @@ def _write_precisions(
     files = [write_graph(source, module, batches, output_name, metadata)]
     onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), folder / f"{name}{FLOAT16}.onnx")
     quantize_weights(source, folder / f"{name}{INT8}.onnx")
-    for suffix, limit in WARN_ABOVE.items():
-        path = folder / f"{name}{suffix}.onnx"
-        difference = compare_graph(path, module, batches)
-        if not difference <= limit:
-            warnings.warn(
-                f"The outputs of {path.name} differ from the model's by {difference:.1e} of the largest output on "
-                f"drawn images, more than {limit}: compare both on your own images before you use it.",
-                stacklevel=3,
-            )
-        files.append(ExportedFile(path.name, path.stat().st_size, difference))
-    return files
+    limits = {FLOAT16: MAX_FLOAT16_DIFFERENCE, INT8: MAX_INT8_DIFFERENCE}
+    return files + [
+        describe_difference(folder / f"{name}{suffix}.onnx", module, batches, limit)
+        for suffix, limit in limits.items()
+    ]

@@ -27,6 +27,7 @@ from ..models.modeling_mg_vtc import MgVtcForImageClassification
 from ..runs.manifest import describe_file
 from .int8 import quantize, read_calibration_pixels
 from .onnx import (
+    INT8_TEXT_ENCODER,
     MAX_DIFFERENCE,
     MIN_AGREEMENT,
     TEXT_ENCODER,
@@ -43,7 +44,8 @@ PAGE = Path(__file__).with_name("web_page")
 LICENSES, CARD, MODEL, RUNTIME = "LICENSES.txt", "README.md", "model", "runtime"
 IMAGE, INT8_IMAGE, CLASS_EMBEDS, DESCRIPTION = "image.onnx", "image.int8.onnx", "class_embeds.bin", "model.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
-MODEL_FILES = (IMAGE, INT8_IMAGE, CLASS_EMBEDS, DESCRIPTION, TEXT_ENCODER, TOKENIZER, TOKENIZER_CONFIG)
+TEXT_FILES = (TEXT_ENCODER, INT8_TEXT_ENCODER, TOKENIZER, TOKENIZER_CONFIG)
+MODEL_FILES = (IMAGE, INT8_IMAGE, CLASS_EMBEDS, DESCRIPTION, *TEXT_FILES)
 FILES = (
     *(*PAGE_FILES, LICENSES, CARD),
     *(f"{MODEL}/{name}" for name in MODEL_FILES),
@@ -99,9 +101,8 @@ def export_web(
             files = [_quantize(staging / MODEL, model, read_calibration_pixels(calibration_data, processor))]
         embeds = model._embed(model.class_embeds).numpy(force=True)  # (num_labels, projection_dim)
         (staging / MODEL / CLASS_EMBEDS).write_bytes(embeds.astype("<f4").tobytes())
-        texts = None if model.config.vision_only else _write_text_files(staging / MODEL, model_id, model)
-        if texts is not None:
-            files.append(texts)
+        if not model.config.vision_only:
+            files.append(_write_text_files(staging / MODEL, model_id, model, int8=int8))
         _write_description(staging / MODEL, model_id, model, graph, quantized=int8)
     return files
 
@@ -180,21 +181,21 @@ def _quantize(folder: Path, model: MgVtcForImageClassification, images: Sequence
     return ExportedFile(INT8_IMAGE, num_bytes, difference, agreement, (len(best), len({one for one, _ in best})))
 
 
-def _write_text_files(folder: Path, model_id: str, model: MgVtcForImageClassification) -> ExportedFile:
+def _write_text_files(folder: Path, model_id: str, model: MgVtcForImageClassification, *, int8: bool) -> ExportedFile:
     """Write the text encoder and the two files of its tokenizer."""
-    file = write_text_encoder(folder, model_id, model, {})
+    file = write_text_encoder(folder, model_id, model, {}, int8=int8)
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
     (folder / TOKENIZER_CONFIG).write_text(json.dumps(settings), encoding="utf-8")
     return file
 
 
-def _describe_texts(model_id: str, model: MgVtcForImageClassification) -> dict[str, Any]:
+def _describe_texts(model_id: str, model: MgVtcForImageClassification, *, quantized: bool) -> dict[str, Any]:
     """Describe how the page turns names into inputs of the text encoder."""
     config, tokenizer = model.config, AutoTokenizer.from_pretrained(model_id)
     taken = inspect.signature(model.text_model.forward).parameters
     positions = getattr(config.text_config, "max_position_embeddings", tokenizer.model_max_length)
     return {
-        "file": TEXT_ENCODER,
+        "file": INT8_TEXT_ENCODER if quantized else TEXT_ENCODER,
         "inputs": [name for name in TEXT_INPUTS if name in taken and name in tokenizer.model_input_names],
         "prompts": list(config.name_templates),
         "unknown_id": tokenizer.unk_token_id,
@@ -225,7 +226,7 @@ def _write_description(
         "image_size": resizing.image_size,
         "shortest_edge": resizing.shortest_edge,
         "class_embeds": CLASS_EMBEDS,
-        "text": None if config.vision_only else _describe_texts(model_id, model),
+        "text": None if config.vision_only else _describe_texts(model_id, model, quantized=quantized),
         "files": files,
     }
     (folder / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False, indent=1), encoding="utf-8")
