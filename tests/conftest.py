@@ -146,6 +146,16 @@ def make_rows(num_rows, num_labels=6, size=32):
     )
 
 
+def batch_of(rows):
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def gradients_of(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
 @pytest.fixture
 def make_trainer(model, processor, tmp_path):
     def make(model=model, train=None, evaluation=None, selection=None, **settings):

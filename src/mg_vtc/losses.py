@@ -26,6 +26,7 @@ def contrastive_loss(
     js_weight: float = 0.5,
     text_counts: Tensor | None = None,
     symmetric: bool = True,
+    check_values: bool = True,
 ) -> Tensor:
     """Mean of the image->text and the text->image loss, each the mean over its rows that have a positive.
 
@@ -43,9 +44,11 @@ def contrastive_loss(
             more, as where images or labels are mixed (see `mix_targets`).
         loss_type: one of `LOSS_TYPES`.
         js_weight: weight of the target in the mixture of `js`, in (0, 1).
-        text_counts: how often each text occurs in the batch, (U,), positive integers; None: once. Value and gradient
-            are those of the batch with its texts repeated, except that `ce_identity` needs the repeated texts.
+        text_counts: how often each text occurs in the batch, (U,), positive; None: once. Value and gradient are those
+            of the batch with its texts repeated, except that `ce_identity` needs the repeated texts. A text may be
+            repeated in several columns that share its count, as in fractions.
         symmetric: False leaves image->text alone, for classifiers without a text tower.
+        check_values: False checks shapes and types only: a check of values waits for the device.
 
     Returns:
         The loss, a scalar. `soft_target_loss` is the loss that needs the embeddings.
@@ -53,12 +56,12 @@ def contrastive_loss(
     Raises:
         ValueError: if an argument is not as described, or no image has a positive text.
     """
-    _check_comparison(logits, positives, text_counts)
+    _check_shapes(logits, positives, text_counts)
     _check_loss_type(loss_type, js_weight)
+    if check_values:
+        _check_values(positives, text_counts)
     if loss_type == "ce_identity":
-        if positives.dtype != torch.bool:
-            raise ValueError("loss_type 'ce_identity' has one positive an image: positives must be bool")
-        _check_pairs(positives, text_counts)
+        _check_pairs(positives, text_counts, check_values)
         positives = torch.eye(len(positives), dtype=torch.bool, device=positives.device)
     logits_BU = _to_full_precision(logits)
     counts_B, counts_U = _counts(logits_BU, text_counts)
@@ -106,7 +109,7 @@ def soft_target_loss(image_embeds: Tensor, text_embeds: Tensor, temperature: flo
         return (F.cross_entropy(logits_BB, targets_BB) + F.cross_entropy(logits_BB.T, targets_BB.T)) / 2
 
 
-def adjust_logits(logits: Tensor, log_prior: Tensor, tau: float) -> Tensor:
+def adjust_logits(logits: Tensor, log_prior: Tensor, tau: float, *, check_values: bool = True) -> Tensor:
     """Logits to train on where classes are unequally frequent: s + tau ln pi, with pi_u the frequency of class u.
 
     image->text: P becomes softmax(s + tau ln pi). With cross-entropy and tau = 1 the best s + ln pi is ln p(class |
@@ -126,6 +129,7 @@ def adjust_logits(logits: Tensor, log_prior: Tensor, tau: float) -> Tensor:
         logits: similarities of images and class texts times the scale, (B, U).
         log_prior: logarithm of the frequency of each class, (U,), finite.
         tau: weight of the prior, 0 or more.
+        check_values: as for `contrastive_loss`.
 
     Returns:
         The adjusted logits, (B, U), in float32 at least.
@@ -133,7 +137,7 @@ def adjust_logits(logits: Tensor, log_prior: Tensor, tau: float) -> Tensor:
     Raises:
         ValueError: if there is not one finite prior a column, or `tau` is negative or not finite.
     """
-    if log_prior.shape != logits.shape[1:] or not log_prior.isfinite().all():
+    if log_prior.shape != logits.shape[1:] or (check_values and not log_prior.isfinite().all()):
         raise ValueError(
             f"log_prior must hold one finite number a class, shape {tuple(logits.shape[1:])}, "
             f"got {tuple(log_prior.shape)} {log_prior.tolist()}; leave out classes that do not occur"
@@ -143,7 +147,9 @@ def adjust_logits(logits: Tensor, log_prior: Tensor, tau: float) -> Tensor:
     return _to_full_precision(logits) + tau * log_prior
 
 
-def saturated_fraction(logits: Tensor, positives: Tensor, *, text_counts: Tensor | None = None) -> Tensor:
+def saturated_fraction(
+    logits: Tensor, positives: Tensor, *, text_counts: Tensor | None = None, check_values: bool = True
+) -> Tensor:
     """Share of the image->text rows with a positive whose Jensen-Shannon divergence exceeds `SATURATED_JS`.
 
     A row that is confidently wrong lies at the bound ln 2, where its gradient vanishes: a share that stays near one
@@ -153,6 +159,7 @@ def saturated_fraction(logits: Tensor, positives: Tensor, *, text_counts: Tensor
         logits: as for `contrastive_loss`, (B, U).
         positives: as for `contrastive_loss`, (B, U).
         text_counts: as for `contrastive_loss`, (U,).
+        check_values: as for `contrastive_loss`.
 
     Returns:
         A number in [0, 1] as a 0-d tensor, without gradient.
@@ -160,21 +167,32 @@ def saturated_fraction(logits: Tensor, positives: Tensor, *, text_counts: Tensor
     Raises:
         ValueError: if an argument is not as described, or no image has a positive text.
     """
-    _check_comparison(logits, positives, text_counts)
-    rows = positives.bool().any(dim=-1)
+    _check_shapes(logits, positives, text_counts)
+    if check_values:
+        _check_values(positives, text_counts)
     logits_BU = _to_full_precision(logits)
-    _, counts_U = _counts(logits_BU, text_counts)
-    js_R = _row_losses(logits_BU[rows], positives[rows], counts_U, "js", 0.5)
-    return (js_R > SATURATED_JS).to(js_R.dtype).mean()
+    counts_B, counts_U = _counts(logits_BU, text_counts)
+    targets_BU, weights_B = _leave_out_empty_rows(positives, counts_B)
+    js_B = _row_losses(logits_BU, targets_BU, counts_U, "js", 0.5)
+    return ((js_B > SATURATED_JS) * weights_B).sum() / weights_B.sum()
 
 
 def _direction_loss(
     logits_RC: Tensor, positives_RC: Tensor, counts_R: Tensor, counts_C: Tensor, loss_type: str, js_weight: float
 ) -> Tensor:
     """Mean over the rows that have a positive, of which there is at least one; row r counts counts_R[r] times."""
-    rows = positives_RC.bool().any(dim=-1)
-    loss_R = _row_losses(logits_RC[rows], positives_RC[rows], counts_C, loss_type, js_weight)
-    return (loss_R * counts_R[rows]).sum() / counts_R[rows].sum()
+    targets_RC, weights_R = _leave_out_empty_rows(positives_RC, counts_R)
+    loss_R = _row_losses(logits_RC, targets_RC, counts_C, loss_type, js_weight)
+    return (loss_R * weights_R).sum() / weights_R.sum()
+
+
+def _leave_out_empty_rows(positives_RC: Tensor, counts_R: Tensor) -> tuple[Tensor, Tensor]:
+    """Return targets that give each row a positive, and the counts, which are 0 for the rows that have none.
+
+    Rows are not selected: their number would have to be known to the host, which waits for the device.
+    """
+    is_empty_R = ~positives_RC.bool().any(dim=-1)
+    return positives_RC + is_empty_R[:, None], counts_R * ~is_empty_R
 
 
 def _row_losses(logits_RC: Tensor, positives_RC: Tensor, counts_C: Tensor, loss_type: str, js_weight: float) -> Tensor:
@@ -229,31 +247,31 @@ def _counts(logits_BU: Tensor, text_counts: Tensor | None) -> tuple[Tensor, Tens
     return logits_BU.new_ones(num_images), counts_U
 
 
-def _check_comparison(logits: Tensor, positives: Tensor, text_counts: Tensor | None) -> None:
-    """Raise ValueError unless the three belong together and some image has a positive text."""
+def _check_shapes(logits: Tensor, positives: Tensor, text_counts: Tensor | None) -> None:
+    """Raise ValueError unless the shapes and types of the three belong together."""
     if logits.ndim != 2 or not logits.is_floating_point():
         raise ValueError(f"logits must be a floating point (B, U) tensor, got {tuple(logits.shape)} {logits.dtype}")
-    is_bool, is_real = positives.dtype == torch.bool, positives.is_floating_point()
-    if positives.shape != logits.shape or not (is_bool or is_real):
+    if positives.shape != logits.shape or not (positives.dtype == torch.bool or positives.is_floating_point()):
         raise ValueError(
             f"positives must be bool or floating point and have the shape of the logits, {tuple(logits.shape)}, "
             f"got {tuple(positives.shape)} {positives.dtype}"
         )
-    if is_real and not (positives.isfinite() & (positives >= 0)).all():
+    if text_counts is not None and text_counts.shape != logits.shape[1:]:
+        raise ValueError(
+            f"text_counts must hold a number a text, shape {tuple(logits.shape[1:])}, got {tuple(text_counts.shape)}"
+        )
+
+
+def _check_values(positives: Tensor, text_counts: Tensor | None) -> None:
+    """Raise ValueError unless the values are in range and some image has a positive text."""
+    if positives.is_floating_point() and not (positives.isfinite() & (positives >= 0)).all():
         raise ValueError("positives must be finite and 0 or more")
     if not positives.any():
         raise ValueError(
             "positives is False everywhere, so neither image->text nor text->image has a row to learn from; "
             "compare the images with the texts of their own classes"
         )
-    if text_counts is None:
-        return
-    if text_counts.shape != logits.shape[1:] or text_counts.is_floating_point():
-        raise ValueError(
-            f"text_counts must hold one integer a text, shape {tuple(logits.shape[1:])}, "
-            f"got {tuple(text_counts.shape)} {text_counts.dtype}"
-        )
-    if text_counts.min() < 1:
+    if text_counts is not None and not ((text_counts > 0) & text_counts.isfinite()).all():
         raise ValueError(f"text_counts must be positive, got {text_counts.min()}; leave out texts that do not occur")
 
 
@@ -269,14 +287,16 @@ def _check_loss_type(loss_type: str, js_weight: float) -> None:
         raise ValueError(f"js_weight must lie strictly between 0 and 1, got {js_weight}; 0.5 is the plain divergence")
 
 
-def _check_pairs(positives: Tensor, text_counts: Tensor | None) -> None:
+def _check_pairs(positives: Tensor, text_counts: Tensor | None, check_values: bool) -> None:
     """Raise ValueError unless text i is a positive of image i, as the identity target supposes."""
+    if positives.dtype != torch.bool:
+        raise ValueError("loss_type 'ce_identity' has one positive an image: positives must be bool")
     num_images, num_texts = positives.shape
     if num_images != num_texts:
         seen = f"{num_images} images and {num_texts} texts"
     elif text_counts is not None:
         seen = "text_counts"
-    elif not positives.diagonal().all():
+    elif check_values and not positives.diagonal().all():
         seen = f"image {int(positives.diagonal().int().argmin())}, whose own text is not a positive"
     else:
         return

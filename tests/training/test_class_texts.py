@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import CLASS_NAMES, TINY_RESNET, make_rows
+from conftest import CLASS_NAMES, TINY_RESNET, batch_of, make_rows
 from PIL import Image
 from saved_models import save_model
 
@@ -25,10 +25,6 @@ from mg_vtc.training.text_draws import TextDraws
 
 FURTHER = [["hands up", "arms up"], ["eyes shut"], *([f"further {number}"] for number in range(4))]
 TEXTS = [[name, *further] for name, further in zip(CLASS_NAMES, FURTHER, strict=True)]
-
-
-def batch_of(rows):
-    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import make_rows
+from conftest import batch_of, make_rows
 
 from mg_vtc import MgVtcTrainingArguments, contrastive_loss
 from mg_vtc.training.mixing import mix_images, mix_targets
@@ -11,10 +11,6 @@ LABELS = torch.tensor([0, 0, 1, 2])
 CLASSES = torch.eye(3, dtype=torch.bool)[LABELS]  # (4, 3)
 OTHERS = CLASSES.flip(0)
 WEIGHTS = torch.full((4,), 0.7)
-
-
-def batch_of(rows):
-    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def test_mixup_is_a_weighted_mean_of_a_batch_and_its_reverse():
@@ -89,7 +85,7 @@ def test_trainer_compares_mixed_images_with_mixed_targets(make_trainer, model, l
     counts = labels.unique(return_counts=True)[1] if text_batch == "unique" else None
     own, others = labels[:, None] == texts, labels.flip(0)[:, None] == texts
     targets = mix_targets(own, others, torch.full((8,), weight), 0.1, counts)
-    logits = model(pixel_values=images, **trainer._class_texts.select(texts)).logits_per_image
+    logits = model(pixel_values=images, **trainer._texts.class_texts.select(texts)).logits_per_image
     torch.testing.assert_close(loss, contrastive_loss(logits, targets, loss_type=loss_type, text_counts=counts))
 
 

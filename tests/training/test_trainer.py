@@ -5,22 +5,12 @@ import stat
 
 import pytest
 import torch
-from conftest import TINY_VIT, make_rows
+from conftest import TINY_VIT, batch_of, gradients_of, make_rows
 from local_hub import Repo
 from torch import nn
 from transformers import AutoConfig, AutoModel, GPT2Config, TrainerCallback
 
 from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, contrastive_loss, soft_target_loss
-
-
-def batch_of(rows):
-    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-
-
-def gradients_of(model, loss):
-    model.zero_grad()
-    loss.backward()
-    return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
 @pytest.mark.parametrize("loss_type", ["js", "kl", "ce"])
@@ -347,10 +337,10 @@ def test_frozen_text_tower_that_is_loaded_anew_is_encoded_anew(make_trainer, mod
     with torch.no_grad():
         model.text_model.embeddings.word_embeddings.weight.mul_(-2)
     model.save_pretrained(tmp_path / "other")
-    expected = model.get_text_states(**trainer._class_texts.inputs)
-    assert not torch.allclose(trainer._text_states, expected)
+    expected = model.get_text_states(**trainer._texts.class_texts.inputs)
+    assert not torch.allclose(trainer._texts._states, expected)
     trainer._load_weights(tmp_path / "other")
-    torch.testing.assert_close(trainer._text_states, expected)
+    torch.testing.assert_close(trainer._texts._states, expected)
 
 
 def test_vision_only_has_no_text_tower_to_freeze(make_trainer):

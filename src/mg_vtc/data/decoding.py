@@ -4,6 +4,7 @@ Images are uint8 with channels last in memory, (height, width, 3). `normalize` c
 the model.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -259,6 +260,17 @@ def _share(batch: dict[str, Tensor]) -> dict[str, Tensor]:
         ) from error
 
 
+@functools.lru_cache(maxsize=8)  # a copy to the device at each step would wait for it
+def _list_factors(mean: tuple[float, ...], std: tuple[float, ...], width: int, device: torch.device) -> list[Tensor]:
+    """Return factors and offsets of `normalize` for a line of pixels, each `(width * 3,)`.
+
+    Whole lines are multiplied, as vectors of three channels would use the processor poorly.
+    """
+    factors = [1 / (255 * s) for s in std]
+    offsets = [-m / s for m, s in zip(mean, std, strict=True)]
+    return [torch.tensor(channels, device=device).repeat(width) for channels in (factors, offsets)]
+
+
 def normalize(pixel_values: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Return `(pixel_values / 255 - mean) / std`, on the device of `pixel_values`.
 
@@ -271,10 +283,7 @@ def normalize(pixel_values: Tensor, mean: Sequence[float], std: Sequence[float])
         float32 (batch_size, 3, height, width), channels last in memory, the fast layout for convolutions.
     """
     batch_size, _, height, width = pixel_values.shape
-    device = pixel_values.device
-    # Multiplies whole lines of pixels: vectors of three channels would use the processor poorly.
-    factors = torch.tensor([1 / (255 * s) for s in std], device=device).repeat(width)  # (width * 3,)
-    offsets = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device).repeat(width)
+    factors, offsets = _list_factors(tuple(mean), tuple(std), width, pixel_values.device)  # (width * 3,) each
     lines = pixel_values.permute(0, 2, 3, 1).reshape(-1, width * 3).float()  # (batch_size * height, width * 3)
     torch.addcmul(offsets, lines, factors, out=lines)
     return lines.view(batch_size, height, width, 3).permute(0, 3, 1, 2)  # (batch_size, 3, height, width)

@@ -115,22 +115,24 @@ class ClassTexts:
 
         Args:
             labels: Class ids, `(num_texts,)`.
-            fractions: Numbers in [0, 1), `(num_texts,)`: 0 is the first text of a class, and just below 1 the last.
+            fractions: Numbers in [0, 1), `(num_texts,)`, on the device of the labels: 0 is the first text of a class,
+                and just below 1 the last.
         """
         if self.mask is None:
             return labels
-        return labels * self._most + (fractions.to(labels.device) * self._counts[labels]).long()
+        return labels * self._most + (fractions * self._counts[labels]).long()
 
     def list_all(self, labels: torch.Tensor) -> torch.Tensor:
         """Return all K texts of the classes `labels`, as rows `(len(labels) * K,)` of `inputs`."""
         return (labels[:, None] * self._most + torch.arange(self._most, device=labels.device)).flatten()
 
-    def select(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return rows of the inputs, each `(len(rows), length)`, padded to the longest.
+    def select(self, rows: torch.Tensor, *, keep_padding: bool = False) -> dict[str, torch.Tensor]:
+        """Return rows of the inputs, each `(len(rows), length)`, padded to the longest of them.
 
-        Without a mask of the tokens, all of the padding is kept.
+        Without a mask of the tokens, or with `keep_padding`, they are padded to the longest of all. This does not wait
+        for the device.
         """
-        if "attention_mask" not in self.inputs:
+        if keep_padding or "attention_mask" not in self.inputs:
             return {name: tensor[rows] for name, tensor in self.inputs.items()}
         mask = self.inputs["attention_mask"][rows].any(dim=0)  # (length,), False where all is padding
         return {name: tensor[rows][:, mask] for name, tensor in self.inputs.items()}

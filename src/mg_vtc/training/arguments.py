@@ -167,6 +167,7 @@ class MgVtcTrainingArguments(TrainingArguments):
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
     save_strategy: str = field(default="epoch", metadata={"help": "When to save: no, steps, epoch or best."})
     logging_strategy: str = field(default="epoch", metadata={"help": "When to log: no, steps or epoch."})
+    logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Not supported: such losses stop a run."})
     save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep beside the best one."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint."})
     metric_for_best_model: str | None = field(

@@ -333,6 +333,12 @@ class ImageTrainer(Trainer):
             self.state.epoch = self.state.global_step / self.state.max_steps
         super().log(logs, start_time)
 
+    def _prepare_input(self, data: Any) -> Any:
+        """Copy to the device; memory that is pinned is copied while the device works."""
+        if torch.is_tensor(data):
+            return data.to(self.args.device, non_blocking=data.is_pinned())
+        return super()._prepare_input(data)
+
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = super()._prepare_inputs(inputs)
         if inputs["pixel_values"].dtype == torch.uint8:  # as they come from an `ImageDataset`

@@ -1,5 +1,6 @@
 """Gather rows of all processes with gradients, so that a loss sees the global batch."""
 
+import functools
 from typing import Any
 
 import torch
@@ -38,13 +39,19 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
     return _GatherRows.apply(rows)
 
 
+@functools.lru_cache(maxsize=1)
+def _group_of_hosts(world: Any) -> Any:
+    """Return a group that exchanges numbers between hosts, which need not wait for their devices."""
+    return dist.new_group(backend="gloo")
+
+
 class _GatherRows(torch.autograd.Function):
     """`all_gather` of unequal shares, whose backward pass sums the gradients and keeps the own share."""
 
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
-        sizes = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(dist.get_world_size())]
-        dist.all_gather(sizes, torch.tensor([len(rows)], device=rows.device))
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(dist.get_world_size())]
+        dist.all_gather(sizes, torch.tensor([len(rows)]), group=_group_of_hosts(dist.group.WORLD))
         ctx.sizes = torch.cat(sizes).tolist()
         padded = rows.new_zeros(max(ctx.sizes), *rows.shape[1:])  # all_gather takes equal shares
         padded[: len(rows)] = rows

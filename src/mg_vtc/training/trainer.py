@@ -11,22 +11,23 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import EvalLoopOutput
 
 from ..data.decoding import collate_images, find_resizing
-from ..data.prompts import ClassTexts, check_known
 from ..evaluation.metrics import score_top_k
 from ..files import share_with_umask
 from ..losses import adjust_logits, contrastive_loss, saturated_fraction, soft_target_loss
 from ..runs.manifest import check_files
 from .arguments import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
 from .base_trainer import ImageTrainer, contrasts_within_batches, smallest_share
+from .batch_texts import BatchTexts, TextLabels, find_unique
+from .device import runs_ahead
 from .distributed import broadcast_buffers, gather_rows, take_share
 from .fine_tuning import AveragedWeights, LinearProbe, StartingWeights, freeze_towers, list_towers, refuse_adapter
+from .finite_losses import FiniteLosses
 from .first_batch import FirstBatch
 from .logged_values import LoggedValues
 from .lora import LowRankAdapters
 from .mixing import MixedLabels, mix_batch, mix_targets
 from .optimizer import group_parameters
 from .start_checks import check_batch_of_one, check_texts
-from .text_draws import TextDraws
 from .trainer_defaults import find_origin, find_processor, take_over_for, wrap_rows
 from .write_records import write_python_recipe, write_records
 
@@ -54,7 +55,8 @@ class MgVtcTrainer(ImageTrainer):
     Raises:
         ValueError: The model is wrapped by PEFT, or the loss needs texts that it does not have; two classes have one
             text; a batch has a single image, or none for a process; `logit_adjustment` goes with texts of the batch.
-        FloatingPointError: A loss is not finite. The step is not taken, and saved checkpoints are kept.
+        FloatingPointError: A loss is not finite. No weights are saved, and saved checkpoints are kept. On the CPU the
+            step is not taken; elsewhere losses are read when the training logs, evaluates or saves.
     """
 
     args: MgVtcTrainingArguments
@@ -99,26 +101,20 @@ class MgVtcTrainer(ImageTrainer):
         self._logged_values = LoggedValues(self)
         self.add_callback(self._logged_values)
         self._first_batch = FirstBatch(self, self._image_processor)
-        self._class_texts: ClassTexts | None = None
-        self._text_mask: torch.Tensor | None = None
-        self._text_states, self._text_draws = None, TextDraws(self.args.seed)
+        self._finite_losses = FiniteLosses(Path(self.args.output_dir))
+        # On the CPU there is nothing to wait for, and fewer texts are encoded in the shapes of each batch.
+        self._fixed_shapes = runs_ahead(self.args.device) or self.args.torch_compile
         check_texts(self._config, self.args)
         self._begin_fine_tuning()
         self._classes = torch.arange(self._config.num_labels, device=self.args.device)  # to compare with: all, or
         self._log_prior: torch.Tensor | None = None  # those that have one, (num_classes,)
         if self.args.logit_adjustment > 0 and self.train_dataset is not None:
             self._classes, self._log_prior = self._measure_prior()
+        self._texts: BatchTexts | None = None
         if not self._config.vision_only:
-            self._prepare_texts()
-
-    def _prepare_texts(self) -> None:
-        self.model.text_chunk_size = self.args.text_chunk_size
-        check_known(list(self._config.id2label.values()), self.processing_class.tokenizer)
-        texts = ClassTexts(self._config.class_texts, self.processing_class.tokenizer, self.args.device)
-        self._class_texts, self._text_mask = texts, texts.mask if self.args.class_texts == "mean" else None
-        self._encode_frozen_texts()
-        self.refresh_class_embeds()
-        texts.check_apart(self.model.class_embeds)
+            self.model.text_chunk_size = self.args.text_chunk_size
+            tokenizer = self.processing_class.tokenizer
+            self._texts = BatchTexts(self.model, tokenizer, self.args, fixed_shapes=self._fixed_shapes)
 
     def _begin_fine_tuning(self) -> None:
         self._start = StartingWeights(self.model, self.args.interpolation)
@@ -138,11 +134,6 @@ class MgVtcTrainer(ImageTrainer):
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> Any:
         """Return scores `(num_rows, num_labels)`, labels and metrics; see `transformers.Trainer.predict`."""
         return super().predict(self._wrap(test_dataset), *args, **kwargs)
-
-    def _encode_frozen_texts(self) -> None:
-        """Encode each text once with a frozen text tower: states are `(num_texts, width)`."""
-        if self._class_texts is not None and self.args.freeze_text_model:
-            self._text_states = self.model.get_text_states(**self._class_texts.inputs)
 
     def _measure_prior(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the classes of the training rows and the logarithm of their frequencies, `(num_classes,)` both."""
@@ -192,6 +183,8 @@ class MgVtcTrainer(ImageTrainer):
         return metrics["selection_top1_accuracy"], -metrics["selection_loss"]
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        if self.control.should_log or self.control.should_evaluate or self.control.should_save:
+            self._finite_losses.check()
         if not (self.control.should_evaluate or self.control.should_save):
             return super()._maybe_log_save_evaluate(*args, **kwargs)
         with self._average.in_place_of_weights(self.accelerator.unwrap_model(self.model)):
@@ -204,6 +197,7 @@ class MgVtcTrainer(ImageTrainer):
             self._average.save(Path(output_dir))
 
     def _finalize_training(self, *args: Any) -> Any:
+        self._finite_losses.check()
         model = self.accelerator.unwrap_model(self.model)
         self._average.swap(model)  # the run ends with the average, or with a checkpoint
         if self.args.lora_rank > 0:
@@ -230,62 +224,47 @@ class MgVtcTrainer(ImageTrainer):
         pixel_values, labels = mix_batch(inputs["pixel_values"], inputs["labels"], self.args)
         self._first_batch.write(pixel_values, labels)
         labels = labels.gather()  # (global_batch_size,) each
-        text_labels = self._select_text_labels(labels.own)  # (num_texts,)
-        own_texts = inputs["labels"] if self.args.text_batch == "pairs" else take_share(text_labels)
-        outputs = model(pixel_values=pixel_values, **self._text_inputs(own_texts))
+        texts = self._select_texts(labels.own)
+        own_labels = inputs["labels"] if self.args.text_batch == "pairs" else take_share(texts.labels)
+        text_inputs = {} if self._texts is None else self._texts.select(own_labels, self.state.global_step)
+        outputs = model(pixel_values=pixel_values, **text_inputs)
         image_embeds = gather_rows(outputs.image_embeds)  # (global_batch_size, projection_dim)
-        if self._config.vision_only:
-            text_embeds = outputs.text_embeds[text_labels]  # (num_texts, projection_dim)
+        if self._texts is None:
+            text_embeds = outputs.text_embeds[texts.labels]  # (num_texts, projection_dim)
         else:
-            text_embeds = gather_rows(self._average_texts(outputs.text_embeds, own_texts))[: len(text_labels)]
-        loss = self._batch_loss(image_embeds, text_embeds, labels, text_labels)
-        if not torch.isfinite(loss):
-            rows = gather_rows(inputs["index"]).tolist() if "index" in inputs else "unknown"
-            raise FloatingPointError(
-                f"The loss is {loss.item()} at step {self.state.global_step + 1} (epoch {self.state.epoch:.2f}), in "
-                f"the batch of training rows {rows}, numbered as in split.json (for a stream, the CRC-32 of its "
-                "encoded images). The step was not taken, and the checkpoints in "
-                f"{self.args.output_dir} were kept. Look at these images; if they are fine, lower the learning rate."
-            )
+            text_embeds = gather_rows(self._texts.average(outputs.text_embeds, own_labels))[: len(texts.labels)]
+        loss = self._batch_loss(image_embeds, text_embeds, labels, texts)
+        self._finite_losses.add(loss, inputs.get("index"), self.state)
+        if not runs_ahead(self.args.device):
+            self._finite_losses.check()
         return (loss, outputs) if return_outputs else loss
 
-    def _select_text_labels(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return the class ids `(num_texts,)` that the global batch is compared with."""
-        if self._config.vision_only or self.args.text_batch == "classes":
-            return self._classes
-        return labels.unique() if self.args.text_batch == "unique" else labels
-
-    def _text_inputs(self, text_labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        if self._class_texts is None:
-            return {}
-        texts = self._class_texts
-        if self._text_mask is None:
-            rows = texts.choose(text_labels, self._text_draws.draw(len(text_labels), self.state.global_step))
-        else:
-            rows = texts.list_all(text_labels)
-        return texts.select(rows) if self._text_states is None else {"text_states": self._text_states[rows]}
-
-    def _average_texts(self, text_embeds: torch.Tensor, text_labels: torch.Tensor) -> torch.Tensor:
-        """Return an embedding for each of the classes `text_labels`: `(num_texts, projection_dim)`."""
-        if self._text_mask is None:
-            return text_embeds
-        mask = self._text_mask[text_labels]  # (num_texts, K)
-        model = self.accelerator.unwrap_model(self.model_wrapped)
-        return model.average_texts(text_embeds.view(*mask.shape, -1), mask)
+    def _select_texts(self, labels: torch.Tensor) -> TextLabels:
+        """Return the classes that the global batch is compared with."""
+        if self._texts is None or self.args.text_batch == "classes":
+            return TextLabels(self._classes)
+        if self.args.text_batch == "pairs":
+            return TextLabels(labels)
+        if self._fixed_shapes:
+            return find_unique(labels, self._config.num_labels)
+        return TextLabels(*labels.unique(return_counts=True))
 
     def _batch_loss(
-        self, image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: MixedLabels, text_labels: torch.Tensor
+        self, image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: MixedLabels, texts: TextLabels
     ) -> torch.Tensor:
         model = self.accelerator.unwrap_model(self.model_wrapped)
         logits = model.compare(image_embeds, text_embeds)  # (global_batch_size, num_texts)
         if self._log_prior is not None:
-            logits = adjust_logits(logits, self._log_prior, self.args.logit_adjustment)
-        positives = labels.own[:, None] == text_labels[None, :]
-        counts = positives.sum(dim=0) if self.args.text_batch == "unique" and not self._config.vision_only else None
+            logits = adjust_logits(logits, self._log_prior, self.args.logit_adjustment, check_values=False)
+        positives = labels.own[:, None] == texts.labels[None, :]  # (global_batch_size, num_texts)
         if self.args.mixes_targets:
-            others = labels.others[:, None] == text_labels[None, :]
-            positives = mix_targets(positives, others, labels.weights, self.args.label_smoothing_factor, counts)
-        self._logged_values.add_saturated(saturated_fraction(logits.detach(), positives, text_counts=counts))
+            others = labels.others[:, None] == texts.labels[None, :]
+            positives = mix_targets(positives, others, labels.weights, self.args.label_smoothing_factor, texts.counts)
+        checks: dict[str, Any] = {
+            "text_counts": texts.counts,
+            "check_values": False,
+        }  # these are right as they are made
+        self._logged_values.add_saturated(saturated_fraction(logits.detach(), positives, **checks))
         if self.args.loss_type == "ce_soft":
             # As published, the temperature is 1 and embeddings are not normalized: the scale of the logits is their
             # squared length, which also enters the targets.
@@ -296,8 +275,8 @@ class MgVtcTrainer(ImageTrainer):
             positives,
             loss_type=self.args.loss_type,
             js_weight=self.args.js_weight,
-            text_counts=counts,
             symmetric=not self._config.vision_only,
+            **checks,
         )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -339,9 +318,8 @@ class MgVtcTrainer(ImageTrainer):
 
     def refresh_class_embeds(self) -> None:
         """Encode the class prompts with the present weights."""
-        if self._class_texts is not None:
-            texts = self._class_texts.inputs if self._text_states is None else {"text_states": self._text_states}
-            self.accelerator.unwrap_model(self.model).set_class_embeds(text_mask=self._class_texts.mask, **texts)
+        if self._texts is not None:
+            self._texts.refresh_class_embeds()
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
@@ -370,7 +348,8 @@ class MgVtcTrainer(ImageTrainer):
         model = self.accelerator.unwrap_model(self.model)
         weights = type(model).from_pretrained(checkpoint, dtype=torch.float32).state_dict()
         self._adapters.load_state(weights, Path(checkpoint), model)
-        self._encode_frozen_texts()
+        if self._texts is not None:
+            self._texts.encode_frozen()
 
     def create_model_card(self) -> None:
         """Write the card and its records for a training in Python, whose model is saved in `output_dir`."""

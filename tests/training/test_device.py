@@ -1,0 +1,202 @@
+"""A step must not make the host wait for the device, and batches of one size have one shape."""
+
+import traceback
+
+import pytest
+import torch
+from conftest import batch_of, gradients_of, make_rows
+from torch._dynamo.utils import counters
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import TrainerCallback
+
+from mg_vtc import MgVtcModel
+from mg_vtc.training.batch_texts import expand_mask, find_unique, takes_expanded_mask
+
+aten = torch.ops.aten
+READS = {  # operations whose result the host has to know
+    aten._local_scalar_dense,
+    aten.nonzero,
+    aten.masked_select,
+    aten._unique,
+    aten._unique2,
+    aten.unique_dim,
+    aten.unique_consecutive,
+    aten.bincount,
+    aten.equal,
+}
+ON_HOST = ("mix_images", "_draw_range")  # functions that read tensors of the host: random draws
+
+
+class HostWaits(TorchDispatchMode):
+    """Note each operation that would wait for an accelerator, and where it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        reads = func.overloadpacket in READS
+        if func.overloadpacket in (aten.index, aten.index_put, aten.index_put_):
+            reads = any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1])
+        if reads:
+            frames = traceback.extract_stack()[:-1]
+            if not any(frame.name in ON_HOST for frame in frames):
+                place = [frame for frame in frames if "/torch/" not in frame.filename][-1]
+                self.found.append(f"{func} in {place.filename.rpartition('/')[2]}:{place.lineno}, {place.name}")
+        return func(*args, **kwargs or {})
+
+
+class TraceSteps(TrainerCallback):
+    """Trace each step of a trainer, from its batch to the callbacks after the step of the optimizer."""
+
+    def __init__(self):
+        self.waits = HostWaits()
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.waits.__enter__()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.waits.__exit__(None, None, None)
+
+
+@pytest.fixture
+def running_ahead(monkeypatch):
+    """Let the trainer treat the CPU as a device that the host runs ahead of."""
+    monkeypatch.setattr("mg_vtc.training.trainer.runs_ahead", lambda device: True)
+
+
+STEPS = {
+    "unique texts": {},
+    "all texts": {"text_batch": "classes"},
+    "a text per image": {"loss_type": "ce_identity"},
+    "soft targets": {"loss_type": "ce_soft"},
+    "kl": {"loss_type": "kl"},
+    "mixed images": {"mixup_alpha": 0.4, "cutmix_alpha": 1.0, "label_smoothing_factor": 0.1},
+    "adjusted logits": {"loss_type": "ce", "text_batch": "classes", "logit_adjustment": 1.0},
+    "averaged weights": {"ema_decay": 0.9},
+    "frozen texts": {"freeze_text_model": True},
+    "accumulation": {"gradient_accumulation_steps": 2},
+    "no clipping": {"max_grad_norm": 0.0},
+}
+"""Settings that change what a step computes."""
+QUIET = {"logging_strategy": "no", "eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+
+
+@pytest.mark.usefixtures("running_ahead")
+@pytest.mark.parametrize("settings", STEPS.values(), ids=STEPS)
+def test_step_does_not_wait_for_the_device(make_trainer, settings):
+    trainer = make_trainer(train=make_rows(40), max_steps=4, **QUIET, **settings)
+    trace = TraceSteps()
+    trainer.add_callback(trace)
+    trainer.train()
+    assert trainer.state.global_step == 4
+    assert trace.waits.found == []
+
+
+def test_trace_finds_the_reads_of_a_step_on_the_cpu(make_trainer):
+    trainer = make_trainer(train=make_rows(40), max_steps=1, **QUIET)
+    trace = TraceSteps()
+    trainer.add_callback(trace)
+    trainer.train()
+    found = "\n".join(trace.waits.found)
+    assert all(name in found for name in ("_unique2", "index.Tensor", "_local_scalar_dense"))
+
+
+# --- One shape for batches of one size
+
+
+@pytest.mark.parametrize("num_classes", [3, 6, 20])
+def test_distinct_labels_come_in_a_fixed_number_with_the_counts_of_the_batch(num_classes):
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        labels = torch.randint(num_classes, (8,), generator=generator)
+        found = find_unique(labels, num_classes)
+        assert found.labels.shape == found.counts.shape == (min(num_classes, 8),)
+        assert found.counts.min() > 0
+        totals = torch.zeros(num_classes).index_add(0, found.labels, found.counts)
+        torch.testing.assert_close(totals, labels.bincount(minlength=num_classes).float())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"loss_type": "kl"}, {"loss_type": "ce"}, {"label_smoothing_factor": 0.1}, {"class_texts": "mean"}],
+    ids=lambda settings: "-".join(map(str, settings.values())) or "js",
+)
+def test_fixed_shapes_change_neither_value_nor_gradient(make_trainer, config, processor, monkeypatch, settings):
+    if "class_texts" in settings:
+        config.label_texts = [[name] + [f"{name} slowly"] * (label < 2) for label, name in config.id2label.items()]
+    torch.manual_seed(0)
+    model = MgVtcModel(config).eval()
+    batch = batch_of(make_rows(10, num_labels=3))
+    results = []
+    for fixed in (False, True):
+        monkeypatch.setattr("mg_vtc.training.trainer.runs_ahead", lambda device, fixed=fixed: fixed)
+        loss, outputs = make_trainer(model, **settings).compute_loss(model, batch, return_outputs=True)
+        results.append((loss.detach(), gradients_of(model, loss), len(outputs.text_embeds)))
+    (loss, gradients, num_texts), (fixed_loss, fixed_gradients, num_fixed) = results
+    assert num_texts < num_fixed
+    torch.testing.assert_close(fixed_loss, loss)
+    for name in gradients:
+        torch.testing.assert_close(fixed_gradients[name], gradients[name], rtol=1e-4, atol=1e-6)
+
+
+def test_expanded_mask_gives_the_states_of_a_mask_of_tokens(model, class_texts):
+    assert takes_expanded_mask(model.text_model)
+    states = model.text_model(**class_texts).last_hidden_state
+    expanded = model.text_model(
+        input_ids=class_texts["input_ids"], attention_mask=expand_mask(class_texts["attention_mask"])
+    ).last_hidden_state
+    is_token = class_texts["attention_mask"].bool()
+    torch.testing.assert_close(expanded[is_token], states[is_token])
+
+
+def test_compilation_is_over_after_the_first_epoch(make_trainer, model):
+    torch._dynamo.reset()
+    counters.clear()
+    compiled = []
+
+    class CountGraphs(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            compiled.append(counters["stats"]["unique_graphs"])
+
+    rows = make_rows(164)  # 20 batches of eight and one of four
+    settings = {"torch_compile": True, "torch_compile_backend": "eager", "max_steps": -1, "num_train_epochs": 3}
+    trainer = make_trainer(train=rows, **QUIET, **settings)
+    trainer.add_callback(CountGraphs())
+    trainer.train()
+    torch._dynamo.reset()
+    assert len(compiled) == 3 * 21
+    assert compiled[0] > 0
+    assert compiled[21:] == [compiled[20]] * 42
+
+
+# --- Losses that are not finite
+
+
+@pytest.mark.usefixtures("running_ahead")
+def test_loss_that_is_not_finite_is_found_before_weights_are_saved(make_trainer, tmp_path):
+    rows = make_rows(40)
+    rows[5]["pixel_values"][:] = float("nan")
+    trainer = make_trainer(
+        train=rows,
+        num_train_epochs=3,
+        max_steps=-1,
+        save_strategy="steps",
+        save_steps=5,
+        eval_strategy="no",
+        load_best_model_at_end=False,
+        logging_strategy="no",
+    )
+    with pytest.raises(FloatingPointError, match=r"The loss is nan at step (\d) \(epoch .*training rows \[.*5.*\]"):
+        trainer.train()
+    assert trainer.state.global_step == 5
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
+@pytest.mark.usefixtures("running_ahead")
+def test_loss_that_is_not_finite_is_found_at_the_end_of_a_silent_training(make_trainer):
+    rows = make_rows(16)
+    rows[5]["pixel_values"][:] = float("nan")
+    trainer = make_trainer(train=rows, max_steps=2, **QUIET)
+    with pytest.raises(FloatingPointError, match=r"The loss is nan at step [12] "):
+        trainer.train()
