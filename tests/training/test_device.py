@@ -1,6 +1,8 @@
 """A step must not make the host wait for the device, and batches of one size have one shape."""
 
+import os
 import traceback
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,9 +10,11 @@ from conftest import batch_of, gradients_of, make_rows
 from torch._dynamo.utils import counters
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import TrainerCallback
+from transformers.training_args import OptimizerNames
 
-from mg_vtc import MgVtcModel
+from mg_vtc import MgVtcModel, MgVtcTrainingArguments
 from mg_vtc.training.batch_texts import expand_mask, find_unique, takes_expanded_mask
+from mg_vtc.training.device import choose_for_device, describe_device
 
 aten = torch.ops.aten
 READS = {  # operations whose result the host has to know
@@ -200,3 +204,55 @@ def test_loss_that_is_not_finite_is_found_at_the_end_of_a_silent_training(make_t
     trainer = make_trainer(train=rows, max_steps=2, **QUIET)
     with pytest.raises(FloatingPointError, match=r"The loss is nan at step [12] "):
         trainer.train()
+
+
+# --- What is chosen for a device
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Let torch say that there is a GPU with bfloat16; nothing is computed on it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+
+
+def settings(**given):
+    return SimpleNamespace(**{"bf16": None, "fp16": False, "use_cpu": False, "dataloader_num_workers": None} | given)
+
+
+@pytest.mark.parametrize(
+    ("given", "bf16", "workers"),
+    [
+        ({}, True, 4),
+        ({"fp16": True}, False, 4),
+        ({"bf16": False, "dataloader_num_workers": 0}, False, 0),
+        ({"use_cpu": True}, False, 0),
+    ],
+)
+@pytest.mark.usefixtures("gpu")
+def test_gpu_gets_bfloat16_and_workers_unless_the_user_says_otherwise(given, bf16, workers):
+    args = settings(**given)
+    choose_for_device(args)
+    assert (args.bf16, args.dataloader_num_workers) == (bf16, workers)
+
+
+def test_cpu_gets_float32_and_no_workers(tmp_path):
+    args = MgVtcTrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    assert (args.bf16, args.dataloader_num_workers) == (False, 0)
+    assert "CPU thread" in describe_device(args)
+
+
+def test_line_of_the_device_lists_what_is_used():
+    args = settings(
+        device=torch.device("xpu"),
+        bf16=True,
+        dataloader_num_workers=4,
+        dataloader_pin_memory=True,
+        optim=OptimizerNames.ADAMW_TORCH_FUSED,
+        torch_compile=False,
+    )
+    assert describe_device(args) == (
+        "xpu in bfloat16, images with channels last, fused AdamW, 4 loader workers, pinned memory"
+    )

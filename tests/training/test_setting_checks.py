@@ -35,7 +35,7 @@ RUN = {  # other weights, another history, other files or another model folder
     **{"eval_delay": 2, "save_strategy": ("--save_strategy", "no", "--load_best_model_at_end", "false")},
     **{"save_only_model": True, "save_total_limit": 5, "report_to": "tensorboard"},
     **{"metric_for_best_model": "loss", "loss_type": "ce", "js_weight": 0.2, "text_batch": "classes"},
-    **{"text_chunk_size": 1, "balanced_sampling": True, "freeze_vision_model": True, "freeze_text_model": True},
+    **{"text_chunk_size": 1, "gradient_cache": 2, "balanced_sampling": True, "freeze_vision_model": True, "freeze_text_model": True},
     "logit_adjustment": ("--logit_adjustment", 1, "--text_batch", "classes"),
     **{
         "ema_decay": 0.5,
@@ -69,7 +69,7 @@ RUN = {  # other weights, another history, other files or another model folder
 REFUSED = {  # in a line, before anything is written
     **{"optim_args": "x=1", "optim_target_modules": "all-linear", "average_tokens_across_devices": False},
     **{"bf16_full_eval": True, "fp16_full_eval": True, "fp16": True, "tf32": True},
-    **{"use_liger_kernel": True, "use_cache": True, "torch_empty_cache_steps": 1, "logging_nan_inf_filter": False},
+    **{"use_liger_kernel": True, "use_cache": True, "torch_empty_cache_steps": 1, "logging_nan_inf_filter": True},
     **{"include_num_input_tokens_seen": True, "run_name": "x", "project": "x", "trackio_space_id": "a/b"},
     **{"trackio_bucket_id": "a/b", "trackio_static_space_id": "a/b", "prediction_loss_only": True},
     **{"eval_do_concat_batches": False, "eval_use_gather_object": True, "include_for_metrics": "loss"},

@@ -24,6 +24,7 @@ from .modeling_tower import (
     MgVtcOutput,
     build_projection,
     build_tower,
+    encode_images,
     encode_texts,
     evaluating,
     project,
@@ -69,10 +70,12 @@ class MgVtcModel(MgVtcPreTrainedModel):
             `set_class_embeds` fills them; a learned table if `config.vision_only`.
         logit_scale: Natural logarithm of the scale of the logits, 0-d.
         logit_bias: Bias of the logits, 0-d, if `config.use_logit_bias`.
+        image_chunk_size: Number of images that are encoded at a time, `None` for all; see `encode_images`.
         text_chunk_size: Number of texts that are encoded at a time, `None` for all; see `encode_texts`.
     """
 
     class_embeds: torch.Tensor
+    image_chunk_size: int | None = None
     text_chunk_size: int | None = None
 
     def __init__(self, config: MgVtcConfig):
@@ -122,7 +125,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
         Raises:
             ValueError: The tower gives no pooled state.
         """
-        outputs = self.vision_model(pixel_values=pixel_values, return_dict=True, **kwargs)
+        outputs = encode_images(self.vision_model, self.image_chunk_size, pixel_values, **kwargs)
         if outputs.get("pooler_output") is None:
             raise ValueError(
                 f"{type(self.vision_model).__name__} gives no pooled state, so it cannot be the vision "

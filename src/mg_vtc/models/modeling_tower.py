@@ -4,7 +4,7 @@ import functools
 import inspect
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 import transformers
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 from transformers import MODEL_MAPPING, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -171,6 +172,56 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def _keeping_statistics(tower: nn.Module) -> Iterator[None]:
+    """Keep running statistics of batch norm as they are in a block, which trains on what they have seen already."""
+    norms = [module for module in tower.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    kept = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum, num_batches in kept:
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(num_batches)
+
+
+def encode_images(tower: PreTrainedModel, chunk_size: int | None, pixel_values: torch.Tensor, **kwargs: Any) -> Any:
+    """Return the output of a vision tower.
+
+    With gradients, more images than `chunk_size` are encoded in chunks of equal size, up to one image. Their
+    activations are recomputed in the backward pass, so a large batch needs the memory of a chunk, for one more forward
+    pass. Value and gradient are those of the whole batch, except that batch norm takes its statistics from a chunk.
+
+    Source: Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", RepL4NLP 2021.
+
+    Args:
+        tower: Vision encoder.
+        chunk_size: Largest number of images in a chunk; `None` encodes all at once.
+        pixel_values: Normalized images, `(batch_size, num_channels, height, width)`.
+        kwargs: Passed to the tower, such as `output_hidden_states=True`.
+
+    Returns:
+        Output of the tower; of chunks, only its `pooler_output`.
+    """
+    if chunk_size is None or len(pixel_values) <= chunk_size or not torch.is_grad_enabled():
+        return tower(pixel_values=pixel_values, return_dict=True, **kwargs)
+
+    def pool(chunk: torch.Tensor) -> torch.Tensor:
+        return tower(pixel_values=chunk, return_dict=True, **kwargs).get("pooler_output")
+
+    def contexts() -> tuple[Any, Any]:
+        return nullcontext(), _keeping_statistics(tower)
+
+    num_chunks = -(-len(pixel_values) // chunk_size)
+    pooled = [
+        checkpoint(pool, chunk, use_reentrant=False, context_fn=contexts)
+        for chunk in pixel_values.tensor_split(num_chunks)
+    ]
+    return BaseModelOutputWithPooling(pooler_output=None if pooled[0] is None else torch.cat(pooled))
 
 
 def encode_texts(

@@ -12,9 +12,11 @@ from transformers.trainer_utils import SchedulerType
 
 from ..hub.repo_id import check_repo_id
 from ..losses import LOSS_TYPES
+from .device import choose_for_device
 from .distributed import check_world_size
 from .setting_checks import (
     check_device_settings,
+    check_fine_tuning,
     check_hub_strategy,
     check_login,
     check_settings_of_transformers,
@@ -25,7 +27,6 @@ TRAINING_LOSS_TYPES = (*LOSS_TYPES, "ce_soft")
 PAIRED_LOSS_TYPES = ("ce_identity", "ce_soft")  # image i is compared with text i, so there is a text an image
 TEXT_BATCHES = ("unique", "classes", "pairs")
 CLASS_TEXTS = ("sample", "mean")
-LORA_TOWERS = ("both", "vision", "text")
 MIXING = ("mixup_alpha", "cutmix_alpha", "label_smoothing_factor")
 WATCHING_SCHEDULES = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)  # step by the metric, which may fall
 
@@ -73,6 +74,14 @@ class MgVtcTrainingArguments(TrainingArguments):
         metadata={
             "help": "Encode texts in chunks of this size and recompute their activations in the backward pass: less "
             "memory, a third more time for the text tower. For text_batch classes with many classes."
+        },
+    )
+    gradient_cache: int | None = field(
+        default=None,
+        metadata={
+            "help": "Encode the images of a batch in chunks of up to this many, such as 32, and recompute their "
+            "activations in the backward pass (GradCache): a large batch in the memory of a small one, for a third "
+            "more time. Default: all at once."
         },
     )
     balanced_sampling: bool = field(
@@ -157,6 +166,14 @@ class MgVtcTrainingArguments(TrainingArguments):
     early_stopping_patience: int | None = field(
         default=None,
         metadata={"help": "Number of evaluations without a better score after which to stop. Default: never."},
+    )
+    bf16: bool | None = field(
+        default=None,
+        metadata={"help": "Train and evaluate in bfloat16 mixed precision. Default: on GPUs that compute in it."},
+    )
+    dataloader_num_workers: int | None = field(
+        default=None,
+        metadata={"help": "Number of processes that load images. Default: up to 4 with a GPU, 0 without."},
     )
     overwrite: bool = field(
         default=False, metadata={"help": "Replace the run in output_dir and delete its checkpoints."}
@@ -325,38 +342,6 @@ class MgVtcTrainingArguments(TrainingArguments):
                 "js, kl or ce, or leave it out."
             )
 
-    def _check_fine_tuning(self) -> None:
-        """Check the settings of fine-tuning.
-
-        Raises:
-            ValueError: One is out of range, or does not work in several processes.
-        """
-        if not 0 < self.layer_decay <= 1:
-            raise ValueError(f"layer_decay must be more than 0 and at most 1, got {self.layer_decay}.")
-        try:
-            valid = self.interpolation is None or 0 < self.interpolation <= 1
-        except ValueError:
-            valid = False
-        if not valid:
-            raise ValueError(f"wise_ft_alpha must be more than 0 and at most 1, or auto, got {self.wise_ft_alpha}.")
-        if self.lora_rank < 0:
-            raise ValueError(f"lora_rank must be 0 (off) or more, got {self.lora_rank}.")
-        if self.lora_towers not in LORA_TOWERS:
-            raise ValueError(f"lora_towers {self.lora_towers!r} is not one of {', '.join(LORA_TOWERS)}.")
-        if self.lora_towers != "both" and self.lora_rank == 0:
-            raise ValueError(f"lora_towers {self.lora_towers!r} goes with lora_rank, which is 0: set it, such as 8.")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay must be 0 (off) or less than 1, such as 0.99, got {self.ema_decay}.")
-        if not 0 <= self.linear_probe_epochs < math.inf:
-            raise ValueError(f"linear_probe_epochs must be 0 or more, got {self.linear_probe_epochs}.")
-        if 0 < self.num_train_epochs <= self.linear_probe_epochs and self.max_steps <= 0:
-            raise ValueError(
-                f"linear_probe_epochs {self.linear_probe_epochs} leaves none of num_train_epochs "
-                f"{self.num_train_epochs:g} for the towers: choose fewer, or freeze the towers."
-            )
-        if self.linear_probe_epochs > 0 and int(os.environ.get("WORLD_SIZE", 1)) > 1:
-            raise ValueError("linear_probe_epochs works in one process: leave it out, or train in one.")
-
     def __post_init__(self) -> None:
         if self.loss_type not in TRAINING_LOSS_TYPES:
             hint = suggest(self.loss_type, TRAINING_LOSS_TYPES)
@@ -368,7 +353,7 @@ class MgVtcTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"logit_adjustment must be 0 (off) or a positive number such as 1, got {self.logit_adjustment}."
             )
-        self._check_fine_tuning()
+        check_fine_tuning(self)
         self._check_mixing()
         if self.logit_adjustment > 0 and self.balanced_sampling:
             raise ValueError(
@@ -382,8 +367,9 @@ class MgVtcTrainingArguments(TrainingArguments):
             )
         if self.js_weight != 0.5 and self.loss_type != "js":
             raise ValueError(f"js_weight goes with loss_type js, not {self.loss_type!r}: leave one of them out.")
-        check_settings_of_transformers(self)
         self._join_processes()
+        choose_for_device(self)
+        check_settings_of_transformers(self)
         check_device_settings(self)
         if str(self.resume_from_checkpoint).lower() == "false":
             self.resume_from_checkpoint = None

@@ -32,6 +32,7 @@ from ..runs.directory import ADAPTER_FOLDER, CARD, MODEL_STAGING, RECORDS
 from ..runs.manifest import OF_MODEL, place_model, write_manifest
 from .arguments import MgVtcTrainingArguments
 from .callbacks import StopEarlyCallback
+from .device import naming_full_memory
 from .disk_space import check_disk_space, naming_full_disk
 from .preemption import Interrupted, SaveAfterEvaluation, worker_init_fn
 
@@ -56,11 +57,12 @@ def contrasts_within_batches(args: MgVtcTrainingArguments, *, vision_only: bool)
     return args.text_batch != "classes" and not vision_only
 
 
-def smallest_share(num_rows: int, args: MgVtcTrainingArguments) -> int:
-    """Return the smallest number of images that a process gets in a batch of an epoch."""
+def smallest_chunk(num_rows: int, args: MgVtcTrainingArguments) -> int:
+    """Return the smallest number of images of an epoch that are encoded together: of a process, and a chunk of it."""
     batch_size = args.train_batch_size * args.world_size
     leftover = 0 if args.dataloader_drop_last else num_rows % batch_size
-    return (leftover or batch_size) // args.world_size
+    shares = {size // args.world_size for size in (batch_size, leftover) if size > 0}
+    return min(share // -(-share // (args.gradient_cache or share)) for share in shares)
 
 
 def check_batches(num_rows: int, args: MgVtcTrainingArguments, *, contrasts_within: bool) -> None:
@@ -171,7 +173,7 @@ class ImageTrainer(Trainer):
             dataset,
             **batches,
             collate_fn=self.data_collator,
-            num_workers=args.dataloader_num_workers,
+            num_workers=args.dataloader_num_workers or 0,
             pin_memory=args.dataloader_pin_memory,
             persistent_workers=args.dataloader_persistent_workers,
             prefetch_factor=args.dataloader_prefetch_factor,
@@ -246,7 +248,8 @@ class ImageTrainer(Trainer):
         elif resume_from_checkpoint and resume_from_checkpoint != self.whole_checkpoint:
             check_whole(Path(resume_from_checkpoint), needs_best=needs_best)
         try:
-            return super().train(resume_from_checkpoint, *args, **kwargs)
+            with naming_full_memory(self.args):
+                return super().train(resume_from_checkpoint, *args, **kwargs)
         except Interrupted:  # in all processes: those that end first would have a launcher end the one that uploads
             self._finish_current_push()
             self.accelerator.wait_for_everyone()

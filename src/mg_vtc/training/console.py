@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import torch
 from transformers.trainer import TRAINER_STATE_NAME
 
 from ..data.dataset import ImageDataset
 from ..data.leakage import describe_leakage
 from ..data.splits import describe_split
 from ..runs.directory import SPLIT, read_record
+from .device import describe_device
 from .next_steps import describe_next
 from .trainer import MgVtcTrainer
 
@@ -28,16 +28,8 @@ def overview(trainer: MgVtcTrainer) -> str:
         f"{data}, "
         f"{config.num_labels} classes; {parameters / 1e6:.1f} M parameters{frozen}; "
         f"{arguments.loss_type} with {texts}, {arguments.train_batch_size} images a batch{processes}"
-        f"{describe_threads(arguments.device)}"
+        f"; {describe_device(arguments)}"
     )
-
-
-def describe_threads(device: torch.device) -> str:
-    """Return the number of CPU threads, and how to change it."""
-    if device.type != "cpu":
-        return ""
-    threads = torch.get_num_threads()
-    return f"; {threads} CPU thread{'s' if threads > 1 else ''} (OMP_NUM_THREADS changes it)"
 
 
 def describe_resumption(checkpoint: Path) -> str:

@@ -232,6 +232,7 @@ def train(recipe: str | Path | Mapping[str, Any], **settings: Any) -> Path:
         FileNotFoundError: There is no such recipe, or data are missing.
         ValueError: A setting is unknown or out of range, the data cannot be trained on, or the folder holds a run.
         FloatingPointError: The loss is not finite.
+        MemoryError: The memory of the device is full.
     """
     if isinstance(recipe, (str, Path)):
         arguments = [str(recipe), *as_flags(settings)]
@@ -264,7 +265,8 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
         program: Name at the beginning of error messages.
 
     Raises:
-        SystemExit: The user's input is at fault, the loss is not finite, or a signal ended the run.
+        SystemExit: The user's input is at fault, the loss is not finite, memory or disk are full, or a signal ended
+            the run.
     """
     warnings.formatwarning = lambda message, *_: f"warning: {name_flags(str(message))}\n"
     logging.disable_progress_bar()  # of weights; the training keeps its own
@@ -274,7 +276,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
     try:
         with watching_signals():
             train_recipe(sys.argv[1:] if arguments is None else list(arguments))
-    except (Refusal, DiskFull, FloatingPointError) as error:
+    except (Refusal, DiskFull, FloatingPointError, MemoryError) as error:
         if int(os.environ.get("LOCAL_RANK", 0)) > 0:
             time.sleep(20)  # the first process prints the same and ends this one; if it does not, this one prints
         sys.exit(f"{program}: {name_flags(str(error))}")

@@ -12,6 +12,7 @@ from transformers import TrainingArguments
 from transformers.trainer_pt_utils import AcceleratorConfig
 
 LEAVE_OUT = "leave it out"
+LORA_TOWERS = ("both", "vision", "text")
 # Settings of transformers that would have no effect or stop the run later, with the reason.
 REFUSED = {
     "average_tokens_across_devices": "is for tokens of language models",
@@ -58,7 +59,7 @@ NEEDS_PROCESSES = (
 )
 POSITIVE = (
     *("num_train_epochs", "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),
-    *("early_stopping_patience", "text_chunk_size", "eval_steps", "save_steps", "logging_steps"),
+    *("early_stopping_patience", "text_chunk_size", "gradient_cache", "eval_steps", "save_steps", "logging_steps"),
 )
 NOT_NEGATIVE = (
     *("learning_rate", "vision_learning_rate", "text_learning_rate", "weight_decay", "tower_weight_decay"),
@@ -153,6 +154,39 @@ def check_device_settings(args: TrainingArguments) -> None:
             f"{min(unread)} goes with several processes, but this is one: start them with `accelerate launch`, or "
             "leave it out."
         )
+
+
+def check_fine_tuning(args: Any) -> None:
+    """Check the settings of fine-tuning.
+
+    Raises:
+        ValueError: One is out of range, or does not work in several processes.
+    """
+    if not 0 < args.layer_decay <= 1:
+        raise ValueError(f"layer_decay must be more than 0 and at most 1, got {args.layer_decay}.")
+    try:
+        valid = args.interpolation is None or 0 < args.interpolation <= 1
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(f"wise_ft_alpha must be more than 0 and at most 1, or auto, got {args.wise_ft_alpha}.")
+    if args.lora_rank < 0:
+        raise ValueError(f"lora_rank must be 0 (off) or more, got {args.lora_rank}.")
+    if args.lora_towers not in LORA_TOWERS:
+        raise ValueError(f"lora_towers {args.lora_towers!r} is not one of {', '.join(LORA_TOWERS)}.")
+    if args.lora_towers != "both" and args.lora_rank == 0:
+        raise ValueError(f"lora_towers {args.lora_towers!r} goes with lora_rank, which is 0: set it, such as 8.")
+    if not 0 <= args.ema_decay < 1:
+        raise ValueError(f"ema_decay must be 0 (off) or less than 1, such as 0.99, got {args.ema_decay}.")
+    if not 0 <= args.linear_probe_epochs < math.inf:
+        raise ValueError(f"linear_probe_epochs must be 0 or more, got {args.linear_probe_epochs}.")
+    if 0 < args.num_train_epochs <= args.linear_probe_epochs and args.max_steps <= 0:
+        raise ValueError(
+            f"linear_probe_epochs {args.linear_probe_epochs} leaves none of num_train_epochs "
+            f"{args.num_train_epochs:g} for the towers: choose fewer, or freeze the towers."
+        )
+    if args.linear_probe_epochs > 0 and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ValueError("linear_probe_epochs works in one process: leave it out, or train in one.")
 
 
 def check_hub_strategy(args: TrainingArguments) -> None:

@@ -54,7 +54,7 @@ def check_batch_of_one(
             tower(pixel_values.cpu().float()[None])
     except ValueError as error:  # of batch norm: "Expected more than 1 value per channel when training"
         raise ValueError(
-            f"{len(rows)} training images in batches of {batch_size} leave one for a process, and the vision tower "
-            f"cannot train on a single image ({error}): choose another per_device_train_batch_size, or "
-            "dataloader_drop_last."
+            f"{len(rows)} training images in batches of {batch_size} leave one for a process or for a chunk of "
+            f"gradient_cache, and the vision tower cannot train on a single image ({error}): choose another "
+            "per_device_train_batch_size or gradient_cache, or dataloader_drop_last."
         ) from error

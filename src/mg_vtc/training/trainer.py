@@ -16,7 +16,7 @@ from ..files import share_with_umask
 from ..losses import adjust_logits, contrastive_loss, saturated_fraction, soft_target_loss
 from ..runs.manifest import check_files
 from .arguments import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
-from .base_trainer import ImageTrainer, contrasts_within_batches, smallest_share
+from .base_trainer import ImageTrainer, contrasts_within_batches, smallest_chunk
 from .batch_texts import BatchTexts, TextLabels, find_unique
 from .device import runs_ahead
 from .distributed import broadcast_buffers, gather_rows, take_share
@@ -110,6 +110,7 @@ class MgVtcTrainer(ImageTrainer):
         self._log_prior: torch.Tensor | None = None  # those that have one, (num_classes,)
         if self.args.logit_adjustment > 0 and self.train_dataset is not None:
             self._classes, self._log_prior = self._measure_prior()
+        self.model.image_chunk_size = self.args.gradient_cache
         self._texts: BatchTexts | None = None
         if not self._config.vision_only:
             self.model.text_chunk_size = self.args.text_chunk_size
@@ -164,7 +165,7 @@ class MgVtcTrainer(ImageTrainer):
             raise ValueError(f"{settings} cannot be used: {' '.join(str(error).split())}") from error
         self.optimizer, self.lr_scheduler, self._created_lr_scheduler = None, None, False
         rows: Any = self.train_dataset
-        if hasattr(rows, "__len__") and smallest_share(len(rows), self.args) == 1:
+        if hasattr(rows, "__len__") and smallest_chunk(len(rows), self.args) == 1:
             check_batch_of_one(self.model, rows[0]["pixel_values"], self.args, rows, self.global_batch_size)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
