@@ -35,7 +35,13 @@ RUN = {  # other weights, another history, other files or another model folder
     **{"eval_delay": 2, "save_strategy": ("--save_strategy", "no", "--load_best_model_at_end", "false")},
     **{"save_only_model": True, "save_total_limit": 5, "report_to": "tensorboard"},
     **{"metric_for_best_model": "loss", "loss_type": "ce", "js_weight": 0.2, "text_batch": "classes"},
-    **{"text_chunk_size": 1, "gradient_cache": 2, "balanced_sampling": True, "freeze_vision_model": True, "freeze_text_model": True},
+    **{
+        "text_chunk_size": 1,
+        "gradient_cache": 2,
+        "balanced_sampling": True,
+        "freeze_vision_model": True,
+        "freeze_text_model": True,
+    },
     "logit_adjustment": ("--logit_adjustment", 1, "--text_batch", "classes"),
     **{
         "ema_decay": 0.5,

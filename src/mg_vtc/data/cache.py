@@ -6,10 +6,10 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import datasets
 import numpy as np
@@ -23,7 +23,7 @@ from .digests import digest_images
 
 DECODING = 3  # version of the output of `decode`; raise it to invalidate all caches
 MARGIN = 2**30  # bytes that a cache leaves free on the disk
-CHUNK = 256  # images in memory while a cache is written
+CHUNK = 128  # images that are decoded while as many are written
 
 
 def cache_folder() -> Path:
@@ -118,11 +118,19 @@ class ImageCache:
         ):
             header = {"descr": "|u1", "fortran_order": False, "shape": self._shape}
             np.lib.format.write_array_header_2_0(file, header)
+            decoded: Iterator[np.ndarray] = iter(())
             for start in range(0, num_rows, CHUNK):
                 chunk = images[start : start + CHUNK]["image"]
-                for image in pool.map(decode_numbered, range(start, start + len(chunk)), chunk):
-                    file.write(image.data)
-                    bar.update()
+                following = pool.map(decode_numbered, range(start, start + len(chunk)), chunk)  # begins at once
+                self._write_images(file, decoded, bar)
+                decoded = following
+            self._write_images(file, decoded, bar)
+
+    @staticmethod
+    def _write_images(file: BinaryIO, images: Iterator[np.ndarray], bar: Any) -> None:
+        for image in images:
+            file.write(image.data)
+            bar.update()
 
 
 def decode_row(row: int, image: dict[str, Any], resizing: Resizing | int, *, jpeg_draft: bool) -> np.ndarray:

@@ -177,7 +177,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def _keeping_statistics(tower: nn.Module) -> Iterator[None]:
     """Keep running statistics of batch norm as they are in a block, which trains on what they have seen already."""
-    norms = [module for module in tower.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    norms: list[Any] = [
+        module for module in tower.modules() if isinstance(module, _BatchNorm) and module.track_running_stats
+    ]
     kept = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
