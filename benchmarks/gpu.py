@@ -226,7 +226,7 @@ def print_loader(setting: Setting) -> None:
 
 @torch.inference_mode()
 def print_inference(setting: Setting) -> None:
-    """Print answers a second of the classifier."""
+    """Print predictions a second of the classifier."""
     model = make_model(setting).eval().to(setting.device, memory_format=torch.channels_last)
     print("\n| images at a time | predictions/s |\n|---|---|")
     for size in (1, setting.batch_size):

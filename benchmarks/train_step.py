@@ -17,6 +17,7 @@ import argparse
 import statistics
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -50,10 +51,10 @@ def make_model(*, smallest: bool) -> MgVtcModel:
     return MgVtcModel(MgVtcConfig(**TOWERS if smallest else {}, id2label=dict(enumerate(IMIGUE_CLASS_NAMES)))).train()
 
 
-def make_project(*, smallest: bool = False) -> Step:
-    """A step of this project, with the trainer's own objective and optimiser."""
+def make_project(*, smallest: bool = False, **settings: Any) -> Step:
+    """A step of this project, with the trainer's own objective and optimiser, and other settings of a training."""
     model = make_model(smallest=smallest)
-    arguments = MgVtcTrainingArguments(output_dir=tempfile.mkdtemp(), use_cpu=True)
+    arguments = MgVtcTrainingArguments(output_dir=tempfile.mkdtemp(), use_cpu=True, **settings)
     processor = build_processor(224, build_tokenizer(IMIGUE_CLASS_NAMES))
     trainer = MgVtcTrainer(model, arguments, eval_dataset=[0], processing_class=processor)
     optimizer = trainer.create_optimizer()

@@ -45,8 +45,7 @@ def contrastive_loss(
         loss_type: one of `LOSS_TYPES`.
         js_weight: weight of the target in the mixture of `js`, in (0, 1).
         text_counts: how often each text occurs in the batch, (U,), positive; None: once. Value and gradient are those
-            of the batch with its texts repeated, except that `ce_identity` needs the repeated texts. A text may be
-            repeated in several columns that share its count, as in fractions.
+            of the batch with its texts repeated (`ce_identity` needs them so). Columns of one text share its count.
         symmetric: False leaves image->text alone, for classifiers without a text tower.
         check_values: False checks shapes and types only: a check of values waits for the device.
 
@@ -56,10 +55,8 @@ def contrastive_loss(
     Raises:
         ValueError: if an argument is not as described, or no image has a positive text.
     """
-    _check_shapes(logits, positives, text_counts)
     _check_loss_type(loss_type, js_weight)
-    if check_values:
-        _check_values(positives, text_counts)
+    _check_comparison(logits, positives, text_counts, check_values)
     if loss_type == "ce_identity":
         _check_pairs(positives, text_counts, check_values)
         positives = torch.eye(len(positives), dtype=torch.bool, device=positives.device)
@@ -167,9 +164,7 @@ def saturated_fraction(
     Raises:
         ValueError: if an argument is not as described, or no image has a positive text.
     """
-    _check_shapes(logits, positives, text_counts)
-    if check_values:
-        _check_values(positives, text_counts)
+    _check_comparison(logits, positives, text_counts, check_values)
     logits_BU = _to_full_precision(logits)
     counts_B, counts_U = _counts(logits_BU, text_counts)
     targets_BU, weights_B = _leave_out_empty_rows(positives, counts_B)
@@ -247,8 +242,8 @@ def _counts(logits_BU: Tensor, text_counts: Tensor | None) -> tuple[Tensor, Tens
     return logits_BU.new_ones(num_images), counts_U
 
 
-def _check_shapes(logits: Tensor, positives: Tensor, text_counts: Tensor | None) -> None:
-    """Raise ValueError unless the shapes and types of the three belong together."""
+def _check_comparison(logits: Tensor, positives: Tensor, text_counts: Tensor | None, check_values: bool) -> None:
+    """Raise ValueError unless the three belong together by shape, type and, if these are checked, values."""
     if logits.ndim != 2 or not logits.is_floating_point():
         raise ValueError(f"logits must be a floating point (B, U) tensor, got {tuple(logits.shape)} {logits.dtype}")
     if positives.shape != logits.shape or not (positives.dtype == torch.bool or positives.is_floating_point()):
@@ -260,6 +255,8 @@ def _check_shapes(logits: Tensor, positives: Tensor, text_counts: Tensor | None)
         raise ValueError(
             f"text_counts must hold a number a text, shape {tuple(logits.shape[1:])}, got {tuple(text_counts.shape)}"
         )
+    if check_values:
+        _check_values(positives, text_counts)
 
 
 def _check_values(positives: Tensor, text_counts: Tensor | None) -> None:

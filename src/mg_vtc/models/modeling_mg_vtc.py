@@ -70,8 +70,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
             `set_class_embeds` fills them; a learned table if `config.vision_only`.
         logit_scale: Natural logarithm of the scale of the logits, 0-d.
         logit_bias: Bias of the logits, 0-d, if `config.use_logit_bias`.
-        image_chunk_size: Number of images that are encoded at a time, `None` for all; see `encode_images`.
-        text_chunk_size: Number of texts that are encoded at a time, `None` for all; see `encode_texts`.
+        image_chunk_size, text_chunk_size: Images and texts that are encoded at a time, `None` for all.
     """
 
     class_embeds: torch.Tensor

@@ -80,8 +80,8 @@ class MgVtcTrainingArguments(TrainingArguments):
         default=None,
         metadata={
             "help": "Encode the images of a batch in chunks of up to this many, such as 32, and recompute their "
-            "activations in the backward pass (GradCache): a large batch in the memory of a small one, for a third "
-            "more time. Default: all at once."
+            "activations in the backward pass (GradCache): a large batch in the memory of a small one, for one "
+            "more forward pass. Default: all at once."
         },
     )
     balanced_sampling: bool = field(

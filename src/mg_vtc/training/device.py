@@ -1,4 +1,4 @@
-"""What the device of a training can do, and what is chosen for it."""
+"""Choices for the device of a training: precision, loader workers, and what to do where its memory is full."""
 
 import os
 from collections.abc import Iterator

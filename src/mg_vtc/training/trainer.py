@@ -102,18 +102,20 @@ class MgVtcTrainer(ImageTrainer):
         self.add_callback(self._logged_values)
         self._first_batch = FirstBatch(self, self._image_processor)
         self._finite_losses = FiniteLosses(Path(self.args.output_dir))
-        # On the CPU there is nothing to wait for, and fewer texts are encoded in the shapes of each batch.
-        self._fixed_shapes = runs_ahead(self.args.device) or self.args.torch_compile
         check_texts(self._config, self.args)
         self._begin_fine_tuning()
         self._classes = torch.arange(self._config.num_labels, device=self.args.device)  # to compare with: all, or
         self._log_prior: torch.Tensor | None = None  # those that have one, (num_classes,)
         if self.args.logit_adjustment > 0 and self.train_dataset is not None:
             self._classes, self._log_prior = self._measure_prior()
-        self.model.image_chunk_size = self.args.gradient_cache
+        self._prepare_towers()
+
+    def _prepare_towers(self) -> None:
+        self.model.image_chunk_size, self.model.text_chunk_size = self.args.gradient_cache, self.args.text_chunk_size
+        # On the CPU there is nothing to wait for, and fewer texts are encoded in the shapes of each batch.
+        self._fixed_shapes = runs_ahead(self.args.device) or self.args.torch_compile
         self._texts: BatchTexts | None = None
         if not self._config.vision_only:
-            self.model.text_chunk_size = self.args.text_chunk_size
             tokenizer = self.processing_class.tokenizer
             self._texts = BatchTexts(self.model, tokenizer, self.args, fixed_shapes=self._fixed_shapes)
 
