@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import LabelledRows, make_rows
 
-from mg_vtc.training.base_trainer import check_batches
+from mg_vtc.training.start_checks import check_batches
 
 
 def test_uint8_images_are_normalised_as_the_processor_does(make_trainer, processor):

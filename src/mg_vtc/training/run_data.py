@@ -24,9 +24,9 @@ from ..data.leakage import find_leakage
 from ..data.splits import draw_shots, split_fold, split_stratified
 from ..data.streaming import ImageStream, load_stream
 from .arguments import MgVtcTrainingArguments
-from .base_trainer import check_batches, contrasts_within_batches
 from .data_arguments import DataArguments
 from .recipe import DEFAULT_IMAGE_SIZE
+from .start_checks import check_batches, contrasts_within_batches
 
 SELECTION = "selection"  # training rows that are held out to choose a setting on
 SELECTION_FRACTION = 0.1

@@ -58,3 +58,45 @@ def check_batch_of_one(
             f"gradient_cache, and the vision tower cannot train on a single image ({error}): choose another "
             "per_device_train_batch_size or gradient_cache, or dataloader_drop_last."
         ) from error
+
+
+def contrasts_within_batches(args: MgVtcTrainingArguments, *, vision_only: bool) -> bool:
+    """Return whether an image is compared only with the texts of its batch."""
+    return args.text_batch != "classes" and not vision_only
+
+
+def smallest_chunk(num_rows: int, args: MgVtcTrainingArguments) -> int:
+    """Return the smallest number of images of an epoch that are encoded together: of a process, and a chunk of it."""
+    batch_size = args.train_batch_size * args.world_size
+    leftover = 0 if args.dataloader_drop_last else num_rows % batch_size
+    shares = {size // args.world_size for size in (batch_size, leftover) if size > 0}
+    return min(share // -(-share // (args.gradient_cache or share)) for share in shares)
+
+
+def check_batches(num_rows: int, args: MgVtcTrainingArguments, *, contrasts_within: bool) -> None:
+    """Refuse batch sizes that leave a batch without images for a process, or an image without any contrast.
+
+    Args:
+        num_rows: Number of training images.
+        args: Batch size, number of processes, and whether the last batch is dropped.
+        contrasts_within: Whether an image is compared only with its batch.
+
+    Raises:
+        ValueError: There is such a batch.
+    """
+    batch_size = args.train_batch_size * args.world_size
+    if args.dataloader_drop_last and num_rows < batch_size:
+        raise ValueError(
+            f"{num_rows} training images do not fill a batch of {batch_size}, and dataloader_drop_last is set."
+        )
+    leftover = 0 if args.dataloader_drop_last else num_rows % batch_size
+    if 0 < leftover < args.world_size:
+        raise ValueError(
+            f"{num_rows} training images in batches of {batch_size} leave {leftover} for {args.world_size} "
+            "processes: choose another per_device_train_batch_size, or dataloader_drop_last."
+        )
+    if contrasts_within and (batch_size == 1 or leftover == 1):
+        raise ValueError(
+            f"{num_rows} training images in batches of {batch_size} leave a single image, with nothing to "
+            "contrast it with: choose another per_device_train_batch_size, or text_batch 'classes'."
+        )

@@ -16,7 +16,7 @@ from ..files import share_with_umask
 from ..losses import adjust_logits, contrastive_loss, saturated_fraction, soft_target_loss
 from ..runs.manifest import check_files
 from .arguments import PAIRED_LOSS_TYPES, MgVtcTrainingArguments
-from .base_trainer import ImageTrainer, contrasts_within_batches, smallest_chunk
+from .base_trainer import ImageTrainer
 from .batch_texts import BatchTexts, TextLabels, find_unique
 from .device import runs_ahead
 from .distributed import broadcast_buffers, gather_rows, take_share
@@ -27,7 +27,7 @@ from .logged_values import LoggedValues
 from .lora import LowRankAdapters
 from .mixing import MixedLabels, mix_batch, mix_targets
 from .optimizer import group_parameters
-from .start_checks import check_batch_of_one, check_texts
+from .start_checks import check_batch_of_one, check_texts, contrasts_within_batches, smallest_chunk
 from .trainer_defaults import find_origin, find_processor, take_over_for, wrap_rows
 from .write_records import write_python_recipe, write_records
 
