@@ -16,7 +16,7 @@ def test_space_that_is_proposed_can_be_made(mg_vtc_command, hub_client, finished
     program, *proposed = capsys.readouterr().out.split(" a Space, by ")[1].split()
     assert program == "mg-vtc"
     mg_vtc_command(*proposed)
-    assert capsys.readouterr().out == f"{hub_client.address}/spaces/org/mg-vtc-space\n"
+    assert capsys.readouterr().out.splitlines()[0] == f"{hub_client.address}/spaces/org/mg-vtc-space"
     assert "index.html" in hub_client.files("spaces/org/mg-vtc-space")
 
 

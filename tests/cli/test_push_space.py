@@ -6,8 +6,12 @@ from mg_vtc import push_to_hub
 def test_address_is_printed_and_the_flag_reaches_the_space(mg_vtc_command, hub_client, finished_run, capsys):
     push_to_hub(finished_run, "org/mg-vtc")
     mg_vtc_command("push-space", "org/mg-vtc", "org/space", "--sdk", "gradio", "--private")
-    assert capsys.readouterr().out == f"{hub_client.address}/spaces/org/space\n"
+    page, link = capsys.readouterr().out.splitlines()
+    assert page == f"{hub_client.address}/spaces/org/space"
+    assert link.endswith("mg-vtc push RUN org/mg-vtc --space_id org/space")
     assert hub_client.repos["spaces/org/space"].private
+    mg_vtc_command(*link.split("mg-vtc ", 1)[1].replace("RUN", str(finished_run)).split())
+    assert b"https://huggingface.co/spaces/org/space" in hub_client.files("org/mg-vtc")["README.md"]
 
 
 def test_missing_token_permission_and_name_are_reported_in_a_line(refusal, hub_client, finished_run, monkeypatch):

@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 import torch
 from conftest import TINY_BERT, TINY_RESNET
+from dual_encoders import SIDE, TEXTS, save_parent, take_over
 from node_scripts import require_node, run_node
 from pages import train_on_colours
 from PIL import Image
@@ -137,7 +138,8 @@ def ask_both(folder, images, **question):
     expected = {"classes": pipeline("image-classification", str(folder), device="cpu")(paths, top_k=6)}
     if "names" in told:
         compare = pipeline("zero-shot-image-classification", str(folder), device="cpu")
-        expected["names"] = compare(paths, candidate_labels=NAMES, hypothesis_template=TEMPLATE)
+        names, template = question["names"], question["template"]
+        expected["names"] = compare(paths, candidate_labels=names, hypothesis_template=template)
     assert told.keys() == expected.keys()
     by_name = [
         {task: [{row["label"]: row["score"] for row in rows} for rows in given] for task, given in side.items()}
@@ -174,3 +176,21 @@ def test_smaller_precisions_have_the_same_best_class_in_transformers_js(folder, 
     for task in ("classes", "names"):
         best = [[max(row, key=row.get) for row in side[task]] for side in (told, expected)]
         assert best[0] == best[1]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The outputs of model_quantized.onnx differ")  # of random weights
+@pytest.mark.parametrize("family", ["clip", "siglip with texts padded on the left"])
+def test_dual_encoder_that_was_taken_over_compares_names_in_transformers_js(family, tmp_path):
+    require_node("@huggingface/transformers")
+    save_parent(family, tmp_path / "parent")
+    model, processor = take_over(str(tmp_path / "parent"), list(TEXTS))
+    model.eval().set_class_embeds(**processor.tokenizer(list(TEXTS), padding=True, return_tensors="pt"))
+    model.save_pretrained(tmp_path / "model")
+    processor.save_pretrained(tmp_path / "model")
+    export(tmp_path / "model")
+    pixels = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    question = {"names": list(TEXTS), "template": "{}", "cache": str(tmp_path / "cache")}
+    told, expected = ask_both(tmp_path / "model", [tmp_path / "image.png"], **question)
+    assert told["names"][0] == pytest.approx(expected["names"][0], abs=1e-3)

@@ -54,3 +54,4 @@ def _push(options: argparse.Namespace) -> None:
         calibration_data=options.calibration_data,
     )
     print(page)
+    print(f"To link the card of the model to it: mg-vtc push RUN {options.model} --space_id {options.space}")
