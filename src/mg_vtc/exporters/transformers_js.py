@@ -32,7 +32,7 @@ MODEL, CLASSIFIER = "model", "classifier"
 FLOAT16, INT8 = "_fp16", "_quantized"
 FILES = tuple(f"{graph}{suffix}.onnx" for graph in (MODEL, CLASSIFIER) for suffix in ("", FLOAT16, INT8))
 MAX_BYTES = 1_500_000_000  # larger graphs keep their weights in another file, which transformers.js does not find
-MAX_FLOAT16_DIFFERENCE = 0.01  # without a warning
+MAX_FLOAT16_DIFFERENCE = 0.03  # without a warning
 
 
 class _Comparison(nn.Module):
