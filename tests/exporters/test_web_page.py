@@ -279,6 +279,34 @@ def test_camera_gives_predictions_until_it_is_stopped(page):
     assert page.one("camera").text == "Camera"
 
 
+def write_video(path, image):
+    """Ten frames of an image, as Chromium's fake camera reads them."""
+    width, height = image.size
+    luma, *colour = (np.asarray(band) for band in image.convert("YCbCr").split())
+    frame = b"".join(plane.tobytes() for plane in (luma, *(band[::2, ::2] for band in colour)))
+    header = f"YUV4MPEG2 W{width} H{height} F10:1 Ip A1:1 C420jpeg\n".encode()
+    path.write_bytes(header + 10 * (b"FRAME\n" + frame))
+
+
+@pytest.mark.parametrize("name", COLOURS[1:3])
+def test_camera_gives_the_right_gesture(server, images_dir, tmp_path, name):
+    if not HAS_BROWSER:
+        pytest.skip("no Chromium with its driver on this machine")
+    shown = Image.open(images_dir / name / "0001.1.png").resize((640, 480))
+    write_video(tmp_path / "camera.y4m", shown)
+    flag = f"--use-file-for-fake-video-capture={tmp_path / 'camera.y4m'}"
+    browser = open_browser(tmp_path / "profile", flag)
+    try:
+        page = Widget(browser, f"http://127.0.0.1:{server.server_port}/")
+        page.open()
+        page.wait(lambda: page.one("engine").text.startswith("WebAssembly"))
+        page.one("camera").click()
+        page.wait(lambda: "640 × 480" in page.one("facts").text)
+        assert page.best() == name
+    finally:
+        browser.quit()
+
+
 @pytest.mark.parametrize("error", ["NotAllowedError", "NotFoundError", "NotReadableError"])
 def test_camera_that_cannot_be_used_says_what_to_do(page, error):
     refuse = f"navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('', '{error}'); }}"
@@ -344,7 +372,7 @@ def test_keyboard_reaches_every_control_and_results_are_announced(page, face):
     assert COLOURS[0] in page.one("image").get_attribute("aria-label")
 
 
-@pytest.mark.parametrize("width", [390, 768, 1440])
+@pytest.mark.parametrize("width", [390, 768, 1440, 1920])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_page_fits_the_window_and_the_prediction_is_in_sight(page, face, width, dark):
     page.open(width=width, dark=dark)
