@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,22 +68,50 @@ def find_children(parent):
     return sorted(found)
 
 
+def kill(process, images):
+    os.kill(process, signal.SIGKILL)
+
+
+def suspend(process, images):
+    os.kill(process, signal.SIGSTOP)
+
+
+def lose_an_image(process, images):
+    """Have the process that reads it raise an error, and not the other one."""
+    next(images.rglob("*.png")).unlink()
+
+
+TWO = ("--num_processes", "2")
+SUSPENDED = ("--ddp_timeout", "5")
+LAUNCHER = 90  # seconds, of which it leaves a process 30 to heed SIGTERM; a suspended one does not
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
 @pytest.mark.parametrize(
-    ("flags", "cause"),
+    ("flags", "end", "cause", "seconds"),
     [
-        (("--num_processes", "2"), "process 1 of the run was ended by SIGKILL"),
+        (TWO, kill, "process 1 of the run was ended by SIGKILL", SECONDS),
+        ((*TWO, "--cache_images", "false"), lose_an_image, r"ValueError: .*\.png\) cannot be decoded", SECONDS),
+        (
+            (*TWO, *SUSPENDED),
+            suspend,
+            "mg-vtc train: A process of the run did not take part within --ddp_timeout seconds",
+            SECONDS + LAUNCHER,
+        ),
         (
             ("--dataloader_num_workers", "2", "--dataloader_persistent_workers", "true"),
+            kill,
             "DataLoader worker .* is killed by signal: Killed",
+            SECONDS,
         ),
     ],
-    ids=["one of two processes", "a loader worker"],
+    ids=["one of two processes", "an error in one of two", "one of two is suspended", "a loader worker"],
 )
-def test_killed_process_ends_the_run_with_the_cause(images_dir, tmp_path, flags, cause):
+def test_lost_process_ends_the_run_with_the_cause(images_dir, tmp_path, flags, end, cause, seconds):
+    images = shutil.copytree(images_dir, tmp_path / "images")
     towers = ("--vision_config", json.dumps(TINY_RESNET), "--image_size", "32", "--num_train_epochs", "5000")
-    command = [sys.executable, "-m", "mg_vtc", "train", "vision_only", "--train_dir", images_dir, *towers, *flags]
+    command = [sys.executable, "-m", "mg_vtc", "train", "vision_only", "--train_dir", images, *towers, *flags]
     command += ["--output_dir", tmp_path / "run", "--report_to", "none", "--per_device_train_batch_size", "4"]
     screen = tmp_path / "screen.txt"
     with screen.open("w") as file:
@@ -99,8 +128,8 @@ def test_killed_process_ends_the_run_with_the_cause(images_dir, tmp_path, flags,
             assert run.poll() is None, screen.read_text()
             time.sleep(0.1)
         others = find_children(run.pid)
-        os.kill(others[-1], signal.SIGKILL)
-        assert run.wait(SECONDS) == 1
+        end(others[-1], images)
+        assert run.wait(seconds) == 1
         assert not [pid for pid in others if Path(f"/proc/{pid}").exists()]
     finally:
         if run.poll() is None:

@@ -1,7 +1,6 @@
 """Training arguments beyond those of transformers."""
 
 import math
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,7 @@ from transformers.trainer_utils import SchedulerType
 from ..hub.repo_id import check_repo_id
 from ..losses import LOSS_TYPES
 from .device import choose_for_device
-from .distributed import check_world_size
+from .distributed import check_world_size, join_cpu_processes, joins_on_cpu
 from .setting_checks import (
     check_device_settings,
     check_fine_tuning,
@@ -264,22 +263,6 @@ class MgVtcTrainingArguments(TrainingArguments):
             raise ValueError("push_to_hub needs hub_model_id, such as org/mg-vtc.")
         return self.hub_model_id
 
-    def _join_processes(self) -> None:
-        """Join CPU processes of a launcher into one run; transformers takes each for a run of its own.
-
-        Raises:
-            ValueError: The environment has a world size without a rank.
-        """
-        if int(os.environ.get("WORLD_SIZE", 1)) < 2:
-            return
-        if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
-            raise ValueError(
-                f"The environment has WORLD_SIZE {os.environ['WORLD_SIZE']}, but no {', '.join(missing)}: start "
-                "several processes with `accelerate launch` or torchrun, or unset WORLD_SIZE for one."
-            )
-        if not torch.accelerator.is_available():
-            self.use_cpu = True
-
     def _follow_the_metric(self) -> None:
         """Set the direction of schedules that watch `metric_for_best_model`: higher scores are better.
 
@@ -367,7 +350,7 @@ class MgVtcTrainingArguments(TrainingArguments):
             )
         if self.js_weight != 0.5 and self.loss_type != "js":
             raise ValueError(f"js_weight goes with loss_type js, not {self.loss_type!r}: leave one of them out.")
-        self._join_processes()
+        self.use_cpu |= joins_on_cpu()
         choose_for_device(self)
         check_settings_of_transformers(self)
         check_device_settings(self)
@@ -377,6 +360,8 @@ class MgVtcTrainingArguments(TrainingArguments):
             raise ValueError("early_stopping_patience counts evaluations, but eval_strategy is 'no'.")
         self.dataloader_pin_memory &= torch.accelerator.is_available()  # torch warns where there is nothing to pin for
         self.check_hub_settings()
+        if self.use_cpu:
+            join_cpu_processes(self.ddp_backend, self.ddp_timeout_delta)
         super().__post_init__()
         self._follow_the_metric()
         check_world_size(self.world_size)

@@ -1,10 +1,49 @@
-"""Gather rows of all processes with gradients, so that a loss sees the global batch."""
+"""Several processes of one run, whose rows are gathered with gradients, so that a loss sees the global batch."""
 
 import functools
+import os
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+
+def joins_on_cpu() -> bool:
+    """Return whether a launcher started several processes and no GPU is there to join them.
+
+    Raises:
+        ValueError: The environment has a world size without a rank.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) < 2:
+        return False
+    if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+        raise ValueError(
+            f"The environment has WORLD_SIZE {os.environ['WORLD_SIZE']}, but no {', '.join(missing)}: start "
+            "several processes with `accelerate launch` or torchrun, or unset WORLD_SIZE for one."
+        )
+    return not torch.accelerator.is_available()
+
+
+def join_cpu_processes(backend: str | None, timeout: timedelta) -> None:
+    """Join the CPU processes of a launcher, if there are several; transformers would drop the timeout.
+
+    Args:
+        backend: By default "gloo".
+        timeout: Longest time that a process waits for another.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
+        dist.init_process_group(backend or "gloo", timeout=timeout)
+
+
+def is_timeout(error: RuntimeError) -> bool:
+    """Return whether an error is that of CPU processes which waited for another one; those with GPUs are aborted."""
+    return "Timed out waiting" in str(error)
+
+
+def is_lost_connection(error: RuntimeError) -> bool:
+    """Return whether an error only tells a CPU process that another one has ended, which prints why."""
+    return "by peer" in str(error)
 
 
 def check_world_size(world_size: int) -> None:

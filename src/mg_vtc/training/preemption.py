@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
@@ -126,7 +127,7 @@ def deferring_signals(trainer: Trainer) -> Iterator[None]:
     if watch is None:
         yield
         return
-    trainer.add_callback(EndAtSignal(watch))
+    trainer.add_callback(EndAtSignal(watch, timeout=trainer.args.ddp_timeout_delta))
     watch.deferring = True
     try:
         yield
@@ -189,13 +190,16 @@ class EndAtSignal(TrainerCallback):
 
     Args:
         watch: Watch of the signals of this process.
+        timeout: Time within which the processes have to agree.
     """
 
-    def __init__(self, watch: SignalWatch) -> None:
+    def __init__(self, watch: SignalWatch, timeout: timedelta) -> None:
         self._watch = watch
         self._is_training, self._is_due = False, False
         several = dist.is_initialized() and dist.get_world_size() > 1
-        self._group = dist.new_group(backend="gloo") if several else None  # a GPU need not wait for it
+        self._group = (
+            dist.new_group(backend="gloo", timeout=timeout) if several else None
+        )  # a GPU need not wait for it
 
     def _agree(self) -> bool:
         """Return whether any process has received a signal."""

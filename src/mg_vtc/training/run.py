@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import datasets
 import torch
@@ -26,6 +26,7 @@ from .build import build_trainer, check_folder, is_finished
 from .console import describe_resumption, overview, summary
 from .cross_validation import fold_folder, plan_fold, summarize_folds
 from .disk_space import DiskFull, naming_full_disk
+from .distributed import is_lost_connection, is_timeout
 from .preemption import (
     EXIT_CODE,
     GO_ON,
@@ -40,6 +41,12 @@ from .repeated_runs import SCORES, plan_seed, seed_folder, summarize_seeds
 from .run_data import check_folds
 from .trainer import MgVtcTrainer
 from .write_records import write_records, write_results
+
+LAUNCHER_ENDS = 20  # seconds within which a launcher ends the other processes of one that has ended
+PROCESS_HANGS = (
+    "A process of the run did not take part within `ddp_timeout` seconds: it hangs, was suspended, or is slow. Repeat "
+    "the command with `resume_from_checkpoint` 'auto', and with a longer `ddp_timeout` if a process has more to do."
+)
 
 
 def run(trainer: MgVtcTrainer, splits: Mapping[str, ImageDataset | ImageStream]) -> dict[str, float]:
@@ -277,9 +284,13 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
         with watching_signals():
             train_recipe(sys.argv[1:] if arguments is None else list(arguments))
     except (Refusal, DiskFull, FloatingPointError, MemoryError) as error:
-        if int(os.environ.get("LOCAL_RANK", 0)) > 0:
-            time.sleep(20)  # the first process prints the same and ends this one; if it does not, this one prints
-        sys.exit(f"{program}: {name_flags(str(error))}")
+        _end(program, str(error))
+    except RuntimeError as error:
+        if is_timeout(error):
+            _end(program, PROCESS_HANGS)
+        if is_lost_connection(error):
+            time.sleep(LAUNCHER_ENDS)
+        raise
     except ValueError as error:
         if "DataLoader worker process" not in str(error):
             raise
@@ -290,6 +301,13 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
         if int(os.environ.get("RANK", 0)) == 0:
             print(f"{program}: {interrupted}; {GO_ON}", file=sys.stderr, flush=True)
         sys.exit(EXIT_CODE)
+
+
+def _end(program: str, reason: str) -> NoReturn:
+    """End with a line that all processes would print, but the first one alone does."""
+    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+        time.sleep(LAUNCHER_ENDS)  # if the first process does not end this one, this one prints
+    sys.exit(f"{program}: {name_flags(reason)}")
 
 
 if __name__ == "__main__":  # as accelerate's launcher starts it
