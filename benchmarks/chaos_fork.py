@@ -5,6 +5,7 @@ A command that is killed at a random moment is then killed in its work, not in i
 
 import importlib
 import json
+import math
 import os
 import select
 import signal
@@ -22,12 +23,17 @@ MODULES = (
 )
 
 
+TICKS = os.sysconf("SC_CLK_TCK")  # per second, of the CPU times in /proc
+
+
 class CommandServer:
     """Process that has imported the package, and forks itself for each command.
 
     Args:
         environment: Its environment, and that of the commands.
     """
+
+    cpu_seconds = 0.0  # CPU time of the last command, of all its threads, as `wait_for_work` saw it
 
     def __init__(self, environment: Mapping[str, str]):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}  # so that no line is read ahead
@@ -47,6 +53,23 @@ class CommandServer:
         """Return the exit code of the command, negative for a signal; None if it runs on after `timeout` seconds."""
         ready, _, _ = select.select([self._process.stdout], [], [], timeout)
         return int(self._process.stdout.readline()) if ready else None
+
+    def wait_for_work(self, process: int, seconds: float = math.inf) -> int | None:
+        """Wait until a command has used `seconds` of CPU time; return its exit code if it ends before.
+
+        On a busy machine, a command is at the same point of its work then, however long that takes.
+        """
+        self.cpu_seconds = 0.0
+        while True:
+            try:
+                fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it has ended
+                return self.wait()
+            self.cpu_seconds = max(self.cpu_seconds, (int(fields[11]) + int(fields[12])) / TICKS)
+            if self.cpu_seconds >= seconds:
+                return None
+            if (code := self.wait(0.002)) is not None:
+                return code
 
     def close(self) -> None:
         """End the process."""

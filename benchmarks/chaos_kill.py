@@ -2,9 +2,10 @@
 
     python benchmarks/chaos_kill.py --moments 100 --output_dir runs/kill
 
-A command is a fork of a process that has imported the package, so it is killed in its work and not in its imports. It
-survives if its repetition succeeds and leaves the same files with the same bytes. It is lost if the repetition fails,
-and silent if it succeeds with other files. Cases are recorded in `cases.jsonl`: run the same command again to resume.
+A command is a fork of a process that has imported the package, so it is killed in its work and not in its imports. Its
+moment is drawn uniformly from the CPU time of an undisturbed one, so that a busy machine changes nothing. It survives
+if its repetition succeeds and leaves the same files with the same bytes. It is lost if the repetition fails, and silent
+if it succeeds with other files. Cases are recorded in `cases.jsonl`: run the same command again to resume.
 
 A push goes to a Hub on loopback, and its results are the files of the repository, all of which are compared.
 
@@ -14,14 +15,14 @@ Files of `LEFT_OUT` are left out as a whole.
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -177,15 +178,16 @@ def run_command(
         verb: The command.
         work: Folder of the campaign.
         number: Signal that it gets; Ctrl-C goes to its whole group.
-        moment: When it gets it, in seconds from its start.
+        moment: When it gets it, in seconds of its CPU time.
     """
     folder, screen = work / DISTURBED, work / "screen.txt"
     folder.mkdir(parents=True, exist_ok=True)
     process = server.start(verb.arguments(folder), screen)
-    code = server.wait(moment)
+    code = server.wait_for_work(process, math.inf if moment is None else moment)
     if code is None and number is not None:
         is_of_group = number in (signal.SIGINT, signal.SIGKILL)
-        os.killpg(process, number) if is_of_group else os.kill(process, number)
+        with suppress(ProcessLookupError):  # it has just ended
+            os.killpg(process, number) if is_of_group else os.kill(process, number)
         code = server.wait(GRACE)
         if code is None:
             os.killpg(process, signal.SIGKILL)
@@ -271,13 +273,12 @@ def run_campaign(
 
 
 def measure(server: CommandServer, verb: Verb, work: Path) -> tuple[dict[str, Any], float]:
-    """Return the results and the duration, in seconds, of a command that nothing disturbs."""
+    """Return the results and the CPU time, in seconds, of a command that nothing disturbs."""
     empty(verb, work / DISTURBED)
-    start_time = time.monotonic()
     ended = run_command(server, verb, work)
     if ended["code"] != 0:
         raise SystemExit(f"The undisturbed command failed: {ended['screen'][-2000:]}")
-    return verb.read(work / DISTURBED), time.monotonic() - start_time
+    return verb.read(work / DISTURBED), server.cpu_seconds
 
 
 if __name__ == "__main__":

@@ -21,5 +21,10 @@ def test_commands_of_one_server_end_by_themselves_or_by_a_signal(tmp_path):
         command = server.start(["prepare", "imigue", "/proc/self/fd", str(tmp_path)], screen)
         os.killpg(command, signal.SIGKILL)
         assert server.wait() == -signal.SIGKILL
+        command = server.start(["evaluate", "--help"], screen)
+        assert server.wait_for_work(command, 0) is None
+        assert server.cpu_seconds < 0.05
+        assert server.wait_for_work(command) == 0
+        assert server.cpu_seconds > 0
     finally:
         server.close()
