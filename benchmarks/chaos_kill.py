@@ -4,8 +4,8 @@
 
 A command is a fork of a process that has imported the package, so it is killed in its work and not in its imports. Its
 moment is drawn uniformly from the CPU time of an undisturbed one, so that a busy machine changes nothing. It survives
-if its repetition succeeds and leaves the same files with the same bytes. It is lost if the repetition fails, and silent
-if it succeeds with other files. Cases are recorded in `cases.jsonl`: run the same command again to resume.
+if its repetition succeeds and leaves the same files with the same bytes. It is lost if the repetition fails. It is
+silent if it succeeds with other files. Cases are recorded in `cases.jsonl`: run the same command again to resume.
 
 A push goes to a Hub on loopback, and its results are the files of the repository, all of which are compared.
 
