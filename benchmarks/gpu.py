@@ -15,6 +15,7 @@ the best of a few repetitions, in bfloat16 mixed precision.
 """
 
 import argparse
+import gc
 import tempfile
 import time
 import warnings
@@ -127,7 +128,7 @@ def make_project(setting: Setting, *, compiled: bool = False, **settings: Any) -
     """Return a step with the trainer's own objective."""
     trainer = make_trainer(setting, torch_compile=compiled, **settings)
     model = trainer.model.train()
-    backend = "aot_eager" if setting.smoke else "inductor"  # of which the second takes a minute
+    backend = "aot_eager" if setting.smoke else "inductor"  # of which the second takes long to compile
     called = torch.compile(model, backend=backend) if compiled else model
     trainer.model_wrapped = called
 
@@ -164,6 +165,13 @@ def measure_peak(setting: Setting, step: Step, batch: Batch) -> float:
     return torch.cuda.max_memory_allocated() / 1e9
 
 
+def release_memory(setting: Setting) -> None:
+    """Free the models of earlier steps, whose trainers refer to themselves."""
+    gc.collect()
+    if setting.device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def print_training(setting: Setting) -> None:
     """Print images a second of each arrangement."""
     makers: dict[str, Callable[[Setting], Step]] = {
@@ -176,6 +184,7 @@ def print_training(setting: Setting) -> None:
     batch, limit = make_batch(setting, setting.batch_size), None
     print("| arrangement | images/s | of the limit |\n|---|---|---|")
     for name, make in makers.items():
+        release_memory(setting)
         speed = setting.batch_size / time_steps(setting, make(setting), batch)
         limit = limit or speed
         print(f"| {name} | {speed:,.0f} | {speed / limit:.2f} |", flush=True)
@@ -187,9 +196,14 @@ def print_sweep(setting: Setting) -> None:
     rows = [(size, None) for size in sizes] + [(sizes[-1], sizes[0])]
     print("\n| batch size | gradient_cache | images/s | peak memory, GB |\n|---|---|---|---|")
     for size, chunk in rows:
+        release_memory(setting)
         step, batch = make_project(setting, gradient_cache=chunk), make_batch(setting, size)
-        speed = size / time_steps(setting, step, batch)
-        print(f"| {size} | {chunk or 'off'} | {speed:,.0f} | {measure_peak(setting, step, batch):.1f} |", flush=True)
+        try:
+            speed = size / time_steps(setting, step, batch)
+            peak = measure_peak(setting, step, batch)
+            print(f"| {size} | {chunk or 'off'} | {speed:,.0f} | {peak:.1f} |", flush=True)
+        except torch.OutOfMemoryError:
+            print(f"| {size} | {chunk or 'off'} | out of memory | |", flush=True)
 
 
 def print_loader(setting: Setting) -> None:
@@ -240,7 +254,7 @@ def print_inference(setting: Setting) -> None:
 
 
 def count_waits(setting: Setting) -> str:
-    """Return how often the host waits for the device in a step."""
+    """Return how often the host waits for the device in a step, without the Trainer's loop around it."""
     if setting.device.type != "cuda":
         return "not counted: the host does not run ahead of a CPU"
     step, batch = make_project(setting), make_batch(setting, setting.batch_size)
@@ -263,7 +277,8 @@ def compare_with_cpu(setting: Setting) -> str:
     model = make_model(setting).eval()
     pixel_values = make_batch(setting, 8)["pixel_values"]
     expected = model(pixel_values=pixel_values.cpu()).logits
-    found = model.to(setting.device)(pixel_values=pixel_values).logits.cpu()
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        found = model.to(setting.device)(pixel_values=pixel_values).logits.cpu()
     return f"{(found - expected).abs().max():.1e}, where logits are up to {expected.abs().max():.1f}"
 
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 from conftest import batch_of, gradients_of, make_rows
 from torch._dynamo.utils import counters
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import TrainerCallback
+from transformers import AutoConfig, AutoModel, TrainerCallback
 from transformers.training_args import OptimizerNames
 
 from mg_vtc import MgVtcModel, MgVtcTrainingArguments
-from mg_vtc.training.batch_texts import expand_mask, find_unique, takes_expanded_mask
+from mg_vtc.training.batch_texts import EXPANDED, find_unique, keep_from_waiting
 from mg_vtc.training.device import choose_for_device, describe_device
 
 aten = torch.ops.aten
@@ -31,6 +32,30 @@ READS = {  # operations whose result the host has to know
 ON_HOST = ("mix_images", "_draw_range")  # functions that read tensors of the host: random draws
 
 
+COPIES = {torch.Tensor.tolist, torch.Tensor.cpu, torch.Tensor.numpy, torch.Tensor.item, torch.Tensor.__bool__}
+
+
+class HostCopies(TorchFunctionMode):
+    """Note each copy of a tensor to the host by Python code, which is no operation on the CPU."""
+
+    def __init__(self, found):
+        super().__init__()
+        self.found = found
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in COPIES:
+            note(self.found, func.__name__)
+        return func(*args, **kwargs or {})
+
+
+def note(found, name):
+    """Note what an operation of Python code outside of torch waits for, unless it is on the host anyway."""
+    frames = traceback.extract_stack()[:-2]
+    if not any(frame.name in ON_HOST for frame in frames):
+        place = [frame for frame in frames if "/torch/" not in frame.filename][-1]
+        found.append(f"{name} in {place.filename.rpartition('/')[2]}:{place.lineno}, {place.name}")
+
+
 class HostWaits(TorchDispatchMode):
     """Note each operation that would wait for an accelerator, and where it is."""
 
@@ -43,10 +68,7 @@ class HostWaits(TorchDispatchMode):
         if func.overloadpacket in (aten.index, aten.index_put, aten.index_put_):
             reads = any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1])
         if reads:
-            frames = traceback.extract_stack()[:-1]
-            if not any(frame.name in ON_HOST for frame in frames):
-                place = [frame for frame in frames if "/torch/" not in frame.filename][-1]
-                self.found.append(f"{func} in {place.filename.rpartition('/')[2]}:{place.lineno}, {place.name}")
+            note(self.found, func)
         return func(*args, **kwargs or {})
 
 
@@ -55,14 +77,17 @@ class TraceSteps(TrainerCallback):
 
     def __init__(self):
         self.waits = HostWaits()
+        self.copies = HostCopies(self.waits.found)
         self.num_traced = 0
 
     def on_step_begin(self, args, state, control, **kwargs):
         if state.global_step > 0:  # the first batch is drawn
             self.waits.__enter__()
+            self.copies.__enter__()
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step > 1:
+            self.copies.__exit__(None, None, None)
             self.waits.__exit__(None, None, None)
             self.num_traced += 1
 
@@ -148,14 +173,45 @@ def test_fixed_shapes_change_neither_value_nor_gradient(make_trainer, config, pr
         torch.testing.assert_close(fixed_gradients[name], gradients[name], rtol=1e-4, atol=1e-6)
 
 
-def test_expanded_mask_gives_the_states_of_a_mask_of_tokens(model, class_texts):
-    assert takes_expanded_mask(model.text_model)
-    states = model.text_model(**class_texts).last_hidden_state
-    expanded = model.text_model(
-        input_ids=class_texts["input_ids"], attention_mask=expand_mask(class_texts["attention_mask"])
-    ).last_hidden_state
-    is_token = class_texts["attention_mask"].bool()
-    torch.testing.assert_close(expanded[is_token], states[is_token])
+def make_text_tower(model_type, **settings):
+    torch.manual_seed(0)
+    sizes = {"num_hidden_layers": 2, "hidden_size": 12, "num_attention_heads": 2, "intermediate_size": 24}
+    sizes |= {"vocab_size": 50, "pad_token_id": 0, "attn_implementation": "sdpa"}
+    return AutoModel.from_config(AutoConfig.for_model(model_type, **sizes | settings)).eval()
+
+
+@pytest.mark.parametrize("model_type", EXPANDED)
+def test_tower_has_the_same_states_without_waiting(model_type):
+    tower = make_text_tower(model_type)
+    mask = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]])  # (2, 5)
+    texts = {"input_ids": torch.arange(3, 13).view(2, 5) * mask, "attention_mask": mask}
+    expected = tower(**texts).last_hidden_state
+    assert keep_from_waiting(tower)
+    with HostWaits() as waits:
+        found = tower(**texts).last_hidden_state
+    assert waits.found == []
+    torch.testing.assert_close(found[mask.bool()], expected[mask.bool()])
+
+
+def test_tower_that_reads_from_left_to_right_keeps_its_mask():
+    assert not keep_from_waiting(make_text_tower("gpt2"))
+    assert not keep_from_waiting(make_text_tower("bert", is_decoder=True))
+
+
+@pytest.mark.usefixtures("running_ahead")
+@pytest.mark.parametrize(
+    "settings", [{"text_pooling": "mean"}, {"text_pooling": "last"}, {"text_length": 24}], ids=str
+)
+def test_fixed_shapes_pool_and_pad_as_without_them(make_trainer, config, settings, monkeypatch):
+    for name, value in settings.items():
+        setattr(config, name, value)
+    torch.manual_seed(0)
+    model, batch = MgVtcModel(config).eval(), batch_of(make_rows(10, num_labels=3))
+    ahead = make_trainer(model).compute_loss(model, batch)
+    monkeypatch.setattr("mg_vtc.training.trainer.runs_ahead", lambda device: False)
+    torch.manual_seed(0)
+    other = MgVtcModel(config).eval()
+    torch.testing.assert_close(ahead, make_trainer(other).compute_loss(other, batch))
 
 
 def test_compilation_is_over_after_the_first_epoch(make_trainer, model):

@@ -6,7 +6,7 @@ from conftest import TINY_VIT, batch_of, gradients_of, make_rows
 from torch import nn
 from transformers import AutoConfig
 
-from mg_vtc import MgVtcModel
+from mg_vtc import MgVtcModel, MgVtcTrainingArguments
 
 
 def losses_and_gradients(make_trainer, model, batch, **settings):
@@ -96,3 +96,8 @@ def test_other_errors_are_not_taken_for_full_memory(make_trainer, model):
     model.vision_model.register_forward_pre_hook(fail)
     with pytest.raises(RuntimeError, match="another fault"):
         make_trainer().train()
+
+
+def test_compilation_and_recomputation_are_not_combined(tmp_path):
+    with pytest.raises(ValueError, match="torch_compile cannot compile the recomputation of gradient_cache"):
+        MgVtcTrainingArguments(output_dir=str(tmp_path), use_cpu=True, torch_compile=True, gradient_cache=4)

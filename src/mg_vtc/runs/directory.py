@@ -32,6 +32,7 @@ MAY_CHANGE = (
         "per_device_eval_batch_size",
     ),
 )
+OF_A_CPU = {"bf16": False, "dataloader_num_workers": 0}  # of runs whose recipe does not name them, which chose nothing
 REPORT_FILES = tuple(f"report/{name}" for name in ("results.json", "report.html", "predictions.parquet"))
 EXPORTED = ("onnx/*.onnx", "onnx/*.onnx.data", "onnx/tokenizer.json", f"onnx/{MANIFEST}")  # default of `mg-vtc export`
 CALIBRATION = "calibration.json"  # of `mg-vtc calibrate`; not uploaded
@@ -232,7 +233,7 @@ def check_settings(folder: Path, settings: dict[str, Any]) -> str | None:
 
 def check_same_settings(begun: Mapping[str, Any], settings: dict[str, Any], place: str) -> str | None:
     """Compare settings with those that a run began with, which are read from `place`; see `check_settings`."""
-    kept = _kept(settings)
+    begun, kept = OF_A_CPU | dict(begun), OF_A_CPU | _kept(settings)
     may_change = set(MAY_CHANGE) - ({"dataloader_num_workers"} if kept.get("streaming") else set())
     for key in sorted((begun.keys() | kept.keys()) - may_change):
         if begun.get(key) != kept.get(key):

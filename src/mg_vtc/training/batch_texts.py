@@ -1,7 +1,6 @@
 """Texts that a batch is compared with in training."""
 
-import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +10,13 @@ from ..data.prompts import ClassTexts, check_known
 from ..models.modeling_mg_vtc import MgVtcModel
 from .arguments import MgVtcTrainingArguments
 from .text_draws import TextDraws
+
+EXPANDED = (
+    "bert",
+    "distilbert",
+    "roberta",
+    "xlm-roberta",
+)  # model types that read in both directions
 
 
 class TextLabels(NamedTuple):
@@ -56,17 +62,23 @@ def expand_mask(attention_mask: Tensor) -> Tensor:
     return attention_mask[:, None, None, :].bool().expand(-1, 1, length, length)
 
 
-def takes_expanded_mask(tower: PreTrainedModel) -> bool:
-    """Return whether a text tower takes the output of `expand_mask`.
+def keep_from_waiting(tower: PreTrainedModel) -> bool:
+    """Let a text tower make its mask without waiting for the device, if its model type is one of `EXPANDED`.
 
-    From a mask of tokens `create_bidirectional_mask` of transformers makes the same, but first it asks whether any
-    token is masked, which waits for the device. It returns a mask of pairs as it is.
+    From a mask of tokens `create_bidirectional_mask` of transformers makes that of `expand_mask`, but first it asks
+    whether any token is masked. It returns a mask of pairs as it is.
     """
-    return (
-        hasattr(sys.modules[type(tower).__module__], "create_bidirectional_mask")
-        and tower.config._attn_implementation == "sdpa"
-        and not getattr(tower.config, "is_decoder", False)
-    )
+    if tower.config.model_type not in EXPANDED or tower.config._attn_implementation != "sdpa":
+        return False
+    if getattr(tower.config, "is_decoder", False):
+        return False
+
+    def expand(module: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        mask = kwargs.get("attention_mask")
+        return args, kwargs | {"attention_mask": expand_mask(mask)} if mask is not None and mask.ndim == 2 else kwargs
+
+    tower.register_forward_pre_hook(expand, with_kwargs=True)
+    return True
 
 
 class BatchTexts:
@@ -93,7 +105,8 @@ class BatchTexts:
         self._model, self._fixed_shapes = model, fixed_shapes
         self._mask = self.class_texts.mask if args.class_texts == "mean" else None  # (num_labels, K)
         self._draws = TextDraws(args.seed)
-        self._expands_mask = fixed_shapes and takes_expanded_mask(model.text_model)
+        if fixed_shapes:
+            keep_from_waiting(model.text_model)
         self._is_frozen = args.freeze_text_model
         self._states: Tensor | None = None
         self.encode_frozen()
@@ -124,10 +137,7 @@ class BatchTexts:
             rows = self.class_texts.list_all(labels)
         if self._states is not None:
             return {"text_states": self._states[rows]}
-        inputs = self.class_texts.select(rows, keep_padding=self._fixed_shapes)
-        if self._expands_mask:
-            inputs["attention_mask"] = expand_mask(inputs["attention_mask"])
-        return inputs
+        return self.class_texts.select(rows, keep_padding=self._fixed_shapes)
 
     def average(self, text_embeds: Tensor, labels: Tensor) -> Tensor:
         """Return an embedding for each of the classes `labels`: `(num_texts, projection_dim)`."""

@@ -204,6 +204,8 @@ def parse_recipe(arguments: list[str]) -> Recipe:
     recipe.settings.update(
         {key: training[key] for key in training if training[key] != defaults[key] or key in ALWAYS_WRITTEN},
         text_batch=recipe.training.text_batch,
+        bf16=recipe.training.bf16,
+        dataloader_num_workers=recipe.training.dataloader_num_workers,
     )
     return recipe
 

@@ -284,7 +284,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
         with watching_signals():
             train_recipe(sys.argv[1:] if arguments is None else list(arguments))
     except (Refusal, DiskFull, FloatingPointError, MemoryError) as error:
-        _end(program, str(error))
+        _end(program, str(error) or "The memory is full.")
     except RuntimeError as error:
         if is_timeout(error):
             _end(program, PROCESS_HANGS)

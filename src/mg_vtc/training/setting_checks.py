@@ -139,6 +139,8 @@ def check_device_settings(args: TrainingArguments) -> None:
     Raises:
         ValueError: A setting needs a GPU, or several processes.
     """
+    if args.torch_compile and getattr(args, "gradient_cache", None) is not None:
+        raise ValueError("torch_compile cannot compile the recomputation of gradient_cache: leave one of them out.")
     if not torch.accelerator.is_available() or args.use_cpu:
         if args.fp16:
             raise ValueError("fp16 needs a GPU: leave it out (bf16 true with use_cpu true runs on a CPU).")

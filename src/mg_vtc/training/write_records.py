@@ -26,6 +26,7 @@ PROJECT = Path(__file__).parents[3]  # of a checkout, whose commit a run records
 ALWAYS_WRITTEN = (
     *("loss_type", "js_weight", "learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm", "warmup_steps"),
     *("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "seed", "optim"),
+    *("bf16", "dataloader_num_workers"),
 )
 IN_PYTHON = "Trained in Python: these settings do not name the images, so they do not repeat the run."
 
