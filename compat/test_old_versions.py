@@ -13,7 +13,7 @@ from packaging.version import Version
 from PIL import Image
 from safetensors.numpy import load_file
 
-WITHOUT_EXTRAS = "ignore:The model card has no confusion matrix"  # as the old environment has none
+WITHOUT_EXTRAS = "ignore:The model card has no figures"  # as the old environment has none
 TRAIN_DEMO = (ROOT / "train.py", ROOT / "src" / "mg_vtc" / "recipes" / "demo.yaml", "--use_cpu", "true")
 TRAIN_DEMO += ("--cache_images", "false")
 LAST_STEP = ("--eval_strategy", "no", "--load_best_model_at_end", "false")

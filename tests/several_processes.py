@@ -23,7 +23,7 @@ from mg_vtc.data.decoding import collate_images
 from mg_vtc.data.streaming import ImageStream, load_stream
 from mg_vtc.evaluation.metrics import score_top_k
 from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer
-from mg_vtc.training.distributed import broadcast_buffers, gather_rows, take_share
+from mg_vtc.training.distributed import _hosts, broadcast_buffers, gather_rows, take_share
 
 GLOBAL_BATCH, NUM_ROWS, NUM_EVALUATED = 8, 21, 13  # the last batch has 5 rows, 3 on one process and 2 on the other
 SETTINGS = {
@@ -116,6 +116,9 @@ def train(name, processor, folder):
         data_collator=collate,
         compute_metrics=lambda prediction: score_top_k(prediction) | {"num_rows": len(prediction.label_ids)},
     )
+    if dist.is_initialized():  # hosts wait for each other no longer than processes
+        hosts = _hosts[dist.group.WORLD]._get_backend(torch.device("cpu"))
+        assert hosts.options._timeout == arguments.ddp_timeout_delta
     trainer.train()
     saved = {
         "rows": trainer.rows,

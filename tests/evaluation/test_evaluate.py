@@ -17,6 +17,7 @@ from transformers import AutoModel, AutoProcessor
 from mg_vtc import evaluate, load_demo_dataset, write_evaluation
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.evaluation.evaluate import check_report_folder, load_splits
+from mg_vtc.runs.first_batch import write_first_batch
 
 COLOURED = CLASS_NAMES[:4]  # the classes of `images_dir`
 
@@ -245,6 +246,15 @@ def test_files_of_somebody_else_are_not_replaced(tmp_path):
     with pytest.raises(ValueError, match=r"already holds results\.json"):
         check_report_folder(["org/name"], tmp_path, overwrite=False)
     check_report_folder(["org/name"], tmp_path, overwrite=True)
+
+
+def test_images_of_the_training_are_for_a_report_of_the_run_alone(run_folder, images_dir, images):
+    batch = run_folder / "train_batch.jpg"
+    write_first_batch(batch, np.zeros((1, 16, 16, 3), dtype=np.uint8), [[("Folding arms", 1.0)]])
+    assert evaluate(str(run_folder), str(images_dir)).training.first_batch == batch
+    for path in images.rglob("*.png"):
+        path.rename(path.with_name(f"other-{path.name}"))
+    assert evaluate(str(run_folder), str(images)).training.first_batch is None
 
 
 def test_report_and_results_appear_together(model_folder, images_dir, tmp_path):

@@ -8,7 +8,7 @@ import shutil
 import stat
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import CommitOperationAdd, HfApi, constants
 from local_hub import STRANGER, TOKEN, File, Repo
 
 from mg_vtc import push_to_hub
@@ -243,6 +243,16 @@ def test_onnx_files_go_in_the_same_commit_and_leave_with_the_next_model(hub_clie
     push_to_hub(finished_run, "org/mg-vtc")  # perhaps of other weights
     assert hub_client.files("org/mg-vtc").keys() == EXPECTED | {".gitattributes", "manifest.json"}
     assert "transformers.js" not in hub_client.files("org/mg-vtc")["README.md"].decode()
+
+
+def test_onnx_files_of_the_user_stay_in_the_repository(hub_client, finished_run):
+    write_manifest(finished_run, (*OF_MODEL, *RECORDS))
+    push_to_hub(finished_run, "org/mg-vtc")
+    own = {"onnx/classifier.onnx": b"mine", "onnx/model.onnx": b"mine, too"}
+    operations = [CommitOperationAdd(name, content) for name, content in own.items()]
+    HfApi().create_commit("org/mg-vtc", operations, commit_message="My files")
+    push_to_hub(finished_run, "org/mg-vtc")
+    assert own.items() <= hub_client.files("org/mg-vtc").items()
 
 
 def test_space_that_is_no_name_is_refused_before_anything_is_sent(hub_client, finished_run):

@@ -36,5 +36,5 @@ def test_damaged_file_is_named_with_the_way_out(content, tmp_path):
     whole = path.read_bytes()
     made = {"half": whole[: len(whole) // 2], "no comment": whole.replace(b'{"side"', b'{"edge"')}
     path.write_bytes(made.get(content, content))
-    with pytest.raises(ValueError, match=r"batch\.jpg is damaged: delete it, and the report is written without it"):
+    with pytest.raises(ValueError, match=r"batch\.jpg is damaged, so the report has no first batch: delete the file"):
         read_first_batch(path)

@@ -103,7 +103,8 @@ def _commit(repo_id: str, files: dict[str, bytes | Path], message: str, revision
     if revision is not None:
         api.create_branch(repo_id, branch=revision, exist_ok=True)
     present = api.list_repo_files(repo_id, revision=revision)
-    stale = [name for name in present if is_part_of_model(name) and name not in files]
+    of_model = {*filter(is_part_of_model, present), *_list_exported(repo_id, present, revision)}
+    stale = sorted(of_model & set(present) - files.keys())
     api.create_commit(
         repo_id,
         [
@@ -113,6 +114,17 @@ def _commit(repo_id: str, files: dict[str, bytes | Path], message: str, revision
         commit_message=message,
         revision=revision,
     )
+
+
+def _list_exported(repo_id: str, present: list[str], revision: str | None) -> list[str]:
+    """List the ONNX files that an earlier push added to a repository, by its manifest; others are the user's."""
+    if MANIFEST not in present:
+        return []
+    path = Path(hf_hub_download(repo_id, MANIFEST, revision=revision))
+    try:
+        return [name for name in read_manifest(path.parent) or {} if name.startswith(f"{ONNX}/")]
+    except ValueError:  # it is damaged, and lists none
+        return []
 
 
 def is_pushed(folder: str | Path, repo_id: str, *, revision: str | None = None) -> bool:

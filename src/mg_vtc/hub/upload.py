@@ -28,9 +28,7 @@ TOKENIZER_FILES = (
 )
 MODEL_FILES = (CONFIG, WEIGHTS, PROCESSOR, OLDER_PROCESSOR, *TOKENIZER_FILES)
 ONNX = "onnx"  # folder of the files that transformers.js opens
-OTHERS_OF_MODEL = re.compile(
-    rf"(?:configuration|modeling)_\w+\.py|{ONNX}/(?:model|classifier)(?:_fp16|_quantized)?\.onnx"
-)
+CODE_OF_MODEL = re.compile(r"(?:configuration|modeling)_\w+\.py")
 TIMM = b"timm>=1.0\n"  # as the extra says
 ENDPOINT = Path(__file__).parent  # folder of its files
 FIGURE = re.compile(r"(?<![\w/])(?:\./)?((?:figures|samples)/[\w.-]+\.png)")
@@ -111,7 +109,7 @@ def is_part_of_model(name: str) -> bool:
     """Return whether a file in a repository is of a model or its training, and is deleted if a new model lacks it."""
     if name.startswith(tuple(f"{folder}/" for folder in CHECKPOINTS)):
         return True
-    return name in (*MODEL_FILES, MANIFEST) or OTHERS_OF_MODEL.fullmatch(name) is not None
+    return name in (*MODEL_FILES, MANIFEST) or CODE_OF_MODEL.fullmatch(name) is not None
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

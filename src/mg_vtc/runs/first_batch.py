@@ -65,5 +65,5 @@ def read_first_batch(path: Path) -> list[SeenImage]:
         tiles = [sheet.crop((left, top, left + side, top + side)) for left, top in corners]
         shares = [[(str(name), float(share)) for name, share in of_image] for of_image in comment["shares"]]
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-        raise ValueError(f"{path} is damaged: delete it, and the report is written without it.") from error
+        raise ValueError(f"{path} is damaged, so the report has no first batch: delete the file.") from error
     return [SeenImage(tile, of_image) for tile, of_image in zip(tiles, shares, strict=True)]

@@ -34,6 +34,7 @@ from .arguments import MgVtcTrainingArguments
 from .callbacks import StopEarlyCallback
 from .device import naming_full_memory
 from .disk_space import check_disk_space, naming_full_disk
+from .distributed import join_hosts
 from .preemption import Interrupted, SaveAfterEvaluation, worker_init_fn
 from .start_checks import check_batches
 
@@ -79,6 +80,7 @@ class ImageTrainer(Trainer):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        join_hosts(self.args.ddp_timeout_delta)
         self._image_processor: Any = getattr(self.processing_class, "image_processor", self.processing_class)
         self.whole_checkpoint: str | None = None  # compared with its manifest already
         self._staging: Path | None = None  # folder in which a checkpoint is being written

@@ -1,12 +1,13 @@
 """Several processes of one run, whose rows are gathered with gradients, so that a loss sees the global batch."""
 
-import functools
 import os
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+_hosts: dict[Any, Any] = {}  # group of hosts by the group of all processes
 
 
 def joins_on_cpu() -> bool:
@@ -34,6 +35,17 @@ def join_cpu_processes(backend: str | None, timeout: timedelta) -> None:
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
         dist.init_process_group(backend or "gloo", timeout=timeout)
+
+
+def join_hosts(timeout: timedelta) -> None:
+    """Make the group in which hosts exchange the numbers of rows; it need not wait for their devices.
+
+    Args:
+        timeout: Longest time that a process waits for another.
+    """
+    if dist.is_initialized() and dist.get_world_size() > 1 and dist.group.WORLD not in _hosts:
+        _hosts.clear()
+        _hosts[dist.group.WORLD] = dist.new_group(backend="gloo", timeout=timeout)
 
 
 def is_timeout(error: RuntimeError) -> bool:
@@ -78,19 +90,13 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
     return _GatherRows.apply(rows)
 
 
-@functools.lru_cache(maxsize=1)
-def _group_of_hosts(world: Any) -> Any:
-    """Return a group that exchanges numbers between hosts, which need not wait for their devices."""
-    return dist.new_group(backend="gloo")
-
-
 class _GatherRows(torch.autograd.Function):
     """`all_gather` of unequal shares, whose backward pass sums the gradients and keeps the own share."""
 
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
         sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(dist.get_world_size())]
-        dist.all_gather(sizes, torch.tensor([len(rows)]), group=_group_of_hosts(dist.group.WORLD))
+        dist.all_gather(sizes, torch.tensor([len(rows)]), group=_hosts.get(dist.group.WORLD))
         ctx.sizes = torch.cat(sizes).tolist()
         padded = rows.new_zeros(max(ctx.sizes), *rows.shape[1:])  # all_gather takes equal shares
         padded[: len(rows)] = rows

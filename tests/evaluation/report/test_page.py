@@ -249,7 +249,16 @@ def test_first_batch_stands_in_the_report_with_its_classes(tmp_path):
         "Training image 1",
         "Training image 2",
     ]
-    assert "This report embeds images from your dataset" in page.text
+    assert "This report embeds images from your training" in page.text
+
+
+def test_damaged_first_batch_costs_no_report(tmp_path):
+    (tmp_path / "batch.jpg").write_bytes(b"not a JPEG")
+    predictions = make_predictions(30, ["Folding arms", "Head up"], noise=0.01)
+    training = TRAINING._replace(first_batch=tmp_path / "batch.jpg")
+    with pytest.warns(UserWarning, match=r"batch\.jpg is damaged, so the report has no first batch"):
+        path = write_report(tmp_path, predictions, make_results(predictions), read_image=read_image, training=training)
+    assert "First batch" not in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("size", "expected"), [((640, 320), (240, 120)), ((30, 60), (30, 60)), ((5, 900), (1, 240))])

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,6 @@ def write_report(
 
     Returns:
         Path of the file.
-
-    Raises:
-        ValueError: The first images of the training are damaged.
     """
     from .figures import draw_figures  # needs the extra "report"
 
@@ -92,9 +90,12 @@ def write_report(
 def _embed_first_batch(training: Training | None) -> list[dict[str, Any]]:
     if training is None or training.first_batch is None:
         return []
-    return [
-        {"image": embed_image(seen.image), "shares": seen.shares} for seen in read_first_batch(training.first_batch)
-    ]
+    try:
+        batch = read_first_batch(training.first_batch)
+    except ValueError as error:  # no reason to lose an evaluation
+        warnings.warn(str(error), stacklevel=3)
+        return []
+    return [{"image": embed_image(seen.image), "shares": seen.shares} for seen in batch]
 
 
 def finalize(value: Any) -> Any:
