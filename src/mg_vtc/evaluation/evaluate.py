@@ -131,14 +131,11 @@ def _join(
     results |= _describe_members(ensemble)
     source = ensemble.members[0].source
     is_folder = len(ensemble.members) == 1 and not isinstance(source, MgVtcModel)
-    training = find_training(records)
-    if training is not None and not chosen.scored.of_run:  # a report of other data shows no images of the training
-        training = training._replace(first_batch=None)
     return Evaluation(
         predictions,
         results,
         read_image=lambda row: to_rgb(chosen.rows[row]["image"]),
-        training=training,
+        training=find_training(records, shows_images=chosen.scored.of_run),
         digests=digests,
         weights=digest_weights(Path(source)) if is_folder else None,
     )

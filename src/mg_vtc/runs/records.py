@@ -47,14 +47,19 @@ class Training(NamedTuple):
     first_batch: Path | None = None
 
 
-def find_training(records: RunRecords) -> Training | None:
-    """Return the training of a run; None without a log, as of an ensemble."""
+def find_training(records: RunRecords, *, shows_images: bool = False) -> Training | None:
+    """Return the training of a run; None without a log, as of an ensemble.
+
+    Args:
+        records: Records of the run.
+        shows_images: Whether to add its first images, which a report of other data must not show.
+    """
     if records.state is None or not records.state.get("log_history"):
         return None
     kept_best = records.state["best_model_checkpoint"] and records.recipe.get("load_best_model_at_end", True)
     majority = records.validation.get("baselines", {}).get("majority_class", {}).get("top1_accuracy")
     best_step = records.state.get("best_global_step") if kept_best else None
-    return Training(records.state["log_history"], best_step, majority, records.first_batch)
+    return Training(records.state["log_history"], best_step, majority, records.first_batch if shows_images else None)
 
 
 def read_records(model_id: str) -> RunRecords:
