@@ -7,7 +7,7 @@ def records(train, validation, *, split_by="clip", best="checkpoint-1", digests=
     split = {"split_by": split_by, "seed": 3, "train": train, "validation": validation}
     if digests:
         split["digests"] = {name: [f"digest of {row}" for row in split[name]] for name in ("train", "validation")}
-    return RunRecords(split, {"best_model_checkpoint": best, "log_history": [{"loss": 1}]}, recipe)
+    return RunRecords(split, {"best_model_checkpoint": best, "log_history": [{"loss": 1}]}, recipe, {})
 
 
 def test_records_of_one_model_are_its_own():
@@ -41,10 +41,10 @@ def test_checkpoint_is_chosen_if_that_of_one_model_was():
     unused = records(["a"], ["b"], load_best_model_at_end=False)
     assert join_records([last, chosen]).state == {"best_model_checkpoint": "checkpoint-1"}
     assert join_records([last, unused]).state == {"best_model_checkpoint": None}
-    assert join_records([chosen, RunRecords({}, None, {})]).state is None
+    assert join_records([chosen, RunRecords({}, None, {}, {})]).state is None
 
 
 def test_models_without_records_add_no_rows():
-    empty = RunRecords({}, None, {})
+    empty = RunRecords({}, None, {}, {})
     assert join_records([empty, empty]).split == {}
     assert join_records([empty, records(["a"], ["b"])]).split["train"] == ["a"]
