@@ -76,7 +76,7 @@ def report(tmp_path_factory):
     every = " ".join(NAMES)
     results = make_results(predictions, prompt_template=every, split=every) | {"model": every, "data": every}
     results["baselines"][every] = {"top1_accuracy": 0.5}
-    return write_report(folder, predictions, results, read_image=lambda _: Image.new("RGB", (8, 8)), history=None)
+    return write_report(folder, predictions, results, read_image=lambda _: Image.new("RGB", (8, 8)), training=None)
 
 
 def test_names_make_no_element_of_the_report(report):

@@ -57,7 +57,7 @@ def images(images_dir, tmp_path):
 
 
 def test_predictions_are_those_of_the_model_with_classes_matched_by_name(model_folder, images_dir):
-    predictions, results, read_image, history, *_ = evaluate(str(model_folder), str(images_dir))
+    predictions, results, read_image, training, *_ = evaluate(str(model_folder), str(images_dir))
     assert predictions.class_names == sorted(COLOURED)
     model = AutoModel.from_pretrained(model_folder).eval()
     inputs = AutoProcessor.from_pretrained(model_folder)(images=[read_image(9)], return_tensors="pt")
@@ -73,13 +73,13 @@ def test_predictions_are_those_of_the_model_with_classes_matched_by_name(model_f
     assert predictions.file_names[9].startswith(predictions.class_names[predictions.labels[9]])
     top1 = (predictions.logits.argmax(axis=1) == predictions.labels).mean()
     assert results["scores"]["top1_accuracy"]["value"] == pytest.approx(top1)
-    assert history is None
+    assert training is None
     assert results["conditions"]["split"] == "all"
     assert results["conditions"]["baselines_from"] == "scored rows"
 
 
 def test_run_is_scored_on_its_validation_rows_under_its_conditions(run_folder, images_dir):
-    predictions, results, _, history, *_ = evaluate(str(run_folder), str(images_dir))
+    predictions, results, _, training, *_ = evaluate(str(run_folder), str(images_dir))
     assert sorted(predictions.file_names) == sorted(json.loads((run_folder / "split.json").read_text())["validation"])
     conditions = results["conditions"]
     assert (conditions["split"], conditions["split_by"], conditions["seed"]) == ("validation", "clip", 5)
@@ -90,7 +90,7 @@ def test_run_is_scored_on_its_validation_rows_under_its_conditions(run_folder, i
     # the class of the two frames is the most frequent of these ten, but the rarest in training
     assert results["baselines"]["majority_class"]["top1_accuracy"] == 0.2
     assert results["baselines"]["five_most_frequent"]["top5_accuracy"] == 1
-    assert history == [{"epoch": 1.0, "loss": 0.5}]
+    assert training.history == [{"epoch": 1.0, "loss": 0.5}]
 
 
 def test_frames_split_at_random_are_called_frame_level(run_folder, images_dir):

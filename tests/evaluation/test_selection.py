@@ -7,7 +7,7 @@ import pytest
 
 from mg_vtc.data.digests import digest_images
 from mg_vtc.evaluation.selection import assign_splits, choose_rows
-from mg_vtc.runs.records import read_records
+from mg_vtc.runs.records import RunRecords, read_records
 
 FRAME = {"split_by": "frame", "seed": 7, "train": ["a/0", "a/1", "b/0"], "validation": ["a/2", "b/1"]}
 GIVEN = {"split_by": "given", "train": ["a/0", "b/0"], "validation": ["a/0", "b/1"], "test": ["a/9"]}
@@ -118,11 +118,11 @@ def test_checkpoint_has_the_records_of_its_run(tmp_path):
     (tmp_path / "recipe.yaml").write_text("jpeg_draft: true\n")
     (tmp_path / "checkpoint-3").mkdir()
     (tmp_path / "checkpoint-3" / "trainer_state.json").write_text("{}")
-    assert read_records(str(tmp_path / "checkpoint-3")) == (FRAME, None, {"jpeg_draft": True})
+    assert read_records(str(tmp_path / "checkpoint-3")) == RunRecords(FRAME, None, {"jpeg_draft": True}, {})
 
 
 def test_model_without_a_run_has_no_records(tmp_path):
-    assert read_records(str(tmp_path)) == ({}, None, {})
+    assert read_records(str(tmp_path)) == RunRecords({}, None, {}, {})
 
 
 def make_images(**splits):
