@@ -64,3 +64,8 @@ def test_tag_is_added_once_and_metadata_stay_valid(tags):
 def test_card_without_tags_gets_none():
     card = "---\nlicense: mit\n---\n# Gestures\n"
     assert METADATA.match(add_javascript(card, CONFIG))[0] == METADATA.match(card)[0]
+
+
+def test_comment_in_code_is_no_title():
+    card = add_space_link("Text.\n\n```bash\n# a comment\nls\n```\n", "org/try")
+    assert card.index("org/try") < card.index("# a comment")

@@ -22,7 +22,8 @@ def add_space_link(card: str, space_id: str) -> str:
     link = f"**[Try the model on your own images](https://huggingface.co/spaces/{space_id})** in its Space."
     metadata = METADATA.match(card)
     body = metadata.end() if metadata else 0
-    title = re.compile(r"^# .*\n", re.MULTILINE).search(card, body)
+    code = card.find("```", body)  # whose comments look like titles
+    title = re.compile(r"^# .*\n", re.MULTILINE).search(card, body, code if code >= 0 else len(card))
     place = title.end() if title else body
     return f"{card[:place]}\n{link}\n{card[place:]}"
 
