@@ -27,11 +27,13 @@ import datasets
 import numpy as np
 import torch
 import torch.nn.functional as F
+import train_step
 import transformers
 from rounds import print_machine
 from smallest import IMAGE_SIZE, TOWERS, VISION
 from torch import nn
 from torch.utils.data import DataLoader
+from train_step import Batch, Step
 from transformers import ResNetConfig, ResNetForImageClassification
 
 from mg_vtc import MgVtcConfig, MgVtcForImageClassification, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
@@ -40,9 +42,6 @@ from mg_vtc.data.decoding import collate_images
 from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer
 from mg_vtc.training.device import runs_ahead
-
-Batch = dict[str, torch.Tensor]
-Step = Callable[[Batch], None]
 
 
 class Setting(NamedTuple):
@@ -66,14 +65,8 @@ class Setting(NamedTuple):
 
 
 def make_batch(setting: Setting, batch_size: int) -> Batch:
-    generator = torch.Generator().manual_seed(0)
-    size = setting.image_size
-    pixel_values = torch.randn(batch_size, 3, size, size, generator=generator)
-    return {
-        "pixel_values": pixel_values.to(setting.device, memory_format=torch.channels_last),
-        "labels": torch.randint(len(IMIGUE_CLASS_NAMES), (batch_size,), generator=generator).to(setting.device),
-        "index": torch.arange(batch_size, device=setting.device),
-    }
+    batch = train_step.make_batch(batch_size, smallest=setting.smoke)
+    return {name: tensor.to(setting.device) for name, tensor in batch.items()}
 
 
 def make_step(setting: Setting, model: nn.Module, compute_loss: Callable[[Batch], torch.Tensor]) -> Step:
@@ -120,7 +113,8 @@ def make_trainer(setting: Setting, **settings: Any) -> MgVtcTrainer:
         output_dir=tempfile.mkdtemp(), use_cpu=use_cpu, bf16=False, report_to="none", **settings
     )
     processor = build_processor(setting.image_size, build_tokenizer(IMIGUE_CLASS_NAMES))
-    model = MgVtcModel(make_model(setting).config)
+    torch.manual_seed(0)
+    model = train_step.make_model(smallest=setting.smoke)
     return MgVtcTrainer(model, arguments, eval_dataset=[0], processing_class=processor)
 
 

@@ -227,7 +227,7 @@ def web_runtime_cache():
     try:
         return find_runtime()
     except OSError as error:
-        pytest.skip(str(error))
+        pytest.skip(f"the libraries of the web page are not to be found on this machine: {error}")
 
 
 @pytest.fixture

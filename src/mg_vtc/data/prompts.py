@@ -118,8 +118,6 @@ class ClassTexts:
             fractions: Numbers in [0, 1), `(num_texts,)`, on the device of the labels: 0 is the first text of a class,
                 and just below 1 the last.
         """
-        if self.mask is None:
-            return labels
         return labels * self._most + (fractions * self._counts[labels]).long()
 
     def list_all(self, labels: torch.Tensor) -> torch.Tensor:

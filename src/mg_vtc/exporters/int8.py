@@ -1,6 +1,7 @@
 """Calibration images and quantization to 8 bits."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -92,23 +93,21 @@ def quantize(source: Path, target: Path, feeds: Iterable[dict[str, np.ndarray]])
         target: File to write.
         feeds: Inputs of the graph for calibration, by name.
     """
-    prepared = target.with_suffix(".prepared.onnx")
-    quant_pre_process(source, prepared, skip_symbolic_shape=True)
-    quantize_static(
-        prepared,
-        target,
-        _CalibrationReader(feeds),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=QUANTIZED_OPERATORS,
-        per_channel=True,
-        # Signed activations are slow on x86. With unsigned activations, processors without VNNI overflow the 16-bit
-        # sum of two products, which costs accuracy unless the weights have 7 bits:
-        # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        reduce_range=True,
-    )
-    prepared.unlink()
+    with _preparing(source, target) as prepared:
+        quantize_static(
+            prepared,
+            target,
+            _CalibrationReader(feeds),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=QUANTIZED_OPERATORS,
+            per_channel=True,
+            # Signed activations are slow on x86. With unsigned activations, processors without VNNI overflow the
+            # 16-bit sum of two products, which costs accuracy unless the weights have 7 bits:
+            # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            reduce_range=True,
+        )
 
 
 def quantize_weights(source: Path, target: Path) -> None:
@@ -120,8 +119,15 @@ def quantize_weights(source: Path, target: Path) -> None:
         source: ONNX file of the float32 graph.
         target: File to write.
     """
+    with _preparing(source, target) as prepared:
+        # ONNX Runtime computes convolutions with unsigned weights alone
+        quantize_dynamic(prepared, target, weight_type=QuantType.QUInt8)
+
+
+@contextmanager
+def _preparing(source: Path, target: Path) -> Iterator[Path]:
+    """Yield the path of a graph that is prepared for quantization, beside the target."""
     prepared = target.with_suffix(".prepared.onnx")
     quant_pre_process(source, prepared, skip_symbolic_shape=True)
-    # ONNX Runtime computes convolutions with unsigned weights alone
-    quantize_dynamic(prepared, target, weight_type=QuantType.QUInt8)
+    yield prepared
     prepared.unlink()

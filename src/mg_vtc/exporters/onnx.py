@@ -18,7 +18,7 @@ import onnxruntime  # type: ignore[import-untyped]
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import nn
-from transformers import AutoTokenizer, BaseImageProcessor
+from transformers import AutoTokenizer, BaseImageProcessor, PreTrainedTokenizerBase
 
 from ..data.decoding import find_resizing
 from ..files import atomic_write_folder, check_destination
@@ -209,20 +209,26 @@ def write_text_encoder(
     tokenizer = AutoTokenizer.from_pretrained(model_id)
     taken = inspect.signature(model.text_model.forward).parameters
     names = [name for name in TEXT_INPUTS if name in taken and name in tokenizer.model_input_names]
-    texts = sorted(model.config.class_prompts, key=len)
-    batches = []
-    for batch in (texts[:1], [texts[0], texts[-1], texts[0]]):  # the second batch has padding
-        encoded = tokenizer(batch, padding=True, truncation=True, return_tensors="pt")
-        batches.append({name: encoded[name] for name in names})
+    batches = tokenize_prompts(tokenizer, model.config.class_prompts, names)
     encoder = _TextEncoder(model)
     text_file = write_graph(folder / TEXT_ENCODER, encoder, batches, "text_embeds", metadata)
-    # The calls above set its padding and truncation, which the file therefore keeps.
+    # `tokenize_prompts` set its padding and truncation, which the file therefore keeps.
     tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
     if int8:
         quantize_weights(folder / TEXT_ENCODER, folder / INT8_TEXT_ENCODER)
         (folder / TEXT_ENCODER).unlink()
         return describe_difference(folder / INT8_TEXT_ENCODER, encoder, batches, MAX_INT8_DIFFERENCE)
     return text_file
+
+
+def tokenize_prompts(tokenizer: PreTrainedTokenizerBase, prompts: list[str], names: list[str]) -> list[Inputs]:
+    """Return inputs of a graph for one prompt and for three, which are padded, each `(num_texts, sequence_length)`."""
+    texts = sorted(prompts, key=len)
+    batches = []
+    for batch in (texts[:1], [texts[0], texts[-1], texts[0]]):
+        encoded = tokenizer(batch, padding=True, truncation=True, return_tensors="pt")
+        batches.append({name: encoded[name] for name in names})
+    return batches
 
 
 def write_graph(

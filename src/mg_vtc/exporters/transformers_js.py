@@ -6,7 +6,6 @@ transformers.js expects.
 """
 
 from pathlib import Path
-from typing import Any
 
 import onnx
 import torch
@@ -25,6 +24,7 @@ from .onnx import (
     describe_classifier,
     describe_difference,
     draw_images,
+    tokenize_prompts,
     write_graph,
 )
 
@@ -78,24 +78,13 @@ def export_transformers_js(model_id: str, folder: Path) -> list[ExportedFile]:
     name = MODEL if model.config.vision_only else CLASSIFIER
     files = _write_precisions(folder, name, Classifier(model), images, "logits", metadata)
     if not model.config.vision_only:
-        pairs = [image | text for image, text in zip(images, _tokenize(model_id, model), strict=True)]
+        tokenizer = AutoTokenizer.from_pretrained(model_id)
+        # no token types: names are single texts, whose types are all zero
+        names = [name for name in ("input_ids", "attention_mask") if name in tokenizer.model_input_names]
+        texts = tokenize_prompts(tokenizer, model.config.class_prompts, names)
+        pairs = [image | text for image, text in zip(images, texts, strict=True)]
         files += _write_precisions(folder, MODEL, _Comparison(model), pairs, "logits_per_image", metadata)
     return files
-
-
-def _tokenize(model_id: str, model: MgVtcForImageClassification) -> list[Inputs]:
-    """Return inputs for one text and for three, those that both the tokenizer and the graph know.
-
-    Names are single texts, so their token types are all zero, and the graph takes none.
-    """
-    tokenizer = AutoTokenizer.from_pretrained(model_id)
-    texts = sorted(model.config.class_prompts, key=len)
-    batches = []
-    for batch in (texts[:1], [texts[0], texts[-1], texts[0]]):  # the second one has padding
-        encoded: Any = tokenizer(batch, padding=True, truncation=True, return_tensors="pt")
-        names = [name for name in ("input_ids", "attention_mask") if name in tokenizer.model_input_names]
-        batches.append({name: encoded[name] for name in names})  # (num_texts, sequence_length) each
-    return batches
 
 
 def _write_precisions(

@@ -6,7 +6,7 @@ from typing import Any
 
 from .repo_id import PLACEHOLDER
 
-METADATA = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+METADATA = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 TAG = "transformers.js"  # by which the Hub lists models for it
 NEXT_SECTION = "\n## Limits\n"  # of a generated card
 NUM_NAMES = 3  # in the example

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token, hf_hub_download
 from huggingface_hub.errors import (
@@ -103,7 +104,9 @@ def _commit(repo_id: str, files: dict[str, bytes | Path], message: str, revision
     if revision is not None:
         api.create_branch(repo_id, branch=revision, exist_ok=True)
     present = api.list_repo_files(repo_id, revision=revision)
-    of_model = {*filter(is_part_of_model, present), *_list_exported(repo_id, present, revision)}
+    # ONNX files that no manifest lists are the user's
+    exported = [name for name in _read_pushed(repo_id, revision) if name.startswith(f"{ONNX}/")]
+    of_model = {*filter(is_part_of_model, present), *exported}
     stale = sorted(of_model & set(present) - files.keys())
     api.create_commit(
         repo_id,
@@ -116,15 +119,16 @@ def _commit(repo_id: str, files: dict[str, bytes | Path], message: str, revision
     )
 
 
-def _list_exported(repo_id: str, present: list[str], revision: str | None) -> list[str]:
-    """List the ONNX files that an earlier push added to a repository, by its manifest; others are the user's."""
-    if MANIFEST not in present:
-        return []
-    path = Path(hf_hub_download(repo_id, MANIFEST, revision=revision))
+def _read_pushed(repo_id: str, revision: str | None) -> dict[str, dict[str, Any]]:
+    """Return the files of the manifest in a repository; none if it is missing or damaged, or the repository is."""
     try:
-        return [name for name in read_manifest(path.parent) or {} if name.startswith(f"{ONNX}/")]
-    except ValueError:  # it is damaged, and lists none
-        return []
+        path = Path(hf_hub_download(repo_id, MANIFEST, revision=revision))
+    except (RepositoryNotFoundError, RevisionNotFoundError, RemoteEntryNotFoundError):
+        return {}
+    try:
+        return read_manifest(path.parent) or {}
+    except ValueError:
+        return {}
 
 
 def is_pushed(folder: str | Path, repo_id: str, *, revision: str | None = None) -> bool:
@@ -141,14 +145,7 @@ def is_pushed(folder: str | Path, repo_id: str, *, revision: str | None = None) 
     """
     own = read_manifest(Path(folder)) or {}
     with explaining(repo_id):
-        try:
-            path = Path(hf_hub_download(repo_id, MANIFEST, revision=revision))
-        except (RepositoryNotFoundError, RevisionNotFoundError, RemoteEntryNotFoundError):
-            return False
-    try:
-        pushed = read_manifest(path.parent) or {}
-    except ValueError:
-        return False
+        pushed = _read_pushed(repo_id, revision)
     exported = f"{ONNX}/"  # only in the repository
     return WEIGHTS in pushed and all(
         own.get(name) == known for name, known in pushed.items() if not name.startswith(exported)

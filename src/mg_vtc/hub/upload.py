@@ -16,7 +16,7 @@ from ..runs.directory import CARD, PROVENANCE, RECIPE, RECORDS, RESULTS, read_re
 from ..runs.manifest import MANIFEST, OF_MODEL, check_files, dump_manifest, find_damage, read_manifest
 from ..runs.provenance import without_places
 from ..runs.results_table import RESULTS_TABLE
-from .card_additions import add_javascript, add_space_link
+from .card_additions import METADATA, add_javascript, add_space_link
 from .repo_id import with_repo_id
 
 CONFIG, WEIGHTS, HANDLER, REQUIREMENTS = "config.json", "model.safetensors", "handler.py", "requirements.txt"
@@ -32,7 +32,6 @@ CODE_OF_MODEL = re.compile(r"(?:configuration|modeling)_\w+\.py")
 TIMM = b"timm>=1.0\n"  # as the extra says
 ENDPOINT = Path(__file__).parent  # folder of its files
 FIGURE = re.compile(r"(?<![\w/])(?:\./)?((?:figures|samples)/[\w.-]+\.png)")
-METADATA = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 CODE = re.compile(r"\A---\n.*?\n---\n|```.*?```", re.DOTALL)  # and metadata, neither of which shows images
 SHOWN = re.compile(r"(?<!\\)!\[[^\]]*\]\(<?([^)>]+)|(?<!\\)<img\b[^>]*?\bsrc=[\"']?([^\"'\s>]+)")  # images of a card
 ADDRESS = re.compile(r"(?:https?:|data:)?//|data:")  # images from elsewhere

@@ -32,7 +32,7 @@ MAY_CHANGE = (
         "per_device_eval_batch_size",
     ),
 )
-OF_A_CPU = {"bf16": False, "dataloader_num_workers": 0}  # of runs whose recipe does not name them, which chose nothing
+OF_A_CPU = {"bf16": False, "dataloader_num_workers": 0}  # of recipes from before these were recorded
 REPORT_FILES = tuple(f"report/{name}" for name in ("results.json", "report.html", "predictions.parquet"))
 EXPORTED = ("onnx/*.onnx", "onnx/*.onnx.data", "onnx/tokenizer.json", f"onnx/{MANIFEST}")  # default of `mg-vtc export`
 CALIBRATION = "calibration.json"  # of `mg-vtc calibrate`; not uploaded

@@ -11,12 +11,7 @@ from ..models.modeling_mg_vtc import MgVtcModel
 from .arguments import MgVtcTrainingArguments
 from .text_draws import TextDraws
 
-EXPANDED = (
-    "bert",
-    "distilbert",
-    "roberta",
-    "xlm-roberta",
-)  # model types that read in both directions
+EXPANDED = ("bert", "distilbert", "roberta", "xlm-roberta")  # model types that read in both directions
 
 
 class TextLabels(NamedTuple):
@@ -130,11 +125,13 @@ class BatchTexts:
             labels: Class ids, `(num_texts,)`.
             step: Number of steps taken so far, for the draws of one text of each class.
         """
-        if self._mask is None:
+        if self._mask is not None:
+            rows = self.class_texts.list_all(labels)
+        elif self.class_texts.mask is not None:
             fractions = self._draws.draw(len(labels), step)  # (num_texts,)
             rows = self.class_texts.choose(labels, copy_without_waiting(fractions, labels.device))
-        else:
-            rows = self.class_texts.list_all(labels)
+        else:  # one text of each class
+            rows = labels
         if self._states is not None:
             return {"text_states": self._states[rows]}
         return self.class_texts.select(rows, keep_padding=self._fixed_shapes)

@@ -37,15 +37,20 @@ def join_cpu_processes(backend: str | None, timeout: timedelta) -> None:
         dist.init_process_group(backend or "gloo", timeout=timeout)
 
 
-def join_hosts(timeout: timedelta) -> None:
-    """Make the group in which hosts exchange the numbers of rows; it need not wait for their devices.
+def join_hosts(timeout: timedelta) -> Any:
+    """Return the group in which hosts exchange numbers without waiting for their devices; `None` in one process.
+
+    All processes make it at the same place.
 
     Args:
-        timeout: Longest time that a process waits for another.
+        timeout: Longest time that a process waits for another, of a group that is made.
     """
-    if dist.is_initialized() and dist.get_world_size() > 1 and dist.group.WORLD not in _hosts:
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return None
+    if dist.group.WORLD not in _hosts:
         _hosts.clear()
         _hosts[dist.group.WORLD] = dist.new_group(backend="gloo", timeout=timeout)
+    return _hosts[dist.group.WORLD]
 
 
 def is_timeout(error: RuntimeError) -> bool:

@@ -20,6 +20,8 @@ import torch
 import torch.distributed as dist
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from .distributed import join_hosts
+
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: a temporary failure, to be tried again
 SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1")
 SAME_SIGNAL = 1.0  # seconds within which a second signal is the first one, passed on by a launcher
@@ -196,10 +198,7 @@ class EndAtSignal(TrainerCallback):
     def __init__(self, watch: SignalWatch, timeout: timedelta) -> None:
         self._watch = watch
         self._is_training, self._is_due = False, False
-        several = dist.is_initialized() and dist.get_world_size() > 1
-        self._group = (
-            dist.new_group(backend="gloo", timeout=timeout) if several else None
-        )  # a GPU need not wait for it
+        self._group = join_hosts(timeout)
 
     def _agree(self) -> bool:
         """Return whether any process has received a signal."""
