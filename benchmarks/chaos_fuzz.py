@@ -28,7 +28,8 @@ from PIL import Image
 from rounds import peak_memory, resident_memory
 
 from mg_vtc import MgVtcConfig
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES, read_labels
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
+from mg_vtc.data.labels import read_labels
 from mg_vtc.data.metadata import read_metadata
 from mg_vtc.data.releases.boxes import read_crops
 from mg_vtc.inference.segment_files import read_segments

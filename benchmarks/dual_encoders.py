@@ -28,7 +28,7 @@ from transformers import (
 )
 
 from mg_vtc import MgVtcModel, build_tokenizer
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
 from mg_vtc.exporters.onnx import export_onnx
 from mg_vtc.training.starting_point import take_over
 

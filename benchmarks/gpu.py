@@ -37,9 +37,9 @@ from train_step import Batch, Step
 from transformers import ResNetConfig, ResNetForImageClassification
 
 from mg_vtc import MgVtcConfig, MgVtcForImageClassification, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
 from mg_vtc.data.dataset import ImageDataset
 from mg_vtc.data.decoding import collate_images
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer
 from mg_vtc.training.device import runs_ahead
 

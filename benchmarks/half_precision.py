@@ -16,7 +16,7 @@ from smallest import add_smallest
 from train_step import Batch, make_batch, make_model
 
 from mg_vtc import MgVtcModel, contrastive_loss
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
 from mg_vtc.models.processing_mg_vtc import build_tokenizer
 
 SCALES = (1.0, 65536.0)

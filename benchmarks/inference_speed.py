@@ -27,7 +27,7 @@ from transformers import ResNetModel, pipeline
 from transformers.utils import logging
 
 from mg_vtc import MgVtcConfig, MgVtcForImageClassification, MgVtcModel
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
 from mg_vtc.exporters.onnx import export_onnx
 from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer
 

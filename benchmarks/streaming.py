@@ -42,8 +42,8 @@ from torch.utils.data import DataLoader
 
 from mg_vtc import MgVtcConfig, MgVtcModel
 from mg_vtc.data.augmentation import Augmentation
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
 from mg_vtc.data.decoding import collate_images, decode, normalize
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.data.streaming import ImageStream, load_stream
 from mg_vtc.losses import contrastive_loss
 from mg_vtc.models.processing_mg_vtc import build_tokenizer

@@ -27,7 +27,7 @@ from torch import nn
 from transformers import ResNetConfig, ResNetForImageClassification
 
 from mg_vtc import MgVtcConfig, MgVtcModel, MgVtcTrainer, MgVtcTrainingArguments, contrastive_loss
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
 from mg_vtc.models.processing_mg_vtc import build_processor, build_tokenizer
 
 Batch = dict[str, torch.Tensor]

@@ -27,7 +27,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import AutoConfig, AutoModel, BertConfig, ResNetConfig, ZeroShotImageClassificationPipeline
 
 from mg_vtc import build_tokenizer, predict
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
 from mg_vtc.training.preemption import EXIT_CODE
 from mg_vtc.training.recipe import parse_recipe
 

@@ -13,8 +13,8 @@ import pytest
 from local_hub import client_environment, serving_hub
 from PIL import Image
 
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
 from mg_vtc.data.demo.dataset import render_contact_sheet, render_frame
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.recipes import list_recipes
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from conftest import CLASS_NAMES
 from PIL import Image
 from release_chain import Clip, deal_clips, read_clips, read_submission, score, write_video
 
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
 
 pytestmark = pytest.mark.slow
 

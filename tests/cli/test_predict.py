@@ -15,7 +15,7 @@ from made_releases import make_video
 from saved_models import save_model
 
 from mg_vtc.cli import predict, prepare
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
 from mg_vtc.inference.output import write_predictions
 from mg_vtc.models.processing_mg_vtc import build_tokenizer
 

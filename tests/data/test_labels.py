@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES, MA52_CLASS_NAMES, SMG_CLASS_NAMES
 from mg_vtc.data.labels import (
-    IMIGUE_CLASS_NAMES,
-    SMG_CLASS_NAMES,
     canonical_id,
     fold_name,
     normalize_name,
     normalize_names,
+    read_label_groups,
+    read_label_texts,
     read_labels,
     sort_ids,
     split_names,
@@ -27,7 +28,9 @@ def write_labels(tmp_path: Path):
     return write
 
 
-@pytest.mark.parametrize(("names", "num_classes"), [(IMIGUE_CLASS_NAMES, 32), (SMG_CLASS_NAMES, 17)])
+@pytest.mark.parametrize(
+    ("names", "num_classes"), [(IMIGUE_CLASS_NAMES, 32), (SMG_CLASS_NAMES, 17), (MA52_CLASS_NAMES, 52)]
+)
 def test_built_in_names_are_complete_and_distinct(names: tuple[str, ...], num_classes: int):
     assert len({name.casefold() for name in names}) == len(names) == num_classes
     assert all(name == name.strip() for name in names)
@@ -185,3 +188,38 @@ def test_typed_lists_are_split(text: str, names: list[str]):
 def test_faulty_typed_lists_are_refused(text: str, message: str):
     with pytest.raises(ValueError, match=message):
         split_names(text)
+
+
+def test_ma52_has_52_classes_in_seven_body_parts():
+    labels, groups = read_labels("ma52"), read_label_groups("ma52")
+    assert list(labels) == [str(number) for number in range(52)]
+    assert list(groups) == list(labels.values())
+    first_of_part = {group: list(groups.values()).index(group) for group in groups.values()}
+    assert list(first_of_part.values()) == [0, 5, 11, 24, 32, 38, 48]
+    assert {labels["11"]: groups[labels["11"]]} == {"scratching arms": "upper limb"}
+
+
+def test_group_and_texts_of_a_class_may_be_in_any_order(write_labels):
+    path = write_labels("id,name,text,Group,description\n1,nodding,a nod,head,\n2,waving,,upper  limb,a wave\n")
+    assert read_label_groups(path) == {"nodding": "head", "waving": "upper limb"}
+    assert read_label_texts(path) == {"nodding": ["a nod"], "waving": ["a wave"]}
+    assert read_labels(path) == {"1": "nodding", "2": "waving"}
+
+
+def test_file_without_a_group_column_has_no_groups(write_labels):
+    assert read_label_groups(write_labels("id,name\n1,nodding\n")) is None
+    assert read_label_groups("imigue") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,name,group\n1,a,head\n2,b, \n", "Line 3 .* The group is empty: give each class a group, or remove"),
+        ("id,name,group,group\n1,a,head,head\n", "several columns 'group': keep one"),
+        ("id,name,part\n1,a,head\n", "the group of a class is in the column 'group'"),
+        ("id,name,group\n1,a,he\x07ad\n", "Line 2 .* contains a control character"),
+    ],
+)
+def test_faulty_groups_are_refused_with_their_line(write_labels, text: str, message: str):
+    with pytest.raises(ValueError, match=message):
+        read_label_groups(write_labels(text))

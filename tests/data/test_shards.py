@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, List, Value
 
-from mg_vtc.data.labels import SMG_CLASS_NAMES
+from mg_vtc.data.class_lists import SMG_CLASS_NAMES
 from mg_vtc.data.streaming import load_stream
 
 NAMES = ["Folding arms", "Head up", "Rubbing eyes"]

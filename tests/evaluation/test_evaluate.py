@@ -15,8 +15,9 @@ from saved_models import save_model
 from transformers import AutoModel, AutoProcessor
 
 from mg_vtc import evaluate, load_demo_dataset, write_evaluation
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
-from mg_vtc.evaluation.evaluate import check_report_folder, load_splits
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
+from mg_vtc.evaluation.data import load_splits
+from mg_vtc.evaluation.evaluate import check_report_folder
 from mg_vtc.runs.first_batch import write_first_batch
 
 COLOURED = CLASS_NAMES[:4]  # the classes of `images_dir`
@@ -160,7 +161,7 @@ def test_vision_only_model_is_scored_by_its_classes_and_refused_for_zero_shot(im
 
 def test_demo_is_drawn_and_resampled_by_clip(processor, tmp_path, monkeypatch):
     few = functools.partial(load_demo_dataset, num_clips=2, num_frames=2)  # all of it takes seconds to draw
-    monkeypatch.setattr("mg_vtc.evaluation.evaluate.load_demo_dataset", few)
+    monkeypatch.setattr("mg_vtc.evaluation.data.load_demo_dataset", few)
     save_model(
         tmp_path,
         TINY_RESNET,

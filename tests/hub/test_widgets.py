@@ -9,8 +9,8 @@ from PIL import Image
 from saved_models import save_model
 from transformers import pipeline
 
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
 from mg_vtc.data.demo.dataset import render_frame
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 from mg_vtc.hub.widgets import write_samples
 
 

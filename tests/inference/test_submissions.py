@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES
 from mg_vtc.inference.inputs import list_sources, make_inputs
 from mg_vtc.inference.predictor import Prediction
 from mg_vtc.inference.submissions import name_samples, number_classes, write_submission

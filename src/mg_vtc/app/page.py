@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from ..data.class_lists import IMIGUE_CLASS_NAMES
 from ..data.demo.dataset import render_frame
-from ..data.labels import IMIGUE_CLASS_NAMES
 from ..hub.model_card import as_code
 from ..messages import escape_controls
 from .gesture_model import GestureModel, crop_to_model, open_image, paint_heat, read_names

@@ -61,7 +61,7 @@ def add_reading_flags(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="leave out files that cannot be read; default: the setting of the run",
     )
-    parser.add_argument("--labels_file", help='CSV id,name that names the class folders, or "imigue" or "smg"')
+    parser.add_argument("--labels_file", help="CSV id,name that names the class folders, or imigue, smg or ma52")
     parser.add_argument("--image_column_name", default="image", help="column of the images in a Hub data set")
     parser.add_argument(
         "--label_column_name", default="label", help="column of the classes in a Hub data set or a metadata file"

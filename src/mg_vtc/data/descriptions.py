@@ -65,7 +65,7 @@ def find_label_texts(labels_file: str | Path, class_names: Sequence[str]) -> lis
     """Read the columns of texts in a labels file.
 
     Args:
-        labels_file: CSV file, "imigue" or "smg".
+        labels_file: CSV file or built-in list (see `read_labels`).
         class_names: In id order.
 
     Returns:

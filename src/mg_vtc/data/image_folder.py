@@ -127,7 +127,7 @@ def load_image_folders(
 
     Args:
         split_dirs: Split name to folder.
-        labels_file: `id,name` CSV, or "imigue" or "smg" (see `read_labels`). Its rows are the classes, with or without
+        labels_file: `id,name` CSV or built-in list (see `read_labels`). Its rows are the classes, with or without
             images; class folders are its ids ("01" is "1"), and labels in metadata are its ids or names. By default,
             the first `labels.csv` next to any metadata location; without one, folders or labels are the classes.
         metadata_dir: Folder that may contain metadata, besides the split folders and parents of folders such as

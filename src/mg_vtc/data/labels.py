@@ -1,4 +1,4 @@
-"""Class ids, names and texts: built-in lists of iMiGUE and SMG, and the `id,name` CSV of other sets."""
+"""Class ids, names, groups and texts, from the `id,name` CSV of a data set or a built-in list."""
 
 import csv
 import io
@@ -7,73 +7,17 @@ import unicodedata
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from ..messages import abridge
+from .class_lists import CLASS_LISTS
 from .table_cells import number_rows
 
+GROUP_COLUMN = "group"
 TEXT_COLUMNS = ("text", "description")  # beginnings of headers
 MOST_CHARACTERS = 1000  # of a class name
 MOST_DIGITS = 18  # of an id that is a number
 NUM_LISTED = 10  # files or names listed in a message; the rest is only counted
-
-# X. Liu et al., "iMiGUE: An Identity-free Video Dataset for Micro-Gesture Understanding and Emotion Analysis",
-# CVPR 2021. Ids are 1 to 32 in this order; the last class (99 in the raw annotation) is not a micro-gesture.
-IMIGUE_CLASS_NAMES: tuple[str, ...] = (
-    "Turtle neck",
-    "Bulging face or deep breath",
-    "Touching hat",
-    "Touching or scratching head",
-    "Touching or scratching forehead",
-    "Covering face",
-    "Rubbing eyes",
-    "Touching or scratching facial parts",
-    "Touching ears",
-    "Biting nails",
-    "Touching jaw",
-    "Touching or scratching neck",
-    "Playing or adjusting hair",
-    "Buckle button, pulling shirt collar, adjusting tie",
-    "Touching or covering suprasternal notch",
-    "Scratching back",
-    "Folding arms",
-    "Dusting off clothes",
-    "Putting arms behind body",
-    "Moving torso",
-    "Sitting straightly",
-    "Scratching or touching arms",
-    "Rubbing or holding hands",
-    "Crossing fingers",
-    "Minaret gesture",
-    "Playing or manipulating objects",
-    "Hold back arms",
-    "Head up",
-    "Pressing lips",
-    "Arms akimbo",
-    "Shaking shoulders",
-    "Illustrative hand gestures",
-)
-
-# H. Chen et al., "SMG: A Micro-gesture Dataset Towards Spontaneous Body Gestures for Emotional Stress State
-# Analysis", IJCV 2023. Ids are 0 to 16 in this order; the last class is not a micro-gesture.
-SMG_CLASS_NAMES: tuple[str, ...] = (
-    "Turtling neck and shoulder",
-    "Rubbing eyes and forehead",
-    "Folding arms",
-    "Touching or covering suprasternal notch",
-    "Moving legs",
-    "Touching or scratching neck",
-    "Folding arms behind body",
-    "Rubbing hands and crossing finger",
-    "Arms akimbo",
-    "Crossing legs",
-    "Scratching some part of body",
-    "Scratching or touching facial parts other than eyes",
-    "Playing or adjusting hair",
-    "Holding arms",
-    "Pulling shirt collar",
-    "Playing with jewelry, and manipulating other objects",
-    "Illustrative hand gestures",
-)
 
 
 def canonical_id(class_id: str) -> int | str:
@@ -194,8 +138,9 @@ def read_labels(path: str | Path) -> dict[str, str]:
     """Read the class names.
 
     Args:
-        path: UTF-8 CSV file with the header `id,name` and one row per class; or "imigue" (ids "1" to "32") or "smg"
-            (ids "0" to "16") for the built-in names. Columns of texts may follow (see `read_label_texts`).
+        path: UTF-8 CSV file with the header `id,name` and one row per class; or "imigue" (ids "1" to "32"), "smg"
+            (ids "0" to "16") or "ma52" (ids "0" to "51") for the built-in names. Columns of groups and texts may
+            follow (see `read_label_groups` and `read_label_texts`).
 
     Returns:
         Class id, as written, to class name, in id order (numbers numerically).
@@ -205,12 +150,31 @@ def read_labels(path: str | Path) -> dict[str, str]:
         ValueError: The file is not UTF-8, has another header or no rows, or an id or name is empty or repeated. "1"
             and "01" are the same id; `fold_name` defines equality of names, because many text models ignore case.
     """
-    if str(path) == "imigue":
-        return {str(number): name for number, name in enumerate(IMIGUE_CLASS_NAMES, start=1)}
-    if str(path) == "smg":
-        return {str(number): name for number, name in enumerate(SMG_CLASS_NAMES)}
-    labels = {class_id: name for class_id, (name, _) in _read_rows(Path(path)).items()}
-    return {class_id: labels[class_id] for class_id in sort_ids(list(labels))}
+    if str(path) in CLASS_LISTS:
+        built_in = CLASS_LISTS[str(path)]
+        return {str(number): name for number, name in enumerate(built_in.names, start=built_in.first_id)}
+    rows = _read_rows(Path(path))
+    return {class_id: rows[class_id].name for class_id in sort_ids(list(rows))}
+
+
+def read_label_groups(path: str | Path) -> dict[str, str] | None:
+    """Read the group of each class, a coarse class such as the body part, from the column `group`.
+
+    Args:
+        path: As for `read_labels`.
+
+    Returns:
+        Class name to its group; None without groups. Of the built-in lists, only "ma52" has groups.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: A class has no group although there is such a column, or for a reason listed in `read_labels`.
+    """
+    if str(path) in CLASS_LISTS:
+        built_in = CLASS_LISTS[str(path)]
+        return None if built_in.groups is None else dict(zip(built_in.names, built_in.groups, strict=True))
+    groups = {row.name: row.group for row in _read_rows(Path(path)).values() if row.group is not None}
+    return groups or None
 
 
 def read_label_texts(path: str | Path) -> dict[str, list[str]]:
@@ -226,16 +190,23 @@ def read_label_texts(path: str | Path) -> dict[str, list[str]]:
         FileNotFoundError: The file does not exist.
         ValueError: For a reason listed in `read_labels`.
     """
-    if str(path) in ("imigue", "smg"):
+    if str(path) in CLASS_LISTS:
         return {}
-    return dict(_read_rows(Path(path)).values())
+    return {row.name: row.texts for row in _read_rows(Path(path)).values()}
 
 
-def _read_rows(path: Path) -> dict[str, tuple[str, list[str]]]:
-    """Return the name and texts of each class id, in file order."""
+class _Row(NamedTuple):
+    name: str
+    group: str | None  # None without such a column
+    texts: list[str]
+
+
+def _read_rows(path: Path) -> dict[str, _Row]:
+    """Return the row of each class id, in file order."""
     if not path.is_file():
         raise FileNotFoundError(
-            f"There is no labels file {path}: give a CSV with the header 'id,name', 'imigue' or 'smg'."
+            f"There is no labels file {path}: give a CSV with the header 'id,name', or one of "
+            f"{', '.join(map(repr, CLASS_LISTS))}."
         )
     try:
         # Spreadsheets write a byte order mark before the header.
@@ -253,20 +224,24 @@ def _check_header(header: list[str], path: Path) -> None:
     if names[:2] != ["id", "name"]:
         seen = abridge(",".join(header)) if header else "empty"
         raise ValueError(f"The first line of the labels file {path} must be 'id,name', but it is {seen}.")
+    if names.count(GROUP_COLUMN) > 1:
+        raise ValueError(f"The labels file {path} has several columns {GROUP_COLUMN!r}: keep one.")
     for name in names[2:]:
-        if not name.startswith(TEXT_COLUMNS):
+        if name != GROUP_COLUMN and not name.startswith(TEXT_COLUMNS):
             raise ValueError(
-                f"The labels file {path} has the column {abridge(name)} after 'id,name': columns with further texts "
-                f"of a class begin with {' or '.join(map(repr, TEXT_COLUMNS))}."
+                f"The labels file {path} has the column {abridge(name)} after 'id,name': the group of a class is in "
+                f"the column {GROUP_COLUMN!r}, and further texts of it in columns that begin with "
+                f"{' or '.join(map(repr, TEXT_COLUMNS))}."
             )
 
 
-def _parse_labels(text: str, path: Path) -> dict[str, tuple[str, list[str]]]:
-    """Return id to name and texts in file order; `path` is used in error messages."""
+def _parse_labels(text: str, path: Path) -> dict[str, _Row]:
+    """Return id to row in file order; `path` is used in error messages."""
     rows = number_rows(io.StringIO(text))
     header = [cell.strip() for cell in next(rows, (1, []))[1]]
     _check_header(header, path)
-    labels: dict[str, tuple[str, list[str]]] = {}
+    columns = [cell.lower() for cell in header[2:]]
+    labels: dict[str, _Row] = {}
     seen_ids: set[int | str] = set()
     seen_names: set[str] = set()
     for line, row in rows:
@@ -277,25 +252,33 @@ def _parse_labels(text: str, path: Path) -> dict[str, tuple[str, list[str]]]:
             raise ValueError(
                 f"{where} has {len(row)} cells, not {len(header)}: put names that contain a comma in double quotes."
             )
-        class_id, name, *texts = (cell.strip() for cell in row)
+        class_id, name, *others = (cell.strip() for cell in row)
+        group = others.pop(columns.index(GROUP_COLUMN)) if GROUP_COLUMN in columns else None
         if not class_id or not name:
             raise ValueError(
                 f"{where} has an empty {'name' if class_id else 'id'}: each class needs an id and a name."
             )
         try:
             class_id, name = normalize_name(class_id), normalize_name(name)
+            group = None if group is None else _normalize_group(group)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
         if canonical_id(class_id) in seen_ids:
             raise ValueError(f"{where} repeats the id {class_id!r}: give each class one row.")
         if fold_name(name) in seen_names:
             raise ValueError(f"{where} repeats the name {name!r}: classes with the same name cannot be distinguished.")
-        labels[class_id] = (name, [text for text in texts if text])
+        labels[class_id] = _Row(name, group, [text for text in others if text])
         seen_ids.add(canonical_id(class_id))
         seen_names.add(fold_name(name))
     if not labels:
         raise ValueError(f"The labels file {path} has a header but no rows: add a row 'id,name' for each class.")
     return labels
+
+
+def _normalize_group(group: str) -> str:
+    if not group:
+        raise ValueError("The group is empty: give each class a group, or remove the column.")
+    return normalize_name(group)
 
 
 def check_class_names(class_names: list[str]) -> None:
@@ -309,7 +292,8 @@ def check_class_names(class_names: list[str]) -> None:
     if all(isinstance(canonical_id(name), int) for name in class_names):
         warnings.warn(
             f"The class names are {shorten(class_names)}, so images are compared with bare numbers. Give names: "
-            "labels_file takes a CSV with the header 'id,name', 'imigue' or 'smg'; on the Hub, use a ClassLabel.",
+            "labels_file takes a CSV with the header 'id,name', or a built-in list such as 'imigue'; on the Hub, use "
+            "a ClassLabel.",
             stacklevel=4,
         )
 

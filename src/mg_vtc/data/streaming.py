@@ -51,7 +51,7 @@ def load_stream(
         config_name: Configuration of a data set that has several.
         image_column: Column with the images.
         label_column: Column with the classes.
-        labels_file: `id,name` CSV, "imigue" or "smg" (see `read_labels`); labels, or the names of a `ClassLabel`, are
+        labels_file: `id,name` CSV or built-in list (see `read_labels`); labels, or the names of a `ClassLabel`, are
             then its ids ("01" is "1"). Required if the labels are not a `ClassLabel`.
 
     Returns:

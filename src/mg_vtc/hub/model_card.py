@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from ..data.labels import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES
+from ..data.class_lists import CLASS_LISTS
 from ..data.leakage import describe_leakage
 from ..data.metadata import PREPARATION
 from ..data.splits import describe_split
@@ -114,9 +114,9 @@ def _find_restricted(recipe: dict[str, Any], class_names: Sequence[str]) -> str 
     """Return the name of the run's data set if it is known to forbid redistribution."""
     folder = recipe.get("train_dir") or recipe.get("dataset_name")
     prepared = folder is not None and (Path(folder) / PREPARATION).is_file()
-    for name, names in (("iMiGUE", IMIGUE_CLASS_NAMES), ("SMG", SMG_CLASS_NAMES)):
-        if recipe.get("labels_file") == name.lower() or (prepared and set(class_names) <= set(names)):
-            return name
+    for word, built_in in CLASS_LISTS.items():
+        if recipe.get("labels_file") == word or (prepared and set(class_names) <= set(built_in.names)):
+            return built_in.title
     return None
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from transformers import pipeline
 
+from ..data.class_lists import IMIGUE_CLASS_NAMES
 from ..data.demo.dataset import render_frame
-from ..data.labels import IMIGUE_CLASS_NAMES
 from ..models.configuration_mg_vtc import MgVtcConfig
 from ..runs.directory import SAMPLES
 

@@ -16,7 +16,8 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from ..data.labels import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES, fold_name, shorten
+from ..data.class_lists import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES
+from ..data.labels import fold_name, shorten
 from ..files import atomic_write
 from .inputs import Source
 from .prediction_files import CsvLines

@@ -12,6 +12,7 @@ import transformers
 import yaml
 
 from .. import __version__
+from ..data.class_lists import CLASS_LISTS
 from .directory import PROVENANCE, RECIPE
 
 INPUTS = (
@@ -53,7 +54,7 @@ def find_places(recipe: dict[str, Any]) -> list[str]:
 
 def _is_place(name: str, value: str) -> bool:
     if name == "labels_file":
-        return value not in ("imigue", "smg")
+        return value not in CLASS_LISTS
     looks_so = name.endswith("_dir") or value.startswith(("~", ".")) or Path(value).is_absolute()
     return looks_so or (name in INPUTS and value != "demo" and Path(value).exists())
 

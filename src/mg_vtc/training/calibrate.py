@@ -14,7 +14,8 @@ from .. import models
 from ..data.decoding import Resizing
 from ..data.digests import digest_images
 from ..evaluation.calibration import max_softmax, sort_into_bins
-from ..evaluation.evaluate import find_device, load_as_run, name_data, predict_rows
+from ..evaluation.data import load_as_run, name_data
+from ..evaluation.evaluate import find_device, predict_rows
 from ..evaluation.intervals import number_groups
 from ..evaluation.metrics import find_top_k_hits
 from ..evaluation.results import Predictions, chose_checkpoint

@@ -28,7 +28,7 @@ class DataArguments:
     labels_file: str | None = field(
         default=None,
         metadata={
-            "help": 'CSV file (id,name) with names of the class folders, "imigue" or "smg". '
+            "help": 'CSV file (id,name) with names of the class folders, or "imigue", "smg" or "ma52". '
             "Default: labels.csv in train_dir."
         },
     )

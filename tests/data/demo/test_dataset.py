@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
 from mg_vtc.data.demo.dataset import POSES, load_demo_dataset, render_contact_sheet, render_frame
 from mg_vtc.data.demo.drawing import HAIR, HANDS, NECKLINES, POLES
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
 
 NUM_CLASSES = len(IMIGUE_CLASS_NAMES)
 

@@ -9,7 +9,7 @@ from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
 from mg_vtc.evaluation.misclassifications import count_predictions
 from mg_vtc.evaluation.report.charts import (
     draw_classes,

@@ -5,7 +5,7 @@ import re
 import pytest
 from made_predictions import make_predictions, make_results
 
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
 from mg_vtc.evaluation.report.figures import draw_figures
 from mg_vtc.runs.records import Training
 

@@ -14,7 +14,7 @@ import pytest
 from made_predictions import make_predictions, make_results
 from PIL import Image
 
-from mg_vtc.data.labels import IMIGUE_CLASS_NAMES
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
 from mg_vtc.evaluation.report.page import embed_image, write_report
 from mg_vtc.runs.first_batch import write_first_batch
 from mg_vtc.runs.records import Training

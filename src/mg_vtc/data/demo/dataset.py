@@ -7,7 +7,7 @@ import datasets
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from ..labels import IMIGUE_CLASS_NAMES
+from ..class_lists import IMIGUE_CLASS_NAMES
 from .drawing import CLOTHES, HAIR, HAIR_COLOURS, INK, NECKLINES, SKINS, Arm, Look, Pen, Pose, draw_figure, shade
 
 SUPERSAMPLING = 4
