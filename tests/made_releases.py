@@ -1,4 +1,7 @@
-"""Releases of iMiGUE and SMG in small, whose videos show the number of each frame as black and white blocks."""
+"""Small releases of iMiGUE, SMG and Micro-Action-52, and cut clips.
+
+The videos show the number of each frame as black and white blocks.
+"""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -7,6 +10,8 @@ from pathlib import Path
 import av
 import numpy as np
 from PIL import Image
+
+from mg_vtc.data.class_lists import MA52_CLASS_NAMES
 
 WIDTH, HEIGHT = 64, 48
 COLUMNS, ROWS = 8, 4  # of blocks, a bit each, the least first
@@ -128,6 +133,43 @@ def make_image_release(folder: Path, *, classes: Sequence[int] = (1, 2, 10, 32),
                 image.save(folder / "training" / str(label) / f"{clip:04}.{frame}.jpg", quality=90)
     (folder / "test").mkdir()
     draw_number(7).save(folder / "test" / "G10_0000.0.jpg", quality=90)
+    return folder
+
+
+def make_ma52_release(folder: Path, *, classes: Sequence[int] = (0, 9, 51), num_frames: int = 10) -> Path:
+    """Write Micro-Action-52: four people, two recordings of each, of which the third clip is for validation.
+
+    Clips of a recording look alike but for the tint of the class, as the clips of the release do. As there, some
+    names have no suffix, and the lists have no final newline. The test video has no label.
+    """
+    lines: dict[str, list[str]] = {"train": [], "val": []}
+    for person in (1, 2, 3, 4):
+        for recording in (1, 2):
+            for index in (1, 2, 3):
+                split = "val" if index == 3 else "train"
+                name, label = f"{person:04}_{recording:02}_{index:04}", classes[(person + index) % len(classes)]
+                path = folder / f"videos_{split}" / f"{name}.mp4"
+                make_video(path, num_frames, video=10 * person + recording, labels=[classes.index(label)])
+                lines[split].append(f"{name if index == 2 else path.name} {label}")
+    for split in lines:
+        (folder / f"{split}_list_videos.txt").write_text("\n".join(lines[split]))
+    make_video(folder / "videos_test" / "test0000.mp4", num_frames)
+    (folder / "test_list_videos.txt").write_text("test0000.mp4 0")
+    names = (f"{label_id}\t{name}" for label_id, name in enumerate(MA52_CLASS_NAMES))
+    (folder / "label_name.txt").write_text("\n".join(names))
+    return folder
+
+
+def make_cut_clips(
+    folder: Path, *, classes: Sequence[str] = ("1", "2", "99"), people: Sequence[int] = (1, 2, 3), num_frames: int = 10
+) -> Path:
+    """Write a clip of each person and class, `{train,val,test}/<class>/P<person>_<recording>.mp4`."""
+    for split, others in (("train", 0), ("val", 10), ("test", 20)):
+        for place, label in enumerate(classes):
+            for person in people:
+                name = f"P{person + others}_{place}"
+                video = 100 * (person + others) + place
+                make_video(folder / split / label / f"{name}.mp4", num_frames, video=video, labels=[place])
     return folder
 
 

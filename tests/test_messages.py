@@ -25,9 +25,15 @@ def texts_raised(path):
 
 @pytest.fixture(scope="module")
 def flags():
-    (commands,) = (action for action in _build_parser()._actions if hasattr(action, "choices") and action.choices)
-    of_commands = {flag for parser in commands.choices.values() for flag in parser._option_string_actions}
-    return of_commands | list_flags()
+    return set(flags_of(_build_parser())) | list_flags()
+
+
+def flags_of(parser):
+    yield from parser._option_string_actions
+    for action in parser._actions:
+        if isinstance(action.choices, dict):  # commands
+            for command in action.choices.values():
+                yield from flags_of(command)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from .models.registration import register_when_imported
 if TYPE_CHECKING:
     from .app.server import serve
     from .data import load_demo_dataset, load_hub_dataset, load_image_folder, split_stratified
+    from .data.releases.clips import prepare_clips
     from .data.releases.imigue import prepare_imigue
+    from .data.releases.ma52 import prepare_ma52
     from .data.releases.smg import prepare_smg
     from .evaluation.evaluate import evaluate, write_evaluation
     from .evaluation.metrics import TopKAccuracy
@@ -60,7 +62,9 @@ _HOME = {
     "load_hub_dataset": "data",
     "load_image_folder": "data",
     "predict": "inference.predictor",
+    "prepare_clips": "data.releases.clips",
     "prepare_imigue": "data.releases.imigue",
+    "prepare_ma52": "data.releases.ma52",
     "prepare_smg": "data.releases.smg",
     "push_space": "hub.space",
     "push_to_hub": "hub.push",
@@ -95,7 +99,9 @@ __all__ = [
     "load_hub_dataset",
     "load_image_folder",
     "predict",
+    "prepare_clips",
     "prepare_imigue",
+    "prepare_ma52",
     "prepare_smg",
     "push_space",
     "push_to_hub",

@@ -193,9 +193,10 @@ def test_flags_that_prepare_has_too_are_the_same_there():
     verbs = argparse.ArgumentParser().add_subparsers()
     predict.add_parser(verbs)
     prepare.add_parser(verbs)
+    (kinds,) = (action for action in verbs.choices["prepare"]._actions if isinstance(action.choices, dict))
     flags = [
-        {action.dest: action for action in verbs.choices[name]._actions if action.option_strings}
-        for name in ("predict", "prepare")
+        {action.dest: action for action in parser._actions if action.option_strings}
+        for parser in (verbs.choices["predict"], kinds.choices["smg"])
     ]
     for dest in ("crop", "first_frame", "frames_per_clip"):
         one, other = (vars(actions[dest]) for actions in flags)

@@ -7,7 +7,14 @@ import sys
 
 import pytest
 from datasets import ClassLabel, load_dataset
-from made_releases import make_image_release, make_miga_release, make_smg_release, read_number
+from made_releases import (
+    make_cut_clips,
+    make_image_release,
+    make_ma52_release,
+    make_miga_release,
+    make_smg_release,
+    read_number,
+)
 
 from mg_vtc import prepare_imigue
 from mg_vtc.data.decoding import Resizing
@@ -79,6 +86,71 @@ def test_errors_are_listed_and_end_it_with_exit_code_1(mg_vtc_command, tmp_path,
 def test_smg_is_prepared(mg_vtc_command, tmp_path, capsys):
     mg_vtc_command("prepare", "smg", make_smg_release(tmp_path / "release"), tmp_path / "out", "--first_frame", 0)
     assert "SMG layout" in capsys.readouterr().out
+
+
+def test_ma52_is_prepared_and_its_shared_people_are_warned_of(tmp_path):
+    release = make_ma52_release(tmp_path / "MA-52")
+    command = [*COMMAND, "prepare", "ma52", release, tmp_path / "out", "--frames_per_clip", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr.splitlines()) == (
+        0,
+        [
+            "warning: 4 of 4 people and 8 of 8 recordings of the validation split are in the training split, too, so "
+            "its score says little about new people: --split_by subject holds out whole people."
+        ],
+    )
+    assert done.stdout.splitlines() == [
+        f"{tmp_path / 'out'}: Micro-Action-52 layout",
+        "split         shards   clips    images  classes",
+        "train              1      16        32        3",
+        "validation         1       8        16        3",
+        "left out:",
+        "  1 test videos, which have no labels: predict them with mg-vtc predict",
+        f"to train: mg-vtc train recommended --train_dir {tmp_path / 'out'} --output_dir runs/out",
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:Classes of the labels file without images")
+def test_missing_clips_end_it_with_exit_code_1_and_the_others_are_trained_on(mg_vtc_command, tmp_path, capsys):
+    release = make_ma52_release(tmp_path / "MA-52")
+    (release / "videos_train" / "0001_01_0001.mp4").unlink()
+    with pytest.raises(SystemExit) as stop:
+        mg_vtc_command("prepare", "ma52", release, tmp_path / "out", "--split_by", "subject", "--frames_per_clip", 1)
+    assert stop.value.code == 1
+    out = capsys.readouterr().out
+    assert "0001_01_0001.mp4 51': there is no such video\n" in out
+    command = shlex.split(out.splitlines()[-1])
+    recipe = parse_recipe([*command[4:], "--use_cpu", "true"])
+    data = load_run_data(recipe.data, recipe.training, Resizing(recipe.data.image_size), say=lambda line: None)
+    assert sum(len(rows) for rows in data.splits.values()) == 23
+    assert data.split["leakage"]["validation"] == {"same_clip": 0, "same_bytes": 0, "near_duplicate": 0}
+
+
+def test_cut_clips_are_prepared_in_each_format(mg_vtc_command, tmp_path, capsys):
+    clips = make_cut_clips(tmp_path / "clips")
+    for to in ("imagefolder", "parquet", "webdataset"):
+        names = ("--labels_file", "imigue", "--name_pattern", r"(?P<subject>P\d+)_(?P<video>\d)")
+        mg_vtc_command("prepare", "clips", clips, tmp_path / to, *names, "--format", to, "--frames_per_clip", 1)
+        assert "validation         1       9         9        3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("data", "flag"),
+    [
+        ("ma52", "--first_frame=0"),
+        ("ma52", "--drop_non_mg"),
+        ("ma52", "--labels_file=imigue"),
+        ("clips", "--crop=boxes.csv"),
+        ("clips", "--keep_non_mg"),
+        ("imigue", "--split_by=subject"),
+        ("smg", "--name_pattern=P"),
+    ],
+)
+def test_flag_of_other_data_is_refused_by_name(mg_vtc_command, tmp_path, capsys, data, flag):
+    with pytest.raises(SystemExit) as stop:
+        mg_vtc_command("prepare", data, tmp_path, tmp_path / "out", flag)
+    assert stop.value.code == 2
+    assert f"unrecognized arguments: {flag}" in capsys.readouterr().err
 
 
 def test_stream_without_a_validation_split_is_reported_before_anything_is_written(mg_vtc_command, tmp_path):

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from .. import __version__
 from ..messages import name_flags
@@ -67,14 +67,7 @@ def _run_verb(arguments: list[str]) -> None:
 
 def _read_switches(arguments: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
     """Read `--flag true` as `--flag` and drop `--flag=false`, as in `mg-vtc train`."""
-    verbs = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    switches = {
-        flag
-        for verb in verbs.choices.values()
-        for action in verb._actions
-        if isinstance(action, argparse._StoreTrueAction)
-        for flag in action.option_strings
-    }
+    switches = set(_find_switches(parser))
     read: list[str] = []
     words = [word for argument in arguments for word in _part_switch(argument, switches)]
     for place, word in enumerate(words):
@@ -84,6 +77,16 @@ def _read_switches(arguments: Sequence[str], parser: argparse.ArgumentParser) ->
         else:
             read.append(word)
     return read
+
+
+def _find_switches(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Yield the switches of a parser and of its commands."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _find_switches(command)
+        elif isinstance(action, argparse._StoreTrueAction):
+            yield from action.option_strings
 
 
 def _part_switch(argument: str, switches: set[str]) -> list[str]:

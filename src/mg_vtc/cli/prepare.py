@@ -1,8 +1,9 @@
-"""`mg-vtc prepare`: make a data set of a release of iMiGUE or SMG."""
+"""`mg-vtc prepare`: make a data set of labelled videos."""
 
 import argparse
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,27 @@ NUM_LISTED = 20  # errors that are listed; others are counted
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "prepare",
-        help="make a data set of a release of iMiGUE or SMG",
-        description="Read the frames of labelled segments from the videos of a release, or copy the images of the "
-        "image-level set of iMiGUE, into a data set for mg-vtc train and load_dataset. Repeat an interrupted command "
-        "to resume it.",
+        help="make a data set of iMiGUE, SMG, Micro-Action-52 or cut clips",
+        description="Read frames of labelled videos, or copy the images of the image-level set of iMiGUE, into a data "
+        "set for mg-vtc train and load_dataset. Repeat an interrupted command to resume it.",
         allow_abbrev=False,
     )
-    parser.add_argument("data", metavar="DATA", choices=("imigue", "smg"), help="imigue or smg")
-    parser.add_argument("src", metavar="SRC", type=Path, help="folder of the release, whose layout is detected")
+    kinds = parser.add_subparsers(title="data", metavar="DATA", required=True)
+    for data, title in (("imigue", "iMiGUE, in any of its layouts"), ("smg", "SMG")):
+        _add_segment_flags(_add_kind(kinds, data, title, "folder of the release, whose layout is detected"))
+    ma52 = _add_kind(kinds, "ma52", "Micro-Action-52", "folder of the release")
+    clips = _add_kind(kinds, "clips", "cut clips of any data set, in class folders or a list", "folder of the clips")
+    _add_split_flag(ma52)
+    _add_clip_flags(clips)
+    _add_split_flag(clips)
+
+
+def _add_kind(kinds: Any, data: str, title: str, source: str) -> argparse.ArgumentParser:
+    """Add the parser of a kind of data, with the arguments that all kinds have."""
+    parser: argparse.ArgumentParser = kinds.add_parser(
+        data, help=title, description=f"Prepare {title}.", allow_abbrev=False
+    )
+    parser.add_argument("src", metavar="SRC", type=Path, help=source)
     parser.add_argument("output_dir", metavar="OUTPUT_DIR", type=Path, help="output folder, or one to resume")
     parser.add_argument(
         "--format",
@@ -37,8 +51,16 @@ def add_parser(verbs: Any) -> None:
         "--frames_per_clip",
         type=int,
         metavar="K",
-        help="number of evenly spaced frames of each clip; by default 8 of a segment of a video, or all images",
+        help="number of evenly spaced frames of each clip; by default 8 of a video or its segment, or all images",
     )
+    parser.add_argument(
+        "--num_workers", type=int, default=1, metavar="N", help="number of videos that are read at a time"
+    )
+    parser.set_defaults(run=_prepare, data=data)
+    return parser
+
+
+def _add_segment_flags(parser: argparse.ArgumentParser) -> None:
     non_mg = parser.add_mutually_exclusive_group()
     non_mg.add_argument(
         "--keep_non_mg",
@@ -55,27 +77,53 @@ def add_parser(verbs: Any) -> None:
         default=1,
         help="number of the first frame in the label files; by default 1",
     )
+
+
+def _add_split_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--num_workers", type=int, default=1, metavar="N", help="number of videos that are read at a time"
+        "--split_by",
+        choices=("subject",),
+        help="divide the training and validation clips anew, so that nobody is in both; by default, the given splits "
+        "are kept",
     )
-    parser.set_defaults(run=_prepare)
+
+
+def _add_clip_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--list_file",
+        type=Path,
+        metavar="FILE",
+        help="list of the clips: lines 'name label', or a CSV with name,label and optionally split,subject,video; by "
+        "default, the clips are in <split>/<class>/ or <class>/",
+    )
+    parser.add_argument(
+        "--labels_file",
+        metavar="CSV",
+        help="CSV id,name or id,name,group, or imigue, smg or ma52: names of the classes; by default SRC/labels.csv "
+        "if it exists, else the labels themselves",
+    )
+    parser.add_argument(
+        "--name_pattern",
+        metavar="REGEX",
+        help="regular expression of the names without suffix, whose groups (?P<subject>...) and (?P<video>...) become "
+        "columns",
+    )
 
 
 def _prepare(options: argparse.Namespace) -> None:
+    from ..data.releases.clips import prepare_clips
     from ..data.releases.imigue import prepare_imigue
+    from ..data.releases.ma52 import prepare_ma52
     from ..data.releases.smg import prepare_smg
 
-    prepare = {"imigue": prepare_imigue, "smg": prepare_smg}[options.data]
-    preparation = prepare(
-        options.src,
-        options.output_dir,
-        format=options.format,
-        frames_per_clip=options.frames_per_clip,
-        keep_non_mg=options.keep_non_mg,
-        crop=options.crop,
-        first_frame=options.first_frame,
-        num_workers=options.num_workers,
-    )
+    prepare: dict[str, Callable[..., Preparation]] = {
+        "imigue": prepare_imigue,
+        "smg": prepare_smg,
+        "ma52": prepare_ma52,
+        "clips": prepare_clips,
+    }
+    arguments = {name: value for name, value in vars(options).items() if name not in ("run", "data")}
+    preparation = prepare[options.data](**arguments)
     _print_summary(preparation)
     if preparation.errors:
         sys.exit(1)

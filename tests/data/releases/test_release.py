@@ -2,7 +2,9 @@
 
 import pytest
 
-from mg_vtc.data.releases.release import Choices, ImageShard, ReleaseImage, find_split, list_files
+from mg_vtc.data.releases.choices import SegmentChoices as Choices
+from mg_vtc.data.releases.release import find_split, list_files
+from mg_vtc.data.releases.shards import ImageShard, ReleaseImage
 
 CHOICES = {"data": "imigue", "format": "parquet", "frames_per_clip": 8, "keep_non_mg": True, "first_frame": 1}
 

@@ -10,13 +10,32 @@ import PIL.Image
 
 from .annotations import Segment
 from .boxes import Box
-from .video import VideoError, read_frames
+from .video import VideoError, count_frames, count_packets, read_frames
 
 JPEG_QUALITY = 95
 
 
 class PastEndError(VideoError):
     """A video ends before a requested frame."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A cut clip: a video that shows one gesture.
+
+    Attributes:
+        path: Video file.
+        name: Key of the clip.
+        label_id: Id of the class.
+        video: Name of the recording. Like the following attribute, None if unknown.
+        subject: Id of the person shown.
+    """
+
+    path: Path
+    name: str
+    label_id: int
+    video: str | None = None
+    subject: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +112,38 @@ def extract_frames(
             yield Frame(segment.clip, segment.label_id, number, data, segment.video, segment.subject, time)
     if owners:
         raise PastEndError(f"{path} ends before frame {min(owners)}.")
+
+
+def extract_clip(clip: Clip, frames_per_clip: int) -> list[Frame]:
+    """Read evenly spaced frames of a whole video.
+
+    Damage in any frame is detected. The number of frames is first taken from the packets of the file, so that a file
+    is usually decoded once. If decoding contradicts it, the frames are counted and the file is decoded again.
+
+    Args:
+        clip: Clip to read.
+        frames_per_clip: See `choose_frames`.
+
+    Raises:
+        VideoError: The video cannot be decoded.
+    """
+    num_frames = count_packets(clip.path)
+    frames = _read_clip(clip, num_frames, frames_per_clip)
+    if frames is None:
+        frames = _read_clip(clip, count_frames(clip.path), frames_per_clip)
+    assert frames is not None  # decoding is deterministic
+    return frames
+
+
+def _read_clip(clip: Clip, num_frames: int, frames_per_clip: int) -> list[Frame] | None:
+    """Return the frames of a clip, or None if its number of frames is another."""
+    chosen = choose_frames(0, num_frames - 1, frames_per_clip)
+    frames, found = [], set()
+    for number, time, image in read_frames(clip.path, sorted({*chosen, num_frames - 1, num_frames})):
+        found.add(number)
+        if number in chosen:
+            frames.append(Frame(clip.name, clip.label_id, number, _encode(image), clip.video, clip.subject, time))
+    return frames if num_frames - 1 in found and num_frames not in found else None
 
 
 def _encode(image: PIL.Image.Image) -> bytes:

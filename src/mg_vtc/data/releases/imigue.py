@@ -22,14 +22,15 @@ from ..image_folder import SPLIT_NAMES, SYSTEM_FILES
 from ..labels import canonical_id, shorten
 from .annotations import Segment, read_label_table
 from .boxes import read_crops
+from .choices import NON_MG, SegmentChoices
 from .frames import choose_frames
 from .prepare import Preparation, prepare
-from .release import NON_MG, Choices, ImageShard, Release, ReleaseImage, find_split, list_files
+from .release import IMAGES_PER_SHARD, Release, find_split, list_files
+from .shards import ImageShard, ReleaseImage
 from .video_names import find_video_name, is_video
 
 LABEL_IDS = {number: number for number in range(1, 33)} | {99: NON_MG["imigue"]}  # 99 in the video releases
 IMAGE_NAME = re.compile(r"(?P<clip>.+)\.(?P<frame>[0-9]+)\.jpe?g", re.IGNORECASE)
-IMAGES_PER_SHARD = 2000
 LAYOUTS = (
     "images in training/<1 to 32>/<clip>.<frame>.jpg; videos <id>.mp4 with <id>_label.csv, as in the MiGA "
     "challenge; videos <id>.mp4 with one labels_20200831.csv"
@@ -76,11 +77,11 @@ def prepare_imigue(
             labels start with frame 0 although `first_frame` is 1, or `output_dir` contains something else.
         OSError: The disk is full; complete shards are kept.
     """
-    choices = Choices("imigue", format, frames_per_clip, keep_non_mg, first_frame)
+    choices = SegmentChoices("imigue", format, frames_per_clip, keep_non_mg, first_frame)
     return prepare(_find_release(Path(src), choices, crop), output_dir, num_workers=num_workers)
 
 
-def _find_release(src: Path, choices: Choices, crop: str | Path | None) -> Release:
+def _find_release(src: Path, choices: SegmentChoices, crop: str | Path | None) -> Release:
     if not src.is_dir():
         raise FileNotFoundError(f"There is no folder {src}.")
     folders = [folder for folder in sorted(src.iterdir()) if folder.is_dir() and folder.name.lower() in SPLIT_NAMES]
@@ -93,10 +94,10 @@ def _find_release(src: Path, choices: Choices, crop: str | Path | None) -> Relea
     label_files = {path: path.name[:-10].zfill(4) for path in files if re.fullmatch(r"\d+_label\.csv", path.name)}
     if tables:
         release = Release("original", choices)
-        segments = _read_table(tables, release)
+        segments = _read_table(tables, release, choices.first_frame)
     elif label_files:
         release = Release("MiGA", choices)
-        segments = release.read_label_files(label_files, LABEL_IDS, {})
+        segments = release.read_label_files(label_files, LABEL_IDS, {}, first_frame=choices.first_frame)
     else:
         found = shorten(sorted(path.name for path in src.iterdir())) or "nothing"
         raise ValueError(f"{src} is not a known iMiGUE layout: it contains {found}. Known layouts: {LAYOUTS}.")
@@ -116,11 +117,11 @@ def _find_release(src: Path, choices: Choices, crop: str | Path | None) -> Relea
     return release
 
 
-def _read_table(tables: list[Path], release: Release) -> dict[str, tuple[Path, list[Segment]]]:
+def _read_table(tables: list[Path], release: Release, first_frame: int) -> dict[str, tuple[Path, list[Segment]]]:
     """Return each video name with its label file and segments."""
     if len(tables) > 1:
         raise ValueError(f"There are several label files, keep one: {', '.join(map(str, tables))}.")
-    segments, errors = read_label_table(tables[0], LABEL_IDS, first_frame=release.choices.first_frame)
+    segments, errors = read_label_table(tables[0], LABEL_IDS, first_frame=first_frame)
     release.errors += errors
     return {name: (tables[0], of_video) for name, of_video in segments.items()}
 
@@ -129,7 +130,7 @@ def _is_class_folder(path: Path) -> bool:
     return path.is_dir() and canonical_id(path.name) in LABEL_IDS
 
 
-def _find_images(folders: list[Path], choices: Choices) -> Release:
+def _find_images(folders: list[Path], choices: SegmentChoices) -> Release:
     """Find the images of the image-level set and distribute its clips over shards of similar size."""
     release = Release("image-level", choices)
     for folder in folders:

@@ -24,8 +24,10 @@ from ...files import atomic_write
 from ..image_folder import SPLITS
 from ..labels import shorten
 from ..metadata import PREPARATION
+from .choices import Choices
 from .frames import JPEG_QUALITY, PastEndError
-from .release import Choices, ImageShard, Release, VideoShard
+from .release import Release
+from .shards import Findings, Shard, VideoShard
 from .video import VideoError
 from .writers import WRITERS, Columns
 
@@ -55,7 +57,7 @@ class Preparation:
         splits: Size of each split.
         left_out: Number of skipped items by reason.
         notes: Segments that are partly or completely missing from the videos.
-        errors: Errors of the shards that could not be prepared; the others are complete.
+        errors: Errors of the shards and clips that could not be prepared; the others are complete.
     """
 
     folder: Path
@@ -68,7 +70,7 @@ class Preparation:
 
 
 class _Job(NamedTuple):
-    shard: VideoShard | ImageShard
+    shard: Shard
     folder: Path
     format: str
     columns: Columns
@@ -96,8 +98,9 @@ def prepare(release: Release, output_dir: str | Path, *, num_workers: int = 1) -
     if not release.shards:
         raise ValueError(f"There is nothing to prepare: {shorten(release.errors) or 'no labelled clip was found'}.")
     release.warn()
-    columns = Columns(release.choices.class_names, release.columns)
-    jobs = [_Job(shard, output_dir, release.choices.format, columns) for shard in release.shards]
+    choices = release.choices
+    columns = Columns(choices.class_names, release.columns, choices.group_column, choices.class_groups)
+    jobs = [_Job(shard, output_dir, choices.format, columns) for shard in release.shards]
     try:
         _claim(release, output_dir)
         with FileLock(output_dir / DONE / "lock", timeout=0):
@@ -117,13 +120,14 @@ def prepare(release: Release, output_dir: str | Path, *, num_workers: int = 1) -
         ) from error
     counts, notes = _count(jobs)
     left_out = {reason: count for reason, count in release.left_out.items() if count}
-    return Preparation(output_dir, release.layout, release.choices, counts, left_out, notes, release.errors + errors)
+    return Preparation(output_dir, release.layout, choices, counts, left_out, notes, release.errors + errors)
 
 
 def _claim(release: Release, output_dir: Path) -> None:
     """Write the settings into a new folder, or check that an old one has the same."""
     settings = {"version": VERSION, "layout": release.layout, **asdict(release.choices)}
     settings |= {"columns": list(release.columns), "jpeg_quality": JPEG_QUALITY}
+    settings = json.loads(json.dumps(settings))  # with lists for tuples, as in the file
     path = output_dir / PREPARATION
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -149,19 +153,20 @@ def _claim(release: Release, output_dir: Path) -> None:
 def _run(jobs: list[_Job], num_workers: int) -> list[str]:
     """Write the missing shards, and return the errors in the order of the shards."""
     missing = [job for job in jobs if not _is_done(job)]
-    errors: dict[str, str] = {}
+    for job in missing:  # before any is written: a clip may have moved from one shard to another
+        _remove_old(job)
+    errors: dict[str, list[str]] = {}
     counts = {job.shard: job.shard.count() for job in jobs}
     with tqdm(total=sum(counts.values()), desc="preparing", unit=" images", disable=None) as bar:
         bar.update(sum(counts[job.shard] for job in jobs if job not in missing))
         bar.unpause()  # exclude earlier work from the estimated time
-        for job, fault in _work(missing, num_workers):
-            if fault is not None:
-                errors[f"{job.shard.split}/{job.shard.name}"] = f"{job.shard.name}: {fault}"
+        for job, faults in _work(missing, num_workers):
+            errors[f"{job.shard.split}/{job.shard.name}"] = faults
             bar.update(counts[job.shard])
-    return [errors[name] for name in sorted(errors)]
+    return [fault for name in sorted(errors) for fault in errors[name]]
 
 
-def _work(jobs: list[_Job], num_workers: int) -> Iterator[tuple[_Job, str | None]]:
+def _work(jobs: list[_Job], num_workers: int) -> Iterator[tuple[_Job, list[str]]]:
     if num_workers == 1 or len(jobs) < 2:
         yield from ((job, _write_shard(job)) for job in jobs)
         return
@@ -187,36 +192,38 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _write_shard(job: _Job) -> str | None:
-    """Write a shard and its metadata, or return the error."""
+def _write_shard(job: _Job) -> list[str]:
+    """Write a shard and its metadata, and return the errors."""
     done = _find_done(job)
-    notes: list[str] = []
-    _remove_old(done, job.folder / job.shard.split)
+    findings = Findings()
     try:
         try:
-            rows = _write_images(job, job.shard)
+            rows = _write_images(job, job.shard, findings)
         except PastEndError:
-            assert isinstance(job.shard, VideoShard)  # image shards have no end
+            assert isinstance(job.shard, VideoShard)  # the others have no end
             shard, notes = job.shard.fit()
-            rows = _write_images(job, shard)
+            findings = Findings(notes)
+            rows = _write_images(job, shard, findings)
     except VideoError as error:
-        return str(error)
+        return [f"{job.shard.name}: {error}"]
+    if not rows:
+        return findings.errors
     schema = job.columns.features.arrow_schema
-    facts = {b"shard": json.dumps({"fingerprint": job.shard.fingerprint(), "notes": notes}).encode()}
-    table = pa.Table.from_pylist(rows, schema.with_metadata(schema.metadata | facts))
+    facts = {"fingerprint": job.shard.fingerprint(), **asdict(findings)}
+    table = pa.Table.from_pylist(rows, schema.with_metadata(schema.metadata | {b"shard": json.dumps(facts).encode()}))
     with atomic_write(done) as file:
         pyarrow.parquet.write_table(table, file)
-    return None
+    return findings.errors
 
 
-def _write_images(job: _Job, shard: VideoShard | ImageShard) -> list[dict[str, Any]]:
+def _write_images(job: _Job, shard: Shard, findings: Findings) -> list[dict[str, Any]]:
     """Write images, move them into place when all are complete, and return their metadata."""
     parent = _find_done(job).parent
     parent.mkdir(parents=True, exist_ok=True)
     # A unique folder: workers of a killed run may still be alive.
     with TemporaryDirectory(prefix=f"{shard.name}.", dir=parent) as staging:
-        rows = WRITERS[job.format](shard.read(), Path(staging), shard.name, job.columns)
-        for path in sorted(path for path in Path(staging).rglob("*") if path.is_file()):
+        rows = WRITERS[job.format](shard.read(findings), Path(staging), shard.name, job.columns)
+        for path in sorted(path for path in Path(staging).rglob("*") if path.is_file() and rows):
             target = job.folder / shard.split / path.relative_to(staging)
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
@@ -239,32 +246,52 @@ def _read_facts(done: Path) -> dict[str, Any]:
 
 def _is_done(job: _Job) -> bool:
     done = _find_done(job)
-    return done.is_file() and _read_facts(done)["fingerprint"] == job.shard.fingerprint()
+    if not done.is_file():
+        return False
+    facts = _read_facts(done)
+    return facts["fingerprint"] == job.shard.fingerprint() and not facts.get("errors")  # clips with errors: try again
 
 
-def _remove_old(done: Path, split_folder: Path) -> None:
+def _remove_old(job: _Job) -> None:
     """Remove the previous output of a shard that changed."""
-    if done.is_file():
+    done, split_folder = _find_done(job), job.folder / job.shard.split
+    if not done.is_file():
+        return
+    if job.format == "imagefolder":  # one file per row
         for name in pyarrow.parquet.read_table(done, columns=["file_name"])["file_name"].to_pylist():
-            (split_folder / name).unlink(missing_ok=True)  # only class folders have one file per row
-        done.unlink()
+            (split_folder / name).unlink(missing_ok=True)
+    else:
+        suffix = {"parquet": "parquet", "webdataset": "tar"}[job.format]
+        (split_folder / f"{job.shard.name}.{suffix}").unlink(missing_ok=True)
+    done.unlink()
 
 
 def _finish(jobs: list[_Job], output_dir: Path, release: Release) -> None:
     """Write the files that cover all shards."""
     if release.choices.format != "parquet":  # Parquet contains the names
-        lines = ["id,name", *(f'{label_id},"{name}"' for label_id, name in release.choices.class_names.items())]
         with atomic_write(output_dir / "labels.csv") as file:
-            file.write("".join(f"{line}\n" for line in lines).encode())
+            file.write(_make_labels_csv(release.choices).encode())
     if release.choices.format != "imagefolder":
         return
     for split, of_split in itertools.groupby(_sort(jobs), lambda job: job.shard.split):
         tables = [pyarrow.parquet.read_table(_find_done(job)) for job in of_split if _find_done(job).is_file()]
         schema = jobs[0].columns.features.arrow_schema
         tables = [table.replace_schema_metadata(schema.metadata) for table in tables if table.num_rows]
-        if tables:
-            with atomic_write(output_dir / split / "metadata.parquet") as file:
-                pyarrow.parquet.write_table(pa.concat_tables(tables), file)
+        path = output_dir / split / "metadata.parquet"
+        if not tables:
+            path.unlink(missing_ok=True)
+            continue
+        with atomic_write(path) as file:
+            pyarrow.parquet.write_table(pa.concat_tables(tables), file)
+
+
+def _make_labels_csv(choices: Choices) -> str:
+    groups = choices.class_groups
+    lines = ["id,name,group" if groups else "id,name"]
+    for label_id, name in choices.class_names.items():
+        cells = [name, groups[label_id]] if groups else [name]
+        lines.append(",".join([str(label_id), *(f'"{cell.replace(chr(34), 2 * chr(34))}"' for cell in cells)]))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _sort(jobs: list[_Job]) -> list[_Job]:

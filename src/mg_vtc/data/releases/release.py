@@ -1,133 +1,24 @@
 """Contents of a release: the shards to prepare, and errors and skipped items."""
 
 import hashlib
+import math
 import warnings
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..file_tree import find_files
 from ..image_folder import SPLIT_NAMES
-from ..labels import canonical_id, read_labels, shorten
-from .annotations import FirstFrameError, LabelError, Segment, find_overlaps, fit_segments, read_label_file
+from ..labels import canonical_id, shorten
+from .annotations import FirstFrameError, LabelError, Segment, find_overlaps, read_label_file
 from .boxes import Box
-from .frames import Frame, choose_frames, extract_frames
-from .video import VideoError, count_frames
+from .choices import FRAMES_PER_CLIP, Choices
+from .frames import Clip
+from .shards import ClipShard, Shard, VideoShard
 from .video_names import is_video
 
-FORMATS = ("imagefolder", "parquet", "webdataset")
-FRAMES_PER_CLIP = 8  # default for a video segment
-NON_MG = {"imigue": 32, "smg": 16}  # class of each set that is not a micro-gesture
-
-
-@dataclass(frozen=True)
-class Choices:
-    """Settings of a preparation; see `prepare_imigue`.
-
-    Raises:
-        ValueError: A setting is out of range.
-    """
-
-    data: str
-    format: str
-    frames_per_clip: int | None
-    keep_non_mg: bool
-    first_frame: int
-
-    def __post_init__(self) -> None:
-        if self.format not in FORMATS:
-            raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {self.format!r}.")
-        if self.frames_per_clip is not None and self.frames_per_clip < 1:
-            raise ValueError(f"frames_per_clip must be 1 or more, not {self.frames_per_clip}.")
-        if self.first_frame not in (0, 1):
-            raise ValueError(f"first_frame must be 0 or 1, not {self.first_frame}.")
-
-    @property
-    def class_names(self) -> dict[int, str]:
-        """Names of the classes by id, in id order."""
-        names = {int(label_id): name for label_id, name in read_labels(self.data).items()}
-        return {
-            label_id: name for label_id, name in names.items() if self.keep_non_mg or label_id != NON_MG[self.data]
-        }
-
-
-@dataclass(frozen=True)
-class VideoShard:
-    """A video and its segments.
-
-    Attributes:
-        split: "train", "validation" or "test".
-        name: Name of the video and of the shard.
-        path: Video file.
-        segments: Segments of the video.
-        frames_per_clip: Number of frames per segment.
-        crop: Box to crop from each frame.
-    """
-
-    split: str
-    name: str
-    path: Path
-    segments: tuple[Segment, ...]
-    frames_per_clip: int
-    crop: Box | None = None
-
-    def read(self) -> Iterator[Frame]:
-        return extract_frames(self.path, self.segments, self.frames_per_clip, self.crop)
-
-    def fit(self) -> tuple["VideoShard", list[str]]:
-        """Return the shard without segments beyond the end of the video, and notes about those."""
-        segments, notes = fit_segments(self.segments, count_frames(self.path))
-        if not segments:
-            raise VideoError(f"{self.path} ends before all segments: {shorten(notes)}.")
-        return replace(self, segments=tuple(segments)), notes
-
-    def count(self) -> int:
-        return sum(
-            len(choose_frames(segment.start_frame, segment.end_frame, self.frames_per_clip))
-            for segment in self.segments
-        )
-
-    def fingerprint(self) -> str:
-        """Return a hash of the labels, the crop box and the file size, independent of the path."""
-        return _hash(self.segments, self.crop, self.path.stat().st_size)
-
-
-@dataclass(frozen=True)
-class ReleaseImage:
-    """A JPEG file of the image-level set."""
-
-    path: Path
-    clip: str  # "<class>/<clip>", because clip numbers repeat in classes
-    label_id: int
-    number: int
-
-
-@dataclass(frozen=True)
-class ImageShard:
-    """A portion of the clips of a split.
-
-    Attributes:
-        split: "train", "validation" or "test".
-        name: Name of the shard within its split.
-        images: Images of its clips.
-    """
-
-    split: str
-    name: str
-    images: tuple[ReleaseImage, ...]
-
-    def read(self) -> Iterator[Frame]:
-        for image in self.images:
-            yield Frame(image.clip, image.label_id, image.number, image.path.read_bytes())
-
-    def count(self) -> int:
-        return len(self.images)
-
-    def fingerprint(self) -> str:
-        """Return a hash of the names and sizes of the files, independent of their paths."""
-        names = [(image.clip, image.number, image.path.stat().st_size) for image in self.images]
-        return _hash(names)
+IMAGES_PER_SHARD = 2000  # of clips and of the image-level set; a killed run loses at most so many a process
 
 
 @dataclass
@@ -142,18 +33,25 @@ class Release:
         errors: Errors of the items that cannot be prepared.
         left_out: Number of intentionally skipped items by reason.
         overlaps: Pairs of segments that share frames.
+        cautions: Other warnings about the labels or splits.
     """
 
     layout: str
     choices: Choices
     columns: tuple[str, ...] = ()
-    shards: list[VideoShard | ImageShard] = field(default_factory=list)
+    shards: list[Shard] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     overlaps: list[tuple[Segment, Segment]] = field(default_factory=list)
+    cautions: list[str] = field(default_factory=list)
 
     def read_label_files(
-        self, paths: Mapping[Path, str], label_ids: Mapping[int, int], subjects: Mapping[str, str]
+        self,
+        paths: Mapping[Path, str],
+        label_ids: Mapping[int, int],
+        subjects: Mapping[str, str],
+        *,
+        first_frame: int,
     ) -> dict[str, tuple[Path, list[Segment]]]:
         """Read label files, one per video.
 
@@ -165,6 +63,7 @@ class Release:
                 content.
             label_ids: See `read_label_file`.
             subjects: Video name to subject, if known.
+            first_frame: See `read_label_file`.
 
         Returns:
             Video name to its label file and segments.
@@ -184,7 +83,7 @@ class Release:
             of_video, errors = [], []
             try:
                 of_video, errors = read_label_file(
-                    path, name, label_ids, first_frame=self.choices.first_frame, subject=subjects.get(name)
+                    path, name, label_ids, first_frame=first_frame, subject=subjects.get(name)
                 )
             except LabelError as error:
                 self.errors.append(f"{name}: {error}")
@@ -229,8 +128,29 @@ class Release:
         has_subjects = all(segment.subject for _, of_video in segments.values() for segment in of_video)
         self.columns = ("video", "subject", "time") if has_subjects else ("video", "time")
 
+    def add_clips(self, split: str, clips: Iterable[Clip], num_listed: int) -> None:
+        """Add the clips of a split, distributed over shards of similar size.
+
+        The hash of its name determines the shard of a clip and its place there. Clips of all classes are therefore in
+        each shard, and a repaired clip changes only its own shard.
+
+        Args:
+            split: "train", "validation" or "test".
+            clips: Clips that can be prepared.
+            num_listed: Number of clips of the split, including missing ones.
+        """
+        frames_per_clip = self.choices.frames_per_clip or FRAMES_PER_CLIP
+        num_shards = math.ceil(num_listed / max(IMAGES_PER_SHARD // frames_per_clip, 1))
+        shards: dict[int, list[Clip]] = defaultdict(list)
+        for clip in sorted(clips, key=_hash_name):
+            shards[int(_hash_name(clip), 16) % num_shards].append(clip)
+        for number, of_shard in sorted(shards.items()):
+            self.shards.append(ClipShard(split, f"{number:05}", tuple(of_shard), frames_per_clip))
+
     def warn(self) -> None:
-        """Warn about overlaps and a missing validation split before images are written."""
+        """Warn about overlaps, cautions and a missing validation split before images are written."""
+        for caution in self.cautions:
+            warnings.warn(caution, stacklevel=4)
         if self.overlaps:
             pairs = [f"{one.clip} and {other.clip}" for one, other in self.overlaps]
             warnings.warn(
@@ -267,5 +187,5 @@ def find_split(path: Path, source: Path) -> str | None:
     return next((names[end] for end in ends if end in names), None)
 
 
-def _hash(*values: object) -> str:
-    return hashlib.sha256(repr(values).encode()).hexdigest()
+def _hash_name(clip: Clip) -> str:
+    return hashlib.sha256(clip.name.encode()).hexdigest()

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ..labels import shorten
 from .boxes import read_crops
+from .choices import SegmentChoices
 from .prepare import Preparation, prepare
-from .release import Choices, Release, find_split, list_files
+from .release import Release, find_split, list_files
 from .video_names import is_video
 
 LABEL_IDS = {number: number - 1 for number in range(1, 18)}  # label files count from 1, the challenge from 0
@@ -55,11 +56,11 @@ def prepare_smg(
             start with frame 0 although `first_frame` is 1, or `output_dir` contains something else.
         OSError: The disk is full; complete shards are kept.
     """
-    choices = Choices("smg", format, frames_per_clip, keep_non_mg, first_frame)
+    choices = SegmentChoices("smg", format, frames_per_clip, keep_non_mg, first_frame)
     return prepare(_find_release(Path(src), choices, crop), output_dir, num_workers=num_workers)
 
 
-def _find_release(src: Path, choices: Choices, crop: str | Path | None) -> Release:
+def _find_release(src: Path, choices: SegmentChoices, crop: str | Path | None) -> Release:
     if not src.is_dir():
         raise FileNotFoundError(f"There is no folder {src}.")
     files = list_files(src)
@@ -73,7 +74,7 @@ def _find_release(src: Path, choices: Choices, crop: str | Path | None) -> Relea
         raise ValueError(f"{src} is not an SMG release with files Sample<number>_finelabels.csv: it contains {found}.")
     release = Release("SMG", choices)
     subjects = {name: str(int(name.removeprefix("Sample"))) for name in label_files.values()}
-    segments = release.read_label_files(label_files, LABEL_IDS, subjects)
+    segments = release.read_label_files(label_files, LABEL_IDS, subjects, first_frame=choices.first_frame)
     splits = {
         name: next(filter(None, (find_split(path, src) for path in [*videos.get(name, []), labels])), None)
         or ("train" if int(subjects[name]) <= NUM_TRAINING_SUBJECTS else "test")

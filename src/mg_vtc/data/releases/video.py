@@ -103,6 +103,27 @@ def count_frames(path: str | Path) -> int:
     return sum(1 for _ in _decode(Path(path)))
 
 
+def count_packets(path: str | Path) -> int:
+    """Count the packets of a video without decoding them: mostly, but not always, its frames.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        VideoError: The file is not a video, or it contains no packet.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no video {path}.")
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.best("video")
+            packets = container.demux(stream) if isinstance(stream, av.VideoStream) else ()
+            num_packets = sum(packet.size > 0 and not packet.is_discard for packet in packets)
+    except av.FFmpegError as error:
+        raise VideoError(f"{path} cannot be decoded from the start: {error.strerror}.") from error
+    if num_packets == 0:
+        raise VideoError(f"{path} contains no video frame.")
+    return num_packets
+
+
 def _decode(path: Path) -> Iterator[av.VideoFrame]:
     """Yield all frames in display order."""
     if not path.is_file():

@@ -8,7 +8,7 @@ frames.
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,21 @@ class Columns:
     Args:
         class_names: Class id to name, in the order of the numbers in `label`.
         known: The columns "video", "subject" and "time" that the release provides.
+        group_column: Column with the group of the class, if there are groups.
+        class_groups: Class id to its group.
     """
 
-    def __init__(self, class_names: dict[int, str], known: Sequence[str]) -> None:
+    def __init__(
+        self,
+        class_names: dict[int, str],
+        known: Sequence[str],
+        group_column: str | None = None,
+        class_groups: Mapping[int, str] | None = None,
+    ) -> None:
         types = {"video": "string", "subject": "string", "time": "float64"}
         self.known = tuple(known)
+        self.group_column = group_column
+        self.class_groups = dict(class_groups or {})
         self.label_of = {label_id: label for label, label_id in enumerate(class_names)}
         self.features = Features(
             file_name=Value("string"),
@@ -39,6 +49,7 @@ class Columns:
             clip=Value("string"),
             frame=Value("int32"),
             **{column: Value(types[column]) for column in self.known},
+            **({} if group_column is None else {group_column: Value("string")}),
         )
 
     def make_row(self, frame: Frame) -> dict[str, Any]:
@@ -49,7 +60,8 @@ class Columns:
             "clip": frame.clip,
             "frame": frame.number,
         }
-        return row | {column: getattr(frame, column) for column in self.known}
+        row |= {column: getattr(frame, column) for column in self.known}
+        return row if self.group_column is None else row | {self.group_column: self.class_groups[frame.label_id]}
 
 
 Writer = Callable[[Iterator[Frame], Path, str, Columns], list[dict[str, Any]]]
