@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .data.releases.imigue import prepare_imigue
     from .data.releases.ma52 import prepare_ma52
     from .data.releases.smg import prepare_smg
+    from .evaluation.cross_evaluation import cross_evaluate
     from .evaluation.evaluate import evaluate, write_evaluation
     from .evaluation.metrics import TopKAccuracy
     from .evaluation.scores import MicroGestureScores
@@ -53,6 +54,7 @@ _HOME = {
     "build_tokenizer": "models.processing_mg_vtc",
     "calibrate": "training.calibrate",
     "contrastive_loss": "losses",
+    "cross_evaluate": "evaluation.cross_evaluation",
     "evaluate": "evaluation.evaluate",
     "export": "exporters.export",
     "grad_cam": "inference.grad_cam",
@@ -90,6 +92,7 @@ __all__ = [
     "build_tokenizer",
     "calibrate",
     "contrastive_loss",
+    "cross_evaluate",
     "evaluate",
     "export",
     "grad_cam",

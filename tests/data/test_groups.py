@@ -142,7 +142,7 @@ def test_columns_may_have_other_names(folder: Path):
 
 
 def test_column_asked_for_and_missing_is_refused_with_those_there_are(folder: Path):
-    with pytest.raises(ValueError, match=r"clip column 'take': no metadata\.csv, .* in the image folders"):
+    with pytest.raises(ValueError, match=r"the column 'take': no metadata\.csv, .* in the image folders"):
         load_image_folder(folder, clip_column="take")
     write_metadata(folder / "metadata.csv", ROWS)
     with pytest.raises(ValueError, match=r"'take': .*metadata\.csv has 'file_name', 'clip', 'subject', 'weather'"):
@@ -429,7 +429,7 @@ def test_column_of_some_splits_is_passed_over_unless_asked_for(write_split):
     assert load_hub_dataset(name, "train", clip_column="take")["train"]["clip"][:] == ["x", "y"]
     with pytest.raises(
         ValueError,
-        match=r"clips cannot be read from the column 'take': the split train has only the columns 'image', 'label'",
+        match=r"The column 'take' cannot be read: the split train has only the columns 'image', 'label'",
     ):
         load_hub_dataset(name, "test", clip_column="take")
 

@@ -202,7 +202,7 @@ def test_column_of_the_runs_clips_is_asked_of_other_data_in_vain(run_folder, ima
     with pytest.warns(UserWarning, match=r"clip column .*'video', is missing in these data: .*no metadata\.csv"):
         predictions, *_ = evaluate(str(run_folder), str(images), split="validation")
     assert set(predictions.clips) >= {f"{name}/0003" for name in COLOURED}  # told by the names of the files
-    with pytest.raises(ValueError, match="has the clip column 'video'"):
+    with pytest.raises(ValueError, match="has the column 'video'"):
         evaluate(str(run_folder), str(images), clip_column="video")
 
 
@@ -268,3 +268,65 @@ def test_report_and_results_appear_together(model_folder, images_dir, tmp_path):
     with pytest.raises(ValueError, match="`overwrite`"):
         write_evaluation(evaluation, tmp_path / "report")
     write_evaluation(evaluation, tmp_path / "report", overwrite=True)
+
+
+def test_values_of_a_metadata_column_are_scored_apart(model_folder, images):
+    names = sorted(path.relative_to(images).as_posix() for path in images.rglob("*.png"))
+    lines = [f"{name},{'f' if number % 2 else 'm'}\n" for number, name in enumerate(names)]
+    (images / "metadata.csv").write_text("file_name,gender\n" + "".join(lines))
+    evaluation = evaluate(str(model_folder), images, group_by="gender")
+    subsets = evaluation.results["subsets"]
+    hits = evaluation.predictions.logits.argmax(axis=1) == evaluation.predictions.labels
+    genders = ["f" if names.index(name) % 2 else "m" for name in evaluation.predictions.file_names]
+    assert subsets["column"] == "gender"
+    assert {row["value"]: row["top1_accuracy"]["value"] for row in subsets["subsets"]} == {
+        gender: pytest.approx(hits[np.array(genders) == gender].mean()) for gender in ("f", "m")
+    }
+
+
+def test_loaded_rows_are_scored_by_any_of_their_columns(model_folder, images_dir):
+    rows = load_splits(str(images_dir), 32)["train"]
+    rows = rows.add_column("age", [30 + number % 2 for number in range(len(rows))])
+    by_age = evaluate(str(model_folder), rows, group_by="age").results["subsets"]["subsets"]
+    assert [row["value"] for row in by_age] == ["30", "31"]
+    with pytest.raises(
+        ValueError, match=r"has no column 'gender' to group by, only image, label, file_name, clip, age"
+    ):
+        evaluate(str(model_folder), rows, group_by="gender")
+    empty = rows.remove_columns("age").add_column("age", [None, *["30"] * (len(rows) - 1)])
+    with pytest.raises(ValueError, match="'age', to group by, is empty in row 0 of the split train"):
+        evaluate(str(model_folder), empty, group_by="age")
+
+
+def test_clips_in_file_names_are_scored_by_clip(model_folder, images_dir):
+    results = evaluate(str(model_folder), images_dir, group_by="clip").results
+    assert len(results["subsets"]["subsets"]) == results["conditions"]["num_clips"]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("gender", "No metadata file has the column 'gender'"),
+        ("subject", "'subject', to group by, is missing or empty in the split train"),
+    ],
+)
+def test_missing_column_to_group_by_is_named(model_folder, images_dir, column, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(str(model_folder), images_dir, group_by=column)
+
+
+def test_empty_column_to_group_by_is_refused(model_folder, images):
+    names = sorted(path.relative_to(images).as_posix() for path in images.rglob("*.png"))
+    (images / "metadata.csv").write_text("file_name,gender\n" + "".join(f"{name},\n" for name in names))
+    with pytest.raises(ValueError, match="The column 'gender' must contain text or a whole number for each image"):
+        evaluate(str(model_folder), images, group_by="gender")
+
+
+def test_groups_of_the_labels_file_are_scored_for_images_and_clips(model_folder, images):
+    rows = [f"{name},{name},{'warm' if number < 2 else 'cold'}\n" for number, name in enumerate(COLOURED)]
+    (images / "labels.csv").write_text("id,name,group\n" + "".join(rows))
+    results = evaluate(str(model_folder), images, vote="mean").results
+    assert [group["name"] for group in results["class_groups"]["groups"]] == ["warm", "cold"]
+    assert results["clips"]["class_groups"]["scores"].keys() == results["class_groups"]["scores"].keys()
+    top1 = results["scores"]["top1_accuracy"]["value"]
+    assert results["class_groups"]["scores"]["group_accuracy"]["value"] >= top1

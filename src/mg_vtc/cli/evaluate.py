@@ -30,15 +30,15 @@ def add_parser(verbs: Any) -> None:
         "validation split of the data, else all",
     )
     add_reading_flags(parser)
-    parser.add_argument(
-        "--zero_shot", action="store_true", help="compare with the class names of the data, encoded by the text tower"
-    )
-    parser.add_argument("--prompt_template", nargs="+", help="with --zero_shot: texts of a class, {} is its name")
+    _add_name_flags(parser)
     parser.add_argument(
         "--vote",
         choices=("mean", "max", "majority"),
         help="also score one prediction per clip: the mean or the largest of its frames' probabilities, or the class "
         "that most frames rank first",
+    )
+    parser.add_argument(
+        "--group_by", metavar="COLUMN", help="also score the images of each subject, gender or other value of a column"
     )
     add_ensemble_flags(parser, "weights of the models of an ensemble; by default all are equal")
     parser.add_argument("--batch_size", type=int, default=32, help="number of images at a time")
@@ -50,6 +50,24 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier report")
     parser.set_defaults(run=_evaluate)
+
+
+def _add_name_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for names that the text tower encodes."""
+    parser.add_argument(
+        "--zero_shot", action="store_true", help="compare with the class names of the data, encoded by the text tower"
+    )
+    parser.add_argument(
+        "--candidate_labels",
+        metavar="NAMES",
+        help="as --zero_shot, but with these classes of the data alone, separated by commas; put a name with a comma "
+        "in double quotes; images of other classes are left out",
+    )
+    parser.add_argument(
+        "--prompt_template",
+        nargs="+",
+        help="with --zero_shot or --candidate_labels: texts of a class, {} is its name",
+    )
 
 
 def add_reading_flags(parser: argparse.ArgumentParser) -> None:
@@ -88,6 +106,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from datasets import disable_progress_bars
     from transformers.utils import logging
 
+    from ..data.labels import split_names
     from ..evaluation.console import summarize
     from ..evaluation.evaluate import check_report_folder, evaluate, write_evaluation
 
@@ -101,11 +120,13 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.data,
         split=options.split,
         zero_shot=options.zero_shot,
+        candidate_labels=None if options.candidate_labels is None else split_names(options.candidate_labels),
         prompt_template=options.prompt_template,
         batch_size=options.batch_size,
         vote=options.vote,
         weights=options.weights,
         tta=options.tta,
+        group_by=options.group_by,
         **list_reading_settings(options),
     )
     print(escape(summarize(evaluation.results), keep="\n"), flush=True)

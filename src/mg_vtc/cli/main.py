@@ -14,6 +14,7 @@ from . import (
     benchmark,
     calibrate,
     compare,
+    cross_evaluate,
     evaluate,
     export,
     interpolate,
@@ -108,8 +109,8 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mg-vtc {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (
-        *(train, prepare, evaluate, calibrate, compare, predict, export, benchmark, interpolate, app, push),
-        push_space,
+        *(train, prepare, evaluate, calibrate, compare, cross_evaluate, predict, export, benchmark, interpolate),
+        *(app, push, push_space),
     ):
         command.add_parser(verbs)
     return parser

@@ -26,7 +26,15 @@ LIKELY_COLUMNS = {
 
 
 class GroupColumnError(ValueError):
-    """A column requested by name is missing, or does not contain text or whole numbers."""
+    """A column requested by name is missing, or does not contain text or whole numbers.
+
+    Attributes:
+        column: Its name.
+    """
+
+    def __init__(self, message: str, column: str) -> None:
+        super().__init__(message)
+        self.column = column
 
 
 def find_groups(
@@ -71,7 +79,7 @@ def find_groups(
         elif column != group:
             found = [f"{table.path} has {shorten(table.column_names)}" for table in tables]
             listed = "; ".join(found) or f"no {', '.join(METADATA_FILES)} in the image folders"
-            raise GroupColumnError(f"No metadata file has the {group} column {column!r}: {listed}.")
+            raise GroupColumnError(f"No metadata file has the column {column!r}: {listed}.", column)
         else:
             for table in tables:
                 _warn_of_likely_columns(group, table.column_names, str(table.path))
@@ -147,7 +155,7 @@ def _read_group_column(
     names = {split: _find_column(rows.column_names, column, split) for split, rows in splits.items()}
     errors = [fault for split, rows in splits.items() if (fault := _find_column_error(rows, split, names[split]))]
     if errors and column != group:
-        raise GroupColumnError(f"The {group}s cannot be read from the column {column!r}: {errors[0]}.")
+        raise GroupColumnError(f"The column {column!r} cannot be read: {errors[0]}.", column)
     if not any(names.values()):
         for split, rows in splits.items():
             _warn_of_likely_columns(group, rows.column_names, f"the split {split}")

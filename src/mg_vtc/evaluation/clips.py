@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from ..inference.aggregation import VOTES, ClipVote
-from .results import Predictions, describe_interval
-from .scores import SCORE_NAMES, score_predictions
+from .results import Predictions, describe_class_groups
+from .scores import SCORE_NAMES, describe_interval, score_predictions
 
 
 def score_clips(predictions: Predictions, vote: str) -> dict[str, Any]:
@@ -18,8 +18,8 @@ def score_clips(predictions: Predictions, vote: str) -> dict[str, Any]:
         vote: One of `VOTES` (see `ClipVote`).
 
     Returns:
-        `vote`, `num_clips` and `scores`: top-1, top-5, mean class accuracy and macro F1, each with an interval over
-        clips.
+        `vote`, `num_clips`, `scores` (top-1, top-5, mean class accuracy and macro F1, each with an interval over
+        clips) and, if classes have groups, `class_groups` (see `score_class_groups`).
 
     Raises:
         ValueError: Clips are unknown, a clip has frames of several classes, or `vote` is not one of `VOTES`.
@@ -47,9 +47,13 @@ def score_clips(predictions: Predictions, vote: str) -> dict[str, Any]:
         order, _ = ballot.count()
         ranks_GC[number, order] = -np.arange(len(order))
         assert rows[0] == first
-    scores = score_predictions(ranks_GC, predictions.labels[first_rows]).intervals
+    voted = Predictions(
+        ranks_GC, predictions.labels[first_rows], predictions.class_names, class_groups=predictions.class_groups
+    )
+    scores = score_predictions(ranks_GC, voted.labels).intervals
     return {
         "vote": vote,
         "num_clips": len(names),
         "scores": {name: describe_interval(scores[name]) for name in SCORE_NAMES[:4]},  # ranks are not calibrated
+        **describe_class_groups(voted),
     }

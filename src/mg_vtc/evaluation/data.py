@@ -3,6 +3,7 @@
 import functools
 import inspect
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from ..data.file_tree import find_files
 from ..data.groups import GroupColumnError
 from ..data.hub import select_labelled
 from ..data.image_folder import name_splits
+from ..data.labels import fold_names, shorten
 from ..data.metadata import is_metadata_file
+from ..data.table_cells import read_cell
 
 READ_AS_RUN = {  # argument of `load_splits`: setting of a recipe
     "config_name": "dataset_config_name",
@@ -27,13 +30,12 @@ READ_AS_RUN = {  # argument of `load_splits`: setting of a recipe
 def load_as_run(
     data: str | Path | Dataset | DatasetDict,
     recipe: dict[str, Any],
-    clip_column: str | None,
-    skip_corrupt_images: bool | None,
     reading: dict[str, Any],
 ) -> DatasetDict:
-    """Load the data with the settings of the run unless they are overridden."""
+    """Load the data with the settings of the run unless `reading` overrides them; it gets those that it lacks."""
+    clip_column, skip_corrupt_images = (reading.pop(name, None) for name in ("clip_column", "skip_corrupt_images"))
     if isinstance(data, (Dataset, DatasetDict)):
-        return _name_rows(data)
+        return _name_rows(data, reading.get("group_by"))
     data = str(data)
     if skip_corrupt_images is None:
         skip_corrupt_images = recipe.get("skip_corrupt_images", False) and _is_image_folder(data)
@@ -50,6 +52,8 @@ def load_as_run(
     try:
         return load(clip_column=column)
     except GroupColumnError as error:
+        if error.column != column:
+            raise
         warnings.warn(f"The clip column of the run, {column!r}, is missing in these data: {error}", stacklevel=3)
         return load()
 
@@ -64,6 +68,7 @@ def load_splits(
     image_column: str = "image",
     label_column: str = "label",
     clip_column: str = "clip",
+    group_by: str | None = None,
 ) -> DatasetDict:
     """Load images by split from a folder, Parquet files, the Hub or the demo.
 
@@ -76,34 +81,79 @@ def load_splits(
         image_column: Column of the images in a Hub data set or in Parquet files.
         label_column: Column of the classes in a Hub data set, in Parquet files or in a metadata file.
         clip_column: Column of the clips in a Hub data set, in Parquet files or in a metadata file.
+        group_by: Another column of text or whole numbers, which becomes the column `subset`.
 
     Raises:
         FileNotFoundError: The folder or data set is not found.
-        ValueError: `load_image_folder` or `load_hub_dataset` refuses the data, or `labels_file` or
-            `skip_corrupt_images` does not apply.
+        ValueError: `load_image_folder` or `load_hub_dataset` refuses the data, the column `group_by` is missing or has
+            no values, or `labels_file` or `skip_corrupt_images` does not apply.
     """
+    columns = {"label_column": label_column, "clip_column": clip_column}
+    if group_by is not None and group_by != clip_column:
+        columns["subject_column"] = group_by  # the loaders read two columns besides the labels
     folder = Path(data)
     if folder.exists() and data != "demo" and not _holds_parquet(folder):
-        columns = {"label_column": label_column, "clip_column": clip_column}
-        return load_image_folder(folder, labels_file, skip_corrupt_images=skip_corrupt_images, **columns)
+        splits = load_image_folder(folder, labels_file, skip_corrupt_images=skip_corrupt_images, **columns)
+        return _name_subsets(splits, group_by, clip_column)
     if labels_file is not None or skip_corrupt_images:
         raise ValueError(
             f"`labels_file` and `skip_corrupt_images` require a folder of images, got {data}, which has its own class "
             "names."
         )
     if data == "demo":
-        return DatasetDict(train=load_demo_dataset(demo_size))
-    return load_hub_dataset(
-        data, config_name, image_column=image_column, label_column=label_column, clip_column=clip_column
-    )
+        splits = DatasetDict(train=load_demo_dataset(demo_size))
+    else:
+        splits = load_hub_dataset(data, config_name, image_column=image_column, **columns)
+    return _name_subsets(splits, group_by, clip_column)
+
+
+def _name_subsets(splits: DatasetDict, group_by: str | None, clip_column: str) -> DatasetDict:
+    """Add the column `subset` with the values of the column `group_by`, as the loaders named it."""
+    if group_by is None:
+        return splits
+    column = "clip" if group_by == clip_column else "subject"
+    if missing := [split for split, rows in splits.items() if column not in rows.column_names]:
+        raise ValueError(f"The column {group_by!r}, to group by, is missing or empty in the split {missing[0]}.")
+    return DatasetDict({split: rows.add_column("subset", rows[column][:]) for split, rows in splits.items()})
+
+
+def select_classes(splits: DatasetDict, names: Sequence[str]) -> DatasetDict:
+    """Keep the rows of some classes, with these as all their classes, in the order given.
+
+    Args:
+        splits: Rows by split.
+        names: Class names of the data; case and white space do not count.
+
+    Raises:
+        ValueError: There are fewer than two names, a name is not a class of the data, or no row is left.
+    """
+    of_data = fold_names(next(iter(splits.values())).features["label"].names, "the data")
+    wanted = fold_names(names, "`candidate_labels`")
+    if len(wanted) < 2:
+        raise ValueError(f"`candidate_labels` needs two or more classes of the data, got {list(names)}.")
+    if unknown := [name for key, name in wanted.items() if key not in of_data]:
+        raise ValueError(
+            f"`candidate_labels` must be classes of the data, which has no {shorten(unknown)}, only "
+            f"{shorten(of_data.values())}."
+        )
+    number_of = {list(of_data).index(key): number for number, key in enumerate(wanted)}
+    feature, selected = ClassLabel(names=[of_data[key] for key in wanted]), DatasetDict()
+    for split, rows in splits.items():
+        labels = rows["label"][:]
+        if kept := [row for row, label in enumerate(labels) if label in number_of]:
+            others = rows.select(kept).remove_columns("label")
+            selected[split] = others.add_column("label", [number_of[labels[row]] for row in kept], feature=feature)
+    if not selected:
+        raise ValueError(f"No image of the data is of one of `candidate_labels`: {shorten(names)}.")
+    return selected
 
 
 def name_data(data: str | Path | Dataset | DatasetDict) -> str:
     return "a data set in memory" if isinstance(data, (Dataset, DatasetDict)) else str(data)
 
 
-def _name_rows(data: Dataset | DatasetDict) -> DatasetDict:
-    """Return loaded rows as splits, with the row number as `file_name` if there is none."""
+def _name_rows(data: Dataset | DatasetDict, group_by: str | None) -> DatasetDict:
+    """Return loaded rows as splits, with `file_name`, by default the row number, and `group_by` as `subset`."""
     given = dict(data) if isinstance(data, DatasetDict) else {"train": data}
     splits = DatasetDict()
     for split, source in name_splits(list(given), "the data").items():
@@ -115,11 +165,26 @@ def _name_rows(data: Dataset | DatasetDict) -> DatasetDict:
         rows = select_labelled(rows, f"the split {split}")
         if "file_name" not in rows.column_names:
             rows = rows.add_column("file_name", [str(number) for number in range(len(rows))])
+        if group_by is not None:
+            rows = rows.add_column("subset", _read_subsets(rows, group_by, split))
         if len(rows):  # else a hidden test set
             splits[split] = rows
     if not splits:
         raise ValueError("No row of the data has a label.")
     return splits
+
+
+def _read_subsets(rows: Dataset, column: str, split: str) -> list[str]:
+    if column not in rows.column_names:
+        raise ValueError(
+            f"The split {split} has no column {column!r} to group by, only {', '.join(rows.column_names)}."
+        )
+    values = [read_cell(value) for value in rows[column][:]]
+    if None in values:
+        raise ValueError(
+            f"The column {column!r}, to group by, is empty in row {values.index(None)} of the split {split}."
+        )
+    return [value for value in values if value is not None]
 
 
 def _holds_parquet(folder: Path) -> bool:

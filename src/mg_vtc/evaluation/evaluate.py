@@ -20,12 +20,14 @@ from ..inference.loading import Model, name_model
 from ..models.modeling_mg_vtc import MgVtcModel
 from ..runs.directory import CALIBRATION, read_record
 from ..runs.records import RunRecords, Training, find_training, join_records
+from .class_groups import find_class_groups
 from .class_matching import match_classes
 from .clips import score_clips
-from .data import load_as_run, name_data
+from .data import load_as_run, name_data, select_classes
 from .predictions_table import digest_weights, write_predictions_table
 from .results import Predictions, describe_results, describe_temperature
 from .selection import ChosenRows, choose_rows
+from .subsets import score_subsets
 
 RESULTS, REPORT, PREDICTIONS = "results.json", "report.html", "predictions.parquet"
 
@@ -56,13 +58,13 @@ def evaluate(
     *,
     split: str | None = None,
     zero_shot: bool = False,
+    candidate_labels: Sequence[str] | None = None,
     prompt_template: str | Sequence[str] | None = None,
     batch_size: int = 32,
-    clip_column: str | None = None,
     vote: str | None = None,
     weights: Sequence[float] | None = None,
     tta: bool = False,
-    skip_corrupt_images: bool | None = None,
+    group_by: str | None = None,
     processor: Any = None,
     **reading: Any,
 ) -> Evaluation:
@@ -73,32 +75,46 @@ def evaluate(
         data: Folder, Hub data set, "demo", or a loaded data set (`image`, `label`, optional `file_name`, `clip`).
         split: "train", "validation", "test" or "all"; the default has no training rows (see `choose_rows`).
         zero_shot: Whether to encode the data's own class names; else they must be among the model's classes.
+        candidate_labels: As `zero_shot`, but with these classes of the data alone; images of others are left out.
         prompt_template: With `zero_shot`, one or several prompts of a class (see `predict`); by default the model's.
         batch_size: Images per batch.
-        clip_column: Column of the clips in the data; by default the column of the run, if the data have it.
         vote: "mean", "max" or "majority" to also score one prediction per clip (see `ClipVote`).
         weights: Weight of each model of an ensemble, positive; by default all are equal.
         tta: Whether to average the probabilities over views of the image (test-time augmentation, see `make_views`).
-        skip_corrupt_images: Whether to skip corrupt images in a folder; by default the setting of the run.
         processor: Processor of a single loaded model; by default the one in the folder or repository it came from.
-        reading: Further arguments of `load_splits`.
+        group_by: Column of text or whole numbers, such as the subject: also score its values apart (`score_subsets`).
+        reading: Further arguments of `load_splits`; by default those of the run, where they apply.
 
     Raises:
         OSError: The model, folder or data set is not found.
-        ValueError: The model, an image or a setting is invalid, or class names, the split or clips are missing.
+        ValueError: The model, an image or a setting is invalid, or class names, split, clips or a column are missing.
     """
-    _check_template(prompt_template, zero_shot)
+    zero_shot = _reads_names(zero_shot, candidate_labels, prompt_template)
     members = open_members(model, find_device(), processor=processor)
     records = join_records([member.records for member in members])  # of an ensemble, the training rows of all models
-    reading |= {"demo_size": Resizing.of(members[0].decoding.resizing).image_size}
-    chosen = _choose_rows(load_as_run(data, records.recipe, clip_column, skip_corrupt_images, reading), records, split)
+    reading |= {"demo_size": Resizing.of(members[0].decoding.resizing).image_size, "group_by": group_by}
+    chosen = _choose_rows(load_as_run(data, records.recipe, reading), records, split, candidate_labels)
     names = chosen.rows.features["label"].names if zero_shot else None
     ensemble = Ensemble(members, weights=weights, candidate_labels=names, prompt_template=prompt_template, tta=tta)
     predictions = predict_rows(ensemble, chosen.rows, zero_shot, batch_size)
+    predictions = predictions._replace(class_groups=_find_groups(predictions, data, reading))
     how = _describe_task(ensemble, prompt_template, zero_shot=zero_shot)
     results = describe_results(ensemble.name, name_data(data), predictions, chosen.scored, records, **how)
-    results |= {} if vote is None else {"clips": score_clips(predictions, vote)}
-    return _join(predictions, results, chosen, records, ensemble, zero_shot=zero_shot)
+    parts = _score_parts(predictions, chosen.rows, vote, group_by)
+    return _join(predictions, results | parts, chosen, records, ensemble, zero_shot=zero_shot)
+
+
+def _find_groups(
+    predictions: Predictions, data: str | Path | Dataset | DatasetDict, reading: dict[str, Any]
+) -> list[str] | None:
+    return find_class_groups(predictions.class_names, name_data(data), reading.get("labels_file"))
+
+
+def _score_parts(predictions: Predictions, rows: Dataset, vote: str | None, group_by: str | None) -> dict[str, Any]:
+    """Score clips and subsets of the rows, if asked for."""
+    clips = {} if vote is None else {"clips": score_clips(predictions, vote)}
+    subsets = {} if group_by is None else {"subsets": score_subsets(predictions, group_by, rows["subset"][:])}
+    return clips | subsets
 
 
 def _join(
@@ -145,9 +161,16 @@ def _describe_calibration(
     return {"temperature_scaling": described}
 
 
-def _check_template(prompt_template: str | Sequence[str] | None, zero_shot: bool) -> None:
-    if prompt_template is not None and not zero_shot:
-        raise ValueError("`prompt_template` requires `zero_shot`: the model's classes have fixed prompts.")
+def _reads_names(
+    zero_shot: bool, candidate_labels: Sequence[str] | None, prompt_template: str | Sequence[str] | None
+) -> bool:
+    """Return whether the names of the data are encoded, and refuse a prompt for the model's own classes."""
+    reads_names = zero_shot or candidate_labels is not None
+    if prompt_template is not None and not reads_names:
+        raise ValueError(
+            "`prompt_template` requires `zero_shot` or `candidate_labels`: the model's classes have fixed prompts."
+        )
+    return reads_names
 
 
 def _describe_task(ensemble: Ensemble, template: str | Sequence[str] | None, *, zero_shot: bool) -> dict[str, Any]:
@@ -223,8 +246,12 @@ def find_device() -> torch.device | str:
     return torch.accelerator.current_accelerator() or "cpu" if torch.accelerator.is_available() else "cpu"
 
 
-def _choose_rows(splits: DatasetDict, records: RunRecords, split: str | None) -> ChosenRows:
+def _choose_rows(
+    splits: DatasetDict, records: RunRecords, split: str | None, candidate_labels: Sequence[str] | None
+) -> ChosenRows:
     """Choose the rows to score, with a warning if there are training rows among them."""
+    if candidate_labels is not None:
+        splits = select_classes(splits, candidate_labels)
     chosen = choose_rows(splits, records.split, split)
     if num_training_rows := chosen.scored.num_training_rows:
         warnings.warn(

@@ -7,9 +7,10 @@ import numpy as np
 from ..runs.provenance import library_versions
 from ..runs.records import RunRecords
 from .calibration import NUM_BINS, max_softmax, sort_into_bins
+from .class_groups import score_class_groups
 from .intervals import LEVEL, NUM_RESAMPLES
 from .metrics import class_frequency_baselines, confusion_matrix, find_top_k_hits, predict_classes
-from .scores import Interval, Scores, score_predictions
+from .scores import Scores, describe_interval, or_null, score_predictions
 from .selection import ScoredSplit
 from .temperature import CoveragePoint, measure_coverage, trace_coverage
 
@@ -27,6 +28,7 @@ class Predictions(NamedTuple):
         clips: Clip of each row, (num_rows,); None if clips are unknown.
         image_embeds: Image embeddings, float32 (num_rows, projection_dim).
         text_embeds: Embeddings of the class prompts, float32 (num_classes, projection_dim).
+        class_groups: Group of each class, (num_classes,); None if classes have no groups.
     """
 
     logits: np.ndarray
@@ -36,6 +38,7 @@ class Predictions(NamedTuple):
     clips: list[str] | None = None
     image_embeds: np.ndarray | None = None
     text_embeds: np.ndarray | None = None
+    class_groups: list[str] | None = None
 
 
 def describe_results(
@@ -59,6 +62,7 @@ def describe_results(
           exact). Macro F1 is the mean over the classes with images.
         - `baselines`.
         - `classes`: one row per class; null if undefined.
+        - `class_groups`: scores of the groups of classes (see `score_class_groups`); missing without groups.
         - `calibration`: one row per non-empty bin, from low to high confidence.
         - `coverage`: accuracy of the most confident predictions, from few to all (see `trace_coverage`).
         - `confusion_matrix`: `counts` with a row per true class and a column per predicted class; images without a
@@ -69,7 +73,16 @@ def describe_results(
         "data": data,
         "conditions": _describe_conditions(predictions, scored, records) | how,
         **_describe_scores(predictions, scored.train_labels),
+        **describe_class_groups(predictions),
     }
+
+
+def describe_class_groups(predictions: Predictions) -> dict[str, Any]:
+    """Return `class_groups` (see `score_class_groups`), or nothing if classes have no groups."""
+    if predictions.class_groups is None:
+        return {}
+    logits, labels, clips = predictions.logits, predictions.labels, predictions.clips
+    return {"class_groups": score_class_groups(logits, labels, predictions.class_groups, clips)}
 
 
 def chose_checkpoint(scored: ScoredSplit, records: RunRecords) -> bool:
@@ -171,24 +184,13 @@ def describe_temperature(
     about = None
     if threshold is not None:
         coverage, precision = measure_coverage(max_softmax(predictions.logits) >= threshold, correct)
-        about = {"value": threshold, "coverage": coverage, "precision": _or_null(precision)}
+        about = {"value": threshold, "coverage": coverage, "precision": or_null(precision)}
     return {
         "temperature": temperature,
         "num_fitted": num_fitted,
         "expected_calibration_error_before": before.expected_error,
         "threshold": about,
     }
-
-
-def describe_interval(interval: Interval) -> dict[str, Any]:
-    """Return value, bounds (None without an interval) and method of a score."""
-    bounds = {name: _or_null(number) for name, number in zip(interval._fields[:3], interval[:3], strict=True)}
-    return bounds | {"method": interval.method}
-
-
-def _or_null(number: float) -> float | None:
-    """Return None for NaN, which JSON lacks."""
-    return None if np.isnan(number) else number
 
 
 def _describe_bins(scores: Scores) -> list[dict[str, Any]]:
@@ -200,8 +202,8 @@ def _describe_bins(scores: Scores) -> list[dict[str, Any]]:
             "high": (number + 1) / NUM_BINS,
             "confidence": confidence,
             "accuracy": accuracy,
-            "accuracy_low": None if accuracy in (0, 1) else _or_null(low),
-            "accuracy_high": None if accuracy in (0, 1) else _or_null(high),
+            "accuracy_low": None if accuracy in (0, 1) else or_null(low),
+            "accuracy_high": None if accuracy in (0, 1) else or_null(high),
             "count": int(count),
         }
         for number, (confidence, accuracy, count, low, high) in enumerate(zip(*columns, strict=True))

@@ -11,10 +11,12 @@ import numpy as np
 from torch.utils.data import Dataset
 from transformers.trainer_utils import PredictionOutput
 
+from ..data.class_lists import CLASS_LISTS
 from ..data.dataset import ImageDataset
 from ..runs.directory import CONFUSION, CURVES, SPLIT_RESULTS
 from ..runs.provenance import name_data
 from ..runs.records import find_training, read_records
+from .class_groups import find_class_groups
 from .misclassifications import count_predictions
 from .results import Predictions, describe_results
 from .selection import ScoredSplit
@@ -44,6 +46,11 @@ def write_run_results(
     records = read_records(str(folder))
     train_rows = splits["train"]
     train_labels = train_rows.labels.numpy() if isinstance(train_rows, ImageDataset) else None
+    labels_file = records.recipe.get("labels_file")
+    is_there = labels_file in CLASS_LISTS or (labels_file is not None and Path(labels_file).is_file())
+    class_groups = find_class_groups(
+        class_names, records.recipe.get("train_dir") or "", labels_file if is_there else None
+    )
     predictions = {}
     for path in (folder / name for name in SPLIT_RESULTS):
         split = path.stem
@@ -53,7 +60,9 @@ def write_run_results(
         assert isinstance(output.predictions, np.ndarray)
         assert isinstance(output.label_ids, np.ndarray)
         clips = rows.clips if isinstance(rows, ImageDataset) else None
-        predictions[split] = Predictions(output.predictions, output.label_ids, class_names, clips=clips)
+        predictions[split] = Predictions(
+            output.predictions, output.label_ids, class_names, clips=clips, class_groups=class_groups
+        )
         split_by = records.split["split_by"] if split == "validation" else "given"
         scored = ScoredSplit(split, True, split_by, num_training_rows=0, train_labels=train_labels)
         data = name_data(records.recipe)

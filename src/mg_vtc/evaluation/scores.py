@@ -26,6 +26,17 @@ class Interval(NamedTuple):
     method: str = "bootstrap"
 
 
+def describe_interval(interval: Interval) -> dict[str, Any]:
+    """Return value, bounds (None without an interval) and method of a score."""
+    bounds = {name: or_null(number) for name, number in zip(interval._fields[:3], interval[:3], strict=True)}
+    return bounds | {"method": interval.method}
+
+
+def or_null(number: float) -> float | None:
+    """Return None for NaN, which JSON lacks."""
+    return None if np.isnan(number) else number
+
+
 class Scores(NamedTuple):
     """Scores of a set of predictions.
 

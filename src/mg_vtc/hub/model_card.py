@@ -13,6 +13,7 @@ from ..data.class_lists import CLASS_LISTS
 from ..data.leakage import describe_leakage
 from ..data.metadata import PREPARATION
 from ..data.splits import describe_split
+from ..evaluation.class_groups import GROUP_SCORES
 from ..messages import escape_controls
 from ..models.configuration_mg_vtc import MgVtcConfig
 from ..runs.directory import (
@@ -84,11 +85,7 @@ def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> N
         hub_dataset=find_hub_dataset(recipe),
         data_name=name_data(recipe),
         restricted=_find_restricted(recipe, class_names),
-        # no local paths in the card
-        bases={
-            tower: base and (as_code(base) if base in hub_bases else "weights in a local folder")
-            for tower, base in bases.items()
-        },
+        bases={tower: base and _name_base(base, hub_bases) for tower, base in bases.items()},
         has_local_towers=any(base and base not in hub_bases for base in bases.values()),
         split=_read(folder / SPLIT),
         calibration=_read_calibration(folder, config),
@@ -97,12 +94,17 @@ def write_model_card(folder: Path, examples: Sequence[dict[str, Any]] = ()) -> N
         describe_leakage=describe_leakage,
         results=results,
         score_names={score: name for score, (_, name) in METRICS.items()},
+        group_score_names=GROUP_SCORES,
         baseline_of=BASELINES,
         figures=[name for name in (CONFUSION, CURVES) if (folder / name).exists()],
         provenance=provenance,
         duration=_tell_duration(provenance.get("training_seconds")),
     )
     card.save(folder / CARD)
+
+
+def _name_base(base: str, hub_bases: Sequence[str]) -> str:
+    return as_code(base) if base in hub_bases else "weights in a local folder"  # no local paths in the card
 
 
 def _find_base_setting(recipe: dict[str, Any], tower: str) -> str:

@@ -83,8 +83,6 @@ def calibrate(
     split: str | None = None,
     precision: float | None = None,
     batch_size: int = 32,
-    clip_column: str | None = None,
-    skip_corrupt_images: bool | None = None,
     processor: Any = None,
     **reading: Any,
 ) -> Calibration:
@@ -100,10 +98,8 @@ def calibrate(
             setting, else its validation images, else the validation split of the data, else all.
         precision: Fraction of predictions above the threshold that must be correct, in (0, 1]; None for no threshold.
         batch_size: Images per batch.
-        clip_column: Column of the clips in the data; by default the column of the run, if the data have it.
-        skip_corrupt_images: Whether to skip corrupt images in a folder; by default the setting of the run.
         processor: Processor of a loaded model; by default the one in the folder or repository the model came from.
-        reading: Further arguments of `load_splits`.
+        reading: Further arguments of `load_splits`; by default those of the run, where they apply.
 
     Raises:
         OSError: The model or the data are not found.
@@ -114,7 +110,7 @@ def calibrate(
     (member,) = open_members(model, find_device(), processor=processor)
     network, records = member.network, member.records
     reading |= {"demo_size": Resizing.of(member.decoding.resizing).image_size}
-    splits = load_as_run(data, records.recipe, clip_column, skip_corrupt_images, reading)
+    splits = load_as_run(data, records.recipe, reading)
     rows, scored = _choose_held_out(splits, records.split, split)
     predictions = predict_rows(Ensemble([member]), rows, zero_shot=False, batch_size=batch_size)
     predictions = predictions._replace(logits=predictions.logits * network.config.logit_temperature)

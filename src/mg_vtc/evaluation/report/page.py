@@ -15,6 +15,7 @@ from ...data.decoding import to_rgb
 from ...messages import escape_controls
 from ...runs.first_batch import read_first_batch
 from ...runs.records import Training
+from ..class_groups import GROUP_SCORES
 from ..metrics import predict_classes
 from ..misclassifications import find_misclassifications, list_confusions
 from ..results import Predictions
@@ -74,6 +75,7 @@ def write_report(
         temperature_scaling=results.get("temperature_scaling"),
         score_names=SCORES,
         short_names=SHORT_NAMES,
+        group_score_names=GROUP_SCORES,
         baseline_names=BASELINES,
         num_wrong=int((predicted != predictions.labels).sum()),
         num_tied=int((predicted < 0).sum()),
