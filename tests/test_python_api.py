@@ -106,10 +106,10 @@ def test_paths_may_come_from_a_generator(trained, images_dir):
     assert len(list(of_generator)) == len(paths)
 
 
-def test_trained_model_has_the_class_embeddings_of_its_weights(split):
+def test_trained_model_has_the_class_embeddings_of_its_weights(split, tmp_path):
     names = split["train"].features["label"].names
     args = MgVtcTrainingArguments(
-        "unused",
+        str(tmp_path / "run"),
         per_device_train_batch_size=4,
         max_steps=2,
         eval_strategy="no",

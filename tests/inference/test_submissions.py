@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES, SMG_CLASS_NAMES
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES, MA52_CLASS_NAMES, SMG_CLASS_NAMES
 from mg_vtc.inference.inputs import list_sources, make_inputs
 from mg_vtc.inference.predictor import Prediction
 from mg_vtc.inference.submissions import name_samples, number_classes, write_submission
@@ -162,3 +162,71 @@ def test_samples_of_another_form_are_refused(tmp_path):
     (tmp_path / "in" / "v.mp4").touch()
     with pytest.raises(ValueError, match=r"one row per image, but v.mp4 is not an image file"):
         name_samples("lut", sources(tmp_path))
+
+
+def fine2coarse(action):
+    """Body part of an action, as the kit of the challenge states it."""
+    bounds = (4, 10, 23, 31, 37, 47)
+    return sum(action > bound for bound in bounds)
+
+
+def make_ma52(tmp_path, num_videos=1000):
+    """A thousand anonymous videos with made predictions of a model in another order of classes."""
+    rng = np.random.default_rng(0)
+    names = [f"test{number:04}.mp4" for number in range(num_videos)]
+    named_sources = list(sources(tmp_path, *names))
+    best = np.array([rng.permutation(52)[:5] for _ in names])  # (videos, 5)
+    predictions = [
+        Prediction(
+            None, name.removesuffix(".mp4"), None, None, 8, [MA52_CLASS_NAMES[one] for one in row], [0.2] * 5, None
+        )
+        for name, row in zip(names, best, strict=True)
+    ]
+    ids = number_classes("mac", [str(name) for name in rng.permutation(MA52_CLASS_NAMES)])
+    return names, best, predictions, named_sources, ids
+
+
+def test_mac_is_the_straightforward_reference_on_1000_predictions(tmp_path):
+    names, best, predictions, found, ids = make_ma52(tmp_path)
+    samples = name_samples("mac", found)
+    path = tmp_path / "submission.zip"
+    assert write_submission("mac", path, reversed(predictions), samples, ids) == 0
+    lines = ["vid," + ",".join(f"{kind}_pred_{rank}" for kind in ("action", "body") for rank in (1, 2, 3, 4, 5))]
+    lines += [
+        ",".join([name, *map(str, row), *(str(fine2coarse(action)) for action in row)])
+        for name, row in zip(names, best.tolist(), strict=True)
+    ]
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["prediction.csv"]
+        assert archive.read("prediction.csv").decode() == "\n".join(lines) + "\n"
+
+
+def test_mac_2024_has_the_body_part_first(tmp_path):
+    names, best, predictions, found, ids = make_ma52(tmp_path, num_videos=20)
+    write_submission("mac_2024", tmp_path / "s.zip", predictions, name_samples("mac_2024", found), ids)
+    rows = [[name, str(fine2coarse(row[0])), str(row[0])] for name, row in zip(names, best.tolist(), strict=True)]
+    with zipfile.ZipFile(tmp_path / "s.zip") as archive:
+        read = list(csv.reader(io.StringIO(archive.read("prediction.csv").decode())))
+    assert read == [["id", "pred_label_1", "pred_label_2"], *rows]
+
+
+def test_mac_names_a_video_by_its_clip_in_frames_too(tmp_path):
+    found = sources(tmp_path, "0003_01_0001.12.jpg", "0003_01_0001.2.jpg", "x/test0000.avi")
+    assert name_samples("mac", found) == {"0003_01_0001.mp4": ("0003_01_0001",), "test0000.mp4": ("x/test0000",)}
+
+
+def test_mac_refuses_segments_and_models_of_other_classes(tmp_path):
+    (tmp_path / "segments.csv").write_text("video,start_frame,end_frame\ntest0000,1,3\n")
+    list(sources(tmp_path, "test0000.mp4"))
+    found = list_sources(make_inputs(tmp_path / "in", segments=tmp_path / "segments.csv"))
+    with pytest.raises(ValueError, match="A mac submission has one row per video: leave `segments` out"):
+        name_samples("mac", found)
+    with pytest.raises(ValueError, match="requires a model with the 52 classes of Micro-Action-52, matched by name"):
+        number_classes("mac", IMIGUE_CLASS_NAMES)
+
+
+def test_missing_video_of_mac_gets_five_different_actions(tmp_path):
+    *_, found, ids = make_ma52(tmp_path, num_videos=1)
+    assert write_submission("mac", tmp_path / "s.zip", [], name_samples("mac", found), ids, "nodding") == 1
+    with zipfile.ZipFile(tmp_path / "s.zip") as archive:
+        assert archive.read("prediction.csv").decode().splitlines()[1] == "test0000.mp4,9,0,1,2,3,1,0,0,0,0"

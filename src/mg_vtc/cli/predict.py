@@ -87,8 +87,9 @@ def _add_output_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--submission",
-        choices=("lut", "miga"),
-        help="write FILE.csv with filename,class, classes from 1, or FILE.zip of the MiGA challenge, classes from 0",
+        choices=("lut", "miga", "mac", "mac_2024"),
+        help="lut: FILE.csv with filename,class, classes from 1; miga: FILE.zip of the MiGA challenge, classes from "
+        "0; mac, mac_2024: FILE.zip of the MAC challenge, with actions and body parts",
     )
     parser.add_argument(
         "--missing_class",

@@ -53,8 +53,9 @@ def write_predictions(
     Args:
         model: Folder or Hub id of a model of this package, or a list of them (see `predict`).
         inputs: See `predict`.
-        output: File to write: `.csv`, `.jsonl` or `.parquet`; `.csv` for the submission "lut", `.zip` for "miga".
-        submission: "lut", "miga" (see `submissions`) or None. For "miga", `vote` defaults to "mean".
+        output: File to write: `.csv`, `.jsonl` or `.parquet`; `.csv` for the submission "lut", `.zip` for others.
+        submission: "lut", "miga", "mac", "mac_2024" (see `submissions`) or None. Except for "lut", `vote` defaults to
+            "mean".
         missing_class: Fallback class for unreadable samples of a submission. Repeat a call that was refused for
             missing predictions with it; nothing is predicted again.
         overwrite: Whether the file, or an interrupted run with other settings, may be replaced.
@@ -101,9 +102,11 @@ def _begin(
             "`threshold` cannot be used with `submission`, which needs a class for each sample: leave it out."
         )
     of_inputs = {name: settings.pop(name) for name in INPUT_SETTINGS if name in settings}
-    if submission == "miga":
+    if submission not in (None, "lut"):
         settings["vote"] = settings.get("vote") or "mean"
     predictor = Predictor(model, **settings)
+    if submission and predictor.top_k < (least := submissions.FORMS[submission].num_labels):
+        raise ValueError(f"A {submission} submission needs `top_k` {least} or more, got {predictor.top_k}.")
     listed = make_inputs(inputs, **of_inputs)
     num_samples, files = predictor.survey(listed)
     handed_in = None
@@ -118,12 +121,12 @@ def _begin(
 
 
 def _check_output(output: Path, submission: str | None, missing_class: str | None, overwrite: bool) -> None:
-    if submission not in (None, *submissions.SUFFIXES):
-        raise ValueError(f"submission must be one of {', '.join(submissions.SUFFIXES)}, got {submission!r}.")
+    if submission not in (None, *submissions.FORMS):
+        raise ValueError(f"submission must be one of {', '.join(submissions.FORMS)}, got {submission!r}.")
     if missing_class is not None and submission is None:
         raise ValueError("`missing_class` requires `submission`: other files have no row for unreadable samples.")
     prediction_files.check_suffix(
-        output, (submissions.SUFFIXES[submission],) if submission else prediction_files.SUFFIXES
+        output, (submissions.FORMS[submission].suffix,) if submission else prediction_files.SUFFIXES
     )
     prediction_files.check_file(output, overwrite=overwrite)
 
