@@ -100,6 +100,39 @@ def make_miga_release(folder: Path, *, num_frames: int = 40, classes: Sequence[i
     return folder
 
 
+def make_skeleton(
+    path: Path,
+    frames: Sequence[tuple[int, int, int, int] | None],
+    *,
+    num_keypoints: int = 35,
+    has_header: bool = True,
+    has_index: bool = True,
+) -> Path:
+    """Write the skeletons of a video as the MiGA release has them, `<id>_light_hand.csv`.
+
+    Args:
+        path: CSV file.
+        frames: For each frame, left, top, right and bottom of the person, on whose border the keypoints are; None
+            for nobody. Another keypoint of low confidence is far off.
+        num_keypoints: 35 in this release, 137 in full.
+        has_header: Whether the first line has the numbers of the columns.
+        has_index: Whether the first column has the number of the frame.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [",".join(map(str, range(3 * num_keypoints + has_index)))] if has_header else []
+    for number, person in enumerate(frames):
+        if person is None:
+            cells = [0.0] * 3 * num_keypoints
+        else:
+            left, top, right, bottom = person
+            corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+            points = [(*corners[place % 4], 0.3) for place in range(num_keypoints - 1)]
+            cells = [cell for point in [*points, (1000, 1000, 0.2)] for cell in point]
+        lines.append(",".join(map(str, [number, *cells] if has_index else cells)))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
 def make_original_release(folder: Path, *, num_frames: int = 40, classes: Sequence[int] = (1, 2, 99)) -> Path:
     """Write the original release of iMiGUE: the videos, and one table of all labels, which tells the subjects."""
     lines = ["video_id,class,start_frame,end_frame,subject_id,win_or_lose"]

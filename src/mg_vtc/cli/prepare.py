@@ -24,8 +24,12 @@ def add_parser(verbs: Any) -> None:
         allow_abbrev=False,
     )
     kinds = parser.add_subparsers(title="data", metavar="DATA", required=True)
-    for data, title in (("imigue", "iMiGUE, in any of its layouts"), ("smg", "SMG")):
-        _add_segment_flags(_add_kind(kinds, data, title, "folder of the release, whose layout is detected"))
+    crop = "CSV video,x,y,w,h: box to crop, in pixels"
+    for data, title, crops in (
+        ("imigue", "iMiGUE, in any of its layouts", f"{crop}; or skeleton: the person, by the OpenPose skeletons"),
+        ("smg", "SMG", crop),
+    ):
+        _add_segment_flags(_add_kind(kinds, data, title, "folder of the release, whose layout is detected"), crops)
     ma52 = _add_kind(kinds, "ma52", "Micro-Action-52", "folder of the release")
     clips = _add_kind(kinds, "clips", "cut clips of any data set, in class folders or a list", "folder of the clips")
     _add_split_flag(ma52)
@@ -60,7 +64,7 @@ def _add_kind(kinds: Any, data: str, title: str, source: str) -> argparse.Argume
     return parser
 
 
-def _add_segment_flags(parser: argparse.ArgumentParser) -> None:
+def _add_segment_flags(parser: argparse.ArgumentParser, crops: str) -> None:
     non_mg = parser.add_mutually_exclusive_group()
     non_mg.add_argument(
         "--keep_non_mg",
@@ -69,7 +73,7 @@ def _add_segment_flags(parser: argparse.ArgumentParser) -> None:
         help="keep the class of other gestures (32 or 99 of iMiGUE, 16 of SMG); the default",
     )
     non_mg.add_argument("--drop_non_mg", action="store_false", dest="keep_non_mg", help="leave this class out")
-    parser.add_argument("--crop", type=Path, metavar="CSV", help="CSV video,x,y,w,h: box to crop, in pixels")
+    parser.add_argument("--crop", type=Path, metavar="CSV", help=crops)
     parser.add_argument(
         "--first_frame",
         type=int,

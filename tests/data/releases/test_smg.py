@@ -13,6 +13,11 @@ def release(tmp_path_factory):
     return make_smg_release(tmp_path_factory.mktemp("releases") / "smg")
 
 
+def test_skeletons_of_a_kinect_are_refused(release, tmp_path):
+    with pytest.raises(ValueError, match=r"of a Kinect, not of OpenPose: give `crop` a CSV"):
+        prepare_smg(release, tmp_path / "out", crop="skeleton")
+
+
 def test_classes_are_counted_from_0_and_samples_are_subjects(release, tmp_path):
     preparation = prepare_smg(release, tmp_path, frames_per_clip=1)
     assert preparation.errors == []

@@ -2,7 +2,7 @@
 
 import io
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +86,11 @@ def choose_frames(start_frame: int, end_frame: int, frames_per_clip: int) -> lis
 
 
 def extract_frames(
-    path: Path, segments: Sequence[Segment], frames_per_clip: int, crop: Box | None = None
+    path: Path,
+    segments: Sequence[Segment],
+    frames_per_clip: int,
+    crop: Box | None = None,
+    people: Mapping[Segment, Box] | None = None,
 ) -> Iterator[Frame]:
     """Read the frames of the segments of a video in one pass, in display order.
 
@@ -97,18 +101,20 @@ def extract_frames(
         segments: Segments of this video.
         frames_per_clip: See `choose_frames`.
         crop: Box to crop from each frame.
+        people: Box to crop from the frames of a segment, as far as it is in the frame.
 
     Raises:
         PastEndError: The video ends before a chosen frame; raised after all other frames were yielded.
-        VideoError: The video cannot be decoded, or the crop box extends beyond the frame.
+        VideoError: The video cannot be decoded, the crop box extends beyond the frame, or that of a person is outside.
     """
     owners = defaultdict(list)
     for segment in segments:
         for number in choose_frames(segment.start_frame, segment.end_frame, frames_per_clip):
             owners[number].append(segment)
     for number, time, image in read_frames(path, sorted(owners), crop):
-        data = _encode(image)
         for segment in owners.pop(number):
+            box = None if people is None else people.get(segment)
+            data = _encode(image if box is None else _cut_person(image, box, path))
             yield Frame(segment.clip, segment.label_id, number, data, segment.video, segment.subject, time)
     if owners:
         raise PastEndError(f"{path} ends before frame {min(owners)}.")
@@ -144,6 +150,18 @@ def _read_clip(clip: Clip, num_frames: int, frames_per_clip: int) -> list[Frame]
         if number in chosen:
             frames.append(Frame(clip.name, clip.label_id, number, _encode(image), clip.video, clip.subject, time))
     return frames if num_frames - 1 in found and num_frames not in found else None
+
+
+def _cut_person(image: PIL.Image.Image, box: Box, path: Path) -> PIL.Image.Image:
+    """Return the part of a box that is in the frame."""
+    left, upper = max(box.x, 0), max(box.y, 0)
+    right, lower = min(box.x + box.width, image.width), min(box.y + box.height, image.height)
+    if left >= right or upper >= lower:
+        raise VideoError(
+            f"The skeleton puts the person at x, y, width, height = {', '.join(map(str, box))}, outside of {path}, "
+            f"whose frames are {image.width} x {image.height}: it belongs to another video or size."
+        )
+    return image.crop((left, upper, right, lower))
 
 
 def _encode(image: PIL.Image.Image) -> bytes:

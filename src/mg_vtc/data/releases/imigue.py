@@ -31,6 +31,8 @@ from .video_names import find_video_name, is_video
 
 LABEL_IDS = {number: number for number in range(1, 33)} | {99: NON_MG["imigue"]}  # 99 in the video releases
 IMAGE_NAME = re.compile(r"(?P<clip>.+)\.(?P<frame>[0-9]+)\.jpe?g", re.IGNORECASE)
+SKELETON = "skeleton"  # in place of a CSV of boxes
+SKELETON_NAMES = tuple(re.compile(rf"(?P<video>\d+)_{end}\.csv") for end in ("light_hand", "light"))
 LAYOUTS = (
     "images in training/<1 to 32>/<clip>.<frame>.jpg; videos <id>.mp4 with <id>_label.csv, as in the MiGA "
     "challenge; videos <id>.mp4 with one labels_20200831.csv"
@@ -62,7 +64,8 @@ def prepare_imigue(
         frames_per_clip: Number of evenly spaced frames per clip (see `choose_frames`). By default 8 per video segment,
             and all images of the image-level set.
         keep_non_mg: Whether to keep class 32, which is not a micro-gesture, as in the set of 32 classes.
-        crop: CSV `video,x,y,w,h` with the box to crop from each video, in pixels.
+        crop: CSV `video,x,y,w,h` with the box to crop from each video, in pixels; or "skeleton" to crop the person of
+            each segment by the OpenPose skeletons of the release (see `find_person`).
         first_frame: Number of the first frame of a video in the label files, 0 or 1. The releases do not state it;
             their reader accepts frames 1 to the number of frames, hence the default. Set 0 if your files start there.
         num_workers: Number of videos read in parallel, each in its own process. With more than one, a script needs
@@ -73,8 +76,8 @@ def prepare_imigue(
 
     Raises:
         FileNotFoundError: The folder or the CSV does not exist.
-        ValueError: The folder has none of the layouts, nothing in it can be prepared, an argument is out of range,
-            labels start with frame 0 although `first_frame` is 1, or `output_dir` contains something else.
+        ValueError: The folder has none of the layouts or no skeletons, nothing can be prepared, an argument is out of
+            range, labels start with frame 0 although `first_frame` is 1, or `output_dir` contains something else.
         OSError: The disk is full; complete shards are kept.
     """
     choices = SegmentChoices("imigue", format, frames_per_clip, keep_non_mg, first_frame)
@@ -113,8 +116,26 @@ def _find_release(src: Path, choices: SegmentChoices, crop: str | Path | None) -
         name: next(filter(None, (find_split(path, src) for path in [*videos.get(name, []), labels])), "train")
         for name, (labels, _) in segments.items()
     }
-    release.add_videos(videos, segments, splits, {} if crop is None else read_crops(crop))
+    skeletons = _find_skeletons(src, files) if crop is not None and str(crop) == SKELETON else None
+    release.add_videos(videos, segments, splits, {} if crop is None or skeletons else read_crops(crop), skeletons)
     return release
+
+
+def _find_skeletons(src: Path, files: list[Path]) -> dict[str, list[Path]]:
+    """Return the skeleton files of each video, those with hands if there are any."""
+    skeletons: dict[str, list[Path]] = {}
+    for name in SKELETON_NAMES:
+        found = defaultdict(list)
+        for path in files:
+            if match := name.fullmatch(path.name):
+                found[match["video"].zfill(4)].append(path)
+        skeletons = found | skeletons
+    if not skeletons:
+        raise ValueError(
+            f"{src} has no skeletons <id>_light_hand.csv: unpack the skeletons of the release into it, or give `crop` "
+            "a CSV video,x,y,w,h."
+        )
+    return skeletons
 
 
 def _read_table(tables: list[Path], release: Release, first_frame: int) -> dict[str, tuple[Path, list[Segment]]]:

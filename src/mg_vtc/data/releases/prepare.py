@@ -120,7 +120,9 @@ def prepare(release: Release, output_dir: str | Path, *, num_workers: int = 1) -
         ) from error
     counts, notes = _count(jobs)
     left_out = {reason: count for reason, count in release.left_out.items() if count}
-    return Preparation(output_dir, release.layout, choices, counts, left_out, notes, release.errors + errors)
+    return Preparation(
+        output_dir, release.layout, choices, counts, left_out, release.notes + notes, release.errors + errors
+    )
 
 
 def _claim(release: Release, output_dir: Path) -> None:

@@ -32,6 +32,7 @@ class Release:
         shards: Shards that can be prepared.
         errors: Errors of the items that cannot be prepared.
         left_out: Number of intentionally skipped items by reason.
+        notes: Deviations from what was asked for.
         overlaps: Pairs of segments that share frames.
         cautions: Other warnings about the labels or splits.
     """
@@ -42,6 +43,7 @@ class Release:
     shards: list[Shard] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
     overlaps: list[tuple[Segment, Segment]] = field(default_factory=list)
     cautions: list[str] = field(default_factory=list)
 
@@ -102,6 +104,7 @@ class Release:
         segments: Mapping[str, tuple[Path, list[Segment]]],
         splits: Mapping[str, str],
         crops: Mapping[int | str, Box],
+        skeletons: Mapping[str, list[Path]] | None = None,
     ) -> None:
         """Add the videos that have segments.
 
@@ -110,6 +113,7 @@ class Release:
             segments: Output of `read_label_files`.
             splits: Video name to its split.
             crops: Output of `read_crops`.
+            skeletons: Video name to its skeleton files, to crop the person.
         """
         for name, (labels, of_video) in sorted(segments.items()):
             paths = videos.get(name, [])
@@ -120,7 +124,8 @@ class Release:
             elif len(paths) > 1:
                 self.errors.append(f"{name}: several videos have this name, keep one: {', '.join(map(str, paths))}")
             else:
-                self._add_video(splits[name], name, paths[0], of_video, crops.get(canonical_id(name)))
+                skeleton = None if skeletons is None else self._find_skeleton(name, skeletons.get(name, []))
+                self._add_video(splits[name], name, paths[0], of_video, crops.get(canonical_id(name)), skeleton)
         self.left_out["videos without labels"] += len(set(videos) - set(segments))
         known = {canonical_id(name) for name in videos}
         if unknown := [str(name) for name in crops if name not in known]:
@@ -164,14 +169,23 @@ class Release:
                 stacklevel=4,
             )
 
-    def _add_video(self, split: str, name: str, path: Path, segments: list[Segment], crop: Box | None) -> None:
+    def _find_skeleton(self, name: str, paths: list[Path]) -> Path | None:
+        if not paths:
+            self.notes.append(f"{name}: there is no skeleton; the frames are whole")
+        elif len({path.stat().st_size for path in paths}) > 1:
+            self.errors.append(f"{name}: its skeletons differ, {', '.join(map(str, paths))}; the first is used")
+        return paths[0] if paths else None
+
+    def _add_video(
+        self, split: str, name: str, path: Path, segments: list[Segment], crop: Box | None, skeleton: Path | None
+    ) -> None:
         taken = tuple(segment for segment in segments if segment.label_id in self.choices.class_names)
         self.left_out["clips that show no micro-gesture"] += len(segments) - len(taken)
         self.left_out["videos without a usable line of labels"] += not segments
         self.overlaps += find_overlaps(taken)
         if taken:
             frames_per_clip = self.choices.frames_per_clip or FRAMES_PER_CLIP
-            self.shards.append(VideoShard(split, name, path, taken, frames_per_clip, crop))
+            self.shards.append(VideoShard(split, name, path, taken, frames_per_clip, crop, skeleton))
 
 
 def list_files(folder: Path) -> list[Path]:

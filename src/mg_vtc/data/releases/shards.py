@@ -9,6 +9,7 @@ from ..labels import shorten
 from .annotations import Segment, fit_segments
 from .boxes import Box
 from .frames import Clip, Frame, choose_frames, extract_clip, extract_frames
+from .skeletons import MARGIN, MIN_CONFIDENCE, MIN_KEYPOINTS, find_person, read_skeletons
 from .video import VideoError, count_frames
 
 
@@ -36,6 +37,7 @@ class VideoShard:
         segments: Segments of the video.
         frames_per_clip: Number of frames per segment.
         crop: Box to crop from each frame.
+        skeleton: OpenPose skeletons of the video, to crop the person of each segment.
     """
 
     split: str
@@ -44,9 +46,11 @@ class VideoShard:
     segments: tuple[Segment, ...]
     frames_per_clip: int
     crop: Box | None = None
+    skeleton: Path | None = None
 
     def read(self, findings: Findings) -> Iterator[Frame]:
-        return extract_frames(self.path, self.segments, self.frames_per_clip, self.crop)
+        people = {} if self.skeleton is None else self._find_people(self.skeleton, findings)
+        return extract_frames(self.path, self.segments, self.frames_per_clip, self.crop, people)
 
     def fit(self) -> tuple["VideoShard", list[str]]:
         """Return the shard without segments beyond the end of the video, and notes about those."""
@@ -62,8 +66,26 @@ class VideoShard:
         )
 
     def fingerprint(self) -> str:
-        """Return a hash of the labels, the crop box and the file size, independent of the path."""
-        return _hash(self.segments, self.crop, self.path.stat().st_size)
+        """Return a hash of the labels, the crop and the file sizes, independent of the paths."""
+        facts: list[object] = [self.segments, self.crop, self.path.stat().st_size]
+        if self.skeleton is not None:
+            facts += [self.skeleton.stat().st_size, MIN_CONFIDENCE, MARGIN, MIN_KEYPOINTS]
+        return _hash(*facts)
+
+    def _find_people(self, skeleton: Path, findings: Findings) -> dict[Segment, Box]:
+        """Return the box of the person in each segment; note the segments without one."""
+        keypoints = read_skeletons(skeleton)
+        if not len(keypoints):
+            findings.notes.append(f"{self.name}: the skeleton {skeleton} is empty; the frames are whole")
+            return {}
+        people = {}
+        for segment in self.segments:
+            box = find_person(keypoints, segment.start_frame, segment.end_frame)
+            if box is None:
+                findings.notes.append(f"{segment.clip}: the skeleton {skeleton} shows no person; the frames are whole")
+            else:
+                people[segment] = box
+        return people
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def prepare_smg(
         format: See `prepare_imigue`.
         frames_per_clip: Number of evenly spaced frames per clip; by default 8.
         keep_non_mg: Whether to keep class 16, which is not a micro-gesture.
-        crop: See `prepare_imigue`; video names are such as "Sample0001".
+        crop: CSV `video,x,y,w,h` with the box to crop from each video, such as "Sample0001", in pixels.
         first_frame: See `prepare_imigue`.
         num_workers: See `prepare_imigue`.
 
@@ -56,6 +56,8 @@ def prepare_smg(
             start with frame 0 although `first_frame` is 1, or `output_dir` contains something else.
         OSError: The disk is full; complete shards are kept.
     """
+    if crop is not None and str(crop) == "skeleton":
+        raise ValueError("The skeletons of SMG are of a Kinect, not of OpenPose: give `crop` a CSV video,x,y,w,h.")
     choices = SegmentChoices("smg", format, frames_per_clip, keep_non_mg, first_frame)
     return prepare(_find_release(Path(src), choices, crop), output_dir, num_workers=num_workers)
 
