@@ -21,8 +21,15 @@ import yaml
 from conftest import CLASS_NAMES, TINY_RESNET
 from dual_encoders import save_parent
 from local_hub import client_environment, serving_hub
-from made_releases import make_image_release, make_miga_release
+from made_releases import (
+    make_cut_clips,
+    make_image_release,
+    make_ma52_release,
+    make_miga_release,
+    make_skeleton,
+)
 from pages import free_port
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoConfig, AutoModel, BertConfig, ResNetConfig, ZeroShotImageClassificationPipeline
 
@@ -36,7 +43,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 GUIDES = (
     *("train_on_imigue", "train_on_your_own_folder", "enter_the_miga_challenge", "push", "watch_a_run"),
-    "start_from_a_pretrained_model",
+    *("start_from_a_pretrained_model", "train_on_micro_action_52", "prepare_cut_clips"),
 )
 TRAINING = re.compile(r"^((?:\w+=\S+ )*mg-vtc train .*)$", flags=re.MULTILINE)
 
@@ -87,10 +94,17 @@ def test_prompt_of_the_zero_shot_pipeline_is_reported_where_it_is_shown():
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory, images_dir):
-    """What a user has: a folder of images, a release of iMiGUE, and frames without labels."""
+    """What a user has: a folder of images, releases of iMiGUE and Micro-Action-52, clips, and unlabelled frames."""
     folder = tmp_path_factory.mktemp("workspace")
     (folder / "my_images").symlink_to(images_dir)
     make_miga_release(folder / "iMiGUE")
+    for video in ("0001", "0002", "0003"):
+        make_skeleton(folder / "iMiGUE" / "skeletons" / f"{video}_light_hand.csv", [(10, 5, 30, 40)] * 40)
+    make_ma52_release(folder / "MA-52")
+    make_cut_clips(folder / "my_clips", classes=("nodding", "waving"))
+    make_cut_clips(folder / "iMiGUE_clips" / "RGB")
+    (folder / "my_videos").symlink_to(folder / "my_clips")
+    (folder / "clips.csv").write_text("name,label,split\nP1_0,0,train\nP2_1.mp4,1,val\n")
     make_image_release(folder / "images")
     (folder / "images" / "test").rename(folder / "frames")
     (folder / "image.jpg").symlink_to(next((folder / "frames").iterdir()))
@@ -187,11 +201,32 @@ def test_extras_are_those_of_the_package():
 
 
 def test_release_becomes_images_a_model_and_a_report(workspace):
-    prepared, trained, evaluated = run_guide("train_on_imigue", workspace)
+    prepared, cropped, trained, evaluated = run_guide("train_on_imigue", workspace)
+    assert "not as labelled:\n  0004: there is no skeleton; the frames are whole" in cropped
+    sizes = set()
+    for path in workspace.glob("prepared/imigue_people/*/*/*.jpg"):
+        with Image.open(path) as image:
+            sizes.add((path.name[:4], image.size))
+    assert sizes == {("0001", (33, 47)), ("0002", (33, 47)), ("0003", (33, 47)), ("0004", (64, 48))}
     assert re.search(r"^validation +1 +3 +24 +3$", prepared, flags=re.MULTILINE)
     assert "48 images to train on, 24 to validate, 32 classes" in trained
     assert "24 images of 3 clips, split test" in evaluated
     assert (workspace / "runs" / "imigue" / "report" / "report.html").is_file()
+
+
+def test_micro_action_52_becomes_images_and_a_model_of_new_people(workspace):
+    prepared, divided, trained = run_guide("train_on_micro_action_52", workspace)
+    assert re.search(r"^validation +1 +8 +64 +3$", prepared, flags=re.MULTILINE)
+    assert re.search(r"^validation +1 +6 +48 +3$", divided, flags=re.MULTILINE)
+    assert "144 images to train on, 48 to validate, 52 classes" in trained
+
+
+def test_cut_clips_become_images_and_a_model(workspace):
+    folders, of_imigue, listed, people = run_guide("prepare_cut_clips", workspace)
+    assert re.search(r"^test +1 +6 +48 +2$", folders, flags=re.MULTILINE)
+    assert re.search(r"^train +1 +9 +72 +3$", of_imigue, flags=re.MULTILINE)
+    assert re.search(r"^validation +1 +1 +8 +1$", listed, flags=re.MULTILINE)
+    assert "48 images to train on, 48 to validate, 2 classes" in people
 
 
 def test_own_folder_becomes_a_model_folds_and_predictions(workspace, own_folder):
