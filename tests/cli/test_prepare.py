@@ -62,6 +62,18 @@ def test_train_reads_it_by_the_command_that_is_printed(mg_vtc_command, miga, tmp
     assert rows == {"validation": 6, "test": 6}
 
 
+@pytest.mark.filterwarnings("ignore:Classes of the labels file without images")
+@pytest.mark.parametrize("to", ["imagefolder", "parquet", "webdataset"])
+def test_train_reads_cut_clips_by_the_command_that_is_printed(mg_vtc_command, tmp_path, capsys, to):
+    release = make_ma52_release(tmp_path / "MA-52")
+    mg_vtc_command("prepare", "ma52", release, tmp_path / "out", "--format", to, "--split_by", "subject")
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    recipe = parse_recipe([*command[4:], "--use_cpu", "true"])
+    data = load_run_data(recipe.data, recipe.training, Resizing(recipe.data.image_size or 224), say=lambda line: None)
+    assert (len(data.class_names), data.class_names[51]) == (52, "scratching feet")
+    assert {name: len(list(part)) for name, part in data.splits.items() if name != "train"} == {"validation": 48}
+
+
 def test_image_folder_of_datasets_has_the_classes_too(mg_vtc_command, miga, tmp_path):
     mg_vtc_command("prepare", "imigue", miga, tmp_path, "--frames_per_clip", 2)
     splits = load_dataset("imagefolder", data_dir=str(tmp_path))

@@ -57,9 +57,7 @@ def _add_kind(kinds: Any, data: str, title: str, source: str) -> argparse.Argume
         metavar="K",
         help="number of evenly spaced frames of each clip; by default 8 of a video or its segment, or all images",
     )
-    parser.add_argument(
-        "--num_workers", type=int, default=1, metavar="N", help="number of videos that are read at a time"
-    )
+    parser.add_argument("--num_workers", type=int, default=1, metavar="N", help="number of processes that read videos")
     parser.set_defaults(run=_prepare, data=data)
     return parser
 

@@ -222,6 +222,12 @@ def test_csv_gives_splits_people_and_names_of_classes(flat, tmp_path):
     assert {row["subject"] for row in read_rows(tmp_path / "out")["validation"]} == {"P3"}
 
 
+def test_names_may_have_folders_and_those_of_windows(clips, tmp_path):
+    (tmp_path / "list.txt").write_text("train\\1\\P1_0.mp4 1\r\n./train/2/P1_1 2\r\n")
+    prepare_clips(clips, tmp_path / "out", list_file=tmp_path / "list.txt", frames_per_clip=1)
+    assert {row["clip"] for row in read_rows(tmp_path / "out")["train"]} == {"train_1_P1_0", "train_2_P1_1"}
+
+
 def test_list_takes_splits_from_the_folders_of_the_videos(clips, tmp_path):
     (tmp_path / "list.txt").write_text("train/1/P1_0.mp4 1\nP11_1 2\n")
     preparation = prepare_clips(clips, tmp_path / "out", list_file=tmp_path / "list.txt", frames_per_clip=1)
@@ -252,6 +258,8 @@ def test_lines_at_fault_are_each_reported(flat, tmp_path):
     [
         ("video_id,start\n1,2\n", r"without a column for 'name', 'label': name the columns"),
         ('name,label\n"P1_0,1\n', "is not a CSV: .* in line 2"),
+        (",,\n", r"without a column for 'name', 'label'"),
+        ("name,label\n , \n", "nothing to prepare: .*no clip is listed"),
         ("", "nothing to prepare: .*no clip is listed"),
     ],
 )

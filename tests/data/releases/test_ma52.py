@@ -216,6 +216,13 @@ def test_file_that_is_not_utf_8_is_named(own_ma52, tmp_path, name):
         prepare_ma52(own_ma52, tmp_path / "out")
 
 
+def test_nothing_is_held_out_of_nothing(own_ma52, tmp_path):
+    for name in ("train", "val"):
+        (own_ma52 / f"{name}_list_videos.txt").write_text("")
+    with pytest.raises(ValueError, match=r"nothing to prepare: '.*train_list_videos\.txt lists 0 clips"):
+        prepare_ma52(own_ma52, tmp_path / "out", split_by="subject")
+
+
 def test_folder_without_lists_is_refused(tmp_path):
     (tmp_path / "MA-52").mkdir()
     with pytest.raises(ValueError, match=r"has no train_list_videos\.txt"):

@@ -38,7 +38,12 @@ class ListedClip(NamedTuple):
     @property
     def key(self) -> str:
         """The name without the suffix of a video, with "/" between folders."""
-        return strip_suffix(self.name.replace("\\", "/").removeprefix("./"))
+        return strip_suffix(clean_name(self.name))
+
+
+def clean_name(name: str) -> str:
+    """Return a name with "/" between folders."""
+    return name.replace("\\", "/").removeprefix("./")
 
 
 def strip_suffix(name: str) -> str:
@@ -88,7 +93,7 @@ def read_list(path: Path) -> tuple[list[ListedClip], list[str]]:
         rows = list(number_rows(io.StringIO(text)))
     except csv.Error as error:
         raise ValueError(f"The list of clips {path} is not a CSV: {error}.") from error
-    (_, header), *others = [(line, [cell.strip() for cell in cells]) for line, cells in rows if any(cells)]
+    (_, header), *others = [(line, [cell.strip() for cell in cells]) for line, cells in rows if cells]
     columns = [cell.lower() for cell in header]
     places = {"name": _find(columns, NAMES), "label": _find(columns, LABELS)}
     if missing := [column for column, place in places.items() if place is None]:
@@ -100,6 +105,8 @@ def read_list(path: Path) -> tuple[list[ListedClip], list[str]]:
     clips, errors = [], []
     for line, cells in others:
         where = f"line {line} of {path}, {abridge(','.join(cells), 80)}"
+        if not any(cells):
+            continue
         found = {column: cells[place] for column, place in places.items() if place is not None and place < len(cells)}
         if len(cells) == len(header) and all(found.values()):
             clips.append(ListedClip(where, **found))

@@ -11,7 +11,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from ..splits import split_stratified
 from .choices import ClipChoices
-from .clip_lists import strip_suffix
+from .clip_lists import clean_name, strip_suffix
 from .frames import Clip
 from .release import Release
 from .video_names import is_video
@@ -80,6 +80,7 @@ class VideoIndex:
 
     def find(self, name: str) -> tuple[Path | None, str]:
         """Return the video of a name, or None and the reason."""
+        name = clean_name(name)
         paths = self._of_name.get(strip_suffix(name), [])
         exact = [path for path in paths if path.as_posix().endswith(f"/{name}")]
         paths = exact if len(exact) == 1 else paths
@@ -190,6 +191,8 @@ def _hold_out_subjects(clips: list[FoundClip]) -> list[FoundClip]:
             "column subject."
         )
     pooled = sorted((clip for clip in clips if clip.split != "test"), key=lambda clip: clip.key)
+    if not pooled:
+        return clips
     num_validation = sum(clip.split == "validation" for clip in pooled)
     ids = sorted({clip.label_id for clip in pooled})
     features = Features(
