@@ -74,3 +74,27 @@ def test_score_without_an_interval_says_none(results):
     assert [line.split()[2:] for line in summarize(results).splitlines() if line.startswith("top-1")] == [
         ["100.0%", "none", "25.0%"]
     ]
+
+
+def test_groups_and_subsets_are_shown_if_they_are_scored(results):
+    score = {"value": 0.5, "low": 0.25, "high": 0.75, "method": "exact"}
+    names = {"f1_mean": score, "group_accuracy": score, "group_macro_f1": score}
+    results["class_groups"] = {"scores": names, "groups": [{"name": "head", "num_classes": 3}]}
+    results["clips"] = {"vote": "mean", "num_clips": 5, "scores": {}, "class_groups": {"scores": names}}
+    subset = {"num_images": 4, "num_clips": None, "num_classes": 2, "mean_class_accuracy": 0.5}
+    accuracies = [0.1 + number / 100 for number in range(25)]
+    results["subsets"] = {
+        "column": "subject",
+        "top1_accuracy": {"mean": 0.22, "lowest": 0.1, "highest": 0.34, "standard_deviation": 0.07},
+        "subsets": [
+            subset | {"value": f"s{number}", "top1_accuracy": score | {"value": value}}
+            for number, value in reversed([*enumerate(accuracies)])
+        ],
+    }
+    lines = summarize(results).splitlines()
+    assert "groups of classes: head (3)" in lines
+    assert [line.split()[:2] for line in lines].count(["F1_mean", "50.0%"]) == 2
+    shown = [line.split()[0] for line in lines if line.startswith("s") and "25.0% to 75.0%*" in line]
+    assert shown == [f"s{number}" for number in range(20)]
+    assert "and 5 more, with higher scores" in lines
+    assert lines[-1] == "top-1 over 25 values of subject: 22.0% ± 7.0%, 10.0% to 34.0%"

@@ -72,7 +72,7 @@ def _summarize_clips(clips: dict[str, Any]) -> list[str]:
     """Format the scores by clip."""
     lines = ["", f"{clips['num_clips']} clips, the {clips['vote']} of their frames".ljust(28)]
     lines += _format_scores(clips["scores"])
-    return lines + (_summarize_class_groups(clips["class_groups"]) if "class_groups" in clips else [])
+    return lines + _format_scores(clips.get("class_groups", {}).get("scores", {}))
 
 
 def _summarize_class_groups(scored: dict[str, Any]) -> list[str]:

@@ -15,7 +15,9 @@ from made_predictions import make_predictions, make_results
 from PIL import Image
 
 from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
+from mg_vtc.evaluation.class_groups import score_class_groups
 from mg_vtc.evaluation.report.page import embed_image, write_report
+from mg_vtc.evaluation.subsets import score_subsets
 from mg_vtc.runs.first_batch import write_first_batch
 from mg_vtc.runs.records import Training
 
@@ -126,6 +128,40 @@ def test_intervals_stand_at_the_scores(source):
         value, low, high = (f"{100 * (score - 0.111 * k):.1f}" for score in (0.9, 0.8, 0.95))
         assert f"{name} {value} % {low} to {high}" in text
     assert "95 % interval by the bootstrap ( 2,000 resamples of clips)" in text.replace("(2,000", "( 2,000")
+
+
+def test_no_style_is_defined_twice(source):
+    sheet = source[source.index("<style>") : source.index("@media screen and (max-width")]
+    selectors = re.findall(r"^([.\w][^{}@]*?) \{", sheet, re.MULTILINE)
+    assert len(selectors) > 30
+    assert sorted(selectors) == sorted(set(selectors))
+
+
+def test_groups_of_classes_stand_with_those_of_clips(predictions, tmp_path):
+    groups = [("head", "hand")[number % 2] for number in range(32)]
+    results = make_results(predictions)
+    for holder, clips in ((results, None), (results.setdefault("clips", {}), predictions.clips)):
+        scored = score_class_groups(predictions.logits, predictions.labels, groups, clips)
+        holder["class_groups"] = scored
+    results["clips"] |= {"vote": "mean", "num_clips": 9, "scores": {}}
+    page = Page(write_report(tmp_path, predictions, results, read_image=read_image, training=None).read_text())
+    shown = [
+        f"{100 * score['value']:.1f} ({100 * score['low']:.1f} to {100 * score['high']:.1f})"
+        for score in (holder["class_groups"]["scores"]["f1_mean"] for holder in (results, results["clips"]))
+    ]
+    assert ["F1_mean", *shown] in page.rows
+    head = results["class_groups"]["groups"][0]
+    assert ["head", "16", *(f"{100 * head[key]:.1f}" for key in ("recall", "f1")), str(head["support"])] in page.rows
+
+
+def test_subsets_stand_lowest_first(predictions, tmp_path):
+    values = [f"<{number % 3}>" for number in range(len(predictions.labels))]
+    results = make_results(predictions) | {"subsets": score_subsets(predictions, "subject", values)}
+    page = Page(write_report(tmp_path, predictions, results, read_image=read_image, training=None).read_text())
+    rows = [row for row in page.rows if row and row[0] in set(values)]
+    assert len(rows) == 3
+    assert [float(row[1].split()[0]) for row in rows] == sorted(float(row[1].split()[0]) for row in rows)
+    assert "Scores by subject" in page.text
 
 
 def test_classes_stand_in_a_table(predictions, source):
