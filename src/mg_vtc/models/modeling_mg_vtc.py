@@ -1,9 +1,8 @@
 """The micro-gesture vision-text contrastive model: two towers, two projection heads, one matrix of similarities.
 
 * Towers are any `AutoModel` encoders (default ResNet50 and DistilBERT), each followed by a projection head to D.
-* `MgVtcModel` compares images with texts (zero-shot), `MgVtcForImageClassification` with `class_embeds`, the saved
-  embeddings of the class prompts. Both have the same parameters, so they share one checkpoint.
-* The model computes no contrastive loss; `MgVtcTrainer` computes it from the outputs.
+* `MgVtcModel` compares images with texts, `MgVtcForImageClassification` with the saved `class_embeds` of the class
+  prompts. Both have the same parameters, so they share one checkpoint. `MgVtcTrainer` computes the loss.
 """
 
 import math
@@ -24,6 +23,7 @@ from .modeling_tower import (
     MgVtcOutput,
     build_projection,
     build_tower,
+    correct_momentum,
     encode_images,
     encode_texts,
     evaluating,
@@ -326,7 +326,7 @@ class MgVtcModel(MgVtcPreTrainedModel):
         text_model: Any = AutoModel.from_pretrained(text) if isinstance(text, str) else text
         text_config = text_model.config if text_model else None
         model = cls(MgVtcConfig.from_vision_text_configs(vision_model.config, text_config, **config))
-        model.vision_model = vision_model
+        model.vision_model = correct_momentum(vision_model)
         if text_model:
             if model.config.text_pooling != "auto" and getattr(text_model, "pooler", None) is not None:
                 text_model.pooler = None  # not used, so not trained

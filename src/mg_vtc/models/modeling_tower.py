@@ -80,6 +80,18 @@ def build_tower(config: PretrainedConfig, input_name: str, *, pooled: bool = Tru
             f"{type(tower).__name__} takes {tower.main_input_name!r}, but this tower must take {input_name!r}: "
             "the first tower is for images, the second for texts."
         )
+    return correct_momentum(tower)
+
+
+def correct_momentum(tower: PreTrainedModel) -> PreTrainedModel:
+    """Give batch norm a momentum in the sense of PyTorch, the weight of a new batch, and return the tower.
+
+    EfficientNet, MobileNetV1 and MobileNetV2 of transformers pass on that of TensorFlow, the weight of the past, such
+    as 0.99. The running statistics, with which a trained model is used, would be those of the last batch alone.
+    """
+    for module in tower.modules():
+        if isinstance(module, _BatchNorm) and module.momentum is not None and module.momentum > 0.5:
+            module.momentum = 1 - module.momentum
     return tower
 
 
