@@ -34,7 +34,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import AutoConfig, AutoModel, BertConfig, ResNetConfig, ZeroShotImageClassificationPipeline
 
 from mg_vtc import build_tokenizer, predict
-from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
+from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES, MA52_CLASS_NAMES
 from mg_vtc.training.preemption import EXIT_CODE
 from mg_vtc.training.recipe import parse_recipe
 
@@ -214,11 +214,28 @@ def test_release_becomes_images_a_model_and_a_report(workspace):
     assert (workspace / "runs" / "imigue" / "report" / "report.html").is_file()
 
 
-def test_micro_action_52_becomes_images_and_a_model_of_new_people(workspace):
-    prepared, divided, trained = run_guide("train_on_micro_action_52", workspace)
+def test_micro_action_52_becomes_images_a_model_of_new_people_and_a_submission(workspace):
+    prepared, divided, trained, evaluated, *_ = run_guide("train_on_micro_action_52", workspace)
     assert re.search(r"^validation +1 +8 +64 +3$", prepared, flags=re.MULTILINE)
     assert re.search(r"^validation +1 +6 +48 +3$", divided, flags=re.MULTILINE)
     assert "144 images to train on, 48 to validate, 52 classes" in trained
+
+    results = json.loads((workspace / "runs" / "ma52" / "report" / "results.json").read_text())
+    (person,) = results["subsets"]["subsets"]
+    assert (person["num_clips"], person["num_images"]) == (6, 48)
+    f1_mean = results["clips"]["class_groups"]["scores"]["f1_mean"]["value"]
+    assert re.search(rf"^F1_mean +{f1_mean:.1%} ", evaluated, flags=re.MULTILINE)
+    assert (
+        "body (5), head (6), upper limb (13), lower limb (8), body-hand (6), head-hand (10), leg-hand (4)" in evaluated
+    )
+
+    (vote,) = predict(workspace / "runs" / "ma52", workspace / "MA-52" / "videos_test", frames_per_clip=8, vote="mean")
+    actions = [MA52_CLASS_NAMES.index(label) for label in vote.labels]
+    parts = [sum(action > last for last in (4, 10, 23, 31, 37, 47)) for action in actions]
+    for name, row in (("prediction", [*actions, *parts]), ("submission", [parts[0], actions[0]])):
+        with zipfile.ZipFile(workspace / f"{name}.zip") as archive:
+            _, *rows = csv.reader(io.StringIO(archive.read("prediction.csv").decode()))
+        assert rows == [["test0000.mp4", *map(str, row)]]
 
 
 def test_cut_clips_become_images_and_a_model(workspace):
