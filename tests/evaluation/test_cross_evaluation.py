@@ -92,6 +92,21 @@ def test_candidate_labels_leave_other_classes_out(places):
     assert evaluation.results["conditions"]["task"] == "zero-shot-image-classification"
 
 
+def test_leakage_counted_for_all_classes_is_not_reported_of_some(places):
+    records = {"split_by": "given", "train": [], "leakage": {"validation": {"same_bytes": 3}}}
+    names = [path.relative_to(places / "smg").as_posix() for path in sorted((places / "smg").rglob("*.png"))]
+    (places / "model-smg" / "split.json").write_text(json.dumps(records | {"validation": names}))
+    try:
+        of_all = evaluate(str(places / "model-smg"), str(places / "smg"), split="validation").results
+        chosen = evaluate(
+            str(places / "model-smg"), str(places / "smg"), candidate_labels=["Arms akimbo", "Folding arms"]
+        ).results
+    finally:
+        (places / "model-smg" / "split.json").unlink()
+    assert of_all["conditions"]["leakage"] == {"same_bytes": 3}
+    assert chosen["conditions"]["leakage"] is None
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

@@ -98,7 +98,7 @@ def evaluate(
     ensemble = Ensemble(members, weights=weights, candidate_labels=names, prompt_template=prompt_template, tta=tta)
     predictions = predict_rows(ensemble, chosen.rows, zero_shot, batch_size)
     predictions = predictions._replace(class_groups=_find_groups(predictions, data, reading))
-    how = _describe_task(ensemble, prompt_template, zero_shot=zero_shot)
+    how = _describe_task(ensemble, prompt_template, candidate_labels, zero_shot=zero_shot)
     results = describe_results(ensemble.name, name_data(data), predictions, chosen.scored, records, **how)
     parts = _score_parts(predictions, chosen.rows, vote, group_by)
     return _join(predictions, results | parts, chosen, records, ensemble, zero_shot=zero_shot)
@@ -173,7 +173,13 @@ def _reads_names(
     return reads_names
 
 
-def _describe_task(ensemble: Ensemble, template: str | Sequence[str] | None, *, zero_shot: bool) -> dict[str, Any]:
+def _describe_task(
+    ensemble: Ensemble,
+    template: str | Sequence[str] | None,
+    candidate_labels: Sequence[str] | None,
+    *,
+    zero_shot: bool,
+) -> dict[str, Any]:
     config = ensemble.members[0].network.config
     template = template or config.name_templates
     num_texts = [max(map(len, member.network.config.class_texts)) for member in ensemble.members]
@@ -183,6 +189,7 @@ def _describe_task(ensemble: Ensemble, template: str | Sequence[str] | None, *, 
         "num_texts": 1 if zero_shot else max(num_texts),
         "training_rows_known": all(member.records.split for member in ensemble.members),
         "tta": ensemble.tta,
+        **({} if candidate_labels is None else {"leakage": None}),  # it was counted for images of all classes
     }
 
 
