@@ -21,6 +21,7 @@ from transformers.utils import ModelOutput, is_timm_available
 from .configuration_mg_vtc import MgVtcConfig
 from .modeling_alexnet import AlexNetModel
 
+MOMENTUM = 0.1  # of batch norm, as by default in PyTorch
 DUAL_ENCODERS = ("clip", "metaclip_2", "chinese_clip", "siglip")
 NAFLEX = (
     "SigLIP 2 with images of any aspect ratio (NaFlex) is not supported: choose a checkpoint of fixed resolution, "
@@ -84,14 +85,15 @@ def build_tower(config: PretrainedConfig, input_name: str, *, pooled: bool = Tru
 
 
 def correct_momentum(tower: PreTrainedModel) -> PreTrainedModel:
-    """Give batch norm a momentum in the sense of PyTorch, the weight of a new batch, and return the tower.
+    """Give batch norm the default momentum of PyTorch where it has that of TensorFlow, and return the tower.
 
-    EfficientNet, MobileNetV1 and MobileNetV2 of transformers pass on that of TensorFlow, the weight of the past, such
-    as 0.99. The running statistics, with which a trained model is used, would be those of the last batch alone.
+    To TensorFlow, momentum is the weight of the past, such as 0.99; to PyTorch, it is that of a new batch.
+    EfficientNet, MobileNetV1 and MobileNetV2 of transformers pass on the first as the second. The running statistics,
+    with which a trained model is used, would be those of the last batch alone.
     """
     for module in tower.modules():
         if isinstance(module, _BatchNorm) and module.momentum is not None and module.momentum > 0.5:
-            module.momentum = 1 - module.momentum
+            module.momentum = MOMENTUM
     return tower
 
 
