@@ -81,11 +81,24 @@ def test_given_labels_file_precedes_that_of_the_folder(tmp_path):
 
 
 def test_ma52_is_known_by_its_names_without_a_file():
-    assert find_class_groups(MA52_CLASS_NAMES, "org/data", None) == list(BODY_PARTS)
-    assert find_class_groups(["Waving", "nodding"], "org/data", None) == ["upper limb", "head"]
+    assert find_class_groups([name.upper() for name in MA52_CLASS_NAMES], "org/data", None) == list(BODY_PARTS)
 
 
-@pytest.mark.parametrize("names", [IMIGUE_CLASS_NAMES, ["bowing", "waving"]])
+def test_labels_file_is_that_of_the_loader_for_a_split_too(tmp_path):
+    (tmp_path / "validation").mkdir()
+    (tmp_path / "labels.csv").write_text("id,name,group\n1,nodding,head\n2,waving,hand\n")
+    assert find_class_groups(["nodding", "waving"], str(tmp_path / "validation"), None) == ["head", "hand"]
+    (tmp_path / "labels.csv").rename(tmp_path / "validation" / "labels.csv")
+    assert find_class_groups(["nodding", "waving"], str(tmp_path), None) == ["head", "hand"]
+
+
+def test_score_with_equal_resamples_has_an_exact_interval():
+    scores = score_class_groups(one_hot([0] * 6), np.array([0] * 6), GROUPS)["scores"]
+    expected = {"value": 1.0, "low": pytest.approx(0.025 ** (1 / 6)), "high": 1.0, "method": "exact"}
+    assert list(scores.values()) == [expected] * 3
+
+
+@pytest.mark.parametrize("names", [IMIGUE_CLASS_NAMES, MA52_CLASS_NAMES[:5], ["bowing", "waving"]])
 def test_other_classes_have_no_groups(names, tmp_path):
     assert find_class_groups(names, str(tmp_path), None) is None
 

@@ -1,6 +1,7 @@
 """Evaluation across data sets: shared classes alone, in the words of the scored data set."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -67,6 +68,27 @@ def test_fewer_than_two_shared_classes_are_not_scored(places, tmp_path):
     assert (cell["num_classes"], cell["scores"], cell["chance"]) == (0, None, None)
 
 
+def test_classes_without_held_out_images_are_not_shared_and_cost_no_other_cell(places, tmp_path):
+    names = ("Folding arms", "Arms akimbo", "Crossing legs")
+    for split, classes in (("train", names), ("test", names[2:])):
+        for name in classes:
+            shutil.copytree(places / "smg" / str(SMG_CLASS_NAMES.index(name)), tmp_path / split / name)
+    models, data = [str(places / "model-imigue"), str(places / "model-smg")], [str(tmp_path), str(places / "smg")]
+    poor, rich, *_ = cross_evaluate(models, data)
+    assert (poor["num_classes"], poor["scores"]) == (0, None)
+    assert rich["num_classes"] == 12
+    with pytest.raises(ValueError, match="Only the training split has images of `candidate_labels`: 'Folding arms'"):
+        evaluate(models[0], str(tmp_path), candidate_labels=names[:2])
+
+
+def test_data_are_read_with_the_settings_of_the_run_that_was_trained_on_them(places, tmp_path):
+    folder, run = tmp_path / "numbers", shutil.copytree(places / "model-smg", tmp_path / "run")
+    shutil.copytree(places / "smg", folder, ignore=shutil.ignore_patterns("labels.csv"))
+    (run / "recipe.yaml").write_text(f"train_dir: {folder}\nlabels_file: smg\n")
+    cells = cross_evaluate([str(places / "model-imigue"), str(run)], [str(folder)])
+    assert [cell["num_classes"] for cell in cells] == [12, 13]
+
+
 def test_command_prints_the_matrix_and_writes_it(places, tmp_path, capsys):
     from mg_vtc.cli.main import main
 
@@ -81,6 +103,8 @@ def test_command_prints_the_matrix_and_writes_it(places, tmp_path, capsys):
     assert all(cell in lines[1] for cell in shown)
     with pytest.raises(SystemExit, match=r"matrix\.json exists: choose another --output, or add --overwrite"):
         main([*command, "--output", str(output)])
+    with pytest.raises(SystemExit, match="is a folder: --output needs the name of a file"):
+        main([*command, "--output", str(tmp_path), "--overwrite"])
 
 
 def test_candidate_labels_leave_other_classes_out(places):

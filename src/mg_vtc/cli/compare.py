@@ -24,7 +24,7 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("run_a", metavar="RUN_A", help="folder of an evaluated run, or of its report")
     parser.add_argument("run_b", metavar="RUN_B", help="folder of another run")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the comparison to FILE.json, too")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the comparison as JSON to FILE, too")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE")
     parser.set_defaults(run=_compare)
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..files import atomic_write
 from ..messages import escape
 
 
@@ -26,7 +27,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--split", choices=("train", "validation", "test", "all"), help="as for mg-vtc evaluate")
     parser.add_argument("--prompt_template", nargs="+", help="texts of a class, {} is its name")
     parser.add_argument("--batch_size", type=int, default=32, help="number of images at a time")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the scores to FILE.json, too")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the scores as JSON to FILE, too")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE")
     parser.set_defaults(run=_cross_evaluate)
 
@@ -34,6 +35,8 @@ def add_parser(verbs: Any) -> None:
 def _cross_evaluate(options: argparse.Namespace) -> None:
     if options.output is not None and options.output.exists() and not options.overwrite:
         raise ValueError(f"{options.output} exists: choose another --output, or add --overwrite.")
+    if options.output is not None and options.output.is_dir():
+        raise ValueError(f"{options.output} is a folder: --output needs the name of a file.")
     from datasets import disable_progress_bars
     from transformers.utils import logging
 
@@ -53,7 +56,8 @@ def _cross_evaluate(options: argparse.Namespace) -> None:
     print(escape(format_matrix(cells), keep="\n"))
     if options.output is not None:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(cells, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        with atomic_write(options.output) as file:
+            file.write(f"{json.dumps(cells, indent=1, allow_nan=False)}\n".encode())
         print(escape(str(options.output)))
 
 

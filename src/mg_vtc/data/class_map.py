@@ -15,9 +15,10 @@ class ClassMap:
     """Shared classes of several data sets.
 
     The built-in table was compiled by hand from the class lists. It has a row where two or three sets name the same
-    movement. "Rubbing eyes and forehead" of SMG has no row, because other sets have a class for each. Three classes of
-    SMG and iMiGUE are wider than their partners: rubbed hands, which SMG joins with crossed fingers and iMiGUE with
-    held hands; the collar, which iMiGUE joins with buttons and tie; and the handled object.
+    movement. "Rubbing eyes and forehead" of SMG has no row, because other sets have a class for each. Some classes are
+    wider than their partners, as their names say: rubbed hands, handled objects and the drawn-in neck of SMG; rubbed
+    hands, the collar and touched arms of iMiGUE. "Facial parts other than eyes" of SMG includes the ears and the jaw,
+    which other sets have as classes of their own.
 
     Args:
         path: UTF-8 CSV with the column `name` and one for each data set; by default the built-in table. A cell has the

@@ -9,8 +9,9 @@ import numpy as np
 
 from ..data.class_lists import CLASS_LISTS
 from ..data.folder_layout import find_labels_file
+from ..data.image_folder import SPLIT_NAMES
 from ..data.labels import fold_name, read_label_groups, shorten
-from .intervals import bootstrap_interval, number_groups
+from .intervals import bootstrap_interval, exact_interval, number_groups
 from .metrics import ClassScores, find_top_k_hits, predict_classes, score_classes
 from .scores import Interval, describe_interval
 
@@ -30,12 +31,10 @@ def find_class_groups(class_names: Sequence[str], data: str, labels_file: str | 
     """
     source: str | Path | None = labels_file
     if source is None and Path(data).is_dir():
-        source = find_labels_file(Path(data))
+        source = _find_labels_file(Path(data))
     keys = [fold_name(name) for name in class_names]
     if source is None:
-        source = next(
-            (word for word, known in CLASS_LISTS.items() if set(keys) <= {*map(fold_name, known.names)}), None
-        )
+        source = next((word for word in CLASS_LISTS if {*keys} == {*map(fold_name, CLASS_LISTS[word].names)}), None)
     groups = None if source is None else read_label_groups(source)
     if groups is None:
         return None
@@ -47,6 +46,13 @@ def find_class_groups(class_names: Sequence[str], data: str, labels_file: str | 
         )
         return None
     return [of_class[key] for key in keys]
+
+
+def _find_labels_file(folder: Path) -> Path | None:
+    """Find the labels file that `load_image_folder` reads: in the folder, or beside or in its splits."""
+    splits = sorted(child for child in folder.iterdir() if child.name.lower() in SPLIT_NAMES)
+    above = [folder.parent] if folder.resolve().name.lower() in SPLIT_NAMES else []
+    return next((path for place in (folder, *splits, *above) if (path := find_labels_file(place))), None)
 
 
 def score_class_groups(
@@ -83,12 +89,22 @@ def score_class_groups(
         return np.array([f1_mean, group_accuracy, groups.macro_f1])
 
     values = score(np.ones(len(labels_B)))
-    low, high = bootstrap_interval(score, number_groups(len(labels_B), clips))
+    drawn_B = number_groups(len(labels_B), clips)
+    low, high = bootstrap_interval(score, drawn_B)
+    num_drawn = int(drawn_B.max()) + 1
     scored = zip(GROUP_SCORES, values.tolist(), low.tolist(), high.tolist(), strict=True)
     return {
-        "scores": {name: describe_interval(Interval(*interval)) for name, *interval in scored},
+        "scores": {
+            name: describe_interval(_make_interval(value, lowest, highest, num_drawn))
+            for name, value, lowest, highest in scored
+        },
         "groups": _describe_groups(names, class_groups, score_classes(own_B, guessed_B, len(names))),
     }
+
+
+def _make_interval(value: float, low: float, high: float, num_drawn: int) -> Interval:
+    """Return the interval of a score; if all resamples are equal, the exact one."""
+    return Interval(value, *exact_interval(value, num_drawn), "exact") if low == high else Interval(value, low, high)
 
 
 def _describe_groups(names: list[str], class_groups: Sequence[str], scores: ClassScores) -> list[dict[str, Any]]:

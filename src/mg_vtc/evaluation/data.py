@@ -39,7 +39,7 @@ def load_as_run(
     data = str(data)
     if skip_corrupt_images is None:
         skip_corrupt_images = recipe.get("skip_corrupt_images", False) and _is_image_folder(data)
-    for argument, name in READ_AS_RUN.items() if _is_data_of_run(data, recipe) else ():
+    for argument, name in READ_AS_RUN.items() if is_data_of_run(data, recipe) else ():
         value = recipe.get(name)
         moved = name == "labels_file" and not _is_readable(value, data)
         default = inspect.signature(load_splits).parameters[argument].default
@@ -125,7 +125,8 @@ def select_classes(splits: DatasetDict, names: Sequence[str]) -> DatasetDict:
         names: Class names of the data; case and white space do not count.
 
     Raises:
-        ValueError: There are fewer than two names, a name is not a class of the data, or no row is left.
+        ValueError: There are fewer than two names, a name is not a class of the data, or no row is left, or only
+            training rows of data that are split.
     """
     of_data = fold_names(next(iter(splits.values())).features["label"].names, "the data")
     wanted = fold_names(names, "`candidate_labels`")
@@ -145,6 +146,8 @@ def select_classes(splits: DatasetDict, names: Sequence[str]) -> DatasetDict:
             selected[split] = others.add_column("label", [number_of[labels[row]] for row in kept], feature=feature)
     if not selected:
         raise ValueError(f"No image of the data is of one of `candidate_labels`: {shorten(names)}.")
+    if set(selected) == {"train"} != set(splits):  # would be taken for data that are not split
+        raise ValueError(f"Only the training split has images of `candidate_labels`: {shorten(names)}.")
     return selected
 
 
@@ -202,7 +205,7 @@ def _is_readable(labels_file: str | None, data: str) -> bool:
     return named and _is_image_folder(data)
 
 
-def _is_data_of_run(data: str, recipe: dict[str, Any]) -> bool:
+def is_data_of_run(data: str, recipe: dict[str, Any]) -> bool:
     """Return whether a run was trained or validated on these data."""
     own = [recipe[name] for name in ("train_dir", "validation_dir", "dataset_name") if recipe.get(name)]
     return data in own or (Path(data).exists() and any(Path(data).resolve() == Path(name).resolve() for name in own))
