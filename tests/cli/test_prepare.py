@@ -179,6 +179,17 @@ def test_stream_without_a_validation_split_is_not_recommended(mg_vtc_command, tm
     assert capsys.readouterr().out.splitlines()[-1].startswith("This release names no validation split")
 
 
+@pytest.mark.parametrize("to", ["imagefolder", "parquet"])
+def test_no_training_is_recommended_without_a_training_split(mg_vtc_command, tmp_path, capsys, to):
+    clips = make_cut_clips(tmp_path / "clips")
+    (tmp_path / "list.csv").write_text("name,label,split\nP21_0,1,test\nP22_1,2,test\n")
+    arguments = ("--list_file", tmp_path / "list.csv", "--frames_per_clip", 1, "--format", to)
+    mg_vtc_command("prepare", "clips", clips, tmp_path / "out", *arguments)
+    out = capsys.readouterr().out
+    assert "test               1       2         2        2" in out
+    assert "to train:" not in out
+
+
 def test_labels_that_begin_with_frame_0_are_refused_and_the_command_that_is_reported_works(
     mg_vtc_command, refusal, miga, tmp_path
 ):

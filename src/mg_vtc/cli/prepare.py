@@ -147,9 +147,10 @@ def _print_summary(preparation: "Preparation") -> None:
             print(f"  and {len(lines) - NUM_LISTED} more")
     if preparation.errors:
         print("Repair these and repeat the command: finished shards are kept.")
-    if preparation.choices.format == "webdataset" and "validation" not in [
-        count.split for count in preparation.splits
-    ]:
+    splits = [count.split for count in preparation.splits if count.images]
+    if "train" not in splits:
+        return
+    if preparation.choices.format == "webdataset" and "validation" not in splits:
         print(
             "This release names no validation split, which a stream needs: prepare it --format imagefolder or parquet."
         )

@@ -10,6 +10,8 @@ from PIL import Image
 
 from mg_vtc import prepare_clips
 from mg_vtc.data.class_lists import IMIGUE_CLASS_NAMES
+from mg_vtc.evaluation.class_groups import find_class_groups
+from mg_vtc.evaluation.data import load_splits
 
 NAMES = r"(?P<subject>P\d+)_(?P<video>\d+)"
 
@@ -81,6 +83,21 @@ def test_labels_file_of_the_folder_gives_names_and_groups(own_clips, tmp_path):
         (1, "hand"),
         (2, "none"),
     }
+
+
+def test_parquet_keeps_the_groups_for_an_evaluation_and_is_read_as_before(own_clips, tmp_path):
+    (own_clips / "labels.csv").write_text("id,name,group\n1,nodding,head\n2,waving,hand\n99,others,none\n")
+    prepare_clips(own_clips, tmp_path / "out", format="parquet", frames_per_clip=1)
+    splits = load_splits(str(tmp_path / "out"), 8)
+    assert {split: len(rows) for split, rows in splits.items()} == {"train": 9, "validation": 9, "test": 9}
+    names = splits["test"].features["label"].names
+    assert names == ["nodding", "waving", "others"]
+    assert find_class_groups(names, str(tmp_path / "out"), None) == ["head", "hand", "none"]
+
+
+def test_parquet_without_groups_has_no_labels_file(clips, tmp_path):
+    prepare_clips(clips, tmp_path, format="parquet", frames_per_clip=1)
+    assert not (tmp_path / "labels.csv").exists()
 
 
 def test_folders_may_be_names_of_classes(tmp_path):
@@ -183,6 +200,20 @@ def test_clips_that_are_numbered_in_each_split_are_told_apart_but_copies_reporte
     assert not keys["train"] & keys["validation"]
 
 
+def test_clip_that_has_the_name_of_another_with_its_split_is_reported(own_clips, tmp_path):
+    (own_clips / "val" / "1" / "P11_0.mp4").rename(own_clips / "val" / "1" / "P1_0.mp4")
+    (own_clips / "train" / "1" / "P2_0.mp4").rename(own_clips / "train" / "1" / "train_P1_0.mp4")
+    preparation = prepare_clips(own_clips, tmp_path / "out", frames_per_clip=1)
+    (fault,) = preparation.errors
+    assert fault.startswith("train_P1_0: several clips have this name (the split goes before a name that two splits ")
+    assert "), rename one: " in fault
+    assert fault.endswith("train/1/train_P1_0.mp4 (train)")
+    assert count(preparation) == {"train": 7, "validation": 9, "test": 9}
+    rows = read_rows(tmp_path / "out")
+    assert len({row["file_name"] for row in rows["train"]}) == len(rows["train"]) == 7
+    assert "1/validation_P1_0" in {row["clip"] for row in rows["validation"]}
+
+
 def test_videos_that_are_passed_over_are_counted(own_clips, tmp_path):
     for place in ("train/loose.mp4", "more/1/other.mp4"):
         (own_clips / place).parent.mkdir(parents=True, exist_ok=True)
@@ -233,6 +264,38 @@ def test_list_takes_splits_from_the_folders_of_the_videos(clips, tmp_path):
     preparation = prepare_clips(clips, tmp_path / "out", list_file=tmp_path / "list.txt", frames_per_clip=1)
     assert count(preparation) == {"train": 1, "validation": 1}
     assert preparation.left_out == {"videos that the list does not name": 25}
+
+
+def test_folder_of_a_list_is_no_split(flat, tmp_path):
+    folder = flat[0].rename(tmp_path / "my_test")
+    (tmp_path / "list.txt").write_text("P1_0 1\nP1_1 2\n")
+    preparation = prepare_clips(folder, tmp_path / "out", list_file=tmp_path / "list.txt", frames_per_clip=1)
+    assert count(preparation) == {"train": 2}
+
+
+def test_empty_cell_of_the_split_is_that_of_the_folder_or_train(clips, tmp_path):
+    lines = ["name,label,split", "P1_0,1,", "P11_0,1,", "P2_0,1,val"]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    preparation = prepare_clips(clips, tmp_path / "out", list_file=tmp_path / "list.csv", frames_per_clip=1)
+    assert preparation.errors == []
+    assert count(preparation) == {"train": 1, "validation": 2}
+    preparation = prepare_clips(clips / "val", tmp_path / "val", list_file=tmp_path / "list.csv", frames_per_clip=1)
+    assert count(preparation)["train"] == 1
+
+
+def test_line_whose_name_has_spaces_is_reported_with_the_csv_that_allows_it(flat, tmp_path):
+    folder, _ = flat
+    (folder / "P1_0.mp4").rename(folder / "P1 0.mp4")
+    (tmp_path / "list.txt").write_text("P1 0.mp4 1\nP1_1.mp4 nod, twice\n")
+    preparation = prepare_clips(folder, tmp_path / "out", list_file=tmp_path / "list.txt", frames_per_clip=1)
+    assert preparation.errors == [
+        f"line 1 of {tmp_path / 'list.txt'}, 'P1 0.mp4 1': a name with spaces needs a CSV with a header, such as "
+        "name,label"
+    ]
+    assert read_labels_csv(tmp_path / "out")[1:] == [("0", "nod, twice")]
+    (tmp_path / "list.csv").write_text("name,label\nP1 0.mp4,1\n")
+    preparation = prepare_clips(folder, tmp_path / "csv", list_file=tmp_path / "list.csv", frames_per_clip=1)
+    assert (preparation.errors, count(preparation)) == ([], {"train": 1})
 
 
 def test_lines_at_fault_are_each_reported(flat, tmp_path):

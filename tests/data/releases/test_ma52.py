@@ -195,6 +195,24 @@ def test_list_without_any_video_is_reported_once(own_ma52, tmp_path):
     assert count(preparation) == {"train": 16}
 
 
+def test_empty_list_is_called_empty(own_ma52, tmp_path):
+    path = own_ma52 / "val_list_videos.txt"
+    path.write_text("\n")
+    preparation = prepare_ma52(own_ma52, tmp_path / "out", frames_per_clip=1)
+    assert preparation.errors == [f"{path}: no clip is listed"]
+    assert count(preparation) == {"train": 16}
+
+
+@pytest.mark.parametrize("folder", ["videos_train/", "./", "MA-52\\train\\"])
+def test_names_may_have_folders(own_ma52, ma52, tmp_path, folder):
+    path = own_ma52 / "train_list_videos.txt"
+    path.write_text("".join(f"{folder}{line}\n" for line in path.read_text().splitlines()))
+    preparation = prepare_ma52(own_ma52, tmp_path / "out", frames_per_clip=1)
+    assert (preparation.errors, count(preparation)) == ([], {"train": 16, "validation": 8})
+    prepare_ma52(ma52, tmp_path / "bare", frames_per_clip=1)
+    assert read_rows(tmp_path / "out", "train") == read_rows(tmp_path / "bare", "train")
+
+
 def test_label_file_of_another_data_set_is_refused_with_the_difference(own_ma52, tmp_path):
     path = own_ma52 / "label_name.txt"
     path.write_text("\n".join(f"{label_id}\t{name}" for label_id, name in enumerate(SMG_CLASS_NAMES)))
@@ -219,7 +237,7 @@ def test_file_that_is_not_utf_8_is_named(own_ma52, tmp_path, name):
 def test_nothing_is_held_out_of_nothing(own_ma52, tmp_path):
     for name in ("train", "val"):
         (own_ma52 / f"{name}_list_videos.txt").write_text("")
-    with pytest.raises(ValueError, match=r"nothing to prepare: '.*train_list_videos\.txt lists 0 clips"):
+    with pytest.raises(ValueError, match=r"nothing to prepare: '.*train_list_videos\.txt: no clip is listed"):
         prepare_ma52(own_ma52, tmp_path / "out", split_by="subject")
 
 

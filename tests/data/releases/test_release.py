@@ -3,7 +3,7 @@
 import pytest
 
 from mg_vtc.data.releases.choices import SegmentChoices as Choices
-from mg_vtc.data.releases.release import find_split, list_files
+from mg_vtc.data.releases.release import find_split, find_split_below, list_files
 from mg_vtc.data.releases.shards import ImageShard, ReleaseImage
 
 CHOICES = {"data": "imigue", "format": "parquet", "frames_per_clip": 8, "keep_non_mg": True, "first_frame": 1}
@@ -26,6 +26,7 @@ def test_nearest_folder_that_names_a_split_tells_it(tmp_path, path, split):
 
 def test_folder_of_one_split_tells_it(tmp_path):
     assert find_split(tmp_path / "imigue_rgb_test" / "0001.mp4", tmp_path / "imigue_rgb_test") == "test"
+    assert find_split_below(tmp_path / "imigue_rgb_test" / "0001.mp4", tmp_path / "imigue_rgb_test") is None
 
 
 def test_hidden_files_and_folders_are_passed_over(tmp_path):

@@ -147,6 +147,32 @@ def test_skeleton_without_rows_is_empty(tmp_path, text):
     assert len(read_skeletons(tmp_path / "s.csv")) == 0
 
 
+@pytest.mark.parametrize("has_index", [True, False])
+@pytest.mark.parametrize("has_header", [True, False])
+def test_first_frame_without_some_keypoints_is_a_frame(tmp_path, has_header, has_index):
+    path = make_skeleton(tmp_path / "s.csv", [(20, 10, 40, 30)] * 2, has_header=has_header, has_index=has_index)
+    lines = path.read_text().splitlines()
+    cells = lines[has_header].split(",")
+    cells[3 + has_index : 6 + has_index] = ["", "", ""]
+    lines[has_header] = ",".join(cells)
+    path.write_text("\n".join(lines))
+    keypoints = read_skeletons(path)
+    assert keypoints.shape == (2, 35, 3)
+    np.testing.assert_array_equal(keypoints[0, :2], [(20, 10, 0.3), (np.nan, np.nan, np.nan)])
+    np.testing.assert_array_equal(keypoints[1, 1], (40, 10, 0.3))
+
+
+@pytest.mark.parametrize("has_header", [True, False])
+def test_empty_lines_are_frames_except_at_the_end(tmp_path, has_header):
+    path = make_skeleton(tmp_path / "s.csv", [(20, 10, 40, 30), (1, 2, 3, 4)], has_header=has_header)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-1], "", " ", lines[-1], "", "\n"]))
+    keypoints = read_skeletons(path)
+    assert keypoints.shape == (4, 35, 3)
+    assert np.isnan(keypoints[1:3]).all()
+    np.testing.assert_array_equal(keypoints[3, 0], (1, 2, 0.3))
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -171,6 +197,8 @@ def test_box_is_that_of_the_confident_keypoints_with_a_margin():
     margin = int(MARGIN * 400)
     box = Box(100 - margin, 200 - margin, 201 + 2 * margin, 401 + 2 * margin)
     assert find_person(keypoints, 0, 3) == find_person(keypoints, 1, 1) == find_person(keypoints, 0, 99) == box
+    keypoints[1:3, 7:9] = [(np.nan, 300, 0.9), (300, np.inf, 0.9)]  # confident, but nowhere
+    assert find_person(keypoints, 0, 3) == find_person(keypoints, 1, 1) == box
     assert find_person(keypoints, 2, 3) is None
     assert find_person(keypoints, 50, 99) is None
     keypoints[1, 0, 2] = 0

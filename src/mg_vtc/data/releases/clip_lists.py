@@ -75,7 +75,8 @@ def read_pairs(path: Path) -> tuple[list[ListedClip], list[str]]:
 def read_list(path: Path) -> tuple[list[ListedClip], list[str]]:
     """Read a CSV with a header, or lines `name label` if the first line has no comma.
 
-    The CSV has a column of `NAMES`, one of `LABELS`, and optionally those of `OPTIONAL`.
+    The CSV has a column of `NAMES`, one of `LABELS`, and optionally those of `OPTIONAL`. A cell of the split may be
+    empty.
 
     Returns:
         See `read_pairs`.
@@ -88,7 +89,7 @@ def read_list(path: Path) -> tuple[list[ListedClip], list[str]]:
         raise FileNotFoundError(f"There is no list of clips {path}.")
     text = _read_text(path)
     if "," not in text.lstrip().partition("\n")[0]:
-        return read_pairs(path)
+        return _refuse_spaced_names(*read_pairs(path))
     try:
         rows = list(number_rows(io.StringIO(text)))
     except csv.Error as error:
@@ -108,7 +109,7 @@ def read_list(path: Path) -> tuple[list[ListedClip], list[str]]:
         if not any(cells):
             continue
         found = {column: cells[place] for column, place in places.items() if place is not None and place < len(cells)}
-        if len(cells) == len(header) and all(found.values()):
+        if len(cells) == len(header) and all(cell for column, cell in found.items() if column != "split"):
             clips.append(ListedClip(where, **found))
         else:
             errors.append(f"{where}: not {','.join(header)}, or a cell is empty")
@@ -127,6 +128,17 @@ def drop_repeated(clips: Iterable[ListedClip], errors: list[str]) -> list[Listed
         else:
             errors.append(f"{key}: {listed[0].where}, and {listed[1].where}, contradict each other; keep one")
     return kept
+
+
+def _refuse_spaced_names(clips: list[ListedClip], errors: list[str]) -> tuple[list[ListedClip], list[str]]:
+    """Move lines such as `my clip.mp4 9`, whose label would be "clip.mp4 9", to the errors."""
+    kept = []
+    for clip in clips:
+        if any(strip_suffix(word) != word for word in clip.label.split()):
+            errors.append(f"{clip.where}: a name with spaces needs a CSV with a header, such as name,label")
+        else:
+            kept.append(clip)
+    return kept, errors
 
 
 def _find(columns: list[str], names: Iterable[str]) -> int | None:

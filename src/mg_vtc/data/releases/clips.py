@@ -3,7 +3,7 @@ r"""Prepare cut clips: videos that show one gesture each, in class folders or in
 - Class folders: `<split>/<class>/<clip>.mp4`, or `<class>/<clip>.mp4` for the split "train".
 - List: lines `name label`, or a CSV with the columns name and label, and optionally split, subject and video. Names
   are relative to the folder or unique in it, with or without suffix. A label is the id or name of a class. Without a
-  column split, the folder of a video determines the split.
+  split, the folder of a video determines it, and otherwise it is "train".
 
 A pattern of names, such as `(?P<subject>\d+)_(?P<video>\d+)_\d+`, tells the person and the recording. It must match
 each name completely, without suffix and, in class folders, relative to them.
@@ -27,7 +27,7 @@ from .choices import NON_MG, ClipChoices, ClipClass
 from .clip_lists import drop_repeated, read_list, strip_suffix
 from .cut_clips import Contents, FoundClip, VideoIndex, make_release
 from .prepare import Preparation, prepare
-from .release import find_split, list_files
+from .release import find_split_below, list_files
 from .video_names import is_video
 
 SPLIT_FOLDERS = SPLIT_NAMES | {"validate": "validation"}
@@ -137,7 +137,7 @@ def _find_listed(src: Path, list_file: Path, labels_file: str | Path | None) -> 
             contents.errors.append(f"{row.where}: the split {row.split!r} is not train, validation or test")
             continue
         if path is not None and not row.split:
-            split = find_split(path, src) or "train"
+            split = find_split_below(path, src) or "train"
         contents.clips.append(
             FoundClip(split, row.key, id_of[fold_name(row.label)], path, row.video or None, row.subject or None)
         )

@@ -156,21 +156,31 @@ def _is_known(clips: Iterable[FoundClip], group: str) -> bool:
 def _drop_ambiguous(clips: Iterable[FoundClip], errors: list[str]) -> list[FoundClip]:
     """Return the clips with different keys; those of one name are recorded in `errors`.
 
-    Names that are numbered in each split get the name of the split.
+    Names that are numbered in each split get the name of the split, which may be the name of another clip.
     """
+    named, prefixed = [], set()
+    for alike in _group_by_key(clips):
+        if len(alike) > 1 and _are_numbered_in_splits(alike):
+            alike = [replace(clip, name=f"{clip.split}_{clip.name}") for clip in alike]
+            prefixed |= set(alike)
+        named += alike
+    kept = []
+    for alike in _group_by_key(named):
+        if len(alike) == 1:
+            kept += alike
+        else:
+            listed = ", ".join(f"{clip.path or clip.name} ({clip.split})" for clip in alike)
+            reason = "" if prefixed.isdisjoint(alike) else " (the split goes before a name that two splits share)"
+            way_out = "rename" if reason else "keep"
+            errors.append(f"{alike[0].name}: several clips have this name{reason}, {way_out} one: {listed}")
+    return kept
+
+
+def _group_by_key(clips: Iterable[FoundClip]) -> list[list[FoundClip]]:
     of_key: dict[str, list[FoundClip]] = defaultdict(list)
     for clip in clips:
         of_key[clip.key.replace(".", "_")].append(clip)  # tar files have no dots in names
-    kept = []
-    for alike in of_key.values():
-        if len(alike) == 1:
-            kept += alike
-        elif _are_numbered_in_splits(alike):
-            kept += [replace(clip, name=f"{clip.split}_{clip.name}") for clip in alike]
-        else:
-            listed = ", ".join(f"{clip.path or clip.name} ({clip.split})" for clip in alike)
-            errors.append(f"{alike[0].name}: several clips have this name, keep one: {listed}")
-    return kept
+    return list(of_key.values())
 
 
 def _are_numbered_in_splits(clips: list[FoundClip]) -> bool:

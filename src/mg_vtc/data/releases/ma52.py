@@ -10,7 +10,7 @@ from pathlib import Path
 from ..class_lists import CLASS_LISTS
 from ..labels import MOST_DIGITS, fold_name
 from .choices import ClipChoices, ClipClass
-from .clip_lists import ListedClip, drop_repeated, read_pairs
+from .clip_lists import ListedClip, clean_name, drop_repeated, read_pairs
 from .cut_clips import Contents, FoundClip, VideoIndex, make_release
 from .prepare import Preparation, prepare
 from .release import list_files
@@ -101,9 +101,10 @@ def _check_class_names(path: Path) -> None:
 
 
 def _add_list(path: Path, split: str, videos: VideoIndex, contents: Contents) -> None:
-    """Add the clips of a list."""
+    """Add the clips of a list, whose names may have folders."""
     rows, errors = read_pairs(path)
     contents.errors += errors
+    rows = [row._replace(name=clean_name(row.name).rpartition("/")[2]) for row in rows]
     rows = drop_repeated(rows, contents.errors)
     missing = []
     for row in rows:
@@ -114,7 +115,9 @@ def _add_list(path: Path, split: str, videos: VideoIndex, contents: Contents) ->
         if video is None:
             missing.append(f"{row.where}: {fault}")
         contents.clips.append(FoundClip(split, row.key, int(row.label), video))
-    if len(missing) == len(rows):
+    if not rows:
+        missing = [f"{path}: no clip is listed"]
+    elif len(missing) == len(rows):
         folder = f"videos_{path.name.partition('_')[0]}"
         missing = [f"{path} lists {len(rows)} clips, but none of their videos is in a folder {folder}"]
     contents.errors += missing

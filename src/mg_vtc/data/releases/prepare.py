@@ -270,7 +270,7 @@ def _remove_old(job: _Job) -> None:
 
 def _finish(jobs: list[_Job], output_dir: Path, release: Release) -> None:
     """Write the files that cover all shards."""
-    if release.choices.format != "parquet":  # Parquet contains the names
+    if release.choices.format != "parquet" or release.choices.class_groups:  # Parquet contains the names alone
         with atomic_write(output_dir / "labels.csv") as file:
             file.write(_make_labels_csv(release.choices).encode())
     if release.choices.format != "imagefolder":

@@ -194,8 +194,17 @@ def list_files(folder: Path) -> list[Path]:
 
 
 def find_split(path: Path, source: Path) -> str | None:
-    """Return the split in the name of the nearest enclosing folder, such as "imigue_rgb_train"."""
-    folders = [*path.relative_to(source).parent.parts[::-1], source.resolve().name]
+    """Return the split in the name of the nearest enclosing folder, such as "imigue_rgb_train", up to `source`."""
+    return find_split_below(path, source) or _read_split([source.resolve().name])
+
+
+def find_split_below(path: Path, source: Path) -> str | None:
+    """Return the split in the name of the nearest enclosing folder below `source`."""
+    return _read_split(path.relative_to(source).parent.parts[::-1])
+
+
+def _read_split(folders: Iterable[str]) -> str | None:
+    """Return the split that ends the name of the first such folder."""
     names = SPLIT_NAMES | {"validate": "validation"}
     ends = (folder.lower().rpartition("_")[2] for folder in folders)
     return next((names[end] for end in ends if end in names), None)

@@ -5,6 +5,7 @@ hands, or a part of them. The MiGA release has 35, the body and the finger tips.
 and a first column with the number of the frame are optional.
 """
 
+import io
 import math
 from pathlib import Path
 
@@ -29,24 +30,23 @@ def read_skeletons(path: Path) -> np.ndarray:
     """Read a skeleton file.
 
     Returns:
-        float64 (num_frames, num_keypoints, 3) with x, y and confidence; NaN for empty cells. No frames if the file is
-        empty.
+        float64 (num_frames, num_keypoints, 3) with x, y and confidence; NaN for empty cells. An empty line is a frame
+        without keypoints, except at the end. No frames if the file is empty.
 
     Raises:
         VideoError: The file is not such a table.
     """
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            first_line = file.readline().strip()
-            others = file.readline().strip()
+        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except UnicodeDecodeError as error:
         raise VideoError(f"The skeleton {path} is not a UTF-8 CSV: {error}.") from error
-    has_header = _is_header(first_line.split(","))
-    if not (others if has_header else first_line):
+    rows = lines[1:] if lines and _is_header(lines[0].strip().split(",")) else lines
+    if not rows:
         return np.empty((0, 0, 3))
-    options = pyarrow.csv.ReadOptions(autogenerate_column_names=True, skip_rows=int(has_header))
+    empty_row = "," * rows[-1].count(",")  # the last row is not empty
+    data = "".join(f"{row if row.strip() else empty_row}\n" for row in rows).encode()
     try:
-        table = pyarrow.csv.read_csv(path, options)
+        table = pyarrow.csv.read_csv(io.BytesIO(data), pyarrow.csv.ReadOptions(autogenerate_column_names=True))
         values = np.column_stack([column.cast(pa.float64()).to_numpy() for column in table.columns])
     except pa.ArrowException as error:
         raise VideoError(f"The skeleton {path} is not a CSV of numbers: {error}") from error
@@ -72,7 +72,7 @@ def find_person(keypoints: np.ndarray, start_frame: int, end_frame: int) -> Box 
         The box, which may extend beyond the frame; None if there are too few keypoints.
     """
     frames = keypoints[start_frame : end_frame + 1]  # (num_frames, num_keypoints, 3)
-    is_seen = frames[..., 2] >= MIN_CONFIDENCE  # (num_frames, num_keypoints)
+    is_seen = (frames[..., 2] >= MIN_CONFIDENCE) & np.isfinite(frames).all(axis=-1)  # (num_frames, num_keypoints)
     if is_seen.any(axis=0).sum() < MIN_KEYPOINTS:
         return None
     points = frames[is_seen][:, :2]  # (num_seen, 2)
@@ -83,9 +83,13 @@ def find_person(keypoints: np.ndarray, start_frame: int, end_frame: int) -> Box 
 
 
 def _is_header(cells: list[str]) -> bool:
-    """Return whether a line has names or the numbers of the columns, maybe after an empty cell."""
+    """Return whether a line has names or the numbers of the columns, maybe after an empty cell.
+
+    Other empty cells are those of keypoints that are missing.
+    """
     cells = cells[1:] if not cells[0] else cells
     try:
-        return [float(cell) for cell in cells] == list(range(len(cells)))
+        numbers = [float(cell.strip() or "nan") for cell in cells]
     except ValueError:
-        return any(cells)
+        return True
+    return bool(numbers) and numbers == list(range(len(numbers)))
