@@ -107,3 +107,14 @@ def test_a_run_without_a_log_or_held_out_images_has_no_figure(tmp_path):
     (tmp_path / "trainer_state.json").write_text('{"best_model_checkpoint": null, "log_history": []}')
     write_run_results(tmp_path, {}, {"train": Rows()}, list(CLASS_NAMES))
     assert not list((tmp_path / "figures").iterdir())
+
+
+@pytest.mark.parametrize("setting", ["train_dir", "dataset_name"])
+def test_groups_of_classes_beside_the_data_are_scored(setting, tmp_path):
+    rows = [f"{number},{name},{('hand', 'head')[number % 2]}\n" for number, name in enumerate(CLASS_NAMES)]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "labels.csv").write_text("id,name,group\n" + "".join(rows))
+    write_run(tmp_path / "run", CLASS_NAMES, recipe={setting: str(tmp_path / "data")})
+    groups = read(tmp_path / "run")["class_groups"]
+    assert [group["name"] for group in groups["groups"]] == ["hand", "head"]
+    assert groups["scores"]["group_accuracy"]["value"] == 0.6  # a wrong class is of the other group

@@ -55,6 +55,17 @@ def flat(card):
 # Results
 
 
+def test_groups_of_classes_have_rows_of_their_own(write_card, config, tmp_path):
+    write_card()
+    assert "F1_mean" not in (tmp_path / "README.md").read_text()
+    rows = [f"{number},{name},{number % 2}\n" for number, name in config.id2label.items()]
+    (tmp_path / "labels.csv").write_text("id,name,group\n" + "".join(rows))
+    card = write_card()
+    score = read_results(tmp_path)["class_groups"]["scores"]["f1_mean"]
+    interval = f"{100 * score['low']:.1f} to {100 * score['high']:.1f} %"
+    assert f"| F1_mean | {100 * score['value']:.1f} % | {interval} | |" in card.content.splitlines()
+
+
 def test_scores_stand_beside_their_intervals_and_baselines(write_card, tmp_path):
     text = write_card().text
     scores = read_results(tmp_path)["scores"]

@@ -48,9 +48,8 @@ def write_run_results(
     train_labels = train_rows.labels.numpy() if isinstance(train_rows, ImageDataset) else None
     labels_file = records.recipe.get("labels_file")
     is_there = labels_file in CLASS_LISTS or (labels_file is not None and Path(labels_file).is_file())
-    class_groups = find_class_groups(
-        class_names, records.recipe.get("train_dir") or "", labels_file if is_there else None
-    )
+    source = records.recipe.get("train_dir") or records.recipe.get("dataset_name") or ""
+    class_groups = find_class_groups(class_names, source, labels_file if is_there else None)
     predictions = {}
     for path in (folder / name for name in SPLIT_RESULTS):
         split = path.stem
