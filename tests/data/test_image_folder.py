@@ -200,7 +200,7 @@ def test_numbered_folders_sort_as_numbers(tmp_path: Path):
 def test_numbered_folders_without_names_are_warned_of(tmp_path: Path):
     write_images(tmp_path, "10/a.png", "9/a.png")
     with pytest.warns(
-        UserWarning, match=r"names are '9', '10', so .* bare numbers.*labels_file .* 'id,name', 'imigue' or 'smg'"
+        UserWarning, match=r"names are '9', '10', so .* bare numbers.*labels_file .* 'id,name', or a built-in list"
     ):
         splits = load_image_folder(tmp_path)
     assert class_names(splits) == ["9", "10"]

@@ -10,7 +10,7 @@ import numpy as np
 from ..data.class_lists import CLASS_LISTS
 from ..data.folder_layout import find_labels_file
 from ..data.image_folder import SPLIT_NAMES
-from ..data.labels import fold_name, read_label_groups, shorten
+from ..data.labels import read_label_groups, shorten
 from .intervals import bootstrap_interval, exact_interval, number_groups
 from .metrics import ClassScores, find_top_k_hits, predict_classes, score_classes
 from .scores import Interval, describe_interval
@@ -32,13 +32,13 @@ def find_class_groups(class_names: Sequence[str], data: str, labels_file: str | 
     source: str | Path | None = labels_file
     if source is None and Path(data).is_dir():
         source = _find_labels_file(Path(data))
-    keys = [fold_name(name) for name in class_names]
+    keys = [_fold(name) for name in class_names]
     if source is None:
-        source = next((word for word in CLASS_LISTS if {*keys} == {*map(fold_name, CLASS_LISTS[word].names)}), None)
+        source = next((word for word in CLASS_LISTS if {*keys} == {*map(_fold, CLASS_LISTS[word].names)}), None)
     groups = None if source is None else read_label_groups(source)
     if groups is None:
         return None
-    of_class = {fold_name(name): group for name, group in groups.items()}
+    of_class = {_fold(name): group for name, group in groups.items()}
     if missing := [name for name, key in zip(class_names, keys, strict=True) if key not in of_class]:
         warnings.warn(
             f"Groups of classes are not scored: {source} has none for {shorten(missing)}, which the model has.",
@@ -46,6 +46,11 @@ def find_class_groups(class_names: Sequence[str], data: str, labels_file: str | 
         )
         return None
     return [of_class[key] for key in keys]
+
+
+def _fold(name: str) -> str:
+    """Return the comparison key of a name that may be hostile, unlike those that `fold_name` takes."""
+    return " ".join(name.split()).casefold()
 
 
 def _find_labels_file(folder: Path) -> Path | None:
