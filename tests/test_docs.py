@@ -232,7 +232,7 @@ def test_micro_action_52_becomes_images_a_model_of_new_people_and_a_submission(w
     (vote,) = predict(workspace / "runs" / "ma52", workspace / "MA-52" / "videos_test", frames_per_clip=8, vote="mean")
     actions = [MA52_CLASS_NAMES.index(label) for label in vote.labels]
     parts = [sum(action > last for last in (4, 10, 23, 31, 37, 47)) for action in actions]
-    for name, row in (("prediction", [*actions, *parts]), ("submission", [parts[0], actions[0]])):
+    for name, row in (("prediction", [*actions, *parts]), ("prediction_2024", [parts[0], actions[0]])):
         with zipfile.ZipFile(workspace / f"{name}.zip") as archive:
             _, *rows = csv.reader(io.StringIO(archive.read("prediction.csv").decode()))
         assert rows == [["test0000.mp4", *map(str, row)]]
