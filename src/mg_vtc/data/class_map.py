@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..messages import abridge
-from .labels import fold_name, normalize_name
+from .labels import fold_name
 from .table_cells import number_rows
 
 SHARED_CLASSES = Path(__file__).with_name("shared_classes.csv")  # of iMiGUE, SMG and Micro-Action-52
@@ -95,7 +95,7 @@ class ClassMap:
             if not cells[0] or sum(map(bool, cells[1:])) < 2:
                 raise ValueError(f"{where} must have a name and a class of two or more data sets.")
             for column, cell in zip(header, cells, strict=True):
-                key = fold_name(normalize_name(cell)) if cell else None
+                key = fold_name(cell) if cell else None
                 if key in columns[column]:
                     raise ValueError(
                         f"{where} repeats {cell!r} of the column {column!r}, which is in line {columns[column][key]}: "

@@ -55,7 +55,12 @@ def fold_name(name: str) -> str:
 
     "01" and "1" have the same key.
     """
-    visible = "".join(character for character in normalize_name(name) if unicodedata.category(character) != "Cf")
+    return fold_text(normalize_name(name))
+
+
+def fold_text(text: str) -> str:
+    """Return the key of `fold_name` for any text, which may be no class name."""
+    visible = "".join(character for character in text if unicodedata.category(character) != "Cf")
     return str(canonical_id(" ".join(unicodedata.normalize("NFC", visible.casefold()).split())))
 
 

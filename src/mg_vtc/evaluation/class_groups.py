@@ -10,10 +10,10 @@ import numpy as np
 from ..data.class_lists import CLASS_LISTS
 from ..data.folder_layout import find_labels_file
 from ..data.image_folder import SPLIT_NAMES
-from ..data.labels import read_label_groups, shorten
-from .intervals import bootstrap_interval, exact_interval, number_groups
+from ..data.labels import fold_text, read_label_groups, shorten
+from .intervals import bootstrap_interval, number_groups
 from .metrics import ClassScores, find_top_k_hits, predict_classes, score_classes
-from .scores import Interval, describe_interval
+from .scores import describe_interval, make_interval
 
 GROUP_SCORES = {"f1_mean": "F1_mean", "group_accuracy": "group accuracy", "group_macro_f1": "group macro F1"}
 
@@ -32,13 +32,13 @@ def find_class_groups(class_names: Sequence[str], data: str, labels_file: str | 
     source: str | Path | None = labels_file
     if source is None and Path(data).is_dir():
         source = _find_labels_file(Path(data))
-    keys = [_fold(name) for name in class_names]
+    keys = [fold_text(name) for name in class_names]  # of any model, so maybe not valid names
     if source is None:
-        source = next((word for word in CLASS_LISTS if {*keys} == {*map(_fold, CLASS_LISTS[word].names)}), None)
+        source = next((word for word in CLASS_LISTS if {*keys} == {*map(fold_text, CLASS_LISTS[word].names)}), None)
     groups = None if source is None else read_label_groups(source)
     if groups is None:
         return None
-    of_class = {_fold(name): group for name, group in groups.items()}
+    of_class = {fold_text(name): group for name, group in groups.items()}
     if missing := [name for name, key in zip(class_names, keys, strict=True) if key not in of_class]:
         warnings.warn(
             f"Groups of classes are not scored: {source} has none for {shorten(missing)}, which the model has.",
@@ -46,11 +46,6 @@ def find_class_groups(class_names: Sequence[str], data: str, labels_file: str | 
         )
         return None
     return [of_class[key] for key in keys]
-
-
-def _fold(name: str) -> str:
-    """Return the comparison key of a name that may be hostile, unlike those that `fold_name` takes."""
-    return " ".join(name.split()).casefold()
 
 
 def _find_labels_file(folder: Path) -> Path | None:
@@ -100,16 +95,11 @@ def score_class_groups(
     scored = zip(GROUP_SCORES, values.tolist(), low.tolist(), high.tolist(), strict=True)
     return {
         "scores": {
-            name: describe_interval(_make_interval(value, lowest, highest, num_drawn))
+            name: describe_interval(make_interval(value, lowest, highest, num_drawn))
             for name, value, lowest, highest in scored
         },
         "groups": _describe_groups(names, class_groups, score_classes(own_B, guessed_B, len(names))),
     }
-
-
-def _make_interval(value: float, low: float, high: float, num_drawn: int) -> Interval:
-    """Return the interval of a score; if all resamples are equal, the exact one."""
-    return Interval(value, *exact_interval(value, num_drawn), "exact") if low == high else Interval(value, low, high)
 
 
 def _describe_groups(names: list[str], class_groups: Sequence[str], scores: ClassScores) -> list[dict[str, Any]]:

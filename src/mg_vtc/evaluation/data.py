@@ -137,7 +137,8 @@ def select_classes(splits: DatasetDict, names: Sequence[str]) -> DatasetDict:
             f"`candidate_labels` must be classes of the data, which has no {shorten(unknown)}, only "
             f"{shorten(of_data.values())}."
         )
-    number_of = {list(of_data).index(key): number for number, key in enumerate(wanted)}
+    label_of = {key: label for label, key in enumerate(of_data)}
+    number_of = {label_of[key]: number for number, key in enumerate(wanted)}
     feature, selected = ClassLabel(names=[of_data[key] for key in wanted]), DatasetDict()
     for split, rows in splits.items():
         labels = rows["label"][:]

@@ -26,6 +26,11 @@ class Interval(NamedTuple):
     method: str = "bootstrap"
 
 
+def make_interval(value: float, low: float, high: float, num_groups: int) -> Interval:
+    """Return the interval of a fraction of groups; if all resamples are equal, the exact one."""
+    return Interval(value, *exact_interval(value, num_groups), "exact") if low == high else Interval(value, low, high)
+
+
 def describe_interval(interval: Interval) -> dict[str, Any]:
     """Return value, bounds (None without an interval) and method of a score."""
     bounds = {name: or_null(number) for name, number in zip(interval._fields[:3], interval[:3], strict=True)}
@@ -123,6 +128,6 @@ def score_predictions(
         for name, value, lowest, highest in zip(SCORE_NAMES, values, low, high, strict=False)
     }
     for name, (value, lowest, highest, _) in intervals.items():
-        if lowest == highest and name != "expected_calibration_error":  # not a proportion
-            intervals[name] = Interval(value, *exact_interval(value, int(groups.max()) + 1), "exact")
+        if name != "expected_calibration_error":  # not a proportion
+            intervals[name] = make_interval(value, lowest, highest, int(groups.max()) + 1)
     return Scores(intervals, classes, bins, low[len(SCORE_NAMES) :], high[len(SCORE_NAMES) :])

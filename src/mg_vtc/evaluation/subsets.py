@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from ..data.labels import sort_ids
-from .intervals import bootstrap_interval, exact_interval, number_groups
+from .intervals import bootstrap_interval, number_groups
 from .metrics import find_top_k_hits, predict_classes, score_classes
 from .results import Predictions
-from .scores import Interval, describe_interval
+from .scores import describe_interval, make_interval
 
 
 def score_subsets(predictions: Predictions, column: str, values: Sequence[str]) -> dict[str, Any]:
@@ -47,9 +47,7 @@ def _score(predictions: Predictions, value: str, rows: np.ndarray) -> dict[str, 
     hits = find_top_k_hits(logits, labels, 1)  # (num_rows,)
     groups = number_groups(len(rows), clips)  # (num_rows,)
     low, high = bootstrap_interval(lambda weights: np.array([hits @ weights / weights.sum()]), groups)
-    accuracy = Interval(float(hits.mean()), float(low[0]), float(high[0]))
-    if low[0] == high[0]:
-        accuracy = Interval(accuracy.value, *exact_interval(accuracy.value, int(groups.max()) + 1), "exact")
+    accuracy = make_interval(float(hits.mean()), float(low[0]), float(high[0]), int(groups.max()) + 1)
     by_class = score_classes(labels, predict_classes(logits), logits.shape[1])
     return {
         "value": value,

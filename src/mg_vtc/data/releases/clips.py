@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..folder_layout import find_labels_file
-from ..image_folder import SPLIT_NAMES
 from ..labels import (
     canonical_id,
     fold_name,
@@ -27,10 +26,8 @@ from .choices import NON_MG, ClipChoices, ClipClass
 from .clip_lists import drop_repeated, read_list, strip_suffix
 from .cut_clips import Contents, FoundClip, VideoIndex, make_release
 from .prepare import Preparation, prepare
-from .release import find_split_below, list_files
+from .release import SPLIT_FOLDERS, find_split_below, list_files
 from .video_names import is_video
-
-SPLIT_FOLDERS = SPLIT_NAMES | {"validate": "validation"}
 
 
 def prepare_clips(

@@ -112,10 +112,12 @@ def extract_frames(
         for number in choose_frames(segment.start_frame, segment.end_frame, frames_per_clip):
             owners[number].append(segment)
     for number, time, image in read_frames(path, sorted(owners), crop):
+        encoded: dict[Box | None, bytes] = {}  # overlapping segments share a frame
         for segment in owners.pop(number):
             box = None if people is None else people.get(segment)
-            data = _encode(image if box is None else _cut_person(image, box, path))
-            yield Frame(segment.clip, segment.label_id, number, data, segment.video, segment.subject, time)
+            if box not in encoded:
+                encoded[box] = _encode(image if box is None else _cut_person(image, box, path))
+            yield Frame(segment.clip, segment.label_id, number, encoded[box], segment.video, segment.subject, time)
     if owners:
         raise PastEndError(f"{path} ends before frame {min(owners)}.")
 

@@ -18,6 +18,7 @@ from .frames import Clip
 from .shards import ClipShard, Shard, VideoShard
 from .video_names import is_video
 
+SPLIT_FOLDERS = SPLIT_NAMES | {"validate": "validation"}  # also as ends of names
 IMAGES_PER_SHARD = 2000  # of clips and of the image-level set; a killed run loses at most so many a process
 
 
@@ -205,9 +206,8 @@ def find_split_below(path: Path, source: Path) -> str | None:
 
 def _read_split(folders: Iterable[str]) -> str | None:
     """Return the split that ends the name of the first such folder."""
-    names = SPLIT_NAMES | {"validate": "validation"}
     ends = (folder.lower().rpartition("_")[2] for folder in folders)
-    return next((names[end] for end in ends if end in names), None)
+    return next((SPLIT_FOLDERS[end] for end in ends if end in SPLIT_FOLDERS), None)
 
 
 def _hash_name(clip: Clip) -> str:
