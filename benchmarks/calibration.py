@@ -1,14 +1,16 @@
-"""Calibration error of the method's table before and after temperature scaling, and what a threshold keeps.
+"""Calibration error before and after temperature scaling, and what a threshold keeps.
 
     python benchmarks/gestures.py GESTURES
     python benchmarks/further_drawer.py FURTHER
     python benchmarks/calibration.py GESTURES FURTHER [--output_dir runs/method_table]
+    python benchmarks/pretrained_towers.py TOWERS
+    python benchmarks/calibration.py GESTURES FURTHER --towers TOWERS --rows recommended pretrained
 
-The models are those of `method_table.py` on held-out clips, which are trained if they are missing. `mg-vtc calibrate`
-fits a temperature and a threshold of the stated precision on the held-out clips, in a copy of the model. "After" is by
-folds of clips: no image is scored by a temperature or a threshold that it helped to fit. FURTHER is then scored with
-the same model. Its own temperature, by folds of its clips, shows what a temperature can do there at best. A campaign
-that was killed goes on with the missing models.
+The models are those of `method_table.py` on held-out clips, or those of whole recipes. They are trained if they are
+missing, and scored after the last epoch. `mg-vtc calibrate` fits a temperature and a threshold of the stated precision
+on the held-out clips, in a copy of the model. "After" is by folds of clips: no image is scored by a temperature or a
+threshold that it helped to fit. FURTHER is then scored with the same model. Its own temperature, by folds of its
+clips, shows what a temperature can do there at best. A campaign that was killed goes on with the missing models.
 """
 
 import argparse
@@ -19,7 +21,7 @@ import tempfile
 from itertools import product
 from pathlib import Path
 
-from cells import mean_and_spread, revisions_of, run_cells
+from cells import LAST_EPOCH, RESULTS, ROOT, mean_and_spread, revisions_of, run_cells
 from fine_tuning import difference
 from method_table import ROWS, SEEDS, flags_of, slug, tune
 from rounds import print_machine
@@ -31,7 +33,37 @@ from mg_vtc.evaluation.metrics import find_top_k_hits
 from mg_vtc.evaluation.temperature import cross_fit, fit_temperature
 
 SHOWN = ("`js`", "`js`, all classes", "`ce`", "`ce_identity`", "`ce_soft`", "vision-only ResNet, `ce`")
+RECIPES = ("recommended", "pretrained")
 Scores = dict[str, float]
+
+
+def make_cells(options: argparse.Namespace) -> dict[tuple[str, int], tuple[str, list[str]]]:
+    """Name and flags of the cell of each row and seed."""
+    source = ("--train_dir", str(options.folder))
+    rows = [row for row in options.rows if row in ROWS]
+    factors = tune(options.output_dir, source, options.jobs)[0] if rows else {}
+    cells = {}
+    for row, seed in product(options.rows, options.seeds):
+        if row in rows:
+            cells[row, seed] = f"gestures-clip-{slug(row)}-{seed}", flags_of(row, source, "clip", seed, factors[row])
+        else:
+            cells[row, seed] = f"{row}-{seed}", recipe_flags(row, source, seed, options.towers)
+    return cells
+
+
+def recipe_flags(recipe: str, source: tuple[str, ...], seed: int, towers: Path | None) -> list[str]:
+    """Flags of a cell that is a whole recipe.
+
+    Raises:
+        ValueError: The towers of `pretrained` are missing.
+    """
+    flags = [str(ROOT / "src" / "mg_vtc" / "recipes" / f"{recipe}.yaml"), *source, "--seed", str(seed), *LAST_EPOCH]
+    if recipe != "pretrained":
+        return flags
+    if towers is None:
+        raise ValueError("The row 'pretrained' needs `--towers`: the folder that pretrained_towers.py wrote.")
+    flags += ["--vision_model_name_or_path", str(towers / "efficientnet-lite0")]
+    return [*flags, "--text_model_name_or_path", str(towers / "all-minilm-l6-v2")]
 
 
 def score(cell: Path, folder: Path, further: Path, precision: float) -> Scores:
@@ -54,6 +86,7 @@ def score(cell: Path, folder: Path, further: Path, precision: float) -> Scores:
         "coverage": held_out.by_folds.coverage,
         "precision": held_out.by_folds.precision,
         "further top-1": scores["top1_accuracy"]["value"],
+        "further top-5": scores["top5_accuracy"]["value"],
         "further before": scaling["expected_calibration_error_before"],
         "further after": scores["expected_calibration_error"]["value"],
         "further own": own.expected_error,
@@ -66,10 +99,13 @@ def score(cell: Path, folder: Path, further: Path, precision: float) -> Scores:
 def score_once(cell: Path, options: argparse.Namespace) -> Scores:
     """Score a model, or read its scores if an earlier start of the command has them."""
     path = Path(f"{cell}.calibration.json")
-    asked = [str(options.folder), str(options.further), options.precision]
+    results = json.loads((cell / RESULTS).read_text(encoding="utf-8"))
+    asked = [str(options.folder), str(options.further), options.precision, results]  # of a cell trained anew: others
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if known.get("asked") != asked:
-        known = {"asked": asked, "scores": score(cell, options.folder, options.further, options.precision)}
+        top = {f"top-{k}": results[f"eval_top{k}_accuracy"] for k in (1, 5)}
+        scores = top | score(cell, options.folder, options.further, options.precision)
+        known = {"asked": asked, "scores": scores}
         path.write_text(json.dumps(known, indent=1), encoding="utf-8")
     return known["scores"]
 
@@ -80,23 +116,26 @@ def show(values: list[float], digits: int = 2) -> str:
     return f"{statistics.mean(values):.{digits}f}{spread}"
 
 
-def print_tables(scores: dict[str, list[Scores]], precision: float) -> None:
+def print_tables(runs: dict[str, list[Scores]], precision: float) -> None:
     """Print calibration errors on both sets, and what the threshold keeps."""
-    columns = {row: {name: [one[name] for one in of_row] for name in of_row[0]} for row, of_row in scores.items()}
-    print("| held-out clips | temperature | error before | after | difference | cross-entropy before | after |")
-    print("|---" * 7 + "|")
+    columns = {row: {name: [one[name] for one in of_row] for name in of_row[0]} for row, of_row in runs.items()}
+    titles = "temperature | error before | after | difference | cross-entropy before | after"
+    print(f"| held-out clips | top-1 | top-5 | {titles} |")
+    print("|---" * 9 + "|")
     for row, of_row in columns.items():
-        errors = (mean_and_spread(of_row["before"]), mean_and_spread(of_row["after"]))
+        top1, top5, before, after = (mean_and_spread(of_row[name]) for name in ("top-1", "top-5", "before", "after"))
         entropies = (show(of_row["entropy before"]), show(of_row["entropy after"]))
         change = difference(of_row["after"], of_row["before"])
-        print(f"| {row} | {' | '.join((show(of_row['temperature']), *errors, change, *entropies))} |")
-    print("\n| further drawer | top-1 | error before | after | difference | with its own temperature | which is |")
-    print("|---" * 7 + "|")
+        shown = (top1, top5, show(of_row["temperature"]), before, after, change, *entropies)
+        print(f"| {row} | {' | '.join(shown)} |")
+    titles = "error before | after | difference | with its own temperature | which is"
+    print(f"\n| further drawer | top-1 | top-5 | {titles} |")
+    print("|---" * 8 + "|")
     for row, of_row in columns.items():
-        names = ("further top-1", "further before", "further after", "further own")
-        top1, before, after, own = (mean_and_spread(of_row[name]) for name in names)
+        names = ("further top-1", "further top-5", "further before", "further after", "further own")
+        *scores, own = (mean_and_spread(of_row[name]) for name in names)
         change = difference(of_row["further after"], of_row["further before"])
-        print(f"| {row} | {top1} | {before} | {after} | {change} | {own} | {show(of_row['further temperature'])} |")
+        print(f"| {row} | {' | '.join((*scores, change, own, show(of_row['further temperature'])))} |")
     kept = f"threshold of a precision of {precision:.0%} | held-out clips: kept | correct"
     print(f"\n| {kept} | further drawer: kept | correct |")
     print("|---" * 5 + "|")
@@ -109,22 +148,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Calibration error before and after temperature scaling.")
     parser.add_argument("folder", type=Path, help="what benchmarks/gestures.py made")
     parser.add_argument("further", type=Path, help="what benchmarks/further_drawer.py made")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(SHOWN), help="of the method's table")
+    parser.add_argument("--rows", nargs="+", choices=(*ROWS, *RECIPES), default=list(SHOWN), help="models")
+    parser.add_argument("--towers", type=Path, help="folder that pretrained_towers.py wrote, for the row pretrained")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="of split and weights")
     parser.add_argument("--precision", type=float, default=0.9, help="of the threshold")
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time")
     parser.add_argument("--output_dir", type=Path, default=Path("runs/method_table"))
     options = parser.parse_args()
-    source = ("--train_dir", str(options.folder))
-    factors, _ = tune(options.output_dir, source, options.jobs)
-    names = {(row, seed): f"gestures-clip-{slug(row)}-{seed}" for row in options.rows for seed in options.seeds}
-    cells = {name: flags_of(row, source, "clip", seed, factors[row]) for (row, seed), name in names.items()}
+    named = make_cells(options)
+    cells = dict(named.values())
     run_cells(cells, options.output_dir, jobs=options.jobs)
-    scores: dict[str, list[Scores]] = {row: [] for row in options.rows}
+    runs: dict[str, list[Scores]] = {row: [] for row in options.rows}
     for seed, row in product(options.seeds, options.rows):
-        scores[row].append(score_once(options.output_dir / names[row, seed], options))
+        runs[row].append(score_once(options.output_dir / named[row, seed][0], options))
     print_machine(f"Calibration, mean ± standard deviation of {len(options.seeds)} seeds.")
-    print_tables(scores, options.precision)
+    print_tables(runs, options.precision)
     print(f"\nRevision of the models: {', '.join(revisions_of(cells, options.output_dir))}.")
 
 

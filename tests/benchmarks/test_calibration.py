@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import calibration as benchmark
 import pytest
@@ -34,7 +35,9 @@ def save_cells(processor, images_dir, images, monkeypatch):
             (folder / name / "split.json").write_text(
                 json.dumps({"split_by": "clip", "train": ["other/1.png"], "validation": held_out})
             )
-            (folder / f"{name}.log").write_text("flags\nat revision abc\n")
+            (folder / f"{name}.log").write_text(f"{' '.join(cells[name])}\nat revision abc\n")
+            results = {f"eval_top{k}_accuracy": k / 10 + int(name[-1]) / 100 for k in (1, 5)}
+            (folder / name / "all_results.json").write_text(json.dumps(results))
 
     monkeypatch.setattr(benchmark, "run_cells", save)
     monkeypatch.setattr(benchmark, "tune", lambda folder, *_: (dict.fromkeys(benchmark.ROWS, 1.0), []))
@@ -55,14 +58,42 @@ def test_errors_are_those_that_calibrate_and_evaluate_state(save_cells, images, 
     calibration = mg_vtc.calibrate(model, images[0], split="validation", precision=0.7)
     after = mg_vtc.evaluate(str(model), images[1], split="all").results["scores"]
     percents = [f"{100 * value:.1f}" for value in (calibration.error_before, calibration.error_after)]
-    assert rows[0][1:4] == [f"{calibration.temperature:.2f}", *percents]
+    assert rows[0][1:6] == ["11.0", "51.0", f"{calibration.temperature:.2f}", *percents]
     percents = [f"{100 * scores['expected_calibration_error']['value']:.1f}" for scores in (before, after)]
-    assert rows[1][1:4] == [f"{100 * before['top1_accuracy']['value']:.1f}", *percents]
+    top = [f"{100 * before[f'top{k}_accuracy']['value']:.1f}" for k in (1, 5)]
+    assert rows[1][1:5] == [*top, *percents]
     assert rows[2][1:3] == [f"{100 * value:.1f}" for value in calibration.by_folds]
     own = mg_vtc.calibrate(model, images[1], split="all")
-    assert rows[1][5:] == [f"{100 * own.error_after:.1f}", f"{own.temperature:.2f}"]
+    assert rows[1][6:] == [f"{100 * own.error_after:.1f}", f"{own.temperature:.2f}"]
 
     monkeypatch.setattr(benchmark, "score", None)  # models that are scored are not scored again
     benchmark.main()
     again = capsys.readouterr().out.splitlines()
     assert again == lines
+
+    (model / "all_results.json").write_text(json.dumps({"eval_top1_accuracy": 0.5, "eval_top5_accuracy": 1.0}))
+    with pytest.raises(TypeError, match="not callable"):  # a model that was trained anew is scored anew
+        benchmark.main()
+
+
+def test_recipes_are_trained_as_they_are_but_for_the_towers(save_cells, images, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "tune", None)  # rows of recipes need no tuned rates
+    command = ["calibration.py", *map(str, images), "--seeds", "2", "--output_dir", str(tmp_path / "runs")]
+    monkeypatch.setattr(sys, "argv", [*command, "--rows", "recommended", "pretrained", "--towers", "TOWERS"])
+    benchmark.main()
+    out = capsys.readouterr().out
+    assert [line.count("|") for line in out.splitlines() if line.startswith("| pretrained")] == [10, 9, 6]
+
+    recommended, pretrained = (
+        (tmp_path / "runs" / f"{row}-2.log").read_text().splitlines()[0].split() for row in benchmark.RECIPES
+    )
+    assert [Path(flags[0]).name for flags in (recommended, pretrained)] == ["recommended.yaml", "pretrained.yaml"]
+    assert pretrained[1 : len(recommended)] == recommended[1:]
+    assert pretrained[len(recommended) :] == [
+        *("--vision_model_name_or_path", "TOWERS/efficientnet-lite0"),
+        *("--text_model_name_or_path", "TOWERS/all-minilm-l6-v2"),
+    ]
+
+    monkeypatch.setattr(sys, "argv", [*command, "--rows", "pretrained"])
+    with pytest.raises(ValueError, match="needs `--towers`"):
+        benchmark.main()
