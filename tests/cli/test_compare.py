@@ -30,6 +30,8 @@ def test_equal_runs_are_not_told_apart(mg_vtc_command, evaluated, tmp_path, caps
     assert json.loads((tmp_path / "new" / "comparison.json").read_text())["scores"]["top1_accuracy"]["difference"] == 0
     with pytest.raises(SystemExit, match="exists: choose another --output"):
         mg_vtc_command("compare", *evaluated, "--output", tmp_path / "new" / "comparison.json")
+    with pytest.raises(SystemExit, match="is a folder: --output needs the name of a file"):
+        mg_vtc_command("compare", *evaluated, "--output", tmp_path / "new", "--overwrite")
 
 
 def test_run_that_was_not_evaluated_is_refused_with_the_command(mg_vtc_command, evaluated, tmp_path):

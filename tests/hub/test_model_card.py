@@ -20,6 +20,7 @@ from saved_models import save_model
 
 from mg_vtc import MgVtcConfig, MgVtcTrainingArguments
 from mg_vtc.exporters.classifier import adapt_card
+from mg_vtc.hub.card_additions import add_javascript
 from mg_vtc.hub.model_card import escape_markdown, write_model_card
 from mg_vtc.hub.repo_id import with_repo_id
 from mg_vtc.hub.widgets import write_samples
@@ -295,6 +296,17 @@ def test_card_of_the_classifier_alone_keeps_the_usage_that_it_has(write_card):
     assert ["import mg_vtc" in code for code in codes] == [True, False]
     assert all('pipeline("image-classification"' in code for code in codes)
     assert "zero-shot" not in text
+
+
+def test_card_of_the_classifier_alone_keeps_names_of_classes_and_loses_javascript(write_card, config):
+    config.id2label[1] = "zero-shot"
+    card = write_card(config)
+    pushed = ModelCard(add_javascript(card.content, config.to_dict() | {"id2label": {"0": "One", "1": "zero-shot"}}))
+    assert "transformers.js" in pushed.data.tags
+    adapted = adapt_card(pushed, "org/gestures")
+    assert "\n1. zero-shot\n" in adapted.text
+    assert "transformers.js" not in adapted.content
+    assert adapted.content.split() == adapt_card(card, "org/gestures").content.split()
 
 
 def run_python(code, folder):

@@ -19,7 +19,13 @@ def test_repo_id_comes_into_the_usage_and_edits_of_the_owner_stay():
     text = """# MODEL, as we call it
 
     pipeline("image-classification", model="MODEL")
+    const model = "MODEL";
 """
     named = with_repo_id(text, "org/gestures")
     assert named == text.replace('"MODEL"', '"org/gestures"')
     assert with_repo_id(named, "org/other") == named
+
+
+def test_class_of_the_name_of_the_placeholder_keeps_it():
+    text = 'names = ["MODEL", "YAWN"]\ncompare = pipeline("zero-shot-image-classification", model="MODEL")\n'
+    assert with_repo_id(text, "org/a") == text.replace('model="MODEL"', 'model="org/a"')

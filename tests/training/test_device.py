@@ -187,6 +187,8 @@ def test_tower_has_the_same_states_without_waiting(model_type):
     texts = {"input_ids": torch.arange(3, 13).view(2, 5) * mask, "attention_mask": mask}
     expected = tower(**texts).last_hidden_state
     assert keep_from_waiting(tower)
+    assert keep_from_waiting(tower)  # as a second trainer of the model asks
+    assert len(tower._forward_pre_hooks) == 1
     with HostWaits() as waits:
         found = tower(**texts).last_hidden_state
     assert waits.found == []

@@ -1,11 +1,10 @@
 """`mg-vtc compare`: compare two runs on the same images."""
 
 import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 from ..messages import escape
+from .output_flags import add_output_flags, check_output, write_output
 
 TITLES = {
     "top1_accuracy": "top-1 accuracy",
@@ -24,16 +23,14 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("run_a", metavar="RUN_A", help="folder of an evaluated run, or of its report")
     parser.add_argument("run_b", metavar="RUN_B", help="folder of another run")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the comparison as JSON to FILE, too")
-    parser.add_argument("--overwrite", action="store_true", help="replace FILE")
+    add_output_flags(parser)
     parser.set_defaults(run=_compare)
 
 
 def _compare(options: argparse.Namespace) -> None:
     from ..evaluation.comparison import compare
 
-    if options.output is not None and options.output.exists() and not options.overwrite:
-        raise ValueError(f"{options.output} exists: choose another --output, or add --overwrite.")
+    check_output(options)
     result = compare(options.run_a, options.run_b)
     print(escape(f"A {options.run_a}\nB {options.run_b}", keep="\n"))
     print(f"{result['num_images']} images, {result['num_groups']} {result['resampled_by']}s are resampled\n")
@@ -45,9 +42,7 @@ def _compare(options: argparse.Namespace) -> None:
         print(f"{TITLES[name]:22}{score['a']:8.1%}{score['b']:8.1%}{difference:>9}{interval:>20}{only}".rstrip())
     print(f"\n{_conclude(result['scores']['top1_accuracy'], result['num_groups'], result['resampled_by'])}")
     if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        print(escape(str(options.output)))
+        write_output(options.output, result)
 
 
 def _conclude(score: dict[str, Any], num_groups: int, group: str) -> str:

@@ -1,12 +1,11 @@
 """`mg-vtc cross_evaluate`: evaluate models on the data sets of each other."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from ..files import atomic_write
 from ..messages import escape
+from .output_flags import add_output_flags, check_output, write_output
 
 
 def add_parser(verbs: Any) -> None:
@@ -27,16 +26,12 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--split", choices=("train", "validation", "test", "all"), help="as for mg-vtc evaluate")
     parser.add_argument("--prompt_template", nargs="+", help="texts of a class, {} is its name")
     parser.add_argument("--batch_size", type=int, default=32, help="number of images at a time")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the scores as JSON to FILE, too")
-    parser.add_argument("--overwrite", action="store_true", help="replace FILE")
+    add_output_flags(parser)
     parser.set_defaults(run=_cross_evaluate)
 
 
 def _cross_evaluate(options: argparse.Namespace) -> None:
-    if options.output is not None and options.output.exists() and not options.overwrite:
-        raise ValueError(f"{options.output} exists: choose another --output, or add --overwrite.")
-    if options.output is not None and options.output.is_dir():
-        raise ValueError(f"{options.output} is a folder: --output needs the name of a file.")
+    check_output(options)
     from datasets import disable_progress_bars
     from transformers.utils import logging
 
@@ -55,10 +50,7 @@ def _cross_evaluate(options: argparse.Namespace) -> None:
     )
     print(escape(format_matrix(cells), keep="\n"))
     if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(options.output) as file:
-            file.write(f"{json.dumps(cells, indent=1, allow_nan=False)}\n".encode())
-        print(escape(str(options.output)))
+        write_output(options.output, cells)
 
 
 def format_matrix(cells: list[dict[str, Any]]) -> str:

@@ -15,6 +15,7 @@ from ..runs.manifest import MANIFEST, OF_MODEL, write_manifest
 
 CARD = "README.md"
 TRAINING_RECORDS = ("recipe.yaml", "split.json")  # referred to by the card
+DROPPED_USES = ("zero-shot", "transformers.js")  # words of paragraphs on what the classifier alone cannot do
 IMAGES = ("figures/*.png", f"{SAMPLES}/*.png")  # which it may show
 MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json", CARD, *TRAINING_RECORDS, MANIFEST)
 
@@ -69,19 +70,22 @@ def drop_text_tower(model: MgVtcForImageClassification) -> MgVtcForImageClassifi
 
 
 def adapt_card(card: ModelCard, model_id: str) -> ModelCard:
-    """Remove zero-shot use from a card, and name the model that the classifier comes from."""
+    """Remove zero-shot use and JavaScript from a card, and name the model that the classifier comes from."""
     card.data["pipeline_tag"] = "image-classification"
+    if card.data.get("tags"):
+        card.data["tags"] = [tag for tag in card.data["tags"] if tag not in DROPPED_USES]
     kept = []
-    for part in re.split(r"(```.*?```)", card.text, flags=re.DOTALL):  # code blocks and prose
+    usage, heading, classes = card.text.partition("\n## Classes\n")  # whose names may say anything
+    for part in re.split(r"(```.*?```)", usage, flags=re.DOTALL):  # code blocks and prose
         paragraphs = [part] if part.startswith("```") else part.split("\n\n")
-        kept.append("\n\n".join(paragraph for paragraph in paragraphs if "zero-shot" not in paragraph))
+        kept.append("\n\n".join(text for text in paragraphs if not any(use in text for use in DROPPED_USES)))
     # no local paths in the card
     origin = "a model" if Path(model_id).exists() else f"`{model_id}`"
     note = (
         f"> This is the classifier of {origin}, without the text tower it was trained with. It gives the same "
         "predictions for the classes below and cannot predict others."
     )
-    title, _, rest = "".join(kept).strip().partition("\n")
+    title, _, rest = "".join((*kept, heading, classes)).strip().partition("\n")
     card.text = f"\n{title}\n\n{note}\n{rest}\n"
     return card
 

@@ -1,5 +1,7 @@
 """Repository names: validation, and insertion into a model card."""
 
+import re
+
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -29,4 +31,4 @@ def with_repo_id(card: str, repo_id: str) -> str:
         card: Text of the card.
         repo_id: Repository as "owner/name".
     """
-    return card.replace(PLACEHOLDER, f'"{repo_id}"')
+    return re.sub(rf"(\bmodel ?= ?){PLACEHOLDER}", rf'\1"{repo_id}"', card)  # a class may have this name, too

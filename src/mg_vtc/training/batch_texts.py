@@ -68,12 +68,14 @@ def keep_from_waiting(tower: PreTrainedModel) -> bool:
     if getattr(tower.config, "is_decoder", False):
         return False
 
-    def expand(module: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        mask = kwargs.get("attention_mask")
-        return args, kwargs | {"attention_mask": expand_mask(mask)} if mask is not None and mask.ndim == 2 else kwargs
-
-    tower.register_forward_pre_hook(expand, with_kwargs=True)
+    if _expand_mask_of_call not in tower._forward_pre_hooks.values():  # of an earlier trainer of the same model
+        tower.register_forward_pre_hook(_expand_mask_of_call, with_kwargs=True)
     return True
+
+
+def _expand_mask_of_call(module: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    mask = kwargs.get("attention_mask")
+    return args, kwargs | {"attention_mask": expand_mask(mask)} if mask is not None and mask.ndim == 2 else kwargs
 
 
 class BatchTexts:
