@@ -1,7 +1,7 @@
 """What each way of fine-tuning adds: the recipe `pretrained` with one setting changed, on a folder with clips.
 
     python benchmarks/pretrained_towers.py TOWERS
-    python benchmarks/fine_tuning.py FOLDER --towers TOWERS [--jobs 2] [--output_dir runs/fine_tuning]
+    python benchmarks/fine_tuning.py FOLDER --towers TOWERS [--image_size 128] [--epochs 15] [--jobs 2]
 
 A fifth of the images is held out by clip. Each cell is the project's own command. Its seed draws split and weights,
 and it is scored after the last epoch, so that the held-out images choose nothing. Prints top-1 and top-5, and the mean
@@ -14,7 +14,7 @@ import statistics
 from itertools import product
 from pathlib import Path
 
-from cells import LAST_EPOCH, ROOT, campaign_parser, mean_and_spread, run_cells
+from cells import LAST_EPOCH, ROOT, campaign_parser, mean_and_spread, revisions_of, run_cells
 from rounds import print_machine
 
 RECIPE = str(ROOT / "src" / "mg_vtc" / "recipes" / "pretrained.yaml")
@@ -50,26 +50,35 @@ def main() -> None:
     parser = campaign_parser("What each way of fine-tuning adds.", "fine_tuning", epochs=15)
     parser.add_argument("--towers", type=Path, required=True, help="folder that pretrained_towers.py wrote")
     parser.set_defaults(seeds=[0, 1, 2, 3, 4])
+    parser.add_argument("--image_size", type=int, default=128)
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="beside the recipe")
     options = parser.parse_args()
+    numbers = [number for number, name in enumerate(SETTINGS) if number == 0 or name in options.settings]
     run = ("--vision_model_name_or_path", str(options.towers / "efficientnet-lite0"))
     run += ("--text_model_name_or_path", str(options.towers / "all-minilm-l6-v2"))
     run += ("--train_dir", str(options.folder), "--num_train_epochs", str(options.epochs), *LAST_EPOCH)
+    run += ("--image_size", str(options.image_size))
+    flags = list(SETTINGS.values())
     cells = {
-        f"{number}-{seed}": [RECIPE, *run, "--seed", str(seed), *flags]
-        for seed, (number, flags) in product(options.seeds, enumerate(SETTINGS.values()))
+        f"{number}-{seed}": [RECIPE, *run, "--seed", str(seed), *flags[number]]
+        for seed, number in product(options.seeds, numbers)
     }
     results = run_cells(cells, options.output_dir, jobs=options.jobs)
 
-    print_machine(f"Fine-tuning, {options.epochs} epochs, mean ± standard deviation of {len(options.seeds)} seeds.")
+    print_machine(
+        f"Fine-tuning, {options.image_size} px, {options.epochs} epochs, mean ± standard deviation of "
+        f"{len(options.seeds)} seeds."
+    )
     print("| setting | top-1 | top-5 | top-1 against the recipe |\n|---|---|---|---|")
     scores = {
         (number, top): [results[f"{number}-{seed}"][f"eval_top{top}_accuracy"] for seed in options.seeds]
-        for number, top in product(range(len(SETTINGS)), (1, 5))
+        for number, top in product(numbers, (1, 5))
     }
-    for number, setting in enumerate(SETTINGS):
+    for number in numbers:
         shown = [mean_and_spread(scores[number, top]) for top in (1, 5)]
         shown.append(difference(scores[number, 1], scores[0, 1]) if number > 0 else "")
-        print(f"| {setting} | {' | '.join(shown)} |")
+        print(f"| {list(SETTINGS)[number]} | {' | '.join(shown)} |")
+    print(f"\nRevision {', '.join(revisions_of(cells, options.output_dir))}.")
 
 
 if __name__ == "__main__":

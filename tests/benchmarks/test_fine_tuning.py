@@ -19,6 +19,8 @@ def test_cells_are_flags_of_the_command_and_the_table_has_a_row_a_setting(images
     seen = {}
 
     def read(cells, folder, *, jobs):
+        for name in cells:
+            (folder / f"{name}.log").write_text("flags\nat revision abc\n")
         seen.update(
             {name: parse_recipe([*flags, "--output_dir", str(folder / name)]) for name, flags in cells.items()}
         )
@@ -30,7 +32,18 @@ def test_cells_are_flags_of_the_command_and_the_table_has_a_row_a_setting(images
     monkeypatch.setattr(sys, "argv", ["fine_tuning.py", str(images_dir), *flags])
     fine_tuning.main()
     assert len({(str(recipe.settings)) for recipe in seen.values()}) == 2 * len(fine_tuning.SETTINGS)
-    head, _, base, *rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    out = capsys.readouterr().out.splitlines()
+    assert out[-1] == "Revision abc."
+    head, _, base, *rows = [line for line in out if line.startswith("|")]
     assert head == "| setting | top-1 | top-5 | top-1 against the recipe |"
     assert base == "| the recipe | 50.0 ± 0.0 | 100.0 ± 0.0 |  |"
     assert "| `ce` | 25.0 ± 0.0 | 100.0 ± 0.0 | -25.0 ± 0.0 |" in rows
+
+    seen.clear()
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--settings", "`ce`", "--image_size", "64"])
+    fine_tuning.main()
+    assert {(recipe.training.loss_type, recipe.data.image_size) for recipe in seen.values()} == {
+        ("js", 64),
+        ("ce", 64),
+    }
+    assert "| `ce` | 25.0 ± 0.0 | 100.0 ± 0.0 | -25.0 ± 0.0 |" in capsys.readouterr().out.splitlines()
