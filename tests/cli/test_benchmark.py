@@ -61,5 +61,12 @@ def test_model_without_an_export_says_how_to_get_one(refusal, folder, tmp_path):
     assert f"mg-vtc export {tmp_path} --format onnx" in refusal("benchmark", tmp_path)
 
 
+def test_damaged_export_is_not_measured(refusal, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "run")
+    damaged = tmp_path / "run" / "onnx" / "classifier.int8.onnx"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert f"{damaged} is damaged: it h" in refusal("benchmark", tmp_path / "run")
+
+
 def test_one_round_is_too_few(refusal, folder):
     assert refusal("benchmark", folder, "--rounds", "1") == "mg-vtc: --rounds must be at least 2, got 1."

@@ -14,6 +14,7 @@ from ..evaluation.class_matching import match_classes
 from ..evaluation.evaluate import Evaluation, evaluate
 from ..inference.loading import open_model
 from ..models.modeling_mg_vtc import MgVtcForImageClassification
+from ..runs.manifest import check_files
 from .export import find_output_dir
 from .onnx import CLASSIFIER, INT8_CLASSIFIER, draw_images
 from .rounds import measure_rounds, speed_ratios, spread
@@ -60,12 +61,13 @@ def benchmark(folder: Path, data: str | None = None, *, rounds: int = 10, **read
 
     Raises:
         OSError: The model or the data are not found.
-        ValueError: There is no export, or the machine is too noisy.
+        ValueError: There is no export, a file of it is damaged, or the machine is too noisy.
     """
     exported = find_output_dir(folder, "onnx")
     paths = [path for name in (CLASSIFIER, INT8_CLASSIFIER) if (path := exported / name).is_file()]
     if not paths:
         raise ValueError(f"{exported} has no {CLASSIFIER}: run `mg-vtc export {folder} --format onnx` first.")
+    check_files(exported, [path.name for path in paths])
     model, processor = open_model(str(folder), torch.float32)
     forms = {TORCH: _open_torch(model)} | {path.name: _open_onnx(path) for path in paths}
     names = [model.config.id2label[index] for index in range(model.config.num_labels)]
