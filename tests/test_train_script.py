@@ -650,8 +650,11 @@ def own_split(images_dir, tmp_path):
 def test_images_that_bring_their_validation_split_are_not_split_again(train, refusal, own_split):
     flags = (*TINY, "--train_dir", own_split, "--num_train_epochs", 1)
     assert "bring their own validation split" in refusal(*flags, "--num_folds", 2)
-    folder = train(*flags, "--split_by", "frame")  # as the recipes of the method ask, where there is no such split
-    assert read_json(folder / "split.json")["split_by"] == "given"
+    parts = ("--train_dir", own_split / "train", "--validation_dir", own_split / "validation", "--num_train_epochs", 1)
+    for given in (flags, (*TINY, *parts)):
+        with pytest.warns(UserWarning, match="`split_by` 'frame' does not divide these images"):
+            folder = train(*given, "--split_by", "frame", "--overwrite")  # as the recipes of the method do
+        assert read_json(folder / "split.json")["split_by"] == "given"
 
 
 def plant_clip(folder):

@@ -183,11 +183,6 @@ class DataArguments:
                 not (self.validation_dir or self.streaming),
             ),
             (
-                "split_by",
-                "images that are split here; validation_dir and streams bring their own split",
-                not (self.validation_dir or self.streaming),
-            ),
-            (
                 "train_val_split",
                 "images that are split here; num_folds, validation_dir and streams split them otherwise",
                 not (self.num_folds or self.validation_dir or self.streaming),

@@ -229,6 +229,7 @@ def _split(source: DatasetDict, data: DataArguments, seed: int) -> tuple[Dataset
                 "num_folds holds images out, but these bring their own validation split: leave it out, or put all "
                 "images into one split."
             )
+        _warn_of_given_split(data)
         return source, {"split_by": "given"}
     if data.train_val_split == 0:
         return source, {"split_by": "none"}
@@ -239,6 +240,14 @@ def _split(source: DatasetDict, data: DataArguments, seed: int) -> tuple[Dataset
         return DatasetDict(source | split_stratified(rows, data.train_val_split, **split)), split
     split |= {"num_folds": data.num_folds, "fold": data.fold}
     return DatasetDict(source | split_fold(rows, **split)), split
+
+
+def _warn_of_given_split(data: DataArguments) -> None:
+    if data.split_by is not None:  # which a recipe may say of other images
+        warnings.warn(
+            f"`split_by` {data.split_by!r} does not divide these images: they bring their own validation split.",
+            stacklevel=3,
+        )
 
 
 def _search_leakage(
@@ -331,4 +340,5 @@ def _open_stream(data: DataArguments, training: MgVtcTrainingArguments, resizing
         process_index=training.process_index,
         **shared,
     )
+    _warn_of_given_split(data)
     return RunData(splits, streams["train"].features["label"].names, {"split_by": "given"})
