@@ -34,7 +34,7 @@ from mg_vtc.evaluation.temperature import cross_fit, fit_temperature
 
 SHOWN = ("`js`", "`js`, all classes", "`ce`", "`ce_identity`", "`ce_soft`", "vision-only ResNet, `ce`")
 RECIPES = ("recommended", "pretrained")
-Scores = dict[str, float]
+Scores = dict[str, float | None]
 
 
 def make_cells(options: argparse.Namespace) -> dict[tuple[str, int], tuple[str, list[str]]]:
@@ -70,9 +70,13 @@ def score(cell: Path, folder: Path, further: Path, precision: float) -> Scores:
     """Calibrate a copy of a model on its held-out clips, and score it on these and on another set."""
     with tempfile.TemporaryDirectory() as work:
         model = shutil.copytree(cell, Path(work, "model"))
-        held_out = mg_vtc.calibrate(model, folder, split="validation", precision=precision)
+        try:
+            held_out = mg_vtc.calibrate(model, folder, split="validation", precision=precision)
+        except ValueError:  # no threshold has this precision
+            held_out = mg_vtc.calibrate(model, folder, split="validation")
         other = mg_vtc.evaluate(str(model), further, split="all")
     scaling, scores = other.results["temperature_scaling"], other.results["scores"]
+    kept, further_kept = (held_out.by_folds, scaling["threshold"]) if held_out.by_folds is not None else (None, None)
     labels = other.predictions.labels
     logits = other.predictions.logits * held_out.temperature  # (num_rows, num_classes), before calibration
     folds = cross_fit(logits, labels, number_groups(len(labels), other.predictions.clips))
@@ -83,16 +87,16 @@ def score(cell: Path, folder: Path, further: Path, precision: float) -> Scores:
         "after": held_out.error_after,
         "entropy before": held_out.entropy_before,
         "entropy after": held_out.entropy_after,
-        "coverage": held_out.by_folds.coverage,
-        "precision": held_out.by_folds.precision,
+        "coverage": 0.0 if kept is None else kept.coverage,
+        "precision": None if kept is None or kept.coverage == 0 else kept.precision,
         "further top-1": scores["top1_accuracy"]["value"],
         "further top-5": scores["top5_accuracy"]["value"],
         "further before": scaling["expected_calibration_error_before"],
         "further after": scores["expected_calibration_error"]["value"],
         "further own": own.expected_error,
         "further temperature": fit_temperature(logits, labels),
-        "further coverage": scaling["threshold"]["coverage"],
-        "further precision": scaling["threshold"]["precision"],
+        "further coverage": 0.0 if further_kept is None else further_kept["coverage"],
+        "further precision": None if further_kept is None else further_kept["precision"],
     }
 
 
@@ -114,6 +118,13 @@ def show(values: list[float], digits: int = 2) -> str:
     """Numbers other than fractions: their mean and, of two or more, their standard deviation."""
     spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.{digits}f}{spread}"
+
+
+def show_known(values: list[float | None]) -> str:
+    """Fractions as `mean_and_spread` shows them, without the seeds that have none."""
+    known = [value for value in values if value is not None]
+    missing = f" ({len(known)} of {len(values)} seeds)" if len(known) < len(values) else ""
+    return f"{mean_and_spread(known)}{missing}" if known else "none"
 
 
 def print_tables(runs: dict[str, list[Scores]], precision: float) -> None:
@@ -141,7 +152,7 @@ def print_tables(runs: dict[str, list[Scores]], precision: float) -> None:
     print("|---" * 5 + "|")
     for row, of_row in columns.items():
         names = ("coverage", "precision", "further coverage", "further precision")
-        print(f"| {row} | {' | '.join(mean_and_spread(of_row[name]) for name in names)} |")
+        print(f"| {row} | {' | '.join(show_known(of_row[name]) for name in names)} |")
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ over the shared classes, and in brackets their number and the accuracy by chance
 import argparse
 import csv
 import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,9 @@ def draw_sets(folder: Path, image_size: int) -> dict[str, Path]:
                 strict=True,
             )
         )
-        if sets[word].exists():
+        if (sets[word] / "labels.csv").exists():  # written last
             continue
+        shutil.rmtree(sets[word], ignore_errors=True)
         for label, name in enumerate(drawn):
             _draw_class(sets[word], label, IMIGUE_CLASS_NAMES.index(drawn[name]), 100 * number, image_size)
         with (sets[word] / "labels.csv").open("w", encoding="utf-8", newline="") as file:

@@ -97,3 +97,9 @@ def test_recipes_are_trained_as_they_are_but_for_the_towers(save_cells, images, 
     monkeypatch.setattr(sys, "argv", [*command, "--rows", "pretrained"])
     with pytest.raises(ValueError, match="needs `--towers`"):
         benchmark.main()
+
+
+def test_seed_in_which_nothing_is_kept_is_counted():
+    assert benchmark.show_known([0.5, 0.7]) == "60.0 ± 14.1"
+    assert benchmark.show_known([0.5, None]) == "50.0 (1 of 2 seeds)"
+    assert benchmark.show_known([None]) == "none"

@@ -150,12 +150,27 @@ def test_precision_that_no_threshold_has_is_refused(refusal, run, images, tmp_pa
     assert "No threshold has a precision of 99.0%" in refusal("calibrate", run, swapped, "--precision", "0.99")
 
 
-def test_exports_and_an_edited_card_are_named(run, images):
+def test_exports_and_files_of_the_user_are_named_and_kept(run, images):
     (run / "onnx").mkdir()
     (run / "README.md").write_text("mine")
-    with pytest.warns(UserWarning, match="onnx was exported before"), pytest.warns(UserWarning, match="was edited"):
+    (run / "modeling_mg_vtc.py").write_text("mine")
+    (run / "manifest.json").unlink()
+    with (
+        pytest.warns(UserWarning, match="onnx was exported before"),
+        pytest.warns(UserWarning, match=r"README\.md may be your own"),
+        pytest.warns(UserWarning, match=r"modeling_mg_vtc\.py may be your own and is kept"),
+    ):
         mg_vtc.calibrate(run, images)
-    assert (run / "README.md").read_text() == "mine"
+    assert [(run / name).read_text() for name in ("README.md", "modeling_mg_vtc.py")] == ["mine", "mine"]
+
+
+def test_edited_card_is_kept_and_named(run, images):
+    (run / "README.md").write_text("mine")
+    write_manifest(run)
+    (run / "README.md").write_text("mine, too")
+    with pytest.warns(UserWarning, match=r"README\.md was edited, so it does not state the calibration"):
+        mg_vtc.calibrate(run, images)
+    assert (run / "README.md").read_text() == "mine, too"
 
 
 def test_evaluation_states_the_error_before_the_images_of_the_fit_and_the_threshold(

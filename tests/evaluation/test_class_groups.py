@@ -107,3 +107,11 @@ def test_class_without_a_group_in_the_file_is_named(tmp_path):
     (tmp_path / "labels.csv").write_text("id,name,group\n1,nodding,head\n2,waving,hand\n")
     with pytest.warns(UserWarning, match=r"Groups of classes are not scored: .*labels\.csv has none for 'bowing'"):
         assert find_class_groups(["nodding", "waving", "bowing"], str(tmp_path), None) is None
+
+
+def test_stray_labels_file_costs_the_groups_alone(tmp_path, monkeypatch):
+    (tmp_path / "labels.txt").write_text("nodding\nwaving\n")  # which the loader of Parquet files does not read
+    with pytest.warns(UserWarning, match=r"Groups of classes are not scored: .*labels\.txt"):
+        assert find_class_groups(["nodding", "waving"], str(tmp_path), None) is None
+    monkeypatch.chdir(tmp_path)
+    assert find_class_groups(["nodding", "waving"], "", None) is None  # data without a name are not the working folder

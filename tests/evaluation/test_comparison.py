@@ -98,3 +98,15 @@ def test_few_clips_that_all_differ_alike_have_no_interval(tmp_path):
     wrong, right = write(tmp_path / "a", one_hot((labels + 1) % 3), labels, clips), one_hot(labels)
     top1 = compare(wrong, write(tmp_path / "b", right, labels, clips))["scores"]["top1_accuracy"]
     assert (top1["difference"], top1["low"], top1["high"]) == (1, None, None)
+
+
+def test_images_of_one_clip_show_no_difference_and_no_equality(tmp_path):
+    logits, labels, clips = one_hot([0, 1, 0]), np.array([0, 1, 2]), ["a"] * 3
+    result = compare(write(tmp_path / "a", logits, labels, clips), write(tmp_path / "b", logits, labels, clips))
+    assert [(score["low"], score["high"]) for score in result["scores"].values()] == [(None, None)] * 3
+
+
+def test_order_of_unlikely_classes_is_kept(tmp_path):
+    logits = [[95.0, 1.0, 0.8, 0.6, 0.4, 0.2, 0.0]]  # in float32, all but one have the probability 0
+    run = write(tmp_path / "a", logits, np.array([2]), names="abcdefg")
+    assert compare(run, run)["scores"]["top5_accuracy"]["a"] == 1

@@ -142,3 +142,19 @@ def test_leakage_counted_for_all_classes_is_not_reported_of_some(places):
 def test_candidate_labels_that_do_not_fit_are_refused(places, names, message):
     with pytest.raises(ValueError, match=message):
         evaluate(str(places / "model-smg"), str(places / "smg"), candidate_labels=names)
+
+
+def test_classes_that_are_not_scored_are_neither_counted_nor_compared_with(places, tmp_path):
+    shared = ClassMap().list_shared("smg", "imigue", SMG_CLASS_NAMES)[:4]
+    for split, classes in (("train", shared), ("validation", shared), ("test", shared[:3])):
+        for name in classes:
+            shutil.copytree(places / "smg" / str(SMG_CLASS_NAMES.index(name)), tmp_path / split / name)
+    (cell,) = cross_evaluate([str(places / "model-imigue")], [str(tmp_path)])
+    assert (cell["num_classes"], cell["chance"], cell["num_images"]) == (3, 1 / 3, 6)
+
+
+def test_labels_file_is_read_for_each_data_set(places, tmp_path):
+    folder = tmp_path / "numbers"
+    shutil.copytree(places / "smg", folder, ignore=shutil.ignore_patterns("labels.csv"))
+    (cell,) = cross_evaluate([str(places / "model-imigue")], [str(folder)], labels_file="smg")
+    assert cell["num_classes"] == 12

@@ -330,3 +330,9 @@ def test_groups_of_the_labels_file_are_scored_for_images_and_clips(model_folder,
     assert results["clips"]["class_groups"]["scores"].keys() == results["class_groups"]["scores"].keys()
     top1 = results["scores"]["top1_accuracy"]["value"]
     assert results["class_groups"]["scores"]["group_accuracy"]["value"] >= top1
+
+
+@pytest.mark.parametrize("setting", [{"clip_column": "video"}, {"labels_file": "imigue"}, {"clip_colum": "clip"}])
+def test_settings_of_reading_are_refused_for_loaded_data(model_folder, setting):
+    with pytest.raises(ValueError, match=rf"`{next(iter(setting))}` does not apply to loaded data: rename"):
+        evaluate(str(model_folder), load_demo_dataset(32), **setting)

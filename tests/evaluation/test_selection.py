@@ -106,6 +106,21 @@ def test_test_rows_of_a_run_that_split_the_rest_itself_are_given():
     assert len(chosen.scored.train_labels) == 3
 
 
+@pytest.mark.parametrize("split", [None, "test"])
+def test_test_split_that_grew_is_refused_and_not_scored_in_part(split):
+    run = GIVEN | {"test": ["a/9", "b/9"]}
+    splits = make_splits(train=["a/0"], test=["a/9", "b/9", "a/10"])
+    with pytest.raises(ValueError, match=r"does not know 1 of the 3 rows of the split 'test'.*`split='all'`"):
+        choose_rows(splits, run, split)
+    assert names_of(choose_rows(splits, run, "all")) == ["a/0", "a/9", "b/9", "a/10"]
+    assert names_of(choose_rows(make_splits(train=["a/0"], test=["b/9"]), run, split)) == ["b/9"]
+
+
+def test_training_rows_beside_a_test_split_are_chosen_without_those_held_out():
+    splits = make_splits(train=["a/0", "a/1", "a/2", "b/0", "b/1"], test=["a/5"])
+    assert names_of(choose_rows(splits, FRAME | {"test": ["a/5"]}, "train")) == FRAME["train"]
+
+
 def test_part_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match=r"no split 'test', only train, validation; `split='all'`"):
         choose_rows(make_splits(train=["a/10"], validation=["a/11"]), {}, "test")

@@ -41,6 +41,16 @@ def test_ensemble_of_a_model_with_itself_is_the_model(models, images_dir, weight
     assert list(predict([models[0]], images_dir, top_k=6)) == alone
 
 
+def test_unlikely_classes_keep_their_order(models):
+    (member,) = open_members(models[0], "cpu")
+    ensemble = Ensemble([member, member])
+    ensemble.text_embeds = [2e4 * texts / texts.norm(dim=-1, keepdim=True) for texts in ensemble.text_embeds]
+    pixels = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    probabilities = ensemble.score([pixels])  # (2, num_classes)
+    assert probabilities.min() < np.finfo(np.float32).tiny
+    assert all(len(set(row)) == len(row) for row in probabilities.tolist())
+
+
 @pytest.mark.parametrize(
     "settings",
     [

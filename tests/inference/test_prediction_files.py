@@ -144,3 +144,23 @@ def test_full_disk_keeps_what_is_complete_and_tells_how_to_go_on(tmp_path):
 def test_unknown_suffix_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"must end in .csv or .jsonl.*a.xlsx"):
         check_suffix(tmp_path / "a.xlsx", (".csv", ".jsonl"))
+
+
+def test_files_that_could_not_be_read_are_read_again_with_overwrite(tmp_path):
+    journal = Journal(tmp_path / "a.csv", {})
+    journal.add(3, IMAGES)  # one of which has an error
+    journal.end()
+    assert Journal(tmp_path / "a.csv", {}).is_whole
+    again = Journal(tmp_path / "a.csv", {}, overwrite=True)
+    assert (again.is_whole, again.num_done, list(again.read())) == (False, 0, [])
+    again.add(2, [IMAGES[0], IMAGES[2]])
+    again.end()
+    assert Journal(tmp_path / "a.csv", {}, overwrite=True).num_done == 2  # without errors there is nothing to repair
+
+
+def test_file_of_another_program_is_not_taken_for_a_journal(tmp_path):
+    partial = tmp_path / "a.csv.partial"
+    partial.write_bytes(b"a download")
+    with pytest.raises(ValueError, match=r"a\.csv\.partial was not written by this command: move it away"):
+        Journal(tmp_path / "a.csv", {})
+    assert partial.read_bytes() == b"a download"

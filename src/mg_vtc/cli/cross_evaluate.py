@@ -63,7 +63,7 @@ def format_matrix(cells: list[dict[str, Any]]) -> str:
     lines = ["  ".join([f"{'model':{first}}", *(f"{name:>{widths[name]}}" for name in data)])]
     for model in models:
         lines.append("  ".join([f"{model:{first}}", *(f"{shown[model, name]:>{widths[name]}}" for name in data)]))
-    lines.append("top-1 accuracy over the shared classes; in brackets their number, and the accuracy by chance")
+    lines.append("top-1 accuracy over the shared classes (their number, the accuracy by chance, the number of images)")
     return "\n".join(lines)
 
 
@@ -71,4 +71,4 @@ def _format_cell(cell: dict[str, Any]) -> str:
     if cell["scores"] is None:
         return f"- ({cell['num_classes']})"
     top1 = cell["scores"]["top1_accuracy"]["value"]
-    return f"{top1:.1%} ({cell['num_classes']}, {cell['chance']:.1%})"
+    return f"{top1:.1%} ({cell['num_classes']}, {cell['chance']:.1%}, {cell['num_images']})"

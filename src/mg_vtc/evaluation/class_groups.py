@@ -23,19 +23,25 @@ def find_class_groups(class_names: Sequence[str], data: str, labels_file: str | 
 
     Args:
         class_names: Class names of the model.
-        data: Folder of images, or name of another data set.
+        data: Folder of images, or name of another data set; empty if unknown.
         labels_file: See `load_image_folder`; by default the `labels.csv` in the folder, if there is one.
 
     Returns:
         Group of each class, in the order of `class_names`; None if they are unknown.
     """
-    source: str | Path | None = labels_file
-    if source is None and Path(data).is_dir():
-        source = _find_labels_file(Path(data))
     keys = [fold_text(name) for name in class_names]  # of any model, so maybe not valid names
-    if source is None:
-        source = next((word for word in CLASS_LISTS if {*keys} == {*map(fold_text, CLASS_LISTS[word].names)}), None)
-    groups = None if source is None else read_label_groups(source)
+    try:
+        source: str | Path | None = labels_file
+        if source is None and data and Path(data).is_dir():
+            source = _find_labels_file(Path(data))
+        if source is None:
+            source = next(
+                (word for word in CLASS_LISTS if {*keys} == {*map(fold_text, CLASS_LISTS[word].names)}), None
+            )
+        groups = None if source is None else read_label_groups(source)
+    except ValueError as error:  # a file beside Parquet files, which nothing else reads
+        warnings.warn(f"Groups of classes are not scored: {error}", stacklevel=3)
+        return None
     if groups is None:
         return None
     of_class = {fold_text(name): group for name, group in groups.items()}

@@ -32,7 +32,7 @@ def score_clips(predictions: Predictions, vote: str) -> dict[str, Any]:
             "<clip>.<frame>.<extension>, or list the clips in a metadata.csv."
         )
     clips = np.asarray(predictions.clips)
-    probabilities_BC = torch.from_numpy(predictions.logits).softmax(dim=-1).numpy()  # (rows, classes)
+    probabilities_BC = torch.from_numpy(predictions.logits).double().softmax(dim=-1).numpy()  # (rows, classes)
     names, first_rows = np.unique(clips, return_index=True)
     ranks_GC = np.empty((len(names), probabilities_BC.shape[1]), dtype=np.float32)  # (clips, classes)
     for number, (name, first) in enumerate(zip(names, first_rows, strict=True)):

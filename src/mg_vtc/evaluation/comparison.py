@@ -61,7 +61,8 @@ def compare(run_a: str | Path, run_b: str | Path) -> dict[str, Any]:
     result |= {"num_groups": int(groups.max()) + 1, "num_resamples": NUM_RESAMPLES, "level": LEVEL, "scores": {}}
     for number, name in enumerate(NAMES):
         a, b = float(values[0][number]), float(values[1][number])
-        known = low[number] < high[number] or a == b  # equal resamples of a few clips say nothing about others
+        # equal resamples of a few clips say nothing about others
+        known = np.isfinite(low[number]) and (low[number] < high[number] or a == b)
         bounds = (float(low[number]), float(high[number])) if known else (None, None)
         only_a, only_b = None, None
         if number < len(hits):

@@ -9,8 +9,9 @@ from datasets import DatasetDict
 from ..data.class_map import SHARED_CLASSES, ClassMap
 from ..inference.loading import read_config
 from ..runs.records import read_records
-from .data import is_data_of_run, load_as_run
+from .data import READING, is_data_of_run, load_as_run
 from .evaluate import evaluate
+from .selection import choose_rows
 
 DEMO_SIZE = 64  # pixels of the images of the demo
 
@@ -22,8 +23,8 @@ def cross_evaluate(
 
     The text tower encodes the names that the scored data set gives to these classes, and images of other classes are
     left out. A model is scored on its own data set with all classes that this has in the table. A data set is read
-    with the settings of the model that was trained on it, if it is among `models`. Classes without images do not
-    count.
+    with the settings of the model that was trained on it, if it is among `models`. Classes without scored images do
+    not count.
 
     Args:
         models: Folders or Hub ids of models with a text tower.
@@ -43,26 +44,21 @@ def cross_evaluate(
     """
     table = ClassMap(class_map)
     trained_on = [table.find_column(_read_class_names(model), model) for model in models]
-    recipes = [read_records(model).recipe for model in models]
+    records = [read_records(model) for model in models]
+    reading = {name: settings.pop(name) for name in READING if name in settings}
     cells = {}
     for folder in data:
-        recipe = next((recipe for recipe in recipes if is_data_of_run(folder, recipe)), {})
-        splits = load_as_run(folder, recipe, {"demo_size": DEMO_SIZE})
+        recipe = next((of_run.recipe for of_run in records if is_data_of_run(folder, of_run.recipe)), {})
+        splits = load_as_run(folder, recipe, {"demo_size": DEMO_SIZE, **reading})
         names = next(iter(splits.values())).features["label"].names
         scored_on = table.find_column(names, folder)
-        with_images = _list_classes_with_images(splits, names, settings.get("split"))
-        for model, of_model in zip(models, trained_on, strict=True):
+        for model, of_model, of_run in zip(models, trained_on, records, strict=True):
+            scored = set(choose_rows(splits, of_run.split, settings.get("split")).rows["label"][:])
+            with_images = [name for label, name in enumerate(names) if label in scored]
             shared = table.list_shared(scored_on, of_model, with_images)
             where = {"model": model, "data": folder, "trained_on": of_model, "scored_on": scored_on}
             cells[model, folder] = where | {"num_classes": len(shared)} | _score(model, splits, shared, settings)
     return [cells[model, folder] for model in models for folder in data]
-
-
-def _list_classes_with_images(splits: DatasetDict, names: list[str], split: str | None) -> list[str]:
-    """List the classes that have images where a model is scored: in a split, or outside of the training split."""
-    scored = {name: rows for name, rows in splits.items() if name == split or (split is None and name != "train")}
-    found = {label for rows in (scored or splits).values() for label in rows["label"][:]}
-    return [name for label, name in enumerate(names) if label in found]
 
 
 def _score(model: str, splits: DatasetDict, shared: list[str], settings: dict[str, Any]) -> dict[str, Any]:

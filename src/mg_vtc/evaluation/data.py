@@ -25,6 +25,7 @@ READ_AS_RUN = {  # argument of `load_splits`: setting of a recipe
     "image_column": "image_column_name",
     "label_column": "label_column_name",
 }
+READING = (*READ_AS_RUN, "clip_column", "skip_corrupt_images")  # arguments of `evaluate` that say how data are read
 
 
 def load_as_run(
@@ -33,9 +34,13 @@ def load_as_run(
     reading: dict[str, Any],
 ) -> DatasetDict:
     """Load the data with the settings of the run unless `reading` overrides them; it gets those that it lacks."""
-    clip_column, skip_corrupt_images = (reading.pop(name, None) for name in ("clip_column", "skip_corrupt_images"))
     if isinstance(data, (Dataset, DatasetDict)):
+        if unused := [name for name, value in reading.items() if value and name not in ("demo_size", "group_by")]:
+            raise ValueError(
+                f"`{unused[0]}` does not apply to loaded data: rename their columns to image, label and clip."
+            )
         return _name_rows(data, reading.get("group_by"))
+    clip_column, skip_corrupt_images = (reading.pop(name, None) for name in ("clip_column", "skip_corrupt_images"))
     data = str(data)
     if skip_corrupt_images is None:
         skip_corrupt_images = recipe.get("skip_corrupt_images", False) and _is_image_folder(data)

@@ -276,7 +276,8 @@ def predict_rows(ensemble: Ensemble, rows: Dataset, zero_shot: bool, batch_size:
     image_embeds, text_embeds = None, None
     if len(ensemble.members) > 1 or ensemble.tta:
         probabilities = ensemble.score_rows(rows, batch_size)[:, ids]  # (num_rows, num_classes)
-        logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))  # whose softmax they are
+        logits = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))  # whose softmax they are
+        logits = logits.astype(np.float32)
     else:
         (member,), (texts,) = ensemble.members, ensemble.text_embeds
         texts = texts[ids]

@@ -4,7 +4,6 @@ import hashlib
 import json
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import torch
@@ -33,7 +32,8 @@ def write_predictions_table(
     """
     names: list[str | None] = list(predictions.class_names)
     predicted = predict_classes(predictions.logits)  # (num_rows,)
-    probabilities = torch.from_numpy(predictions.logits).softmax(dim=-1).numpy().astype(np.float32)
+    # in float32, those of unlikely classes would be 0, and their order lost
+    probabilities = torch.from_numpy(predictions.logits).double().softmax(dim=-1).numpy()
     columns = {
         "file_name": pa.array(predictions.file_names, pa.string()),
         "digest": pa.array(digests, pa.string()),
@@ -42,7 +42,7 @@ def write_predictions_table(
         else pa.array(predictions.clips, pa.string()),
         "label": pa.array([names[label] for label in predictions.labels], pa.string()),
         "prediction": pa.array([None if label < 0 else names[label] for label in predicted], pa.string()),
-        "probabilities": pa.array(list(probabilities), pa.list_(pa.float32())),
+        "probabilities": pa.array(list(probabilities), pa.list_(pa.float64())),
     }
     metadata = {"class_names": json.dumps(names)} | ({} if weights is None else {"weights": weights})
     table = pa.table(columns).replace_schema_metadata(metadata)

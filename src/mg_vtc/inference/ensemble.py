@@ -156,7 +156,7 @@ class Ensemble:
         return f"an ensemble of {', '.join(parts[:-1])} and {parts[-1]}"
 
     def score(self, pixel_values: Sequence[torch.Tensor]) -> np.ndarray:
-        """Return the class probabilities of a batch of images, float32 (batch_size, num_classes).
+        """Return the class probabilities of a batch of images, float64 (batch_size, num_classes).
 
         Args:
             pixel_values: For each of `decodings` uint8 (batch_size, 3, height, width), channels last in memory.
@@ -167,11 +167,12 @@ class Ensemble:
             views = make_views(pixels, mirror=may_mirror(member)) if self.tta else [pixels]
             for view in views:
                 logits, _ = compare_images(member.network, member.image_processor, view, text_embeds)
-                probabilities.append(logits.softmax(dim=-1).double() * (weight / len(views)))
-        return torch.stack(probabilities).sum(dim=0).float().numpy()
+                # in float32, those of unlikely classes would be 0, and their order lost
+                probabilities.append(logits.double().softmax(dim=-1) * (weight / len(views)))
+        return torch.stack(probabilities).sum(dim=0).numpy()
 
     def score_rows(self, rows: Dataset, batch_size: int) -> np.ndarray:
-        """Return the class probabilities of labelled images, float32 (num_rows, num_classes).
+        """Return the class probabilities of labelled images, float64 (num_rows, num_classes).
 
         Args:
             rows: Columns `image` and `label`.

@@ -54,11 +54,14 @@ class Journal:
         if self.path.exists():
             with self.path.open("rb") as file:
                 begun = file.readline()
-            if begun != first and begun.endswith(b"\n") and not overwrite:
+            if not first.startswith(begun) and not overwrite:  # else its first line was cut off
                 raise ValueError(f"{self.path} {_differ(begun, settings)}")
             if begun == first:
                 self._drop_half_line()
-                return
+                # files that could not be read may have been repaired
+                if not (overwrite and self.is_whole and any(one.error is not None for one in self.read())):
+                    return
+                self.num_done, self.is_whole = 0, False
         self.path.write_bytes(first)
 
     def _drop_half_line(self) -> None:

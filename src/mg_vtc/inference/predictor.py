@@ -298,7 +298,8 @@ class Predictor:
         images = [frame.pixels for frame in frames if frame.pixels is not None]
         rows: Iterator[np.ndarray] = iter(())  # (num_classes,) each
         if images:
-            rows = iter(self.ensemble.score([_stack(pixels) for pixels in zip(*images, strict=True)]))
+            scores = self.ensemble.score([_stack(pixels) for pixels in zip(*images, strict=True)])
+            rows = iter(scores.astype(np.float32))
         return [
             frame._replace(pixels=None, probabilities=None if frame.pixels is None else next(rows)) for frame in frames
         ]

@@ -201,20 +201,32 @@ def _store(folder: Path, calibration: Calibration, settings: dict[str, Any], dig
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8")) | settings
     _write(folder / CONFIG, json.dumps(config, indent=2))
     written = [CONFIG, CALIBRATION]
-    for path in folder.glob("*.py"):  # code beside the model that may be older than the temperature
-        source = Path(models.__file__).with_name(path.name)
-        if source.is_file():
-            shutil.copyfile(source, path)
-            written.append(path.name)
+    written += _renew_code(folder)
     _write(folder / CALIBRATION, json.dumps(describe(calibration) | {"digests": digests}, indent=1))
     if has_own_card and (folder / RECIPE).is_file() and (folder / PROVENANCE).is_file():
         write_model_card(folder, ModelCard.load(folder / CARD).data.get("widget") or ())
         written.append(CARD)
     elif (folder / CARD).is_file():
-        warnings.warn(f"{folder / CARD} was edited, so it does not state the calibration: add it.", stacklevel=3)
+        why = "was edited" if in_manifest and not has_own_card else "may be your own"
+        warnings.warn(f"{folder / CARD} {why}, so it does not state the calibration: add it.", stacklevel=3)
     update_manifest(folder, written)
     if (folder / EXPORTS).is_dir():
         warnings.warn(f"{folder / EXPORTS} was exported before the calibration: export it again.", stacklevel=3)
+
+
+def _renew_code(folder: Path) -> list[str]:
+    """Replace code beside the model, which may be older than the temperature, and return its names."""
+    renewed, manifest = [], read_manifest(folder) or {}
+    for path in sorted(folder.glob("*.py")):
+        source = Path(models.__file__).with_name(path.name)
+        if not source.is_file() or path.read_bytes() == source.read_bytes():
+            continue
+        if path.name in manifest and not find_damage(folder, [path.name]):
+            shutil.copyfile(source, path)
+            renewed.append(path.name)
+        else:
+            warnings.warn(f"{path} may be your own and is kept: it may ignore the calibration.", stacklevel=4)
+    return renewed
 
 
 def describe(calibration: Calibration) -> dict[str, Any]:
