@@ -51,6 +51,11 @@ ROWS = {
     "shuffled names, the same frozen": (FROZEN, True),
     "no names: a table of class embeddings": (("--vision_only", "true"), False),
 }
+# The row with random weights that a row with a pretrained text tower is compared with, for unseen classes.
+RANDOM_TEXTS = {
+    NAMES: "names, text tower from random weights",
+    "names, the same frozen": "names, the same frozen at random weights",
+}
 OWN_TEXTS = [row for row, (flags, shuffled) in ROWS.items() if not shuffled and "--vision_only" not in flags]
 WRONG = 0.4
 Draw = tuple[Dataset, Dataset, np.ndarray]  # rows of unseen and of seen classes, numbers of the unseen classes
@@ -133,18 +138,25 @@ def print_accuracies(results: dict[str, dict[str, float]], options: argparse.Nam
 
 
 def print_unseen(draws: dict[str, Draw], options: argparse.Namespace) -> None:
-    """Score the cells of unseen classes, and print the means over the draws."""
+    """Score the cells of unseen classes, and print the means over the draws, and of the differences of pairs."""
     torch.set_num_threads(1)  # as the cells have
-    print(
-        "\n| texts | unseen among unseen | unseen among all | seen among seen | seen among all |\n" + "|---" * 5 + "|"
+    titles = (
+        "unseen among unseen | above chance | against random texts | unseen among all | seen among seen | among all"
     )
-    for row in OWN_TEXTS:
+    print(f"\n| texts | {titles} |\n" + "|---" * 7 + "|")
+    num_classes = next(iter(draws.values()))[0].features["label"].num_classes
+    numbers = (options.held_out, num_classes, num_classes - options.held_out, num_classes)
+    chance, unseen = [1 / options.held_out] * len(options.seeds), {}
+    for row in reversed(OWN_TEXTS):  # the random text towers first, which the others are compared with
         cells = [f"{list(ROWS).index(row)}-unseen-{seed}" for seed in options.seeds]
         scores = [score_draw(str(options.output_dir / name), *draws[name])["{}"] for name in cells]
-        print(f"| {row} | {' | '.join(mean_and_spread(column) for column in zip(*scores, strict=True))} |")
-    num_classes = draws[cells[0]][0].features["label"].num_classes
-    numbers = (options.held_out, num_classes, num_classes - options.held_out, num_classes)
-    print(f"| chance | {' | '.join(f'{100 / number:.1f}' for number in numbers)} |")
+        unseen[row], *others = zip(*scores, strict=True)
+        random = unseen.get(RANDOM_TEXTS.get(row, ""))
+        shown = [mean_and_spread(unseen[row]), difference(unseen[row], chance)]
+        shown += ["" if random is None else difference(unseen[row], random), *map(mean_and_spread, others)]
+        print(f"| {row} | {' | '.join(shown)} |")
+    first, *rest = (f"{100 / number:.1f}" for number in numbers)
+    print(f"| chance | {first} | | | {' | '.join(rest)} |")
 
 
 def main() -> None:

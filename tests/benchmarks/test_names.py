@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 
 import names
@@ -69,8 +70,10 @@ def test_unseen_classes_are_in_no_training(arguments, tmp_path, monkeypatch, cap
     names.main()
     *_, row, chance, _, revision = capsys.readouterr().out.splitlines()
     assert row.startswith(f"| {names.NAMES} |")
-    assert len(row.strip("|").split("|")) == 5
-    assert chance == "| chance | 50.0 | 33.3 | 100.0 | 33.3 |"
+    unseen, above = re.match(r"\| [^|]+ \| ([\d.]+) \| ([+-][\d.]+) \|  \|", row).groups()
+    assert float(above) == pytest.approx(float(unseen) - 50, abs=0.11)
+    assert len(row.strip("|").split("|")) == 7
+    assert chance == "| chance | 50.0 | | | 33.3 | 100.0 | 33.3 |"
     assert revision.startswith("Revision ")
     split = json.loads((tmp_path / "runs" / "0-unseen-0" / "split.json").read_text())
     assert len({name.split("/")[0] for part in ("train", "validation") for name in split[part]}) == 1
