@@ -17,6 +17,7 @@ from itertools import product
 from pathlib import Path
 
 from cells import LAST_EPOCH, ROOT, campaign_parser, mean_and_spread, revisions_of, run_cells
+from fine_tuning import difference
 from method_table import SPLIT_TITLES, SPLITS, Outcome, read_outcome
 from rounds import print_machine
 
@@ -49,11 +50,14 @@ def flags_of(row: str, split: str, seed: int, options: argparse.Namespace) -> li
 
 
 def format_rows(outcomes: Mapping[tuple[str, str], list[Outcome]]) -> list[str]:
-    """Scores of each row on each kind of split, and what tells whether its runs collapsed."""
-    titles = ("top-1", "top-5", "saturated fraction", "cosine of class texts", "collapsed")
+    """Scores of each row on each kind of split, their differences to the first row, and signs of a collapse."""
+    first = next(iter(ROWS))
+    titles = ("top-1", f"against {first}", "top-5", "saturated fraction", "cosine of class texts", "collapsed")
     lines = [f"| objective | split | {' | '.join(titles)} |", "|---" * (2 + len(titles)) + "|"]
     for (row, split), runs in outcomes.items():
         shown = [mean_and_spread([getattr(run, name) for run in runs]) for name in ("top1", "top5", "saturated")]
+        own, of_first = ([run.top1 for run in of_row] for of_row in (runs, outcomes[first, split]))
+        shown.insert(1, "" if row == first else difference(own, of_first))
         shown.append(f"{statistics.mean(run.cosine for run in runs):.2f}")
         shown.append(f"{sum(run.collapsed for run in runs)} of {len(runs)}")
         lines.append(f"| {row} | {SPLIT_TITLES[split]} | {' | '.join(shown)} |")

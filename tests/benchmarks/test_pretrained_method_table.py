@@ -52,6 +52,11 @@ def test_table_says_which_runs_collapsed(arguments, monkeypatch, capsys):
     pretrained_method_table.main()
     head, _, literal, vision_only = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     assert head.endswith("| saturated fraction | cosine of class texts | collapsed |")
+    assert "| top-1 | against `js`, literal setting | top-5 |" in head
     assert literal.startswith("| `js`, literal setting | clip-level split |")
+    own, reference = (float(line.split("|")[3]) for line in (vision_only, literal))
+    difference = float(vision_only.split("|")[4])
     assert vision_only.startswith("| vision-only, `ce` | clip-level split |")
+    assert difference == pytest.approx(own - reference, abs=0.11)
+    assert literal.split("|")[4].strip() == ""
     assert all(line.endswith((" 0 of 1 |", " 1 of 1 |")) for line in (literal, vision_only))
