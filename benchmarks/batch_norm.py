@@ -20,10 +20,11 @@ from rounds import print_machine
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
-from mg_vtc.data import load_image_folder
 from mg_vtc.data.augmentation import Augmentation
 from mg_vtc.data.dataset import ImageDataset
 from mg_vtc.data.decoding import collate_images
+from mg_vtc.evaluation.cross_evaluation import DEMO_SIZE
+from mg_vtc.evaluation.data import load_as_run
 from mg_vtc.evaluation.metrics import find_top_k_hits
 from mg_vtc.evaluation.selection import choose_rows
 from mg_vtc.inference.embedding import compare_images, embed_classes, predict_images
@@ -59,10 +60,10 @@ def pass_images(member: Member, rows: Dataset, momentum: float | None, seed: int
 def score(run: Path, folder: Path, momentum: float | None) -> float:
     """Top-1 of a run on its held-out images, with statistics of this momentum."""
     (member,) = open_members(str(run), "cpu")
-    splits = load_image_folder(folder)
+    splits = load_as_run(folder, member.records.recipe, {"demo_size": DEMO_SIZE})
     training, held_out = (choose_rows(splits, member.records.split, name).rows for name in ("train", "validation"))
     if momentum != 0:
-        pass_images(member, training, momentum, member.records.split["seed"])
+        pass_images(member, training, momentum, member.records.recipe.get("seed", 0))
     texts = embed_classes(member.network, np.arange(len(member.class_names)))  # (num_classes, projection_dim)
     logits, _ = predict_images(member.network, member.image_processor, held_out, texts, batch_size=64)
     return float(find_top_k_hits(logits, np.array(held_out["label"][:]), 1).mean())

@@ -166,6 +166,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time")
     parser.add_argument("--output_dir", type=Path, default=Path("runs/method_table"))
     options = parser.parse_args()
+    if not 0 < options.precision < 1:
+        parser.error(f"--precision must be between 0 and 1, got {options.precision}.")
     named = make_cells(options)
     cells = dict(named.values())
     run_cells(cells, options.output_dir, jobs=options.jobs)

@@ -39,12 +39,15 @@ def test_mean_of_all_batches_is_that_of_the_training_images(run, images_dir):
     seen = []
     first_norm(member).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     benchmark.pass_images(member, rows, None, seed=0)
-    (features,) = seen  # one batch, (num_images, channels, height, width)
+    features = seen[0]  # one batch, (num_images, channels, height, width)
     assert len(features) == len(rows)
     norm = first_norm(member)
     torch.testing.assert_close(norm.running_mean, features.mean(dim=(0, 2, 3)))
     torch.testing.assert_close(norm.running_var, features.var(dim=(0, 2, 3)), rtol=1e-5, atol=1e-5)
     assert not norm.training
+    benchmark.pass_images(member, rows.select(range(4)), 0.99, seed=0)
+    mixed = 0.01 * features.mean(dim=(0, 2, 3)) + 0.99 * seen[1].mean(dim=(0, 2, 3))
+    torch.testing.assert_close(norm.running_mean, mixed)
 
 
 def test_table_begins_with_the_score_of_the_run_as_it_is(run, images_dir, monkeypatch, capsys):

@@ -107,6 +107,6 @@ def test_images_of_one_clip_show_no_difference_and_no_equality(tmp_path):
 
 
 def test_order_of_unlikely_classes_is_kept(tmp_path):
-    logits = [[95.0, 1.0, 0.8, 0.6, 0.4, 0.2, 0.0]]  # in float32, all but one have the probability 0
+    logits = [[200.0, 1.0, 0.8, 0.6, 0.4, 0.2, 0.0]]  # in float32, all but one have the probability 0
     run = write(tmp_path / "a", logits, np.array([2]), names="abcdefg")
     assert compare(run, run)["scores"]["top5_accuracy"]["a"] == 1

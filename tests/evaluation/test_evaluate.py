@@ -332,7 +332,22 @@ def test_groups_of_the_labels_file_are_scored_for_images_and_clips(model_folder,
     assert results["class_groups"]["scores"]["group_accuracy"]["value"] >= top1
 
 
-@pytest.mark.parametrize("setting", [{"clip_column": "video"}, {"labels_file": "imigue"}, {"clip_colum": "clip"}])
-def test_settings_of_reading_are_refused_for_loaded_data(model_folder, setting):
-    with pytest.raises(ValueError, match=rf"`{next(iter(setting))}` does not apply to loaded data: rename"):
-        evaluate(str(model_folder), load_demo_dataset(32), **setting)
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("clip_column", "video", "rename the column"),
+        ("labels_file", "imigue", "leave it out"),
+        ("skip_corrupt_images", True, "leave it out"),
+        ("clip_colum", "clip", "leave it out"),
+    ],
+)
+def test_settings_of_reading_are_refused_for_loaded_data(model_folder, name, value, remedy):
+    with pytest.raises(ValueError, match=f"`{name}` does not apply to data that are loaded: {remedy}"):
+        evaluate(str(model_folder), load_demo_dataset(32), **{name: value})
+
+
+def test_settings_of_reading_that_change_nothing_suit_loaded_data(model_folder, images_dir):
+    rows = load_splits(str(images_dir), 32)
+    defaults = {"image_column": "image", "clip_column": "clip", "labels_file": None, "skip_corrupt_images": False}
+    with_defaults, without = (evaluate(str(model_folder), rows, **one) for one in (defaults, {}))
+    np.testing.assert_array_equal(with_defaults.predictions.logits, without.predictions.logits)

@@ -116,6 +116,13 @@ def test_test_split_that_grew_is_refused_and_not_scored_in_part(split):
     assert names_of(choose_rows(make_splits(train=["a/0"], test=["b/9"]), run, split)) == ["b/9"]
 
 
+def test_validation_split_that_grew_can_be_chosen_as_the_message_says():
+    splits = make_splits(train=["a/0", "b/0"], validation=["a/0", "b/1", "a/10"])
+    with pytest.raises(ValueError, match="`split='validation'`"):
+        choose_rows(splits, GIVEN)
+    assert names_of(choose_rows(splits, GIVEN, "validation")) == ["a/0", "b/1"]
+
+
 def test_training_rows_beside_a_test_split_are_chosen_without_those_held_out():
     splits = make_splits(train=["a/0", "a/1", "a/2", "b/0", "b/1"], test=["a/5"])
     assert names_of(choose_rows(splits, FRAME | {"test": ["a/5"]}, "train")) == FRAME["train"]

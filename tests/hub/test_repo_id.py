@@ -20,6 +20,7 @@ def test_repo_id_comes_into_the_usage_and_edits_of_the_owner_stay():
 
     pipeline("image-classification", model="MODEL")
     const model = "MODEL";
+    AutoModel.from_pretrained("MODEL")
 """
     named = with_repo_id(text, "org/gestures")
     assert named == text.replace('"MODEL"', '"org/gestures"')

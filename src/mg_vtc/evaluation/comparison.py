@@ -35,8 +35,8 @@ def compare(run_a: str | Path, run_b: str | Path) -> dict[str, Any]:
     Returns:
         `num_images`, `resampled_by` (clip or image), `num_groups`, `num_resamples`, `level` and `scores`. `scores` has
         an entry for top-1, top-5 and mean class accuracy: the values `a` and `b`, their `difference` (b - a) with the
-        bounds `low` and `high` (null if all resamples are equal), and the number of images that only one run has right
-        (`only_a`, `only_b`; null for mean class accuracy).
+        bounds `low` and `high` (null if all resamples are equal, or there is one clip), and the number of images that
+        only one run has right (`only_a`, `only_b`; null for mean class accuracy).
 
     Raises:
         FileNotFoundError: A run was not evaluated.

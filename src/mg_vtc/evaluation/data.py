@@ -35,10 +35,7 @@ def load_as_run(
 ) -> DatasetDict:
     """Load the data with the settings of the run unless `reading` overrides them; it gets those that it lacks."""
     if isinstance(data, (Dataset, DatasetDict)):
-        if unused := [name for name, value in reading.items() if value and name not in ("demo_size", "group_by")]:
-            raise ValueError(
-                f"`{unused[0]}` does not apply to loaded data: rename their columns to image, label and clip."
-            )
+        _refuse_reading(reading)
         return _name_rows(data, reading.get("group_by"))
     clip_column, skip_corrupt_images = (reading.pop(name, None) for name in ("clip_column", "skip_corrupt_images"))
     data = str(data)
@@ -61,6 +58,17 @@ def load_as_run(
             raise
         warnings.warn(f"The clip column of the run, {column!r}, is missing in these data: {error}", stacklevel=3)
         return load()
+
+
+def _refuse_reading(reading: dict[str, Any]) -> None:
+    """Refuse settings of reading that loaded data would ignore."""
+    parameters = inspect.signature(load_splits).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()} | {"skip_corrupt_images": None}
+    for name, value in reading.items():
+        if name in ("demo_size", "group_by") or value in (None, False, defaults.get(name)):
+            continue
+        remedy = "rename the column" if name.endswith("_column") and name in defaults else "leave it out"
+        raise ValueError(f"`{name}` does not apply to data that are loaded: {remedy}.")
 
 
 def load_splits(

@@ -80,8 +80,8 @@ def choose_rows(splits: DatasetDict, run: Mapping[str, Any], split: str | None =
             (training rows that the run held out to choose a setting on) or "all".
 
     Raises:
-        ValueError: The split does not exist, or mixes rows of the run's split with others; or `split` is None and the
-            data are training rows only, or mix rows of the run with others.
+        ValueError: The split does not exist, or the test split mixes rows of the run's test split with others; or
+            `split` is None and the data are training rows only, or mix rows of the run with others.
     """
     assigned = _assign(splits, run)
     split = split or _default_split(splits, assigned)
@@ -94,7 +94,7 @@ def choose_rows(splits: DatasetDict, run: Mapping[str, Any], split: str | None =
     of_run = split != "all" and any(len(rows) for rows in selected.values())
     split_by = None
     if of_run:
-        _refuse_others(split, assigned.get(split, []) if is_split else [])
+        _refuse_others(assigned.get("test", []) if split == "test" and is_split else [])
         split_by = {"train": None, "test": "given"}.get(split, run["split_by"])
     elif split != "all":
         if split not in splits:
@@ -110,12 +110,12 @@ def choose_rows(splits: DatasetDict, run: Mapping[str, Any], split: str | None =
     return ChosenRows(chosen, ScoredSplit(split, of_run, split_by, num_training_rows, known_labels))
 
 
-def _refuse_others(split: str, of_rows: list[str | None]) -> None:
-    """Refuse a split of the data that has rows besides those of the run, as only these would be scored."""
+def _refuse_others(of_rows: list[str | None]) -> None:
+    """Refuse a test split that has rows besides those of the run, as only these would be scored."""
     if num_others := of_rows.count(None):
         raise ValueError(
-            f"The run does not know {num_others} of the {len(of_rows)} rows of the split {split!r}: pass the data of "
-            "the run, the new rows alone, or `split='all'` to score all rows."
+            f"The run does not know {num_others} of the {len(of_rows)} rows of the split 'test': pass the data of the "
+            "run, the new rows alone, or `split='all'` to score all rows."
         )
 
 

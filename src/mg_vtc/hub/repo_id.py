@@ -31,4 +31,4 @@ def with_repo_id(card: str, repo_id: str) -> str:
         card: Text of the card.
         repo_id: Repository as "owner/name".
     """
-    return re.sub(rf"(\bmodel ?= ?){PLACEHOLDER}", rf'\1"{repo_id}"', card)  # a class may have this name, too
+    return re.sub(rf"([=(] ?){PLACEHOLDER}", rf'\1"{repo_id}"', card)  # in a list, it is a class of this name

@@ -58,10 +58,7 @@ class Journal:
                 raise ValueError(f"{self.path} {_differ(begun, settings)}")
             if begun == first:
                 self._drop_half_line()
-                # files that could not be read may have been repaired
-                if not (overwrite and self.is_whole and any(one.error is not None for one in self.read())):
-                    return
-                self.num_done, self.is_whole = 0, False
+                return
         self.path.write_bytes(first)
 
     def _drop_half_line(self) -> None:

@@ -208,8 +208,9 @@ def _find_best(
         reasons = [keys[0] + next((errors[key] for key in keys if key in errors), "") for keys in missing]
         raise ValueError(
             f"{len(missing)} of {len(samples)} samples have no prediction, so no submission was written: "
-            f"{shorten(reasons)}. Repair these files and restart with `overwrite`, or repeat with "
-            "`missing_class=NAME` to give them that class without predicting again."
+            f"{shorten(reasons)}. Repair these files and restart with `overwrite` (if the files are as before, delete "
+            "the `.partial` file first), or repeat with `missing_class=NAME` to give them that class without "
+            "predicting again."
         )
     if missing_class is not None:
         others = [class_id for class_id in sorted(ids.values()) if class_id != ids[missing_class]]

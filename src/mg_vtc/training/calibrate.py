@@ -207,7 +207,8 @@ def _store(folder: Path, calibration: Calibration, settings: dict[str, Any], dig
         write_model_card(folder, ModelCard.load(folder / CARD).data.get("widget") or ())
         written.append(CARD)
     elif (folder / CARD).is_file():
-        why = "was edited" if in_manifest and not has_own_card else "may be your own"
+        why = "was edited" if in_manifest else "may be your own"
+        why = "cannot be written without the records of a run" if has_own_card else why
         warnings.warn(f"{folder / CARD} {why}, so it does not state the calibration: add it.", stacklevel=3)
     update_manifest(folder, written)
     if (folder / EXPORTS).is_dir():
@@ -225,7 +226,11 @@ def _renew_code(folder: Path) -> list[str]:
             shutil.copyfile(source, path)
             renewed.append(path.name)
         else:
-            warnings.warn(f"{path} may be your own and is kept: it may ignore the calibration.", stacklevel=4)
+            warnings.warn(
+                f"{path} may be your own and is kept: it may ignore the calibration. To renew it, load the model and "
+                "save it with this package.",
+                stacklevel=4,
+            )
     return renewed
 
 

@@ -70,7 +70,7 @@ def load_run_data(
     digests = {name: digest_images(rows) for name, rows in source.items() if name in SPLITS}
     decoded = {name: _cache_images(source[name], digests[name], data, resizing, say) for name in digests}
     numbered = DatasetDict({name: rows.add_column("row", range(len(rows))) for name, rows in source.items()})
-    held_out, split = _split(numbered, data, split_seed(data, training))
+    held_out, split = _split(numbered, data, training)
     rows = {name: held_out[name] for name in SPLITS if name in held_out}
     if data.shots is not None:
         rows["train"], rows["unused"] = draw_shots(rows["train"], data.shots, training.seed)
@@ -168,7 +168,7 @@ def check_folds(data: DataArguments, training: MgVtcTrainingArguments, *, vision
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the run of the fold warns
-                splits, _ = _split(source, replace(data, fold=fold), split_seed(data, training))
+                splits, _ = _split(source, replace(data, fold=fold), training)
             contrasts_within = contrasts_within_batches(training, vision_only=vision_only)
             check_batches(len(splits["train"]), training, contrasts_within=contrasts_within)
         except ValueError as error:
@@ -214,7 +214,9 @@ def _cache_images(
     return cache.open()
 
 
-def _split(source: DatasetDict, data: DataArguments, seed: int) -> tuple[DatasetDict, dict[str, Any]]:
+def _split(
+    source: DatasetDict, data: DataArguments, training: MgVtcTrainingArguments
+) -> tuple[DatasetDict, dict[str, Any]]:
     """Return rows with the splits "train" and "validation", and the settings of the split."""
     if "train" not in source:
         raise ValueError(f"There is no training split, only {', '.join(source)}.")
@@ -229,13 +231,14 @@ def _split(source: DatasetDict, data: DataArguments, seed: int) -> tuple[Dataset
                 "num_folds holds images out, but these bring their own validation split: leave it out, or put all "
                 "images into one split."
             )
-        _warn_of_given_split(data)
+        if training.interpolation is not None:  # else `split_by` divides the training images
+            _warn_of_given_split(data)
         return source, {"split_by": "given"}
     if data.train_val_split == 0:
         return source, {"split_by": "none"}
     rows = source["train"]
     split: dict[str, Any] = {"split_by": data.split_by or ("clip" if "clip" in rows.column_names else "frame")}
-    split["seed"] = seed
+    split["seed"] = split_seed(data, training)
     if data.num_folds is None:
         return DatasetDict(source | split_stratified(rows, data.train_val_split, **split)), split
     split |= {"num_folds": data.num_folds, "fold": data.fold}
