@@ -7,7 +7,8 @@ The real sets may not be passed on, so that their images are drawn as those of t
 Micro-Action-52 has the drawing of its partner in iMiGUE, of other clips. Classes without a partner are left out. The
 sets differ in their names alone. A model is trained on each set, with a text tower that is pretrained or random, and
 `mg_vtc.cross_evaluate` scores it on the held-out clips of each set. Prints a matrix for each kind of text tower: top-1
-over the shared classes, and in brackets their number and the accuracy by chance.
+over the shared classes, and in brackets their number and the accuracy by chance. A second matrix is over the classes
+whose names differ from those of the training, as some names are the same in several sets.
 """
 
 import argparse
@@ -20,10 +21,11 @@ from typing import Any
 from cells import LAST_EPOCH, ROOT, mean_and_spread, revisions_of, run_cells, text_flags
 from rounds import print_machine
 
-from mg_vtc import cross_evaluate
+from mg_vtc import cross_evaluate, evaluate
 from mg_vtc.data.class_lists import CLASS_LISTS, IMIGUE_CLASS_NAMES
 from mg_vtc.data.class_map import ClassMap
 from mg_vtc.data.demo.dataset import render_frame
+from mg_vtc.data.labels import fold_text
 
 RECIPE = str(ROOT / "src" / "mg_vtc" / "recipes" / "pretrained.yaml")
 NUM_CLIPS = {"train": 8, "validation": 3}
@@ -84,9 +86,23 @@ def print_matrix(title: str, sets: dict[str, Path], runs: list[list[dict[str, An
         shown = []
         for column in range(len(sets)):
             of_seeds = [cells[row * len(sets) + column] for cells in runs]
+            if not of_seeds[0]["num_classes"]:
+                shown.append("")
+                continue
             top1 = mean_and_spread([cell["scores"]["top1_accuracy"]["value"] for cell in of_seeds])
             shown.append(f"{top1} ({of_seeds[0]['num_classes']}, {100 * of_seeds[0]['chance']:.1f})")
         print(f"| trained on {CLASS_LISTS[word].title} | {' | '.join(shown)} |")
+
+
+def score_other_names(model: Path, trained_on: str, scored_on: str, folder: Path) -> dict[str, Any]:
+    """Score a model on the shared classes whose names differ from those that it was trained with."""
+    known = {fold_text(name) for name in CLASS_LISTS[trained_on].names}
+    shared = ClassMap().list_shared(scored_on, trained_on, CLASS_LISTS[scored_on].names)
+    names = [name for name in shared if fold_text(name) not in known]
+    if trained_on == scored_on:
+        return {"num_classes": 0}
+    scores = evaluate(str(model), str(folder), candidate_labels=names).results["scores"]
+    return {"num_classes": len(names), "chance": 1 / len(names), "scores": scores}
 
 
 def main() -> None:
@@ -113,6 +129,15 @@ def main() -> None:
             for seed in options.seeds
         ]
         print_matrix(title, sets, runs)
+        others = [
+            [
+                score_other_names(options.output_dir / f"{number}-{trained_on}-{seed}", trained_on, word, folder)
+                for trained_on in sets
+                for word, folder in sets.items()
+            ]
+            for seed in options.seeds
+        ]
+        print_matrix(f"{title}, other names alone", sets, others)
     print(f"\nRevision {', '.join(revisions_of(cells, options.output_dir))}.")
 
 

@@ -36,6 +36,8 @@ def test_matrix_is_that_of_real_runs(tmp_path, monkeypatch, capsys):
     cross_data.main()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     assert lines[0] == "| pretrained text tower | iMiGUE | SMG | Micro-Action-52 |"
-    assert len(lines) == 10
+    assert len(lines) == 20
+    others = [cell.split(" (")[-1].split(",")[0].strip() for cell in lines[7].split("|")[2:-1]]
+    assert others == ["", "6", "10"]  # "Arms akimbo" is a name of all three sets
     cells = [cell.split(" (")[1] for cell in lines[2].split("|")[2:-1]]
     assert cells == ["20, 5.0) ", "12, 8.3) ", "16, 6.2) "]
