@@ -96,11 +96,11 @@ def print_matrix(title: str, sets: dict[str, Path], runs: list[list[dict[str, An
 
 def score_other_names(model: Path, trained_on: str, scored_on: str, folder: Path) -> dict[str, Any]:
     """Score a model on the shared classes whose names differ from those that it was trained with."""
+    if trained_on == scored_on:
+        return {"num_classes": 0}
     known = {fold_text(name) for name in CLASS_LISTS[trained_on].names}
     shared = ClassMap().list_shared(scored_on, trained_on, CLASS_LISTS[scored_on].names)
     names = [name for name in shared if fold_text(name) not in known]
-    if trained_on == scored_on:
-        return {"num_classes": 0}
     scores = evaluate(str(model), str(folder), candidate_labels=names).results["scores"]
     return {"num_classes": len(names), "chance": 1 / len(names), "scores": scores}
 

@@ -141,7 +141,8 @@ def print_unseen(draws: dict[str, Draw], options: argparse.Namespace) -> None:
     """Score the cells of unseen classes, and print the means over the draws, and of the differences of pairs."""
     torch.set_num_threads(1)  # as the cells have
     titles = (
-        "unseen among unseen | above chance | against random texts | unseen among all | seen among seen | among all"
+        "unseen among unseen | above chance | against random texts | unseen among all "
+        "| seen among seen | seen among all"
     )
     print(f"\n| texts | {titles} |\n" + "|---" * 7 + "|")
     num_classes = next(iter(draws.values()))[0].features["label"].num_classes
