@@ -16,6 +16,7 @@ import torch
 from conftest import TINY_RESNET
 from torch.utils.data import DataLoader
 
+from mg_vtc.cli.train import describe_lost_worker
 from mg_vtc.data.decoding import collate_images
 
 SECONDS = 30
@@ -52,6 +53,27 @@ def test_batches_of_workers_are_those_of_one_process():
     for one, other in zip(DataLoader(Rows(), 4, collate_fn=collate_images), of_workers, strict=True):
         assert all(torch.equal(one[name], other[name]) for name in one)
         assert other["pixel_values"].is_contiguous(memory_format=torch.channels_last)
+
+
+class RowsOfLostWorkers(Rows):
+    """A worker is killed half a second after the first batch."""
+
+    def __getitem__(self, index):
+        if index == 4:
+            time.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("step", [0, SECONDS], ids=["waits for a batch", "is in a step"])
+def test_lost_worker_is_named_with_its_signal_wherever_the_run_is(step):
+    loader = DataLoader(RowsOfLostWorkers(), 4, num_workers=1, collate_fn=collate_images)
+    with pytest.raises(RuntimeError) as caught:
+        [time.sleep(step) for batch in loader]  # the error ends the sleep
+    assert re.fullmatch(
+        r"DataLoader worker \(pid \d+\) is killed by signal: Killed\.", describe_lost_worker(caught.value)
+    )
 
 
 def find_children(parent):

@@ -49,7 +49,14 @@ def train(arguments: Sequence[str]) -> None:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        sys.exit(f"mg-vtc train: {' '.join(str(error).split())} {OUT_OF_MEMORY}")
+        sys.exit(f"mg-vtc train: {describe_lost_worker(error)} {OUT_OF_MEMORY}")
+
+
+def describe_lost_worker(error: RuntimeError) -> str:
+    """Return PyTorch's sentence that names the signal; it is the cause of `error` if a batch was waited for."""
+    cause = error.__cause__
+    known = cause if isinstance(cause, RuntimeError) and "DataLoader worker" in str(cause) else error
+    return f"{' '.join(str(known).split()).rstrip('.')}."
 
 
 def _print_recipes() -> None:
