@@ -19,6 +19,7 @@ def arguments(tmp_path, monkeypatch):
 
 
 def test_rows_differ_in_objective_and_texts_alone(arguments, monkeypatch):
+    arguments += ["--factors", "1"]
     seen = {}
 
     def read(cells, folder, *, jobs):
@@ -48,15 +49,20 @@ def test_rows_differ_in_objective_and_texts_alone(arguments, monkeypatch):
 def test_table_says_which_runs_collapsed(arguments, monkeypatch, capsys):
     rows = {row: pretrained_method_table.ROWS[row] for row in ("`js`, literal setting", "vision-only, `ce`")}
     monkeypatch.setattr(pretrained_method_table, "ROWS", rows)
-    arguments += ["--splits", "clip"]
+    monkeypatch.setattr(pretrained_method_table, "TUNING_SEEDS", (100,))
+    arguments += ["--splits", "clip", "--factors", "1", "0.01"]
     pretrained_method_table.main()
-    head, _, literal, vision_only = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    tuned, (head, _, literal, vision_only) = lines[2:4], lines[4:]
+    for scores, line in zip(tuned, (literal, vision_only), strict=True):  # the better one, or the first of equals
+        by_factor = dict(zip(("x 1", "x 0.01"), scores.replace("*", "").split("|")[2:], strict=False))
+        assert line.split("|")[3].strip() == max(by_factor, key=lambda factor: float(by_factor[factor]))
     assert head.endswith("| saturated fraction | cosine of class texts | collapsed |")
-    assert "| top-1 | against `js`, literal setting | top-5 |" in head
+    assert "| rates | top-1 | against `js`, literal setting | top-5 |" in head
     assert literal.startswith("| `js`, literal setting | clip-level split |")
-    own, reference = (float(line.split("|")[3]) for line in (vision_only, literal))
-    difference = float(vision_only.split("|")[4])
+    own, reference = (float(line.split("|")[4]) for line in (vision_only, literal))
+    difference = float(vision_only.split("|")[5])
     assert vision_only.startswith("| vision-only, `ce` | clip-level split |")
     assert difference == pytest.approx(own - reference, abs=0.11)
-    assert literal.split("|")[4].strip() == ""
+    assert literal.split("|")[5].strip() == ""
     assert all(line.endswith((" 0 of 1 |", " 1 of 1 |")) for line in (literal, vision_only))
