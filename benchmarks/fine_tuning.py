@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cells import LAST_EPOCH, ROOT, campaign_parser, mean_and_spread, revisions_of, run_cells
 from rounds import print_machine
+from scipy.stats import ttest_1samp
 
 RECIPE = str(ROOT / "src" / "mg_vtc" / "recipes" / "pretrained.yaml")
 PROMPTS = ("--prompt_template", "{}", "a drawing of a person, {}", "a person who is {}", "the gesture {}")
@@ -40,10 +41,19 @@ SETTINGS = {
 
 
 def difference(values: list[float], reference: list[float]) -> str:
-    """Mean difference of paired fractions in points and, of two or more, its standard error."""
+    """Mean difference of paired fractions in points, with its standard error of two pairs or more.
+
+    Of three pairs or more, it ends with the p value of a paired t test, which knows of no other comparison.
+    """
     points = [100 * (value - other) for value, other in zip(values, reference, strict=True)]
-    error = f" ± {statistics.stdev(points) / math.sqrt(len(points)):.1f}" if len(points) > 1 else ""
-    return f"{statistics.mean(points):+.1f}{error}"
+    mean = f"{statistics.mean(points):+.1f}"
+    if len(points) < 2:
+        return mean
+    error = statistics.stdev(points) / math.sqrt(len(points))
+    if len(points) < 3 or error < 1e-9:  # equal differences: nothing to test
+        return f"{mean} ± {error:.1f}"
+    p_value = ttest_1samp(points, 0).pvalue
+    return f"{mean} ± {error:.1f}, p {'< 0.001' if p_value < 0.001 else f'{p_value:.2g}'}"
 
 
 def main() -> None:
