@@ -128,25 +128,28 @@ def show_known(values: list[float | None]) -> str:
 
 
 def print_tables(runs: dict[str, list[Scores]], precision: float) -> None:
-    """Print calibration errors on both sets, and what the threshold keeps."""
+    """Print scores and calibration errors on both sets, with paired differences, and what the threshold keeps."""
     columns = {row: {name: [one[name] for one in of_row] for name in of_row[0]} for row, of_row in runs.items()}
     titles = "temperature | error before | after | difference | cross-entropy before | after"
-    print(f"| held-out clips | top-1 | top-5 | {titles} |")
-    print("|---" * 9 + "|")
+    first = next(iter(columns))
+    print(f"| held-out clips | top-1 | against {first} | top-5 | {titles} |")
+    print("|---" * 10 + "|")
     for row, of_row in columns.items():
         top1, top5, before, after = (mean_and_spread(of_row[name]) for name in ("top-1", "top-5", "before", "after"))
         entropies = (show(of_row["entropy before"]), show(of_row["entropy after"]))
         change = difference(of_row["after"], of_row["before"])
-        shown = (top1, top5, show(of_row["temperature"]), before, after, change, *entropies)
+        against = "" if row == first else difference(of_row["top-1"], columns[first]["top-1"])
+        shown = (top1, against, top5, show(of_row["temperature"]), before, after, change, *entropies)
         print(f"| {row} | {' | '.join(shown)} |")
     titles = "error before | after | difference | with its own temperature | which is"
-    print(f"\n| further drawer | top-1 | top-5 | {titles} |")
-    print("|---" * 8 + "|")
+    print(f"\n| further drawer | top-1 | against {first} | top-5 | {titles} |")
+    print("|---" * 9 + "|")
     for row, of_row in columns.items():
         names = ("further top-1", "further top-5", "further before", "further after", "further own")
-        *scores, own = (mean_and_spread(of_row[name]) for name in names)
+        top1, *scores, own = (mean_and_spread(of_row[name]) for name in names)
+        against = "" if row == first else difference(of_row["further top-1"], columns[first]["further top-1"])
         change = difference(of_row["further after"], of_row["further before"])
-        print(f"| {row} | {' | '.join((*scores, change, own, show(of_row['further temperature'])))} |")
+        print(f"| {row} | {' | '.join((top1, against, *scores, change, own, show(of_row['further temperature'])))} |")
     kept = f"threshold of a precision of {precision:.0%} | held-out clips: kept | correct"
     print(f"\n| {kept} | further drawer: kept | correct |")
     print("|---" * 5 + "|")

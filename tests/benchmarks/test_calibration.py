@@ -30,13 +30,14 @@ def save_cells(processor, images_dir, images, monkeypatch):
         for name in cells:
             if (folder / name).exists():
                 continue
-            save_taught_model(folder / name, processor, images_dir, seed=int(name[-1]))
+            number = int(name[-1]) + 3 * name.startswith("pretrained")
+            save_taught_model(folder / name, processor, images_dir, seed=number)
             held_out = [path.relative_to(images[0]).as_posix() for path in images[0].rglob("*.png")]
             (folder / name / "split.json").write_text(
                 json.dumps({"split_by": "clip", "train": ["other/1.png"], "validation": held_out})
             )
             (folder / f"{name}.log").write_text(f"{' '.join(cells[name])}\nat revision abc\n")
-            results = {f"eval_top{k}_accuracy": k / 10 + int(name[-1]) / 100 for k in (1, 5)}
+            results = {f"eval_top{k}_accuracy": k / 10 + number / 100 for k in (1, 5)}
             (folder / name / "all_results.json").write_text(json.dumps(results))
 
     monkeypatch.setattr(benchmark, "run_cells", save)
@@ -58,13 +59,13 @@ def test_errors_are_those_that_calibrate_and_evaluate_state(save_cells, images, 
     calibration = mg_vtc.calibrate(model, images[0], split="validation", precision=0.7)
     after = mg_vtc.evaluate(str(model), images[1], split="all").results["scores"]
     percents = [f"{100 * value:.1f}" for value in (calibration.error_before, calibration.error_after)]
-    assert rows[0][1:6] == ["11.0", "51.0", f"{calibration.temperature:.2f}", *percents]
+    assert rows[0][1:7] == ["11.0", "", "51.0", f"{calibration.temperature:.2f}", *percents]
     percents = [f"{100 * scores['expected_calibration_error']['value']:.1f}" for scores in (before, after)]
     top = [f"{100 * before[f'top{k}_accuracy']['value']:.1f}" for k in (1, 5)]
-    assert rows[1][1:5] == [*top, *percents]
+    assert rows[1][1:6] == [top[0], "", top[1], *percents]
     assert rows[2][1:3] == [f"{100 * value:.1f}" for value in calibration.by_folds]
     own = mg_vtc.calibrate(model, images[1], split="all")
-    assert rows[1][6:] == [f"{100 * own.error_after:.1f}", f"{own.temperature:.2f}"]
+    assert rows[1][7:] == [f"{100 * own.error_after:.1f}", f"{own.temperature:.2f}"]
 
     monkeypatch.setattr(benchmark, "score", None)  # models that are scored are not scored again
     benchmark.main()
@@ -82,7 +83,16 @@ def test_recipes_are_trained_as_they_are_but_for_the_towers(save_cells, images, 
     monkeypatch.setattr(sys, "argv", [*command, "--rows", "recommended", "pretrained", "--towers", "TOWERS"])
     benchmark.main()
     out = capsys.readouterr().out
-    assert [line.count("|") for line in out.splitlines() if line.startswith("| pretrained")] == [10, 9, 6]
+    assert [line.count("|") for line in out.splitlines() if line.startswith("| pretrained")] == [11, 10, 6]
+    held_out, further, _ = (
+        {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")] for line in table.splitlines()}
+        for table in out.split("\n\n")[-4:-1]
+    )
+    for table in (held_out, further):
+        own, reference = (float(table[row][2]) for row in ("pretrained", "recommended"))
+        assert table["recommended"][3] == ""
+        assert float(table["pretrained"][3]) == pytest.approx(own - reference, abs=0.11)
+    assert held_out["pretrained"][3] == "+3.0"
 
     recommended, pretrained = (
         (tmp_path / "runs" / f"{row}-2.log").read_text().splitlines()[0].split() for row in benchmark.RECIPES
