@@ -53,7 +53,7 @@ def difference(values: list[float], reference: list[float]) -> str:
     if len(points) < 3 or error < 1e-9:  # equal differences: nothing to test
         return f"{mean} ± {error:.1f}"
     p_value = ttest_1samp(points, 0).pvalue
-    return f"{mean} ± {error:.1f}, p {'< 0.001' if p_value < 0.001 else f'{p_value:.2g}'}"
+    return f"{mean} ± {error:.1f}, p {'< 0.001' if p_value < 0.001 else f'{p_value:.{3 if p_value < 0.01 else 2}f}'}"
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ def test_difference_is_paired():
 def test_difference_of_three_pairs_has_the_p_value_of_a_paired_t_test():
     own, reference = [0.75, 0.5, 0.8125], [0.5, 0.4375, 0.5]
     p_value = ttest_rel(own, reference).pvalue
-    assert fine_tuning.difference(own, reference) == f"+20.8 ± 7.5, p {p_value:.2g}"
+    assert fine_tuning.difference(own, reference) == f"+20.8 ± 7.5, p {p_value:.2f}"
     assert fine_tuning.difference([0.75, 0.751, 0.749], [0.25, 0.25, 0.25]) == "+50.0 ± 0.1, p < 0.001"
     assert fine_tuning.difference([0.75, 0.5, 1.0], [0.5, 0.25, 0.75]) == "+25.0 ± 0.0"
 
