@@ -1,7 +1,9 @@
 """Pages as a user meets them: served by a process, opened in Chromium."""
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -52,9 +54,12 @@ def train_on_colours(folder, images, tokenizer=None):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that the system gives to no other process meanwhile, as it gives those from 32768 on."""
+    for port in random.SystemRandom().sample(range(20000, 32768), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("No port is free.")
 
 
 @contextmanager

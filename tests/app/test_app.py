@@ -10,7 +10,7 @@ from mg_vtc.hub.space import collect_space
 
 pytestmark = pytest.mark.slow
 
-KEPT_SECONDS = 10  # by the page that is tested; enough to be answered on a busy machine
+KEPT_SECONDS = 20  # by the page that is tested; enough to be answered on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,6 @@ def test_space_shows_its_model_with_its_own_copy_of_the_package_and_forgets_imag
         assert scores[0][0] == CLASS_NAMES[1]
         assert len(scores) == 4
         assert len(files_in(tmp_path) - examples) >= 2  # what was uploaded, and the map over it
-        page.wait(lambda: files_in(tmp_path) == examples)
+        page.wait(lambda: files_in(tmp_path) == examples, seconds=60)
         page.ask()
         assert page.wait(page.message) == "The image has been deleted since it was chosen. Choose it again."

@@ -1,6 +1,7 @@
 """Signals: a checkpoint is saved, the run asks to be run again, and it ends with the bytes of an undisturbed one."""
 
 import copy
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,6 +14,8 @@ from transformers import TrainerCallback
 
 from mg_vtc.runs.manifest import find_damage
 from mg_vtc.runs.results_table import tabulate
+from mg_vtc.training import preemption
+from mg_vtc.training import run as training_run
 from mg_vtc.training.preemption import (
     ENDS_SOON,
     EXIT_CODE,
@@ -120,6 +123,41 @@ def test_signal_in_predictions_ends_the_run_before_its_results(make_trainer):
     trainer.add_callback(SendSignal("on_prediction_step", 0, signal.SIGUSR1))
     with pytest.raises(Interrupted, match="before its results"), watching_signals(), deferring_signals(trainer):
         trainer.predict(make_rows(40))
+
+
+class SignalWorkers(TrainerCallback):
+    """Send the workers of an evaluation a signal, as their whole group gets it."""
+
+    def __init__(self):
+        self.received = set()
+
+    def on_prediction_step(self, args, state, control, **kwargs):
+        for worker in multiprocessing.active_children():
+            if worker.pid not in self.received:
+                os.kill(worker.pid, signal.SIGTERM)
+                self.received.add(worker.pid)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_workers_of_an_evaluation_outlive_a_signal(make_trainer):
+    signals = SignalWorkers()
+    trainer = make_trainer(dataloader_num_workers=2, dataloader_prefetch_factor=1, per_device_eval_batch_size=4)
+    trainer.add_callback(signals)
+    with watching_signals():
+        scores = trainer.predict(make_rows(40))
+    assert scores.predictions.shape[0] == 40
+    assert len(signals.received) == 2
+
+
+def test_process_whose_launcher_ends_it_does_not_wait_for_that(monkeypatch):
+    def lose_the_other_process(arguments):
+        preemption._WATCH.get().note(signal.SIGTERM)
+        raise RuntimeError("Connection closed by peer")
+
+    monkeypatch.setattr(training_run, "train_recipe", lose_the_other_process)
+    monkeypatch.setattr(training_run.time, "sleep", None)
+    with pytest.raises(SystemExit, match="another process of the run has ended"):
+        training_run.main([])
 
 
 def test_signal_while_results_are_written_is_seen_before_the_next_run(make_trainer):
@@ -261,12 +299,13 @@ with watching_signals() as watch:
     wait_for_a_line(process, "ready")
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)  # the same, passed on by a launcher
-    time.sleep(SAME_SIGNAL + 0.2)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    code, lines, seconds = end(process)
+    try:
+        assert process.stderr.readline() == f"mg-vtc train: received SIGTERM: {ENDS_SOON}\n"
+        time.sleep(SAME_SIGNAL + 0.2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        code, lines, seconds = end(process)
+    finally:
+        process.kill()
     assert (code, seconds < 1) == (EXIT_CODE, True)
-    assert [line.partition(";")[0] for line in lines] == [
-        "mg-vtc train: received SIGTERM: the run ends as soon as its state is saved",
-        "mg-vtc train: ended at once by a second signal",
-    ]
+    assert [line.partition(";")[0] for line in lines] == ["mg-vtc train: ended at once by a second signal"]

@@ -155,7 +155,7 @@ class ImageTrainer(Trainer):
             loader = super()._get_dataloader(dataset, *args, **kwargs)
         finally:
             self.args.__dict__.update(kept)
-        loader.worker_init_fn = worker_init_fn()
+        loader.base_dataloader.worker_init_fn = worker_init_fn()  # accelerate's own loader starts no workers
         return loader
 
     def _init_training_state(

@@ -281,15 +281,18 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
     if "OMP_NUM_THREADS" not in os.environ:  # as `accelerate launch` sets it; more threads are slower on busy cores
         torch.set_num_threads(1)
     try:
-        with watching_signals():
+        with watching_signals() as watch:
             train_recipe(sys.argv[1:] if arguments is None else list(arguments))
     except (Refusal, DiskFull, FloatingPointError, MemoryError) as error:
         _end(program, str(error) or "The memory is full.")
     except RuntimeError as error:
         if is_timeout(error):
             _end(program, PROCESS_HANGS)
-        if is_lost_connection(error):
-            time.sleep(LAUNCHER_ENDS)
+        if not is_lost_connection(error):
+            raise
+        if watch.received:  # the launcher ends this process already
+            sys.exit(f"{program}: another process of the run has ended, and this one with it.")
+        time.sleep(LAUNCHER_ENDS)
         raise
     except ValueError as error:
         if "DataLoader worker process" not in str(error):
