@@ -114,11 +114,11 @@ def workspace(tmp_path_factory, images_dir):
 
 
 @pytest.fixture(scope="module")
-def own_folder(workspace):
+def own_folder(workspace, pretrained):
     return run_guide("train_on_your_own_folder", workspace)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pretrained(workspace):
     """Folders with small models, which the commands find before the Hub is asked."""
     for family, name in (("clip", "openai/clip-vit-base-patch32"), ("siglip", "google/siglip-base-patch16-224")):
@@ -249,7 +249,7 @@ def test_cut_clips_become_images_and_a_model(workspace):
 
 
 def test_own_folder_becomes_a_model_folds_and_predictions(workspace, own_folder):
-    assert "mean of 3 folds" in own_folder[1]
+    assert "mean of 3 folds" in own_folder[2]
     rows = list(csv.DictReader((workspace / "predictions.csv").read_text().splitlines()))
     assert len(rows) == 32
     assert {"label_1", "score_1", "label_3", "score_3"} <= rows[0].keys()
