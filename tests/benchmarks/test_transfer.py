@@ -57,7 +57,7 @@ def test_choice_is_made_on_drawers_left_out_and_tested_on_the_further_one(argume
     rows = [line for line in before.splitlines() if line.startswith("|")]
     assert f"| {transfer.RECIPE} | 50.0 ± 0.0 | 100.0 ± 0.0 |  |" in rows
     assert len(rows) == 2 + len(transfer.REFERENCES) + 2
-    assert "| no augmentation | 62.5 ± 14.4 | 100.0 ± 0.0 | +12.5 ± 7.2 |" in rows
+    assert "| no augmentation | 62.5 ± 14.4 | 100.0 ± 0.0 | +12.5 ± 7.2, p 0.18 |" in rows
     assert "chosen before: no augmentation" in after
     assert len([line for line in after.splitlines() if line.startswith("|")]) == 2 + len(transfer.REFERENCES) + 1
     assert screen.count("Revision abc1234.") == 2
