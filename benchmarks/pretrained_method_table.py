@@ -62,14 +62,17 @@ def name_of(row: str, split: str, seed: int, factor: float) -> str:
     return f"{list(ROWS).index(row)}-{split}-{seed}" + (f"-x{factor:g}" if factor != 1 else "")
 
 
+def tuning_cells(options: argparse.Namespace) -> dict[str, list[str]]:
+    """Flags of each row with each factor, by the name of the cell."""
+    keys = product(ROWS, ("clip",), TUNING_SEEDS, options.factors)
+    return {name_of(*key): flags_of(*key, options) for key in keys}
+
+
 def tune(options: argparse.Namespace) -> dict[str, float]:
     """Train each row with each factor, print the scores, and return the best factor of each row."""
     if len(options.factors) == 1:
         return dict.fromkeys(ROWS, options.factors[0])
-    keys = list(product(ROWS, ("clip",), TUNING_SEEDS, options.factors))
-    results = run_cells(
-        {name_of(*key): flags_of(*key, options) for key in keys}, options.output_dir, jobs=options.jobs
-    )
+    results = run_cells(tuning_cells(options), options.output_dir, jobs=options.jobs)
     lines = [f"| rates, top-1 | {' | '.join(f'x {factor:g}' for factor in options.factors)} |"]
     lines.append("|---" * (1 + len(options.factors)) + "|")
     best = {}
@@ -134,7 +137,8 @@ def main() -> None:
         f"deviation, {len(options.seeds)} seeds."
     )
     print("\n".join(format_rows(outcomes, factors)))
-    print(f"\nRevision {', '.join(revisions_of(cells, options.output_dir))}.")
+    tuning = tuning_cells(options) if len(options.factors) > 1 else {}
+    print(f"\nRevision {', '.join(revisions_of([*tuning, *cells], options.output_dir))}.")
 
 
 if __name__ == "__main__":

@@ -45,11 +45,39 @@ def test_rows_differ_in_objective_and_texts_alone(arguments, monkeypatch):
     assert [recipes[row].training.loss_type for row in ("`kl`, `ce`", "`ce_soft`")] == ["kl", "ce_soft"]
 
 
+def test_cells_of_a_row_have_the_rates_with_which_it_scored_best(arguments, monkeypatch):
+    """Scores stand in for the trainings, which the slow test has."""
+    asked = []
+
+    def score(cells, folder, *, jobs):
+        asked.append({name: parse_recipe([*flags, "--output_dir", "run"]).settings for name, flags in cells.items()})
+        if len(asked) == 2:
+            raise InterruptedError("no cell is run")
+        return {name: {"eval_top1_accuracy": 0.9 if name == "3-clip-100-x3" else 0.5} for name in cells}
+
+    monkeypatch.setattr(pretrained_method_table, "run_cells", score)
+    with pytest.raises(InterruptedError):
+        pretrained_method_table.main()
+    tuning, cells = asked
+    assert len(tuning) == 3 * len(pretrained_method_table.ROWS)
+    assert sorted(cells) == sorted(
+        f"{row}-{split}-0{'-x3' if row == 3 else ''}" for row in range(7) for split in ("clip", "frame")
+    )
+    for once, more, factor in (
+        (tuning["3-clip-100"], tuning["3-clip-100-x0.3"], 0.3),
+        (cells["0-clip-0"] | {"loss_type": "kl"}, cells["3-clip-0-x3"], 3),
+    ):
+        rates = set(pretrained_method_table.RATES)
+        assert {name: more[name] / once[name] for name in rates} == pytest.approx(dict.fromkeys(rates, factor))
+        assert {name: value for name, value in more.items() if name not in rates} == {
+            name: value for name, value in once.items() if name not in rates
+        }
+
+
 @pytest.mark.slow
 def test_table_says_which_runs_collapsed(arguments, monkeypatch, capsys):
     rows = {row: pretrained_method_table.ROWS[row] for row in ("`js`, literal setting", "vision-only, `ce`")}
     monkeypatch.setattr(pretrained_method_table, "ROWS", rows)
-    monkeypatch.setattr(pretrained_method_table, "TUNING_SEEDS", (100,))
     arguments += ["--splits", "clip", "--factors", "1", "0.01"]
     pretrained_method_table.main()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]

@@ -290,7 +290,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "mg-vtc train
             _end(program, PROCESS_HANGS)
         if not is_lost_connection(error):
             raise
-        if watch.received:  # the launcher ends this process already
+        if watch.received:  # by the launcher, which will not send it again, or by a scheduler
             sys.exit(f"{program}: another process of the run has ended, and this one with it.")
         time.sleep(LAUNCHER_ENDS)
         raise
