@@ -5,7 +5,6 @@ import os
 import resource
 import shutil
 import threading
-import time
 from pathlib import Path
 
 import datasets
@@ -248,24 +247,33 @@ def test_of_two_processes_one_decodes_and_both_read(
 
 
 @ignore_fork_warning
-def test_a_killed_build_is_no_cache_and_the_next_one_removes_its_remains(files: list[Path], own_cache: Path):
-    os.mkfifo(files[9].with_name("never.png"))  # waits for its writer, so that the build can be killed within
-    rows = make_rows([*files[:9], files[9].with_name("never.png")])
-    digests = [f"{number:016}" for number in range(10)]  # which would wait for it, too
+def test_a_killed_build_is_no_cache_and_the_next_one_removes_its_remains(
+    files: list[Path], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rows = make_rows(files)
+    has_begun, is_released = FORK.Event(), FORK.Event()
+
+    def wait_and_decode(image, *args, **kwargs):
+        if Path(image["path"]) == files[9]:
+            has_begun.set()
+            is_released.wait()  # never: the build is killed within
+        return decode(image, *args, **kwargs)
 
     def build():
         tqdm.set_lock(threading.RLock())  # that of the parent is shared, and a kill would leave it taken
-        ImageCache(rows, SIZE, digests=digests).open()
+        ImageCache(rows, SIZE).open()
 
-    process = FORK.Process(target=build)
-    process.start()
-    while not list(own_cache.glob("*.part")):
-        assert process.is_alive()
-        time.sleep(0.01)
-    process.kill()
-    process.join()
+    with monkeypatch.context() as patch:
+        patch.setattr("mg_vtc.data.cache.decode", wait_and_decode)
+        process = FORK.Process(target=build)
+        process.start()
+    try:
+        assert has_begun.wait(60)
+    finally:
+        process.kill()
+        process.join()
     assert [name.endswith(".npy.part") for name in stored(own_cache)] == [True]
-    ImageCache(make_rows(files), SIZE).open()  # another cache, which clears up all the same
+    ImageCache(make_rows(files), SIZE + 1).open()  # another cache, which clears up all the same
     assert [name.endswith(".npy") for name in stored(own_cache)] == [True]
 
 
