@@ -10,6 +10,8 @@ import time
 
 import pytest
 from conftest import make_rows
+from torch.utils.data import _utils
+from torch.utils.data._utils.worker import _worker_loop
 from transformers import TrainerCallback
 
 from mg_vtc.runs.manifest import find_damage
@@ -147,6 +149,38 @@ def test_workers_of_an_evaluation_outlive_a_signal(make_trainer):
         scores = trainer.predict(make_rows(40))
     assert scores.predictions.shape[0] == 40
     assert len(signals.received) == 2
+
+
+def ask_whether_signals_are_blocked():
+    os._exit(len(signal.pthread_sigmask(signal.SIG_BLOCK, []) & {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}))
+
+
+def signalled_worker_loop(*args):
+    """What a worker does whose group gets a signal before its first line."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    _worker_loop(*args)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_workers_outlive_a_signal_that_they_get_while_they_start(method, make_trainer, monkeypatch):
+    monkeypatch.setattr(_utils.worker, "_worker_loop", signalled_worker_loop)
+    workers = {"dataloader_num_workers": 1, "dataloader_multiprocessing_context": method}
+    trainer = make_trainer(max_steps=1, **workers)
+    with watching_signals():
+        assert trainer.train().global_step == 1
+        assert trainer.predict(make_rows(4)).predictions.shape[0] == 4
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_signals_are_blocked_only_while_a_worker_starts(make_trainer):
+    with watching_signals():
+        loader = make_trainer(dataloader_num_workers=1).get_train_dataloader()
+        process = loader.multiprocessing_context.Process(target=ask_whether_signals_are_blocked)
+        process.start()
+        assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
+        process.join()
+    assert process.exitcode == 3
 
 
 def test_process_whose_launcher_ends_it_does_not_wait_for_that(monkeypatch):

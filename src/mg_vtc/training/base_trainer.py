@@ -35,7 +35,8 @@ from .callbacks import StopEarlyCallback
 from .device import naming_full_memory
 from .disk_space import check_disk_space, naming_full_disk
 from .distributed import join_hosts
-from .preemption import Interrupted, SaveAfterEvaluation, worker_init_fn
+from .loader_workers import worker_settings
+from .preemption import Interrupted, SaveAfterEvaluation
 from .start_checks import check_batches
 
 
@@ -138,8 +139,7 @@ class ImageTrainer(Trainer):
             pin_memory=args.dataloader_pin_memory,
             persistent_workers=args.dataloader_persistent_workers,
             prefetch_factor=args.dataloader_prefetch_factor,
-            multiprocessing_context=args.dataloader_multiprocessing_context,
-            worker_init_fn=worker_init_fn(),
+            **worker_settings(args.dataloader_num_workers or 0, args.dataloader_multiprocessing_context),
             generator=torch.Generator(),  # starting workers must not draw from the generator of the dropout
         )
 
@@ -155,7 +155,9 @@ class ImageTrainer(Trainer):
             loader = super()._get_dataloader(dataset, *args, **kwargs)
         finally:
             self.args.__dict__.update(kept)
-        loader.base_dataloader.worker_init_fn = worker_init_fn()  # accelerate's own loader starts no workers
+        base = loader.base_dataloader  # which starts the workers of accelerate's loader
+        for name, value in worker_settings(base.num_workers, self.args.dataloader_multiprocessing_context).items():
+            setattr(base, name, value)
         return loader
 
     def _init_training_state(

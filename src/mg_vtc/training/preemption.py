@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
@@ -59,7 +59,7 @@ class SignalWatch:
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal; a process that was forked and inherited the handler ends."""
         if os.getpid() != self._process:
-            _end_by(number)
+            end_by(number)
         elif not self.received:
             self.note(number)
             if not self.deferring:
@@ -72,7 +72,8 @@ class SignalWatch:
             os._exit(EXIT_CODE)
 
 
-def _end_by(number: int) -> None:
+def end_by(number: int) -> None:
+    """End this process by a signal."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
@@ -87,7 +88,7 @@ def watching_signals() -> Iterator[SignalWatch]:
     if threading.current_thread() is not threading.main_thread():  # where Python handles no signals
         yield watch
         return
-    before = {number: signal.signal(number, watch.handle) for number in _list_signals()}
+    before = {number: signal.signal(number, watch.handle) for number in list_signals()}
     token = _WATCH.set(watch)
     try:
         yield watch
@@ -111,11 +112,12 @@ def _end_workers() -> None:
 
 def ignore_signals() -> None:
     """Ignore further signals, as a launcher may pass the first one on to a process that is about to end."""
-    for number in _list_signals():
+    for number in list_signals():
         signal.signal(number, signal.SIG_IGN)
 
 
-def _list_signals() -> list[signal.Signals]:
+def list_signals() -> list[signal.Signals]:
+    """Return those of `SIGNALS` that this system has."""
     return [signal.Signals[name] for name in SIGNALS if name in signal.Signals.__members__]
 
 
@@ -137,22 +139,9 @@ def deferring_signals(trainer: Trainer) -> Iterator[None]:
         watch.deferring, watch.now = False, "after a run was finished"
 
 
-def worker_init_fn() -> Callable[[int], None] | None:
-    """Return what workers that load data begin with, under `watching_signals`."""
-    return None if _WATCH.get() is None else _outlive_a_signal
-
-
-def _outlive_a_signal(worker_id: int) -> None:
-    """Let a worker outlive a signal that its whole group gets: it loads the last step, and ends with its parent."""
-    received: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if received:
-            _end_by(number)
-        received.append(number)
-
-    for number in _list_signals():
-        signal.signal(number, handle)
+def is_watching() -> bool:
+    """Return whether signals of this process are handled, by `watching_signals`."""
+    return _WATCH.get() is not None
 
 
 def check_signals(when: str) -> None:

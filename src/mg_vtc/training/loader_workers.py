@@ -1,0 +1,67 @@
+"""Workers of data loaders outlive a signal that the whole group of a run gets: the run saves its last step first."""
+
+import copy
+import multiprocessing
+import signal
+import sys
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Any
+
+from .preemption import end_by, is_watching, list_signals
+
+
+class _StartsBlocked(BaseProcess):
+    """A process that begins with signals blocked; they wait until `_outlive_a_signal` handles them."""
+
+    def start(self) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, list_signals())
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_PROCESSES: dict[str, type[BaseProcess]] = {}  # by start method; Windows sends no signals to groups
+if sys.platform != "win32":
+    from multiprocessing.context import ForkProcess, ForkServerProcess, SpawnProcess
+
+    class _Forked(_StartsBlocked, ForkProcess):
+        """A worker that is forked."""
+
+    class _Spawned(_StartsBlocked, SpawnProcess):
+        """A worker that is spawned."""
+
+    class _Served(_StartsBlocked, ForkServerProcess):
+        """A worker that is forked by a server."""
+
+    _PROCESSES = {"fork": _Forked, "spawn": _Spawned, "forkserver": _Served}
+
+
+def worker_settings(num_workers: int, start_method: str | None) -> dict[str, Any]:
+    """Return how a `DataLoader` starts its workers: under `watching_signals`, so that they outlive a signal.
+
+    Args:
+        num_workers: Number of workers; 0 starts none.
+        start_method: Start method of `multiprocessing`; None is the default of the system.
+    """
+    if num_workers == 0 or not is_watching():
+        return {"multiprocessing_context": start_method}
+    context: Any = copy.copy(multiprocessing.get_context(start_method))
+    context.Process = _PROCESSES.get(context.get_start_method(), context.Process)
+    return {"multiprocessing_context": context, "worker_init_fn": _outlive_a_signal}
+
+
+def _outlive_a_signal(worker_id: int) -> None:
+    """Let a worker outlive a signal: it loads the last step, and ends with its parent. A second one ends it."""
+    received: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if received:
+            end_by(number)
+        received.append(number)
+
+    for number in list_signals():
+        signal.signal(number, handle)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, list_signals())
