@@ -51,12 +51,18 @@ ROWS = {
     "shuffled names, the same frozen": (FROZEN, True),
     "no names: a table of class embeddings": (("--vision_only", "true"), False),
 }
-# The row with random weights that a row with a pretrained text tower is compared with, for unseen classes.
-RANDOM_TEXTS = {
-    NAMES: "names, text tower from random weights",
-    "names, the same frozen": "names, the same frozen at random weights",
+# The row that a row is compared with: they differ in one thing, which is pretraining, tuning or the names.
+REFERENCES = {
+    "names, the same frozen": NAMES,
+    "names, text tower from random weights": NAMES,
+    "names, the same frozen at random weights": "names, the same frozen",
+    "shuffled names, pretrained text tower": NAMES,
+    "shuffled names, the same frozen": "names, the same frozen",
+    "no names: a table of class embeddings": NAMES,
 }
 OWN_TEXTS = [row for row, (flags, shuffled) in ROWS.items() if not shuffled and "--vision_only" not in flags]
+# The row with random weights that a row with a pretrained text tower is compared with, for unseen classes.
+RANDOM_TEXTS = {REFERENCES[row]: row for row in OWN_TEXTS if "--text_config" in ROWS[row][0]}
 WRONG = 0.4
 Draw = tuple[Dataset, Dataset, np.ndarray]  # rows of unseen and of seen classes, numbers of the unseen classes
 
@@ -120,20 +126,21 @@ def make_unseen_cells(options: argparse.Namespace) -> tuple[dict[str, list[str]]
 
 
 def print_accuracies(results: dict[str, dict[str, float]], options: argparse.Namespace) -> None:
-    """Print top-1 of each row and condition, and the difference to `NAMES` over pairs of the same seed."""
+    """Print top-1 of each row and condition, and the difference to `REFERENCES` over pairs of one seed."""
     titles = {"all": "all clips", "wrong": f"{WRONG:.0%} wrong labels"}
     conditions = [condition for condition in options.conditions if condition != "unseen"]
     shown = [titles.get(one, f"{one} clip{'s' if one != '1' else ''} a class") for one in conditions]
-    print(f"| texts | {' | '.join(f'{title}: top-1 | against names' for title in shown)} |")
-    print("|---" * (1 + 2 * len(shown)) + "|")
+    print(f"| texts | against | {' | '.join(f'{title}: top-1 | difference' for title in shown)} |")
+    print("|---" * (2 + 2 * len(shown)) + "|")
     for number, row in enumerate(ROWS):
-        columns = []
+        reference = REFERENCES.get(row, "")
+        columns = [reference]
         for condition in conditions:
-            own, names = (
+            own, others = (
                 [results[f"{of}-{condition}-{seed}"]["eval_top1_accuracy"] for seed in options.seeds]
-                for of in (number, 0)
+                for of in (number, list(ROWS).index(reference or row))
             )
-            columns += [mean_and_spread(own), difference(own, names) if number > 0 else ""]
+            columns += [mean_and_spread(own), difference(own, others) if reference else ""]
         print(f"| {row} | {' | '.join(columns)} |")
 
 

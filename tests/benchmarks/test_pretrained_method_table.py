@@ -39,6 +39,9 @@ def test_rows_differ_in_objective_and_texts_alone(arguments, monkeypatch):
     assert {name: literal.get(name) for name in changed} == dict(zip(changed, (False, 0.0, False, 0.0), strict=True))
     apart = (*changed, "output_dir")
     assert {k: v for k, v in literal.items() if k not in apart} == {k: v for k, v in js.items() if k not in apart}
+    has_all = {row: recipe.training.text_batch == "classes" for row, recipe in recipes.items()}
+    others = pretrained_method_table.REFERENCES.items()
+    assert [row for row, reference in others if has_all[row] != has_all[reference]] == ["`js`, texts of the batch"]
     texts = (*apart, "loss_type", "text_batch", "vision_only", "text_model_name_or_path")
     rest = [{key: value for key, value in one.settings.items() if key not in texts} for one in recipes.values()]
     assert all(one == rest[0] for one in rest)
@@ -78,6 +81,7 @@ def test_cells_of_a_row_have_the_rates_with_which_it_scored_best(arguments, monk
 def test_table_says_which_runs_collapsed(arguments, monkeypatch, capsys):
     rows = {row: pretrained_method_table.ROWS[row] for row in ("`js`, literal setting", "vision-only, `ce`")}
     monkeypatch.setattr(pretrained_method_table, "ROWS", rows)
+    monkeypatch.setattr(pretrained_method_table, "REFERENCES", {"vision-only, `ce`": "`js`, literal setting"})
     arguments += ["--splits", "clip", "--factors", "1", "0.01"]
     pretrained_method_table.main()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
@@ -86,11 +90,12 @@ def test_table_says_which_runs_collapsed(arguments, monkeypatch, capsys):
         by_factor = dict(zip(("x 1", "x 0.01"), scores.replace("*", "").split("|")[2:], strict=False))
         assert line.split("|")[3].strip() == max(by_factor, key=lambda factor: float(by_factor[factor]))
     assert head.endswith("| saturated fraction | cosine of class texts | collapsed |")
-    assert "| rates | top-1 | against `js`, literal setting | top-5 |" in head
+    assert "| rates | top-1 | against | difference | top-5 |" in head
     assert literal.startswith("| `js`, literal setting | clip-level split |")
     own, reference = (float(line.split("|")[4]) for line in (vision_only, literal))
-    difference = float(vision_only.split("|")[5])
+    reference_row, difference = vision_only.split("|")[5:7]
+    assert reference_row.strip() == "`js`, literal setting"
     assert vision_only.startswith("| vision-only, `ce` | clip-level split |")
-    assert difference == pytest.approx(own - reference, abs=0.11)
-    assert literal.split("|")[5].strip() == ""
+    assert float(difference) == pytest.approx(own - reference, abs=0.11)
+    assert [cell.strip() for cell in literal.split("|")[5:7]] == ["", ""]
     assert all(line.endswith((" 0 of 1 |", " 1 of 1 |")) for line in (literal, vision_only))
