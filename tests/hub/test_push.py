@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import stat
+import sys
 
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi, constants
@@ -99,6 +100,13 @@ def test_missing_token_is_reported_before_the_hub_is_asked(hub_client, finished_
     with pytest.raises(OSError, match=r"org/mg-vtc requires a Hub token: set HF_TOKEN, or run `hf auth login`"):
         push_to_hub(finished_run, "org/mg-vtc")
     assert not hub_client.requests
+
+
+def test_missing_token_is_reported_before_an_export(hub_client, finished_run, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setitem(sys.modules, "mg_vtc.exporters.transformers_js", None)  # whose import would fail
+    with pytest.raises(OSError, match="org/mg-vtc requires a Hub token"):
+        push_to_hub(finished_run, "org/mg-vtc", onnx=True)
 
 
 def test_token_that_the_hub_does_not_know(hub_client, finished_run, monkeypatch):

@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
+from pages import free_port
 from several_processes import GLOBAL_BATCH, NUM_EVALUATED, NUM_ROWS, SETTINGS
 
-from mg_vtc.training.distributed import gather_rows, take_share
+from mg_vtc.training.distributed import gather_rows, join_cpu_processes, take_share
 
 pytestmark = pytest.mark.slow
 
@@ -142,3 +144,13 @@ def test_one_process_gathers_and_shares_nothing():
     rows = torch.randn(3, 2)
     assert gather_rows(rows) is rows
     assert take_share(rows) is rows
+
+
+@pytest.mark.parametrize(("rank", "reason"), [(0, "1/2 clients joined"), (1, "timed out")])
+def test_process_that_waits_in_vain_for_the_others_says_where(rank, reason, monkeypatch):
+    port = str(free_port())
+    settings = {"WORLD_SIZE": "2", "RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(OSError, match=rf"2 processes of the run did not meet at 127\.0\.0\.1:{port}: .*{reason}"):
+        join_cpu_processes(None, timedelta(seconds=1))

@@ -64,6 +64,7 @@ def push_to_hub(
             then keeps its last revision.
     """
     check_repo_id(repo_id)
+    _check_token(repo_id)  # before an export, which takes its time
     with _collecting(Path(folder), repo_id, onnx=onnx, space_id=space_id) as files:
         page = prepare_repo(repo_id, private=private)
         branch = [] if revision is None else ["--revision", revision]
@@ -210,8 +211,7 @@ def prepare_repo(repo_id: str, *, private: bool | None = None, space_sdk: str | 
         OSError: There is no token, the Hub refused it, or the Hub is not reachable.
     """
     check_repo_id(repo_id)
-    if get_token() is None:
-        raise OSError(f"Pushing {repo_id} requires a Hub token: {LOG_IN}.")
+    _check_token(repo_id)
     with explaining(repo_id):
         api, kind = HfApi(), "model" if space_sdk is None else "space"
         page = api.create_repo(repo_id, repo_type=kind, space_sdk=space_sdk, private=private, exist_ok=True)
@@ -222,6 +222,11 @@ def prepare_repo(repo_id: str, *, private: bool | None = None, space_sdk: str | 
                 "choose another name."
             )
     return str(page)
+
+
+def _check_token(repo_id: str) -> None:
+    if get_token() is None:
+        raise OSError(f"Pushing {repo_id} requires a Hub token: {LOG_IN}.")
 
 
 @contextmanager

@@ -32,9 +32,21 @@ def join_cpu_processes(backend: str | None, timeout: timedelta) -> None:
     Args:
         backend: By default "gloo".
         timeout: Longest time that a process waits for another.
+
+    Raises:
+        OSError: A process did not come, or the address of the first one is wrong, unreachable or in use.
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
+    if int(os.environ.get("WORLD_SIZE", 1)) < 2 or dist.is_initialized():
+        return
+    try:
         dist.init_process_group(backend or "gloo", timeout=timeout)
+    except dist.DistError as error:
+        address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise OSError(
+            f"The {os.environ['WORLD_SIZE']} processes of the run did not meet at {address}: "
+            f"{str(error).strip().splitlines()[0].rstrip('.')}. Start all of them within `ddp_timeout` seconds, with "
+            "the MASTER_ADDR and a free MASTER_PORT of the first one."
+        ) from error
 
 
 def join_hosts(timeout: timedelta) -> Any:
