@@ -6,7 +6,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,9 @@ def push_to_hub(
         OSError: The folder or a token is missing, the Hub refused the push, or the connection failed. The repository
             then keeps its last revision.
     """
-    check_repo_id(repo_id)
+    files = collect_upload(Path(folder), repo_id, onnx=onnx, space_id=space_id)
     _check_token(repo_id)  # before an export, which takes its time
-    with _collecting(Path(folder), repo_id, onnx=onnx, space_id=space_id) as files:
+    with _adding_onnx(files, Path(folder)) if onnx else nullcontext():
         page = prepare_repo(repo_id, private=private)
         branch = [] if revision is None else ["--revision", revision]
         more = ["--onnx"] * onnx + ([] if space_id is None else ["--space_id", space_id])
@@ -75,16 +75,8 @@ def push_to_hub(
 
 
 @contextmanager
-def _collecting(
-    folder: Path, repo_id: str | None, *, onnx: bool, space_id: str | None
-) -> Iterator[dict[str, bytes | Path]]:
-    """Yield the files of `collect_upload`, with the ONNX files if wanted, which exist until the block ends."""
-    if space_id is not None:
-        check_repo_id(space_id)
-    files = collect_upload(folder, repo_id, onnx=onnx, space_id=space_id)
-    if not onnx:
-        yield files
-        return
+def _adding_onnx(files: dict[str, bytes | Path], folder: Path) -> Iterator[None]:
+    """Add the ONNX files of a model to those that are uploaded; they exist until the block ends."""
     from ..exporters.transformers_js import export_transformers_js  # needs the extra "onnx"
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -96,7 +88,7 @@ def _collecting(
         if isinstance(manifest := files.get(MANIFEST), bytes):
             entries = {name: describe_file(path) for name, path in exported.items()}
             files[MANIFEST] = dump_manifest(json.loads(manifest)["files"] | entries)
-        yield files
+        yield
 
 
 def _commit(repo_id: str, files: dict[str, bytes | Path], message: str, revision: str | None) -> None:
@@ -176,12 +168,11 @@ def write_upload(
     Raises:
         ValueError: `push_to_hub` would refuse the folder or the name, or `output_dir` is a file or not empty.
     """
-    if repo_id is not None:
-        check_repo_id(repo_id)
     output = Path(os.path.abspath(output_dir))
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise ValueError(f"{output} already exists and is not an empty folder: choose a new one.")
-    with _collecting(Path(folder), repo_id, onnx=onnx, space_id=space_id) as files:
+    files = collect_upload(Path(folder), repo_id, onnx=onnx, space_id=space_id)
+    with _adding_onnx(files, Path(folder)) if onnx else nullcontext():
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as scratch:
             whole = Path(scratch, output.name)

@@ -17,7 +17,7 @@ from ..runs.manifest import MANIFEST, OF_MODEL, check_files, dump_manifest, find
 from ..runs.provenance import without_places
 from ..runs.results_table import RESULTS_TABLE
 from .card_additions import METADATA, add_javascript, add_space_link
-from .repo_id import with_repo_id
+from .repo_id import check_repo_id, with_repo_id
 
 CONFIG, WEIGHTS, HANDLER, REQUIREMENTS = "config.json", "model.safetensors", "handler.py", "requirements.txt"
 CHECKPOINTS = LAST, BEST = "last-checkpoint", "best-checkpoint"  # of a training; the first is the Trainer's
@@ -63,16 +63,15 @@ def collect_upload(
         Content by file name in the repository; for the weights, their path.
 
     Raises:
-        ValueError: The folder is not an mg_vtc model, a file is missing or contains a token or a local path, the
-            weights are damaged, or the card shows an image that is not uploaded or has invalid YAML metadata.
+        ValueError: A name is invalid, the folder is not an mg_vtc model, a file is missing or contains a token or a
+            local path, the weights are damaged, or the card shows an image that is not uploaded or has invalid YAML
+            metadata.
     """
+    for name in (repo_id, space_id):
+        if name is not None:
+            check_repo_id(name)
     config = _read_config(folder)
-    for name in (WEIGHTS, CARD):
-        if not (folder / name).is_file():
-            raise ValueError(
-                f"{folder} has no {name}: a finished training run writes it; for a model saved in Python, write the "
-                "card yourself."
-            )
+    _check_present(folder)
     check_files(folder, (*OF_MODEL, *RECORDS))
     card = _read_card(folder)
     _check_metadata(card, folder)
@@ -130,6 +129,15 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "this package."
         )
     return config
+
+
+def _check_present(folder: Path) -> None:
+    for name in (WEIGHTS, CARD):
+        if not (folder / name).is_file():
+            raise ValueError(
+                f"{folder} has no {name}: a finished training run writes it; for a model saved in Python, write the "
+                "card yourself."
+            )
 
 
 def _read_card(folder: Path) -> str:
