@@ -60,9 +60,12 @@ def run_cells(
     missing = [name for name in cells if not _is_finished(folder / name, cells[name])]
     print(f"{len(cells) - len(missing)} of {len(cells)} cells are done, in {folder}", file=sys.stderr, flush=True)
     begun, waiting, running = time.monotonic(), list(missing), {}
-    stopped = signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that it stops the cells, too
+    signals: list[int] = []  # read between the starts of cells, so that each of them is stopped, too
+    before = signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
     try:
         while waiting or running:
+            if signals:
+                sys.exit("stopped")
             while waiting and len(running) < jobs:
                 name = waiting.pop(0)
                 running[name] = _start(folder / name, cells[name], command)
@@ -74,11 +77,11 @@ def run_cells(
                 print(f"{done} of {len(missing)}: {name}; {left:.0f} min left", file=sys.stderr, flush=True)
             time.sleep(0.1)
     finally:
-        signal.signal(signal.SIGTERM, stopped)
         for process in running.values():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        signal.signal(signal.SIGTERM, before)
     return {name: json.loads((folder / name / RESULTS).read_text(encoding="utf-8")) for name in cells}
 
 

@@ -121,7 +121,7 @@ def click(port, button, values):
         headers={"Content-Type": "application/json"},
     )
     urllib.request.urlopen(request, timeout=30).close()
-    with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash=visit", timeout=60) as lines:
+    with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash=visit", timeout=300) as lines:
         for line in lines:
             told = json.loads(line.removeprefix(b"data: ")) if line.strip() else {}
             if told.get("msg") == "process_completed":

@@ -337,7 +337,7 @@ def check_container(workspace, image):
 def ask_server(port, body, kind):
     """Status and content of an answer, once the server is there."""
     for _ in range(600):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
         try:
             connection.request("POST", "/", body, {"Content-Type": kind})
             answer = connection.getresponse()

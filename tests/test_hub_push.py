@@ -244,7 +244,7 @@ def test_push_that_is_killed_half_way_leaves_the_last_revision(the_hub, publishe
         stderr=subprocess.DEVNULL,
     )
     try:
-        assert the_hub.half_way.wait(timeout=60)
+        assert the_hub.half_way.wait(timeout=300)
         process.send_signal(signal.SIGKILL)
     finally:
         process.kill()

@@ -76,7 +76,7 @@ def test_installed_command_tells_its_version(built, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, f"mg-vtc {mg_vtc.__version__}\n", "")
     assert (site / "mg_vtc" / "app" / "page.py").is_file()

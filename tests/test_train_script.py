@@ -753,7 +753,7 @@ def test_tensorboard_gets_the_scores(train, images_dir):
 
 def test_refusal_is_all_that_the_screen_shows_and_the_exit_code_is_1(tmp_path):
     process = start(*TINY, "--train_dir", tmp_path / "nowhere", "--output_dir", tmp_path / "run")
-    screen, _ = process.communicate(timeout=60)
+    screen, _ = process.communicate(timeout=300)
     assert (process.returncode, screen) == (1, f"train.py: There is no folder {tmp_path / 'nowhere'}.\n")
     assert not (tmp_path / "run").exists()
 

@@ -27,7 +27,7 @@ def test_page_is_for_this_machine_alone_and_leaves_nothing_when_ctrl_c_stops_it(
             assert file.read() == b"a face"
         assert process.stdout.readline() == f"http://127.0.0.1:{port}/ shows {two_class_run}. Ctrl-C stops it.\n"
         process.send_signal(signal.SIGINT)
-        screen, _ = process.communicate(timeout=60)
+        screen, _ = process.communicate(timeout=300)
     assert process.returncode == 0
     assert screen == "\nstopped\n"
     assert list(temporary.iterdir()) == []

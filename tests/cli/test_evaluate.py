@@ -86,7 +86,7 @@ def test_without_what_draws_a_report_the_scores_are_printed_and_written(two_clas
         "--output_dir",
         str(tmp_path),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "top-1 accuracy" in done.stdout
     assert 'report.html needs matplotlib: pip install "mg-vtc[report]"' in done.stdout

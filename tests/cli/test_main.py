@@ -14,7 +14,7 @@ def test_help_needs_no_library_and_names_the_verbs():
     code = (
         "import sys; from mg_vtc.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: print(*sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
     assert {"prepare", "export", "evaluate"} <= set(done.stdout.split())
     assert not {"torch", "transformers", "datasets", "numpy", "av", "onnx", "matplotlib", "sklearn"} & set(
         done.stdout.split()
@@ -41,7 +41,7 @@ def test_missing_extra_is_reported_with_the_command_that_installs_it(two_class_r
         [sys.executable, "-c", code, "export", str(two_class_run), "--format", "onnx"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 1
     assert done.stderr == 'mg-vtc: onnxruntime is not installed: pip install "mg-vtc[onnx]"\n'

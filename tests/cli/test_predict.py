@@ -148,14 +148,18 @@ def test_refusal_of_two_processes_is_reported_once(two_class_run, bad_image, tmp
     assert (tmp_path / "a.csv.partial").read_text() == "mine\n"
 
 
-def test_reader_that_has_seen_enough_is_no_error(two_class_run, images_dir):
-    command = [sys.executable, *COMMAND, str(two_class_run), str(images_dir), "--batch_size", "1"]
-    process = subprocess.Popen(command, env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def test_reader_that_has_seen_enough_is_no_error(two_class_run, images_dir, tmp_path):
+    image = next(images_dir.rglob("*.png"))
+    for number in range(200):  # whose lines are more than the pipe holds, so that the command waits for the reader
+        os.link(image, tmp_path / f"{number}.png")
+    command = [sys.executable, *COMMAND, str(two_class_run), str(tmp_path), "--batch_size", "4"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "pipesize": 4096}
+    process = subprocess.Popen(command, env=ONE_THREAD, text=True, **pipes)
     assert process.stdout.readline().startswith("image")
     process.stdout.close()
     assert process.stderr.read() == ""
     process.stderr.close()
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=300) == 1
 
 
 def test_errors_are_reported_in_one_line(refusal, two_class_run, images_dir, tmp_path):

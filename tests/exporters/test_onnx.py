@@ -170,7 +170,7 @@ def test_the_lines_of_the_readme_need_neither_torch_nor_transformers_and_agree_w
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)).save(image)
     code = STANDALONE.replace("runs/demo", str(folder)).replace("image.jpg", str(image))
     check = "import sys\nassert not {'torch', 'transformers', 'mg_vtc'} & set(sys.modules)"
-    done = subprocess.run([sys.executable, "-c", f"{code}\n{check}"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{check}"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     answer = eval(done.stdout)
     truth = {row["label"]: row["score"] for row in pipeline("image-classification", str(folder))(str(image))}

@@ -112,7 +112,7 @@ def post(folder, tmp_path_factory):
         assert port, (home / "errors.txt").read_text()
 
         def send(body, kind="application/json", path="/", method="POST"):
-            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
+            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=300)
             body = json.dumps(body).encode() if kind == "application/json" and method == "POST" else body
             connection.request(method, path, body, {"Content-Type": kind})
             response = connection.getresponse()
@@ -292,7 +292,7 @@ def test_package_and_network_are_out_of_reach_of_the_endpoint(code, error):
         f"import socket, sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import inference_toolkit as toolkit; "
         f"toolkit.shut_in(); {code}"
     )
-    done = subprocess.run([sys.executable, "-I", "-c", way], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-I", "-c", way], capture_output=True, text=True, timeout=300)
     assert done.stderr.splitlines()[-1].startswith(error)
 
 

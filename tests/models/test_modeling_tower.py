@@ -29,6 +29,7 @@ def test_projection_head_is_the_methods(config):
 
 
 def test_head_dropout_is_before_the_residual(config):
+    torch.manual_seed(0)
     config.projection_dropout = 0.999999
     head = MgVtcProjectionHead(16, config).train()
     pooled = torch.randn(2, 16)

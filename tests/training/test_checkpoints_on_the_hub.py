@@ -175,7 +175,7 @@ def test_training_does_not_wait_for_an_upload_and_keeps_the_files_that_it_reads(
         (checkpoint / "model.safetensors").write_bytes(checkpoint.name.encode() * 1000)
     uploader = CheckpointUploader(REPO)
     uploader.push(first, None)
-    assert hub_client.half_way.wait(30)
+    assert hub_client.half_way.wait(300)
     uploader.push(second, None)  # given up for the next one
     uploader.push(third, first)
     assert uploader.list_needed() == {"checkpoint-1", "checkpoint-3"}

@@ -258,8 +258,10 @@ def wait_for_a_line(process, words):
 def end(process):
     """Wait for the end; return the exit code, the lines of the command on stderr, and the seconds."""
     begun = time.monotonic()
-    _, errors = process.communicate(timeout=60)
-    return process.returncode, [line for line in errors.splitlines() if "[W" not in line], time.monotonic() - begun
+    _, errors = process.communicate(timeout=300)
+    others = ("[W", "This DataLoader will create")  # torch's own, the second where the machine has one core
+    lines = [line for line in errors.splitlines() if not any(words in line for words in others)]
+    return process.returncode, lines, time.monotonic() - begun
 
 
 def find_workers(process):

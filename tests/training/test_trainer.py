@@ -401,7 +401,8 @@ THREE_STEPS = QUIET | {"max_steps": 3, "logging_strategy": "steps", "logging_ste
 
 # torch's own compiler imports a part of torch that is deprecated
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
-def test_compiled_model_has_the_same_losses(make_trainer, config):
+def test_compiled_model_has_the_same_losses(make_trainer, config, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     losses = losses_of(make_trainer(without_dropout(config), train=make_rows(24), **THREE_STEPS))
     trainer = make_trainer(without_dropout(config), train=make_rows(24), torch_compile=True, **THREE_STEPS)
     assert losses_of(trainer) == pytest.approx(losses, rel=1e-4)
