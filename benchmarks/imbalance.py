@@ -6,7 +6,8 @@ A fifth of the images is held out by clip and stays as it is. Of the rest, the c
 that falls from all to 1 / `--imbalance`, whole clips as far as they go, and never less than one image. Each cell is
 the project's own command with the recipe `small` at 48 px; its seed draws split, order of the classes and weights,
 and it is scored after the last epoch. Prints top-1, mean class accuracy, and that of the third of the classes with the
-most and the fewest training images. With `text_batch` unique no logits are adjusted: they are by the batch's own
+most and the fewest training images. Differences are of mean class accuracy, to the same objective and texts without
+treatment. With `text_batch` unique no logits are adjusted: they are by the batch's own
 frequencies.
 """
 
@@ -15,6 +16,7 @@ from itertools import product
 import numpy as np
 from cells import INITIALIZER_RANGE, LAST_EPOCH, QUICK, SMALL, campaign_parser, mean_and_spread, run_cells, text_flags
 from datasets import Dataset
+from fine_tuning import difference
 from links import link_images, score_run, split_folder
 from rounds import print_machine
 
@@ -66,8 +68,9 @@ def main() -> None:
     counts = {seed: np.bincount(part["train"]["label"][:]) for seed, part in parts.items()}  # (num_classes,) each
     for seed, count in counts.items():
         print(f"seed {seed}: {count.sum()} training images, {count[count > 0].min()} to {count.max()} a class")
-    print("\n| objective | texts | training rows | top-1 | mean class | common third | rare third |")
-    print("|---" * 7 + "|")
+    print("\n| objective | texts | training rows | top-1 | mean class | difference | common third | rare third |")
+    print("|---" * 8 + "|")
+    untreated: tuple[float, ...] = ()
     for loss_type, text_batch, treatment in ROWS:
         scores = []
         for seed in options.seeds:
@@ -77,7 +80,11 @@ def main() -> None:
             thirds = np.array_split(seen[np.argsort(-counts[seed][seen], kind="stable")], 3)
             recalls = [by_class.recall[third].mean() for third in (thirds[0], thirds[2])]
             scores.append((results[name]["eval_top1_accuracy"], by_class.mean_class_accuracy, *recalls))
-        shown = [mean_and_spread(values) for values in zip(*scores, strict=True)]
+        columns = list(zip(*scores, strict=True))
+        shown = [mean_and_spread(values) for values in columns]
+        if treatment == "as they are":  # which comes first
+            untreated = columns[1]
+        shown.insert(2, "" if treatment == "as they are" else difference(columns[1], untreated))
         print(f"| `{loss_type}` | {text_batch} | {treatment} | {' | '.join(shown)} |")
 
 

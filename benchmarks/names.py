@@ -1,4 +1,4 @@
-"""What do names buy, with few clips, wrong labels and unseen classes? Against shuffled names, and none.
+"""What do names buy, with few clips, wrong labels, rare and unseen classes? Against shuffled names, and none.
 
     python benchmarks/gestures.py GESTURES
     python benchmarks/pretrained_towers.py TOWERS
@@ -7,7 +7,8 @@
 A fifth of the images is held out by clip, with right labels. The rows differ in the texts alone: the names of the
 classes with a text tower that is pretrained or random, tuned or frozen; the same names shuffled among the classes; and
 a learned table of class embeddings, which has no names. Each cell is the project's own command with the recipe
-`pretrained`. Its seed draws split, clips, wrong labels and weights, and it is scored after the last epoch.
+`pretrained`. Its seed draws split, clips, wrong labels, rare classes and weights, and it is scored after the last
+epoch. Rare classes are those of `imbalance.py`.
 
 For unseen classes, `--held_out` classes are left out of training, each seed another draw. A batch is compared with its
 own texts there, so that it does not have the names of unseen classes. The images of these classes are then compared
@@ -16,6 +17,7 @@ with their names, and with all names, by the mean over the classes, so that chan
 
 import argparse
 import csv
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from cells import (
 )
 from datasets import Dataset, concatenate_datasets
 from fine_tuning import difference
+from imbalance import thin_out
 from label_noise import replace_labels
 from links import link_images, split_folder
 from rounds import print_machine
@@ -63,7 +66,13 @@ REFERENCES = {
 OWN_TEXTS = [row for row, (flags, shuffled) in ROWS.items() if not shuffled and "--vision_only" not in flags]
 # The row with random weights that a row with a pretrained text tower is compared with, for unseen classes.
 RANDOM_TEXTS = {REFERENCES[row]: row for row in OWN_TEXTS if "--text_config" in ROWS[row][0]}
-WRONG = 0.4
+WRONG, IMBALANCE = 0.4, 20
+# What a condition does to the training rows, given a seed.
+CHANGES: dict[str, Callable[[Dataset, int], Dataset]] = {
+    "wrong": lambda rows, seed: replace_labels(rows, WRONG, seed),
+    "rare": lambda rows, seed: thin_out(rows, IMBALANCE, seed),
+}
+CONDITIONS = ("1", "2", "4", "8", "all", *CHANGES, "unseen")
 Draw = tuple[Dataset, Dataset, np.ndarray]  # rows of unseen and of seen classes, numbers of the unseen classes
 
 
@@ -99,11 +108,16 @@ def make_cells(options: argparse.Namespace) -> dict[str, list[str]]:
         names = split["train"].features["label"].names
         write_shuffled_names(options.output_dir / f"shuffled-{seed}.csv", names, seed)
         right = link_images(options.output_dir / f"images-{seed}", split)
-        wrong = split | {"train": replace_labels(split["train"], WRONG, seed)}
-        noisy = link_images(options.output_dir / f"images-wrong-{seed}", wrong)
+        changed = {
+            condition: link_images(
+                options.output_dir / f"images-{condition}-{seed}", split | {"train": change(split["train"], seed)}
+            )
+            for condition, change in CHANGES.items()
+            if condition in conditions
+        }
         for condition, (number, row) in product(conditions, enumerate(ROWS)):
             shots = ["--shots", condition] if condition.isdigit() else []
-            images = noisy if condition == "wrong" else right
+            images = changed.get(condition, right)
             cells[f"{number}-{condition}-{seed}"] = [*flags_of(row, images, seed, options), *shots]
     return cells
 
@@ -127,7 +141,7 @@ def make_unseen_cells(options: argparse.Namespace) -> tuple[dict[str, list[str]]
 
 def print_accuracies(results: dict[str, dict[str, float]], options: argparse.Namespace) -> None:
     """Print top-1 of each row and condition, and the difference to `REFERENCES` over pairs of one seed."""
-    titles = {"all": "all clips", "wrong": f"{WRONG:.0%} wrong labels"}
+    titles = {"all": "all clips", "wrong": f"{WRONG:.0%} wrong labels", "rare": f"imbalance of {IMBALANCE} : 1"}
     conditions = [condition for condition in options.conditions if condition != "unseen"]
     shown = [titles.get(one, f"{one} clip{'s' if one != '1' else ''} a class") for one in conditions]
     print(f"| texts | against | {' | '.join(f'{title}: top-1 | difference' for title in shown)} |")
@@ -176,9 +190,9 @@ def main() -> None:
     parser.add_argument(
         "--conditions",
         nargs="+",
-        choices=("1", "2", "4", "8", "all", "wrong", "unseen"),
-        default=["1", "2", "4", "8", "all", "wrong", "unseen"],
-        help="clips of each class to train on, wrong labels, unseen classes",
+        choices=CONDITIONS,
+        default=list(CONDITIONS),
+        help="clips of each class to train on, wrong labels, rare classes, unseen classes",
     )
     parser.add_argument("--held_out", type=int, default=8, help="unseen classes")
     options = parser.parse_args()

@@ -51,14 +51,20 @@ def test_adjusted_logits_are_compared_where_they_are_allowed():
 
 def test_campaign_prints_a_row_a_treatment(images_dir, tiny_recipe, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(imbalance, "SMALL", tiny_recipe)
-    monkeypatch.setattr(imbalance, "ROWS", [("ce", "classes", "adjusted logits")])
+    monkeypatch.setattr(imbalance, "ROWS", [("ce", "classes", "as they are"), ("ce", "classes", "adjusted logits")])
     flags = ["--seeds", "0", "--epochs", "1", "--jobs", "1", "--imbalance", "2", "--output_dir", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["imbalance.py", str(images_dir), *flags])
     imbalance.main()
-    *_, row = capsys.readouterr().out.splitlines()
-    objective, text_batch, treatment, *scores = (part.strip() for part in row.strip("|").split("|"))
-    assert (objective, text_batch, treatment) == ("`ce`", "classes", "adjusted logits")
-    results = json.loads((tmp_path / "ce-classes-adjusted-logits-0" / "all_results.json").read_text())
-    mean_class = imbalance.mean_and_spread([results["eval_mean_class_accuracy"]])
-    assert scores[:2] == [imbalance.mean_and_spread([results["eval_top1_accuracy"]]), mean_class]
-    assert all(0 <= float(score) <= 100 for score in scores[2:])
+    *_, first, second = capsys.readouterr().out.splitlines()
+    shown, accuracies = [], []
+    for row, treatment in ((first, "as they are"), (second, "adjusted logits")):
+        objective, text_batch, treated, *scores = (part.strip() for part in row.strip("|").split("|"))
+        assert (objective, text_batch, treated) == ("`ce`", "classes", treatment)
+        name = f"ce-classes-{treatment.replace(' ', '-')}-0"
+        results = json.loads((tmp_path / name / "all_results.json").read_text())
+        accuracies.append(results["eval_mean_class_accuracy"])
+        assert scores[0] == imbalance.mean_and_spread([results["eval_top1_accuracy"]])
+        assert scores[1] == imbalance.mean_and_spread(accuracies[-1:])
+        assert all(0 <= float(score) <= 100 for score in scores[3:])
+        shown.append(scores[2])
+    assert shown == ["", f"{100 * (accuracies[1] - accuracies[0]):+.1f}"]

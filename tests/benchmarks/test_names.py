@@ -40,9 +40,9 @@ def test_rows_differ_in_their_texts_alone(arguments, tmp_path, monkeypatch, caps
         return {name: {"eval_top1_accuracy": scores[int(name.partition("-")[0])]} for name in seen}
 
     monkeypatch.setattr(names, "run_cells", read)
-    arguments += ["--seeds", "0", "1", "--conditions", "2", "all", "wrong"]
+    arguments += ["--seeds", "0", "1", "--conditions", "2", "all", "wrong", "rare"]
     names.main()
-    assert len(seen) == len(names.ROWS) * 3 * 2
+    assert len(seen) == len(names.ROWS) * 4 * 2
     assert {seen[f"{number}-2-1"].data.shots for number in range(len(names.ROWS))} == {2}
     texts = ("text_config", "text_model_name_or_path", "vision_only", "freeze_text_model", "labels_file", "output_dir")
     rest = [
@@ -61,6 +61,10 @@ def test_rows_differ_in_their_texts_alone(arguments, tmp_path, monkeypatch, caps
     right = [path.parent.name for path in sorted((tmp_path / "runs" / "images-0" / "train").glob("*/*.jpg"))]
     assert len(wrong) == len(right)
     assert wrong != right
+    rare = list((tmp_path / "runs" / "images-rare-0" / "train").glob("*/*.jpg"))
+    assert 0 < len(rare) < len(right)
+    assert {path.parent.name for path in rare} == set(right)
+    assert seen["0-rare-0"].data.train_dir.endswith("images-rare-0")
 
 
 def test_row_and_its_reference_differ_in_one_thing():
