@@ -5,7 +5,8 @@
 A fifth of the images is held out by clip, with right labels. Of the rest, a share of the images, drawn one by one,
 gets another class, each with the same probability (symmetric noise). Each cell is the project's own command with
 the recipe `small` at 48 px; its seed draws split, wrong labels and weights, and it is scored after the last epoch,
-when wrong labels have been learned by heart if they can be. Prints top-1 and mean class accuracy on the right labels.
+when wrong labels have been learned by heart if they can be. Prints top-1 and mean class accuracy on the right labels,
+and the differences of pairs of one seed.
 """
 
 from itertools import product
@@ -13,6 +14,7 @@ from itertools import product
 import numpy as np
 from cells import INITIALIZER_RANGE, LAST_EPOCH, QUICK, SMALL, campaign_parser, mean_and_spread, run_cells, text_flags
 from datasets import Dataset
+from fine_tuning import difference
 from links import link_images, split_folder
 from rounds import print_machine
 
@@ -50,12 +52,16 @@ def main() -> None:
     titles = [f"{'top-1' if name == 'top1' else 'mean class'}, {noise:.0%} wrong" for name, noise in columns]
     print(f"| objective | {' | '.join(titles)} |")
     print("|---" * (1 + len(columns)) + "|")
-    for number, objective in enumerate(OBJECTIVES):
-        shown = [
-            mean_and_spread([results[f"{number}-{noise:g}-{seed}"][f"eval_{name}_accuracy"] for seed in options.seeds])
+    scores = [
+        [
+            [results[f"{number}-{noise:g}-{seed}"][f"eval_{name}_accuracy"] for seed in options.seeds]
             for name, noise in columns
         ]
-        print(f"| {objective} | {' | '.join(shown)} |")
+        for number in range(len(OBJECTIVES))
+    ]
+    for objective, values in zip(OBJECTIVES, scores, strict=True):
+        print(f"| {objective} | {' | '.join(map(mean_and_spread, values))} |")
+    print(f"| {' against '.join(OBJECTIVES)} | {' | '.join(map(difference, *scores))} |")
 
 
 if __name__ == "__main__":

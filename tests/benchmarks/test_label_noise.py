@@ -47,7 +47,8 @@ def test_cells_are_flags_of_the_command_and_the_table_has_a_row_an_objective(
     flags = ["--seeds", "0", "1", "--noise", "0", "0.4", "--output_dir", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["label_noise.py", str(images_dir), *flags])
     label_noise.main()
-    head, _, js, ce = capsys.readouterr().out.splitlines()[-4:]
+    head, _, js, ce, between = capsys.readouterr().out.splitlines()[-5:]
     assert head == "| objective | top-1, 0% wrong | top-1, 40% wrong | mean class, 0% wrong | mean class, 40% wrong |"
     assert js == "| `js` | 50.0 ± 0.0 | 50.0 ± 0.0 | 0.0 ± 0.0 | 0.0 ± 0.0 |"
     assert ce.startswith("| `ce` | 25.0")
+    assert between == "| `js` against `ce` | +25.0 ± 0.0 | +25.0 ± 0.0 | +0.0 ± 0.0 | +0.0 ± 0.0 |"
