@@ -1,11 +1,13 @@
 """Batches, loaders and pixel values of a Trainer of images; of several processes in test_gathering."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import LabelledRows, make_rows
 
+from mg_vtc.training.preemption import watching_signals
 from mg_vtc.training.start_checks import check_batches
 
 
@@ -94,3 +96,13 @@ class Stream(torch.utils.data.IterableDataset):
 def test_rows_whose_classes_are_not_known_beforehand_cannot_be_balanced(make_trainer, rows, kind):
     with pytest.raises(ValueError, match=f"balanced_sampling must know the class .* labels of {kind} are not known"):
         make_trainer(train=rows, balanced_sampling=True)
+
+
+@pytest.mark.parametrize("watches", [False, True])
+def test_stream_of_several_processes_is_evaluated_without_workers(watches, make_trainer, monkeypatch):
+    workers = {"dataloader_num_workers": 1, "dataloader_prefetch_factor": 2, "dataloader_persistent_workers": True}
+    trainer = make_trainer(**workers, dataloader_multiprocessing_context="spawn")
+    monkeypatch.setattr(type(trainer.args), "world_size", 2)
+    with watching_signals() if watches else nullcontext():
+        assert trainer.get_eval_dataloader(Stream()).base_dataloader.num_workers == 0
+    assert trainer.args.dataloader_num_workers == 1

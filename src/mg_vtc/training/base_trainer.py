@@ -149,6 +149,7 @@ class ImageTrainer(Trainer):
         if isinstance(dataset, IterableDataset) and self.args.world_size > 1:
             # the first process reads and distributes; workers would end with batches too small to distribute
             changed |= {"dataloader_num_workers": 0, "dataloader_prefetch_factor": None}
+            changed |= {"dataloader_persistent_workers": False, "dataloader_multiprocessing_context": None}
         kept = {name: getattr(self.args, name) for name in changed}
         self.args.__dict__.update(changed)
         try:

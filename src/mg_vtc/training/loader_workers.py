@@ -45,7 +45,9 @@ def worker_settings(num_workers: int, start_method: str | None) -> dict[str, Any
         num_workers: Number of workers; 0 starts none.
         start_method: Start method of `multiprocessing`; None is the default of the system.
     """
-    if num_workers == 0 or not is_watching():
+    if num_workers == 0:
+        return {}
+    if not is_watching():
         return {"multiprocessing_context": start_method}
     context: Any = copy.copy(multiprocessing.get_context(start_method))
     context.Process = _PROCESSES.get(context.get_start_method(), context.Process)
