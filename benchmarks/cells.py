@@ -82,6 +82,8 @@ def run_cells(
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         signal.signal(signal.SIGTERM, before)
+    if signals:
+        sys.exit("stopped")
     return {name: json.loads((folder / name / RESULTS).read_text(encoding="utf-8")) for name in cells}
 
 

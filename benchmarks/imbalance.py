@@ -6,7 +6,7 @@ A fifth of the images is held out by clip and stays as it is. Of the rest, the c
 that falls from all to 1 / `--imbalance`, whole clips as far as they go, and never less than one image. Each cell is
 the project's own command with the recipe `small` at 48 px; its seed draws split, order of the classes and weights,
 and it is scored after the last epoch. Prints top-1, mean class accuracy, and that of the third of the classes with the
-most and the fewest training images. Differences are to the same objective and texts without treatment. With
+most and the fewest training images. Each difference is to the same objective and texts without treatment. With
 `text_batch` unique no logits are adjusted: they are by the batch's own frequencies.
 """
 
@@ -67,8 +67,8 @@ def main() -> None:
     counts = {seed: np.bincount(part["train"]["label"][:]) for seed, part in parts.items()}  # (num_classes,) each
     for seed, count in counts.items():
         print(f"seed {seed}: {count.sum()} training images, {count[count > 0].min()} to {count.max()} a class")
-    titles = "top-1 | mean class | difference | common third | rare third | difference"
-    print(f"\n| objective | texts | training rows | {titles} |\n" + "|---" * 9 + "|")
+    titles = "top-1 | mean class | difference | common third | difference | rare third | difference"
+    print(f"\n| objective | texts | training rows | {titles} |\n" + "|---" * 10 + "|")
     untreated: list[tuple[float, ...]] = []
     for loss_type, text_batch, treatment in ROWS:
         scores = []
@@ -83,7 +83,7 @@ def main() -> None:
         shown = [mean_and_spread(values) for values in columns]
         if treatment == "as they are":  # which comes first
             untreated = columns
-        for place, column in ((2, 1), (5, 3)):
+        for place, column in ((2, 1), (4, 2), (6, 3)):
             shown.insert(place, "" if columns is untreated else difference(columns[column], untreated[column]))
         print(f"| `{loss_type}` | {text_batch} | {treatment} | {' | '.join(shown)} |")
 

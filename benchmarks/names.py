@@ -54,7 +54,8 @@ ROWS = {
     "shuffled names, the same frozen": (FROZEN, True),
     "no names: a table of class embeddings": (("--vision_only", "true"), False),
 }
-# The row that a row is compared with: they differ in one thing, which is pretraining, tuning or the names.
+# The nearest row, which a row is compared with. Text towers with random weights are also smaller, and the table has
+# no tower.
 REFERENCES = {
     "names, the same frozen": NAMES,
     "names, text tower from random weights": NAMES,

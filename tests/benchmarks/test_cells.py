@@ -93,6 +93,26 @@ def test_campaign_that_is_reported_to_stop_takes_its_cells_along(tmp_path):
         os.kill(int((tmp_path / "slow" / "pid").read_text()), 0)
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_campaign_that_is_to_stop_while_a_cell_starts_or_ends_stops(when, tmp_path, monkeypatch):
+    started = []
+
+    def start(*args):
+        if when == "before":
+            signal.raise_signal(signal.SIGTERM)
+        started.append(_start(*args))
+        if when == "after":
+            started[0].wait()
+            signal.raise_signal(signal.SIGTERM)
+        return started[0]
+
+    _start = cells._start
+    monkeypatch.setattr(cells, "_start", start)
+    with pytest.raises(SystemExit, match="stopped"):
+        run_cells(tmp_path, jobs=1, a=1)
+    assert started[0].poll() is not None
+
+
 @pytest.mark.parametrize(("values", "text"), [([0.5], "50.0"), ([0.1, 0.2, 0.3], "20.0 ± 10.0")])
 def test_spread_of_seeds_is_their_standard_deviation(values, text):
     assert cells.mean_and_spread(values) == text

@@ -67,7 +67,7 @@ def test_rows_differ_in_their_texts_alone(arguments, tmp_path, monkeypatch, caps
     assert seen["0-rare-0"].data.train_dir.endswith("images-rare-0")
 
 
-def test_row_and_its_reference_differ_in_one_thing():
+def test_flags_of_a_row_and_of_its_reference_differ_in_one_thing():
     def describe(row):
         flags, shuffled = names.ROWS[row]
         return shuffled, *(flag in flags for flag in ("--text_config", "--freeze_text_model", "--vision_only"))

@@ -62,7 +62,7 @@ def test_cells_of_a_row_have_the_rates_with_which_it_scored_best(arguments, monk
     with pytest.raises(InterruptedError):
         pretrained_method_table.main()
     tuning, cells = asked
-    assert len(tuning) == 3 * len(pretrained_method_table.ROWS)
+    assert len(tuning) == 4 * len(pretrained_method_table.ROWS)
     assert sorted(cells) == sorted(
         f"{row}-{split}-0{'-x3' if row == 3 else ''}" for row in range(7) for split in ("clip", "frame")
     )

@@ -162,7 +162,9 @@ def signalled_worker_loop(*args):
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "method", ["fork", *(pytest.param(one, marks=pytest.mark.slow) for one in ("spawn", "forkserver"))]
+)
 def test_workers_outlive_a_signal_that_they_get_while_they_start(method, make_trainer, monkeypatch):
     monkeypatch.setattr(_utils.worker, "_worker_loop", signalled_worker_loop)
     workers = {"dataloader_num_workers": 1, "dataloader_multiprocessing_context": method}

@@ -64,7 +64,8 @@ def push_to_hub(
             then keeps its last revision.
     """
     files = collect_upload(Path(folder), repo_id, onnx=onnx, space_id=space_id)
-    _check_token(repo_id)  # before an export, which takes its time
+    if onnx:  # whose export takes its time
+        _check_token(repo_id)
     with _adding_onnx(files, Path(folder)) if onnx else nullcontext():
         page = prepare_repo(repo_id, private=private)
         branch = [] if revision is None else ["--revision", revision]

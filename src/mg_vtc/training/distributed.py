@@ -42,10 +42,10 @@ def join_cpu_processes(backend: str | None, timeout: timedelta) -> None:
         dist.init_process_group(backend or "gloo", timeout=timeout)
     except dist.DistError as error:
         address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise OSError(
-            f"The {os.environ['WORLD_SIZE']} processes of the run did not meet at {address}: "
-            f"{str(error).strip().splitlines()[0].rstrip('.')}. Start all of them within `ddp_timeout` seconds, with "
-            "the MASTER_ADDR and a free MASTER_PORT of the first one."
+            f"The {os.environ['WORLD_SIZE']} processes of the run did not meet at {address}: {reason}. "
+            "Start all of them within `ddp_timeout` seconds, with the MASTER_ADDR and a free MASTER_PORT of the first."
         ) from error
 
 

@@ -22,9 +22,9 @@ class _StartsBlocked(BaseProcess):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_PROCESSES: dict[str, type[BaseProcess]] = {}  # by start method; Windows sends no signals to groups
+_PROCESSES: dict[str, type[BaseProcess]] = {}  # workers by start method; Windows sends no signals to groups
 if sys.platform != "win32":
-    from multiprocessing.context import ForkProcess, ForkServerProcess, SpawnProcess
+    from multiprocessing.context import ForkProcess, SpawnProcess
 
     class _Forked(_StartsBlocked, ForkProcess):
         """A worker that is forked."""
@@ -32,24 +32,25 @@ if sys.platform != "win32":
     class _Spawned(_StartsBlocked, SpawnProcess):
         """A worker that is spawned."""
 
-    class _Served(_StartsBlocked, ForkServerProcess):
-        """A worker that is forked by a server."""
-
-    _PROCESSES = {"fork": _Forked, "spawn": _Spawned, "forkserver": _Served}
+    _PROCESSES = {"fork": _Forked, "spawn": _Spawned}
 
 
 def worker_settings(num_workers: int, start_method: str | None) -> dict[str, Any]:
-    """Return how a `DataLoader` starts its workers: under `watching_signals`, so that they outlive a signal.
+    """Return settings of a `DataLoader`; under `watching_signals`, its workers outlive a signal.
+
+    The children of a forkserver have the blocked signals of the server, so workers are spawned in its place.
 
     Args:
         num_workers: Number of workers; 0 starts none.
-        start_method: Start method of `multiprocessing`; None is the default of the system.
+        start_method: Start method of `multiprocessing`; by default the one that is set, or that of the system.
     """
     if num_workers == 0:
         return {}
     if not is_watching():
         return {"multiprocessing_context": start_method}
-    context: Any = copy.copy(multiprocessing.get_context(start_method))
+    if start_method is None:  # get_context() would set it for good
+        start_method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    context: Any = copy.copy(multiprocessing.get_context(start_method.replace("forkserver", "spawn")))
     context.Process = _PROCESSES.get(context.get_start_method(), context.Process)
     return {"multiprocessing_context": context, "worker_init_fn": _outlive_a_signal}
 
