@@ -67,5 +67,10 @@ def test_campaign_prints_a_row_a_treatment(images_dir, tiny_recipe, tmp_path, mo
         assert scores[1] == imbalance.mean_and_spread(accuracies[-1:])
         assert all(0 <= float(score) <= 100 for score in scores[3::2])
         assert len(scores) == 7
-        shown.append(scores[2])
-    assert shown == ["", f"{100 * (accuracies[1] - accuracies[0]):+.1f}"]
+        shown.append(scores)
+    untreated, treated = shown
+    assert untreated[2::2] == [""] * 3
+    assert treated[2] == f"{100 * (accuracies[1] - accuracies[0]):+.1f}"
+    for column in (3, 5):  # the thirds, whose differences follow them
+        change = float(treated[column]) - float(untreated[column])
+        assert float(treated[column + 1]) == pytest.approx(change, abs=0.11)
