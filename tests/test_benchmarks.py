@@ -84,10 +84,14 @@ CAMPAIGN = ("--seeds", "0", "--epochs", "1")
 
 def test_campaign_on_wrong_labels_runs(images_dir, tiny_recipe, tmp_path, run_main):
     flags = (*CAMPAIGN, "--noise", "0.4", "--output_dir", tmp_path / "runs")
-    *_, js, ce = run_main("label_noise", images_dir, *flags, SMALL=tiny_recipe)
-    results = json.loads((tmp_path / "runs" / "0-0.4-0" / "all_results.json").read_text())
-    assert js == ["`js`", f"{100 * results['eval_top1_accuracy']:.1f}", js[2]]
-    assert ce[0] == "`ce`"
+    *_, js, ce, between = run_main("label_noise", images_dir, *flags, SMALL=tiny_recipe)
+    results = [
+        json.loads((tmp_path / "runs" / cell / "all_results.json").read_text()) for cell in ("0-0.4-0", "1-0.4-0")
+    ]
+    of_js, of_ce = (100 * cell["eval_top1_accuracy"] for cell in results)
+    assert js[:2] == ["`js`", f"{of_js:.1f}"]
+    assert ce[:2] == ["`ce`", f"{of_ce:.1f}"]
+    assert between[:2] == ["`js` against `ce`", f"{of_js - of_ce:+.1f}"]
 
 
 def test_campaign_on_where_texts_begin_runs(images_dir, tiny_recipe, tmp_path, run_main):
