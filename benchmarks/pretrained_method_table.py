@@ -3,6 +3,7 @@
     python benchmarks/gestures.py GESTURES
     python benchmarks/pretrained_towers.py TOWERS
     python benchmarks/pretrained_method_table.py GESTURES --towers TOWERS [--image_size 128] [--epochs 15] [--jobs 2]
+    python benchmarks/pretrained_method_table.py GESTURES --towers TOWERS --splits clip --imbalance 20
 
 Every cell is the project's own command with the recipe `pretrained`. Its seed draws split and weights, and it is
 scored after the last epoch. Objectives that compare image i with text i have the texts of the batch. The literal
@@ -11,6 +12,9 @@ setting has embeddings that are not normalized and a scale that stays 1, and the
 Each row is tuned alike: `FACTORS` on all learning rates of the recipe, each on images held out by clip with the
 seeds `TUNING_SEEDS`, which are in no cell of the table. With `--factors 1` nothing is tuned: each row has the
 rates of the recipe, which were chosen for `js` with the texts of all classes.
+
+With `--imbalance`, some classes are rare in training, as in `imbalance.py`, when rows are tuned as well. The held-out
+clips stay as they are. Their cells need an `--output_dir` of their own.
 """
 
 import argparse
@@ -22,6 +26,8 @@ from pathlib import Path
 import yaml
 from cells import LAST_EPOCH, ROOT, campaign_parser, mean_and_spread, revisions_of, run_cells
 from fine_tuning import difference
+from imbalance import thin_out
+from links import link_images, split_folder
 from method_table import SPLIT_TITLES, SPLITS, Outcome, read_outcome
 from rounds import print_machine
 
@@ -55,7 +61,10 @@ REFERENCES = {
 
 def flags_of(row: str, split: str, seed: int, factor: float, options: argparse.Namespace) -> list[str]:
     """Flags of a cell, whose learning rates are those of the recipe times `factor`."""
-    run = ["--train_dir", str(options.folder), "--split_by", split, "--seed", str(seed), *LAST_EPOCH]
+    run = ["--train_dir", str(options.folder), "--split_by", split]
+    if options.imbalance > 1:
+        run = ["--train_dir", str(options.output_dir / f"images-{seed}")]
+    run += ["--seed", str(seed), *LAST_EPOCH]
     run += ["--image_size", str(options.image_size), "--num_train_epochs", str(options.epochs)]
     run += ["--vision_model_name_or_path", str(options.towers / "efficientnet-lite0")]
     if "--vision_only" not in ROWS[row]:
@@ -69,6 +78,14 @@ def flags_of(row: str, split: str, seed: int, factor: float, options: argparse.N
 def name_of(row: str, split: str, seed: int, factor: float) -> str:
     """Name of a cell."""
     return f"{list(ROWS).index(row)}-{split}-{seed}" + (f"-x{factor:g}" if factor != 1 else "")
+
+
+def link_rare_classes(options: argparse.Namespace) -> None:
+    """Link the images of every seed, with rare classes in training, into `output_dir`/images-SEED."""
+    for seed in (*TUNING_SEEDS, *options.seeds):
+        split = split_folder(options.folder, seed)
+        rare = thin_out(split["train"], options.imbalance, seed)
+        link_images(options.output_dir / f"images-{seed}", split | {"train": rare})
 
 
 def tuning_cells(options: argparse.Namespace) -> dict[str, list[str]]:
@@ -132,7 +149,14 @@ def main() -> None:
     parser.add_argument(
         "--factors", type=float, nargs="+", default=list(FACTORS), help="on the learning rates, to tune"
     )
+    parser.add_argument(
+        "--imbalance", type=float, default=1, help="of the shares of training images that classes keep"
+    )
     options = parser.parse_args()
+    if options.imbalance > 1:
+        if options.splits != ["clip"]:
+            parser.error("--imbalance holds out clips: give --splits clip")
+        link_rare_classes(options)
     factors = tune(options)
     names = {
         (row, split, seed): name_of(row, split, seed, factors[row])
@@ -144,8 +168,9 @@ def main() -> None:
         (row, split): [read_outcome(options.output_dir / names[row, split, seed]) for seed in options.seeds]
         for row, split in product(ROWS, options.splits)
     }
+    rare = f"imbalance of {options.imbalance:g} : 1, " if options.imbalance > 1 else ""
     print_machine(
-        f"Objectives with pretrained towers, {options.image_size} px, {options.epochs} epochs, mean ± standard "
+        f"Objectives with pretrained towers, {rare}{options.image_size} px, {options.epochs} epochs, mean ± standard "
         f"deviation, {len(options.seeds)} seeds."
     )
     print("\n".join(format_rows(outcomes, factors)))

@@ -1,9 +1,12 @@
 """The method's table with pretrained towers: what its rows train with, and a real cell of the literal setting."""
 
 import sys
+from collections import Counter
+from pathlib import Path
 
 import pretrained_method_table
 import pytest
+from links import split_folder
 from made_drawings import make_drawings, make_towers
 
 from mg_vtc.training.recipe import parse_recipe
@@ -75,6 +78,41 @@ def test_cells_of_a_row_have_the_rates_with_which_it_scored_best(arguments, monk
         assert {name: value for name, value in more.items() if name not in rates} == {
             name: value for name, value in once.items() if name not in rates
         }
+
+
+def count_images(folder):
+    """Images of each class in a folder of links."""
+    return Counter(path.parent.name for path in folder.rglob("*") if path.is_symlink())
+
+
+def test_classes_are_rare_in_training_alone_also_where_rows_are_tuned(arguments, monkeypatch):
+    asked = []
+
+    def score(cells, folder, *, jobs):
+        asked.append({name: parse_recipe([*flags, "--output_dir", "run"]).settings for name, flags in cells.items()})
+        if len(asked) == 2:
+            raise InterruptedError("no cell is run")
+        return {name: {"eval_top1_accuracy": 0.5} for name in cells}
+
+    monkeypatch.setattr(pretrained_method_table, "run_cells", score)
+    arguments += ["--splits", "clip", "--imbalance", "6"]
+    with pytest.raises(InterruptedError):
+        pretrained_method_table.main()
+    for cells, seed in zip(asked, (100, 0), strict=True):
+        (images,) = {Path(settings["train_dir"]) for settings in cells.values()}
+        split = split_folder(Path(arguments[1]), seed)
+        kept = count_images(images / "train")
+        assert max(kept.values()) == max(Counter(split["train"]["label"][:]).values())
+        assert max(kept.values()) >= 4 * min(kept.values())
+        whole = Counter(map(str, split["validation"]["label"][:]))
+        assert count_images(images / "validation") == whole
+
+
+def test_rare_classes_of_frames_are_refused(arguments, capsys):
+    arguments += ["--imbalance", "6"]
+    with pytest.raises(SystemExit):
+        pretrained_method_table.main()
+    assert "--imbalance holds out clips: give --splits clip" in capsys.readouterr().err
 
 
 @pytest.mark.slow
