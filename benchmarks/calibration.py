@@ -21,7 +21,7 @@ import tempfile
 from itertools import product
 from pathlib import Path
 
-from cells import LAST_EPOCH, RESULTS, ROOT, mean_and_spread, revisions_of, run_cells
+from cells import LAST_EPOCH, RESULTS, ROOT, TOWERS, mean_and_spread, revisions_of, run_cells, text_tower, vision_tower
 from fine_tuning import difference
 from method_table import ROWS, SEEDS, flags_of, slug, tune
 from rounds import print_machine
@@ -62,8 +62,7 @@ def recipe_flags(recipe: str, source: tuple[str, ...], seed: int, towers: Path |
         return flags
     if towers is None:
         raise ValueError("The row 'pretrained' needs `--towers`: the folder that pretrained_towers.py wrote.")
-    flags += ["--vision_model_name_or_path", str(towers / "efficientnet-lite0")]
-    return [*flags, "--text_model_name_or_path", str(towers / "all-minilm-l6-v2")]
+    return [*flags, *vision_tower(towers), *text_tower(towers)]
 
 
 def score(cell: Path, folder: Path, further: Path, precision: float) -> Scores:
@@ -163,7 +162,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="what benchmarks/gestures.py made")
     parser.add_argument("further", type=Path, help="what benchmarks/further_drawer.py made")
     parser.add_argument("--rows", nargs="+", choices=(*ROWS, *RECIPES), default=list(SHOWN), help="models")
-    parser.add_argument("--towers", type=Path, help="folder that pretrained_towers.py wrote, for the row pretrained")
+    parser.add_argument("--towers", **TOWERS)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="of split and weights")
     parser.add_argument("--precision", type=float, default=0.9, help="of the threshold")
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time")

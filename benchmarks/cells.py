@@ -22,6 +22,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 SMALL = str(ROOT / "src" / "mg_vtc" / "recipes" / "small.yaml")
+PRETRAINED = str(ROOT / "src" / "mg_vtc" / "recipes" / "pretrained.yaml")
 TRAIN = (sys.executable, str(ROOT / "train.py"))  # a process, so without the seconds of a launcher
 # Flags of a cell that is to be quick: smaller images, and the rates that suited js best in the method's table.
 QUICK = (
@@ -33,6 +34,9 @@ LAST_EPOCH = ("--eval_strategy", "no", "--save_strategy", "no", "--load_best_mod
 RESULTS = "all_results.json"
 # The flag of a campaign for `text_flags`.
 INITIALIZER_RANGE = {"type": float, "default": 0.09, "help": "of the text tower; with 0.02 all texts start as one"}
+
+# The flag of a campaign for `vision_tower` and `text_tower`.
+TOWERS = {"type": Path, "help": "folder that pretrained_towers.py wrote"}
 
 
 def run_cells(
@@ -113,6 +117,16 @@ def small_text_config(initializer_range: float) -> dict[str, Any]:
 def text_flags(initializer_range: float) -> tuple[str, str]:
     """Flags of a cell: such a text tower."""
     return "--text_config", json.dumps(small_text_config(initializer_range))
+
+
+def vision_tower(towers: Path) -> tuple[str, str]:
+    """Flags of a cell: the pretrained vision tower of a folder that pretrained_towers.py wrote."""
+    return "--vision_model_name_or_path", str(towers / "efficientnet-lite0")
+
+
+def text_tower(towers: Path) -> tuple[str, str]:
+    """Flags of a cell: the pretrained text tower of such a folder."""
+    return "--text_model_name_or_path", str(towers / "all-minilm-l6-v2")
 
 
 def mean_and_spread(values: Sequence[float]) -> str:

@@ -18,7 +18,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from cells import LAST_EPOCH, ROOT, mean_and_spread, revisions_of, run_cells, text_flags
+from cells import (
+    LAST_EPOCH,
+    PRETRAINED,
+    TOWERS,
+    mean_and_spread,
+    revisions_of,
+    run_cells,
+    text_flags,
+    text_tower,
+    vision_tower,
+)
 from rounds import print_machine
 
 from mg_vtc import cross_evaluate, evaluate
@@ -27,7 +37,6 @@ from mg_vtc.data.class_map import ClassMap
 from mg_vtc.data.demo.dataset import render_frame
 from mg_vtc.data.labels import fold_text
 
-RECIPE = str(ROOT / "src" / "mg_vtc" / "recipes" / "pretrained.yaml")
 NUM_CLIPS = {"train": 8, "validation": 3}
 NUM_FRAMES = 2
 TEXT_TOWERS = ("pretrained text tower", "text tower from random weights")
@@ -68,12 +77,11 @@ def make_cells(sets: dict[str, Path], options: argparse.Namespace) -> dict[str, 
     """Flags of a model for each text tower, set and seed."""
     cells = {}
     for seed in options.seeds:
-        pretrained = ("--text_model_name_or_path", str(options.towers / "all-minilm-l6-v2"))
-        for number, text in enumerate((pretrained, text_flags(0.09))):  # as TEXT_TOWERS
+        for number, text in enumerate((text_tower(options.towers), text_flags(0.09))):  # as TEXT_TOWERS
             for word, folder in sets.items():
                 cells[f"{number}-{word}-{seed}"] = [
-                    *(RECIPE, "--train_dir", str(folder), "--seed", str(seed), *LAST_EPOCH, *text),
-                    *("--vision_model_name_or_path", str(options.towers / "efficientnet-lite0")),
+                    *(PRETRAINED, "--train_dir", str(folder), "--seed", str(seed), *LAST_EPOCH, *text),
+                    *vision_tower(options.towers),
                     *("--image_size", str(options.image_size), "--num_train_epochs", str(options.epochs)),
                 ]
     return cells
@@ -107,7 +115,7 @@ def score_other_names(model: Path, trained_on: str, scored_on: str, folder: Path
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Do names carry a model from one data set to another?")
-    parser.add_argument("--towers", type=Path, required=True, help="folder that pretrained_towers.py wrote")
+    parser.add_argument("--towers", required=True, **TOWERS)
     parser.add_argument("--image_size", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

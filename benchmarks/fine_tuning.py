@@ -12,13 +12,21 @@ which needs a start with trained heads.
 import math
 import statistics
 from itertools import product
-from pathlib import Path
 
-from cells import LAST_EPOCH, ROOT, campaign_parser, mean_and_spread, revisions_of, run_cells
+from cells import (
+    LAST_EPOCH,
+    PRETRAINED,
+    TOWERS,
+    campaign_parser,
+    mean_and_spread,
+    revisions_of,
+    run_cells,
+    text_tower,
+    vision_tower,
+)
 from rounds import print_machine
 from scipy.stats import ttest_1samp
 
-RECIPE = str(ROOT / "src" / "mg_vtc" / "recipes" / "pretrained.yaml")
 PROMPTS = ("--prompt_template", "{}", "a drawing of a person, {}", "a person who is {}", "the gesture {}")
 SETTINGS = {
     "the recipe": (),
@@ -58,19 +66,18 @@ def difference(values: list[float], reference: list[float]) -> str:
 
 def main() -> None:
     parser = campaign_parser("What each way of fine-tuning adds.", "fine_tuning", epochs=15)
-    parser.add_argument("--towers", type=Path, required=True, help="folder that pretrained_towers.py wrote")
+    parser.add_argument("--towers", required=True, **TOWERS)
     parser.set_defaults(seeds=[0, 1, 2, 3, 4])
     parser.add_argument("--image_size", type=int, default=128)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="beside the recipe")
     options = parser.parse_args()
     numbers = [number for number, name in enumerate(SETTINGS) if number == 0 or name in options.settings]
-    run = ("--vision_model_name_or_path", str(options.towers / "efficientnet-lite0"))
-    run += ("--text_model_name_or_path", str(options.towers / "all-minilm-l6-v2"))
+    run = (*vision_tower(options.towers), *text_tower(options.towers))
     run += ("--train_dir", str(options.folder), "--num_train_epochs", str(options.epochs), *LAST_EPOCH)
     run += ("--image_size", str(options.image_size))
     flags = list(SETTINGS.values())
     cells = {
-        f"{number}-{seed}": [RECIPE, *run, "--seed", str(seed), *flags[number]]
+        f"{number}-{seed}": [PRETRAINED, *run, "--seed", str(seed), *flags[number]]
         for seed, number in product(options.seeds, numbers)
     }
     results = run_cells(cells, options.output_dir, jobs=options.jobs)

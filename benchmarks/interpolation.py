@@ -15,12 +15,11 @@ import shutil
 from itertools import product
 from pathlib import Path
 
-from cells import LAST_EPOCH, ROOT, campaign_parser, mean_and_spread, run_cells
+from cells import LAST_EPOCH, PRETRAINED, TOWERS, campaign_parser, mean_and_spread, run_cells, text_tower, vision_tower
 from rounds import print_machine
 
 import mg_vtc
 
-RECIPE = str(ROOT / "src" / "mg_vtc" / "recipes" / "pretrained.yaml")
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FURTHER = (
     *("--train_val_split", "0.5", "--linear_probe_epochs", "0", "--learning_rate", "3e-4"),
@@ -52,14 +51,14 @@ def score(model: Path, drawer: Path, split: str) -> float:
 
 def main() -> None:
     parser = campaign_parser("What interpolation with the start adds.", "interpolation", epochs=15)
-    parser.add_argument("--towers", type=Path, required=True, help="folder that pretrained_towers.py wrote")
+    parser.add_argument("--towers", required=True, **TOWERS)
     parser.add_argument("--image_size", type=int, default=128)
     parser.set_defaults(seeds=[0, 1, 2, 3, 4])
     options = parser.parse_args()
     drawers = divide_by_drawer(options.folder, options.output_dir / "drawers")
-    common = (RECIPE, "--num_train_epochs", str(options.epochs), "--image_size", str(options.image_size), *LAST_EPOCH)
-    towers = ("--vision_model_name_or_path", str(options.towers / "efficientnet-lite0"))
-    towers += ("--text_model_name_or_path", str(options.towers / "all-minilm-l6-v2"))
+    common = (PRETRAINED, "--num_train_epochs", str(options.epochs), *LAST_EPOCH)
+    common += ("--image_size", str(options.image_size))
+    towers = (*vision_tower(options.towers), *text_tower(options.towers))
     pairs = list(product(options.seeds, (drawers, drawers[::-1])))
     starts, further = {}, {}
     for seed, (first, second) in pairs:

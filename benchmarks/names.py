@@ -25,12 +25,15 @@ import numpy as np
 import torch
 from cells import (
     LAST_EPOCH,
-    ROOT,
+    PRETRAINED,
+    TOWERS,
     campaign_parser,
     mean_and_spread,
     revisions_of,
     run_cells,
     text_flags,
+    text_tower,
+    vision_tower,
 )
 from datasets import Dataset, concatenate_datasets
 from fine_tuning import difference
@@ -40,7 +43,6 @@ from links import link_images, split_folder
 from rounds import print_machine
 from zero_shot import of_classes, score_draw
 
-RECIPE = str(ROOT / "src" / "mg_vtc" / "recipes" / "pretrained.yaml")
 FROZEN = ("--freeze_text_model", "true")
 RANDOM = text_flags(0.09)  # with which texts begin apart
 NAMES = "names, pretrained text tower"
@@ -89,15 +91,15 @@ def write_shuffled_names(path: Path, names: list[str], seed: int) -> Path:
 def flags_of(row: str, images: Path, seed: int, options: argparse.Namespace) -> list[str]:
     """Flags of a cell."""
     flags, shuffled = ROWS[row]
-    towers = ["--vision_model_name_or_path", str(options.towers / "efficientnet-lite0")]
+    towers = [*vision_tower(options.towers)]
     if not {"--text_config", "--vision_only"} & set(flags):
-        towers += ["--text_model_name_or_path", str(options.towers / "all-minilm-l6-v2")]
+        towers += text_tower(options.towers)
     run = ["--train_dir", str(images), "--seed", str(seed), *LAST_EPOCH, "--image_size", str(options.image_size)]
     if options.freeze_vision_model:
         run += ["--freeze_vision_model", "true", "--linear_probe_epochs", "0"]
     if shuffled:
         run += ["--labels_file", str(options.output_dir / f"shuffled-{seed}.csv")]
-    return [RECIPE, *run, "--num_train_epochs", str(options.epochs), *towers, *flags]
+    return [PRETRAINED, *run, "--num_train_epochs", str(options.epochs), *towers, *flags]
 
 
 def make_cells(options: argparse.Namespace) -> dict[str, list[str]]:
@@ -185,7 +187,7 @@ def print_unseen(draws: dict[str, Draw], options: argparse.Namespace) -> None:
 def main() -> None:
     parser = campaign_parser("What do names buy?", "names", epochs=15)
     parser.set_defaults(seeds=[0, 1, 2, 3, 4])
-    parser.add_argument("--towers", type=Path, required=True, help="folder that pretrained_towers.py wrote")
+    parser.add_argument("--towers", required=True, **TOWERS)
     parser.add_argument("--image_size", type=int, default=128)
     parser.add_argument("--freeze_vision_model", action="store_true", help="faster: only heads and texts are trained")
     parser.add_argument(

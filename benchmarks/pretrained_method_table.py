@@ -24,14 +24,23 @@ from itertools import product
 from pathlib import Path
 
 import yaml
-from cells import LAST_EPOCH, ROOT, campaign_parser, mean_and_spread, revisions_of, run_cells
+from cells import (
+    LAST_EPOCH,
+    PRETRAINED,
+    TOWERS,
+    campaign_parser,
+    mean_and_spread,
+    revisions_of,
+    run_cells,
+    text_tower,
+    vision_tower,
+)
 from fine_tuning import difference
 from imbalance import thin_out
 from links import link_images, split_folder
 from method_table import SPLIT_TITLES, SPLITS, Outcome, read_outcome
 from rounds import print_machine
 
-RECIPE = str(ROOT / "src" / "mg_vtc" / "recipes" / "pretrained.yaml")
 RATES = ("learning_rate", "vision_learning_rate", "text_learning_rate")
 FACTORS, TUNING_SEEDS = (1.0, 0.3, 3.0, 10.0), (100,)  # the first of equals is used
 PAIRS = ("--text_batch", "pairs")
@@ -66,13 +75,13 @@ def flags_of(row: str, split: str, seed: int, factor: float, options: argparse.N
         run = ["--train_dir", str(options.output_dir / f"images-{seed}")]
     run += ["--seed", str(seed), *LAST_EPOCH]
     run += ["--image_size", str(options.image_size), "--num_train_epochs", str(options.epochs)]
-    run += ["--vision_model_name_or_path", str(options.towers / "efficientnet-lite0")]
+    run += vision_tower(options.towers)
     if "--vision_only" not in ROWS[row]:
-        run += ["--text_model_name_or_path", str(options.towers / "all-minilm-l6-v2")]
+        run += text_tower(options.towers)
     if factor != 1:
-        recipe = yaml.safe_load(Path(RECIPE).read_text(encoding="utf-8"))
+        recipe = yaml.safe_load(Path(PRETRAINED).read_text(encoding="utf-8"))
         run += [word for name in RATES for word in (f"--{name}", f"{factor * recipe[name]:.3g}")]
-    return [RECIPE, *run, *ROWS[row]]
+    return [PRETRAINED, *run, *ROWS[row]]
 
 
 def name_of(row: str, split: str, seed: int, factor: float) -> str:
@@ -143,7 +152,7 @@ def format_rows(outcomes: Mapping[tuple[str, str], Sequence[Outcome]], factors: 
 def main() -> None:
     parser = campaign_parser("The method's table with pretrained towers.", "pretrained_method_table", epochs=15)
     parser.set_defaults(seeds=[0, 1, 2, 3, 4])
-    parser.add_argument("--towers", type=Path, required=True, help="folder that pretrained_towers.py wrote")
+    parser.add_argument("--towers", required=True, **TOWERS)
     parser.add_argument("--image_size", type=int, default=128)
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS), help="what is held out")
     parser.add_argument(

@@ -21,7 +21,18 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from cells import LAST_EPOCH, ROOT, campaign_parser, mean_and_spread, revisions_of, run_cells
+from cells import (
+    LAST_EPOCH,
+    PRETRAINED,
+    ROOT,
+    TOWERS,
+    campaign_parser,
+    mean_and_spread,
+    revisions_of,
+    run_cells,
+    text_tower,
+    vision_tower,
+)
 from datasets import Dataset
 from fine_tuning import difference
 from links import link_images
@@ -90,12 +101,11 @@ def flags_of(setting: str, images: Path, seed: int, options: argparse.Namespace)
         epochs = [] if options.small_epochs is None else ["--num_train_epochs", str(options.small_epochs)]
         return [str(RECIPES / "recommended.yaml"), *run, *epochs]
     size = options.image_size * 3 // 2 if setting in LARGER else options.image_size
-    towers = ["--vision_model_name_or_path", str(options.towers / "efficientnet-lite0")]
-    towers += ["--text_model_name_or_path", str(options.towers / "all-minilm-l6-v2")]
+    towers = [*vision_tower(options.towers), *text_tower(options.towers)]
     if setting == WISE_FT:
         towers = ["--model_name_or_path", str(options.output_dir / name_of(FROZEN, images, seed))]
     shape = ["--image_size", str(size), "--num_train_epochs", str(options.epochs)]
-    return [str(RECIPES / "pretrained.yaml"), *run, *shape, *towers, *SETTINGS[setting]]
+    return [PRETRAINED, *run, *shape, *towers, *SETTINGS[setting]]
 
 
 def name_of(setting: str, images: Path, seed: int) -> str:
@@ -135,7 +145,7 @@ def print_scores(title: str, scores: Mapping[str, list[dict[str, float]]], folde
 def main() -> None:
     parser = campaign_parser("How well do drawings by one hand teach those by another?", "transfer", epochs=15)
     parser.add_argument("further", type=Path, help="what benchmarks/further_drawer.py made")
-    parser.add_argument("--towers", type=Path, required=True, help="folder that pretrained_towers.py wrote")
+    parser.add_argument("--towers", required=True, **TOWERS)
     parser.add_argument("--image_size", type=int, default=128)
     parser.add_argument("--small_epochs", type=int, help="of small towers; by default those of their recipe")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=[*SETTINGS], help="to choose from")
