@@ -6,9 +6,10 @@
 
 A fifth of the images is held out by clip, with right labels. The rows differ in the texts alone: the names of the
 classes with a text tower that is pretrained or random, tuned or frozen; the same names shuffled among the classes; and
-a learned table of class embeddings, which has no names. Each cell is the project's own command with the recipe
-`pretrained`. Its seed draws split, clips, wrong labels, rare classes and weights, and it is scored after the last
-epoch. Rare classes are those of `imbalance.py`.
+a learned table of class embeddings, which has no names. Further rows have several texts of each class: prompts around
+the name, or the name and two descriptions, which were written from the names. Each cell is the project's own command
+with the recipe `pretrained`. Its seed draws split, clips, wrong labels, rare classes and weights, and it is scored
+after the last epoch. Rare classes are those of `imbalance.py`.
 
 For unseen classes, `--held_out` classes are left out of training, each seed another draw. A batch is compared with its
 own texts there, so that it does not have the names of unseen classes. The images of these classes are then compared
@@ -36,15 +37,19 @@ from cells import (
     vision_tower,
 )
 from datasets import Dataset, concatenate_datasets
-from fine_tuning import difference
+from fine_tuning import PROMPTS, difference
 from imbalance import thin_out
 from label_noise import replace_labels
 from links import link_images, split_folder
 from rounds import print_machine
-from zero_shot import of_classes, score_draw
+from zero_shot import mean_class_accuracy, of_classes
+
+from mg_vtc.inference.embedding import embed_classes, predict_images
+from mg_vtc.inference.loading import open_model
 
 FROZEN = ("--freeze_text_model", "true")
 RANDOM = text_flags(0.09)  # with which texts begin apart
+DESCRIBED = ("--descriptions_file", str(Path(__file__).with_name("gesture_descriptions.json")))
 NAMES = "names, pretrained text tower"
 # Flags of each row, and whether the names are shuffled; a row without flags of a text tower has the pretrained one.
 ROWS = {
@@ -55,6 +60,9 @@ ROWS = {
     "shuffled names, pretrained text tower": ((), True),
     "shuffled names, the same frozen": (FROZEN, True),
     "no names: a table of class embeddings": (("--vision_only", "true"), False),
+    "names in four prompts": (PROMPTS, False),
+    "names with descriptions": (DESCRIBED, False),
+    "names with descriptions, text tower frozen": ((*DESCRIBED, *FROZEN), False),
 }
 # The nearest row, which a row is compared with. Text towers with random weights are also smaller, and the table has
 # no tower.
@@ -65,10 +73,10 @@ REFERENCES = {
     "shuffled names, pretrained text tower": NAMES,
     "shuffled names, the same frozen": "names, the same frozen",
     "no names: a table of class embeddings": NAMES,
+    "names in four prompts": NAMES,
+    "names with descriptions": NAMES,
+    "names with descriptions, text tower frozen": "names, the same frozen",
 }
-OWN_TEXTS = [row for row, (flags, shuffled) in ROWS.items() if not shuffled and "--vision_only" not in flags]
-# The row with random weights that a row with a pretrained text tower is compared with, for unseen classes.
-RANDOM_TEXTS = {REFERENCES[row]: row for row in OWN_TEXTS if "--text_config" in ROWS[row][0]}
 WRONG, IMBALANCE = 0.4, 20
 # What a condition does to the training rows, given a seed.
 CHANGES: dict[str, Callable[[Dataset, int], Dataset]] = {
@@ -102,6 +110,22 @@ def flags_of(row: str, images: Path, seed: int, options: argparse.Namespace) -> 
     return [PRETRAINED, *run, "--num_train_epochs", str(options.epochs), *towers, *flags]
 
 
+def name_of(row: str, condition: str, seed: int) -> str:
+    """Name of a cell."""
+    return f"{list(ROWS).index(row)}-{condition}-{seed}"
+
+
+def with_own_texts(options: argparse.Namespace) -> list[str]:
+    """The rows that can be asked for an unseen class: its own name belongs to it."""
+    return [row for row in options.rows if not ROWS[row][1] and "--vision_only" not in ROWS[row][0]]
+
+
+def reference_of(row: str, options: argparse.Namespace) -> str:
+    """The row that this one is compared with; empty without one."""
+    reference = REFERENCES.get(row, "")
+    return reference if reference in options.rows else ""
+
+
 def make_cells(options: argparse.Namespace) -> dict[str, list[str]]:
     """Flags of the cells with all classes by their names, seed by seed."""
     cells = {}
@@ -118,10 +142,10 @@ def make_cells(options: argparse.Namespace) -> dict[str, list[str]]:
             for condition, change in CHANGES.items()
             if condition in conditions
         }
-        for condition, (number, row) in product(conditions, enumerate(ROWS)):
+        for condition, row in product(conditions, options.rows):
             shots = ["--shots", condition] if condition.isdigit() else []
             images = changed.get(condition, right)
-            cells[f"{number}-{condition}-{seed}"] = [*flags_of(row, images, seed, options), *shots]
+            cells[name_of(row, condition, seed)] = [*flags_of(row, images, seed, options), *shots]
     return cells
 
 
@@ -135,8 +159,8 @@ def make_unseen_cells(options: argparse.Namespace) -> tuple[dict[str, list[str]]
         parts = {part: of_classes(rows, seen) for part, rows in split.items()}
         images = link_images(options.output_dir / f"images-seen-{seed}", parts)
         unseen_rows = of_classes(concatenate_datasets([*split.values()]), unseen)
-        for row in OWN_TEXTS:
-            name = f"{list(ROWS).index(row)}-unseen-{seed}"
+        for row in with_own_texts(options):
+            name = name_of(row, "unseen", seed)
             cells[name] = [*flags_of(row, images, seed, options), "--text_batch", "unique"]
             draws[name] = (unseen_rows, parts["validation"], np.sort(unseen))
     return cells, draws
@@ -149,39 +173,52 @@ def print_accuracies(results: dict[str, dict[str, float]], options: argparse.Nam
     shown = [titles.get(one, f"{one} clip{'s' if one != '1' else ''} a class") for one in conditions]
     print(f"| texts | against | {' | '.join(f'{title}: top-1 | difference' for title in shown)} |")
     print("|---" * (2 + 2 * len(shown)) + "|")
-    for number, row in enumerate(ROWS):
-        reference = REFERENCES.get(row, "")
+    for row in options.rows:
+        reference = reference_of(row, options)
         columns = [reference]
         for condition in conditions:
             own, others = (
-                [results[f"{of}-{condition}-{seed}"]["eval_top1_accuracy"] for seed in options.seeds]
-                for of in (number, list(ROWS).index(reference or row))
+                [results[name_of(of, condition, seed)]["eval_top1_accuracy"] for seed in options.seeds]
+                for of in (row, reference or row)
             )
             columns += [mean_and_spread(own), difference(own, others) if reference else ""]
         print(f"| {row} | {' | '.join(columns)} |")
+
+
+def score_unseen(run: Path, unseen_rows: Dataset, seen_rows: Dataset, unseen: np.ndarray) -> list[float]:
+    """Mean class accuracy of a run: unseen classes among unseen and all, seen ones among seen and all."""
+    model, image_processor = open_model(str(run), dtype=torch.float32)
+    every = np.arange(model.config.num_labels)
+    text_embeds = embed_classes(model, every)  # (num_classes, projection_dim)
+    scores = []
+    for rows, own in ((unseen_rows, unseen), (seen_rows, np.setdiff1d(every, unseen))):
+        logits, _ = predict_images(model, image_processor, rows, text_embeds, batch_size=64)  # (num_rows, num_classes)
+        labels = np.asarray(rows["label"][:])  # (num_rows,)
+        scores += [mean_class_accuracy(logits, labels, classes) for classes in (own, every)]
+    return scores
 
 
 def print_unseen(draws: dict[str, Draw], options: argparse.Namespace) -> None:
     """Score the cells of unseen classes, and print the means over the draws, and of the differences of pairs."""
     torch.set_num_threads(1)  # as the cells have
     titles = (
-        "unseen among unseen | above chance | against random texts | unseen among all "
+        "unseen among unseen | above chance | against | difference | unseen among all "
         "| seen among seen | seen among all"
     )
-    print(f"\n| texts | {titles} |\n" + "|---" * 7 + "|")
+    print(f"\n| texts | {titles} |\n" + "|---" * 8 + "|")
     num_classes = next(iter(draws.values()))[0].features["label"].num_classes
     numbers = (options.held_out, num_classes, num_classes - options.held_out, num_classes)
     chance, unseen = [1 / options.held_out] * len(options.seeds), {}
-    for row in reversed(OWN_TEXTS):  # the random text towers first, which the others are compared with
-        cells = [f"{list(ROWS).index(row)}-unseen-{seed}" for seed in options.seeds]
-        scores = [score_draw(str(options.output_dir / name), *draws[name])["{}"] for name in cells]
+    for row in with_own_texts(options):  # the one that a row is compared with comes first
+        cells = [name_of(row, "unseen", seed) for seed in options.seeds]
+        scores = [score_unseen(options.output_dir / name, *draws[name]) for name in cells]
         unseen[row], *others = zip(*scores, strict=True)
-        random = unseen.get(RANDOM_TEXTS.get(row, ""))
-        shown = [mean_and_spread(unseen[row]), difference(unseen[row], chance)]
-        shown += ["" if random is None else difference(unseen[row], random), *map(mean_and_spread, others)]
+        reference = reference_of(row, options)
+        shown = [mean_and_spread(unseen[row]), difference(unseen[row], chance), reference]
+        shown += [difference(unseen[row], unseen[reference]) if reference else "", *map(mean_and_spread, others)]
         print(f"| {row} | {' | '.join(shown)} |")
     first, *rest = (f"{100 / number:.1f}" for number in numbers)
-    print(f"| chance | {first} | | | {' | '.join(rest)} |")
+    print(f"| chance | {first} | | | | {' | '.join(rest)} |")
 
 
 def main() -> None:
@@ -197,8 +234,10 @@ def main() -> None:
         default=list(CONDITIONS),
         help="clips of each class to train on, wrong labels, rare classes, unseen classes",
     )
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="of the table")
     parser.add_argument("--held_out", type=int, default=8, help="unseen classes")
     options = parser.parse_args()
+    options.rows = [row for row in ROWS if row in options.rows]
     options.output_dir.mkdir(parents=True, exist_ok=True)
     cells, draws = make_cells(options), {}
     if "unseen" in options.conditions:
