@@ -34,7 +34,6 @@ LAST_EPOCH = ("--eval_strategy", "no", "--save_strategy", "no", "--load_best_mod
 RESULTS = "all_results.json"
 # The flag of a campaign for `text_flags`.
 INITIALIZER_RANGE = {"type": float, "default": 0.09, "help": "of the text tower; with 0.02 all texts start as one"}
-
 # The flag of a campaign for `vision_tower` and `text_tower`.
 TOWERS = {"type": Path, "help": "folder that pretrained_towers.py wrote"}
 

@@ -42,9 +42,9 @@ from imbalance import thin_out
 from label_noise import replace_labels
 from links import link_images, split_folder
 from rounds import print_machine
-from zero_shot import mean_class_accuracy, of_classes
+from zero_shot import of_classes, score_texts
 
-from mg_vtc.inference.embedding import embed_classes, predict_images
+from mg_vtc.inference.embedding import embed_classes
 from mg_vtc.inference.loading import open_model
 
 FROZEN = ("--freeze_text_model", "true")
@@ -186,15 +186,10 @@ def print_accuracies(results: dict[str, dict[str, float]], options: argparse.Nam
 
 
 def score_unseen(run: Path, unseen_rows: Dataset, seen_rows: Dataset, unseen: np.ndarray) -> list[float]:
-    """Mean class accuracy of a run: unseen classes among unseen and all, seen ones among seen and all."""
+    """Scores of a run by the texts that it has for its classes, in the order of `COMPARISONS`."""
     model, image_processor = open_model(str(run), dtype=torch.float32)
-    every = np.arange(model.config.num_labels)
-    text_embeds = embed_classes(model, every)  # (num_classes, projection_dim)
-    scores = []
-    for rows, own in ((unseen_rows, unseen), (seen_rows, np.setdiff1d(every, unseen))):
-        logits, _ = predict_images(model, image_processor, rows, text_embeds, batch_size=64)  # (num_rows, num_classes)
-        labels = np.asarray(rows["label"][:])  # (num_rows,)
-        scores += [mean_class_accuracy(logits, labels, classes) for classes in (own, every)]
+    embeds = embed_classes(model, np.arange(model.config.num_labels))  # (num_classes, projection_dim)
+    (scores,) = score_texts(model, image_processor, embeds[None], unseen_rows, seen_rows, unseen)
     return scores
 
 

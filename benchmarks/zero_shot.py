@@ -17,7 +17,9 @@ from cells import INITIALIZER_RANGE, LAST_EPOCH, QUICK, SMALL, campaign_parser, 
 from datasets import Dataset, concatenate_datasets
 from links import link_images, split_folder
 from rounds import print_machine
+from transformers import BaseImageProcessor
 
+from mg_vtc import MgVtcModel
 from mg_vtc.evaluation.metrics import predict_classes, score_classes
 from mg_vtc.inference.embedding import embed_names, predict_images
 from mg_vtc.inference.loading import open_model
@@ -39,22 +41,34 @@ def mean_class_accuracy(logits: np.ndarray, labels: np.ndarray, classes: np.ndar
     return score_classes(labels, predicted, logits.shape[1]).mean_class_accuracy
 
 
+def score_texts(
+    model: MgVtcModel,
+    image_processor: BaseImageProcessor,
+    embeds: torch.Tensor,
+    unseen_rows: Dataset,
+    seen_rows: Dataset,
+    unseen: np.ndarray,
+) -> list[list[float]]:
+    """Scores in the order of `COMPARISONS` of each set of texts: embeds (num_sets, num_classes, projection_dim)."""
+    num_sets, num_classes, _ = embeds.shape
+    every = np.arange(num_classes)
+    scores: list[list[float]] = [[] for _ in range(num_sets)]
+    for rows, own in ((unseen_rows, unseen), (seen_rows, np.setdiff1d(every, unseen))):
+        logits, _ = predict_images(model, image_processor, rows, embeds.flatten(0, 1), batch_size=64)
+        labels = np.asarray(rows["label"][:])  # (num_rows,)
+        for number, of_set in enumerate(np.split(logits, num_sets, axis=1)):  # (num_rows, num_classes) each
+            scores[number] += [mean_class_accuracy(of_set, labels, classes) for classes in (own, every)]
+    return scores
+
+
 def score_draw(run: str, unseen_rows: Dataset, seen_rows: Dataset, unseen: np.ndarray) -> dict[str, list[float]]:
     """Scores of a finished run by template, in the order of `COMPARISONS`."""
     model, image_processor = open_model(run, dtype=torch.float32)
     names = unseen_rows.features["label"].names
     embeds = {template: embed_names(model, run, names, template) for template in TEMPLATES}  # (num_classes, dim) each
     embeds[ENSEMBLE] = F.normalize(sum(F.normalize(embed, dim=-1) for embed in embeds.values()), dim=-1)
-    every = np.arange(len(names))
-    texts = torch.cat([*embeds.values()])  # (num_templates x num_classes, dim)
-    scores: dict[str, list[float]] = {template: [] for template in embeds}
-    for rows, own in ((unseen_rows, unseen), (seen_rows, np.setdiff1d(every, unseen))):
-        logits, _ = predict_images(model, image_processor, rows, texts, batch_size=64)
-        labels = np.asarray(rows["label"][:])  # (num_rows,)
-        for number, template in enumerate(embeds):
-            of_template = logits[:, number * len(names) : (number + 1) * len(names)]  # (num_rows, num_classes)
-            scores[template] += [mean_class_accuracy(of_template, labels, classes) for classes in (own, every)]
-    return scores
+    scores = score_texts(model, image_processor, torch.stack([*embeds.values()]), unseen_rows, seen_rows, unseen)
+    return dict(zip(embeds, scores, strict=True))
 
 
 def main() -> None:

@@ -51,20 +51,24 @@ def test_rows_differ_in_objective_and_texts_alone(arguments, monkeypatch):
     assert [recipes[row].training.loss_type for row in ("`kl`, `ce`", "`ce_soft`")] == ["kl", "ce_soft"]
 
 
-def test_cells_of_a_row_have_the_rates_with_which_it_scored_best(arguments, monkeypatch):
-    """Scores stand in for the trainings, which the slow test has."""
+def ask_for_cells(monkeypatch, best):
+    """Settings of the cells that tune and of those of the table; scores stand in for trainings, with one the best."""
     asked = []
 
     def score(cells, folder, *, jobs):
         asked.append({name: parse_recipe([*flags, "--output_dir", "run"]).settings for name, flags in cells.items()})
         if len(asked) == 2:
             raise InterruptedError("no cell is run")
-        return {name: {"eval_top1_accuracy": 0.9 if name == "3-clip-100-x3" else 0.5} for name in cells}
+        return {name: {"eval_top1_accuracy": 0.9 if name == best else 0.5} for name in cells}
 
     monkeypatch.setattr(pretrained_method_table, "run_cells", score)
     with pytest.raises(InterruptedError):
         pretrained_method_table.main()
-    tuning, cells = asked
+    return asked
+
+
+def test_cells_of_a_row_have_the_rates_with_which_it_scored_best(arguments, monkeypatch):
+    tuning, cells = ask_for_cells(monkeypatch, best="3-clip-100-x3")
     assert len(tuning) == 4 * len(pretrained_method_table.ROWS)
     assert sorted(cells) == sorted(
         f"{row}-{split}-0{'-x3' if row == 3 else ''}" for row in range(7) for split in ("clip", "frame")
@@ -86,18 +90,8 @@ def count_images(folder):
 
 
 def test_classes_are_rare_in_training_alone_also_where_rows_are_tuned(arguments, monkeypatch):
-    asked = []
-
-    def score(cells, folder, *, jobs):
-        asked.append({name: parse_recipe([*flags, "--output_dir", "run"]).settings for name, flags in cells.items()})
-        if len(asked) == 2:
-            raise InterruptedError("no cell is run")
-        return {name: {"eval_top1_accuracy": 0.5} for name in cells}
-
-    monkeypatch.setattr(pretrained_method_table, "run_cells", score)
     arguments += ["--splits", "clip", "--imbalance", "6"]
-    with pytest.raises(InterruptedError):
-        pretrained_method_table.main()
+    asked = ask_for_cells(monkeypatch, best="0-clip-100")
     for cells, seed in zip(asked, (100, 0), strict=True):
         (images,) = {Path(settings["train_dir"]) for settings in cells.values()}
         split = split_folder(Path(arguments[1]), seed)
